@@ -1,0 +1,131 @@
+"""Faces with labels: photographs whose names carry them, and drawn faces that need no download."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from transgan.api import DataError, Options, Sample, Source, UsageError
+from transgan_faces.drawn import RACES, draw, person
+
+#: age_gender_race_date, as UTKFace names its files; a few of them lack the race.
+UTKFACE = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<date>\d+)")
+GENDERS = ("male", "female")
+LABELS = (*RACES, "Others")
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def selected(attributes: Mapping[str, Any], selection: Any, known: tuple[str, ...]) -> bool:
+    """Whether attributes are as a selection wants them: `{ age = [20, 30], race = "White" }`.
+
+    Two numbers are a range, both ends included; anything else must be equal, or one of a list of texts.
+    """
+    if not isinstance(selection, Mapping) or not selection:
+        raise UsageError(f"found {selection!r}; expected a selection by labels, such as {{ age = [20, 30] }}")
+    for name, wanted in selection.items():
+        if name not in known:
+            raise UsageError(f"there is no label '{name}'. Known: {', '.join(known)}")
+        value = attributes[name]
+        if isinstance(wanted, list) and len(wanted) == 2 and all(isinstance(end, (int, float)) for end in wanted):
+            if not wanted[0] <= value <= wanted[1]:
+                return False
+        elif value != wanted and not (isinstance(wanted, list) and value in wanted):
+            return False
+    return True
+
+
+class LabelledFaces(Source):
+    """Face photographs named as UTKFace names them, `age_gender_race_date.jpg`, anywhere below `data.root`.
+
+    Labels: age in years; gender, male or female; race, one of White, Black, Asian, Indian, Others. They are categories
+    of a data set, given by its makers' procedure, and no facts about the people shown.
+    """
+
+    def samples(self, domain: str, selection: Any) -> list[Sample]:
+        if self.root is None:
+            raise DataError("data.root is missing: give the folder with the photographs, --set data.root=FOLDER")
+        found, unnamed = [], 0
+        for path in sorted(self.root.rglob("*")):
+            if path.suffix.lower() not in ENDINGS:
+                continue
+            match = UTKFACE.match(path.name)
+            if match is None:
+                unnamed += 1
+                continue
+            attributes = {
+                "age": int(match["age"]),
+                "gender": GENDERS[int(match["gender"])],
+                "race": LABELS[int(match["race"])],
+            }
+            if selected(attributes, selection, ("age", "gender", "race")):
+                found.append(Sample(path.relative_to(self.root).with_suffix("").as_posix(), path, attributes))
+        if not found:
+            others = f", {unnamed} pictures there are not named age_gender_race_date" if unnamed else ""
+            raise DataError(f"[domains] {domain}: no photograph below {str(self.root)!r} has {dict(selection)}{others}")
+        return found
+
+
+@dataclass(frozen=True)
+class DrawnFace:
+    """One drawn face; called with a side in pixels it is drawn."""
+
+    seed: int
+    index: int
+    age: float
+    race: str
+
+    def __call__(self, size: int) -> np.ndarray:
+        return draw(person(self.seed, self.index), age=self.age, race=self.race, size=size)
+
+
+class DrawnFacesOptions(Options):
+    count: int = Field(2000, ge=4)
+    """How many people are drawn; half of them young (20 to 30), half old (50 to 60)."""
+    races: list[str] = ["White", "Black"]
+    """Labels among the people drawn, in equal parts."""
+    seed: int = Field(0, ge=0)
+    """Of the people; another seed draws others."""
+
+
+class DrawnFaces(Source):
+    """Faces drawn from parameters, selected by labels like photographs, each with its exact counterpart.
+
+    The race label is stood in for by complexion and hair: a crude stand-in for measuring algorithms, and no statement
+    about people.
+    """
+
+    Options = DrawnFacesOptions
+
+    def samples(self, domain: str, selection: Any) -> list[Sample]:
+        if unknown := [race for race in self.options.races if race not in RACES]:
+            raise UsageError(f"races: there is no {', '.join(unknown)}; known: {', '.join(RACES)}")
+        found = []
+        for index in range(self.options.count):
+            chance = np.random.Generator(np.random.Philox(key=[self.options.seed, index])).random()
+            old = index % 2
+            race = self.options.races[index // 2 % len(self.options.races)]
+            attributes = {"age": round((50 if old else 20) + 10 * chance, 2), "race": race}
+            if selected(attributes, selection, ("age", "race")):
+                face = DrawnFace(self.options.seed, index, **attributes)
+                found.append(Sample(f"drawn-{index:06d}", face, attributes))
+        if not found:
+            raise DataError(f"[domains] {domain}: no drawn face has {dict(selection)}; ages are 20 to 30 and 50 to 60")
+        return found
+
+    def counterpart(self, sample: Sample, source: Any, target: Any) -> Sample | None:
+        """The same person with the labels of the target domain; an age keeps its place in the range."""
+        attributes = dict(sample.attributes)
+        for name, wanted in target.items():
+            if name == "age" and isinstance(wanted, list):
+                low, high = source.get("age", [attributes["age"]] * 2)
+                share = (attributes["age"] - low) / (high - low) if high > low else 0.5
+                attributes["age"] = wanted[0] + share * (wanted[1] - wanted[0])
+            elif isinstance(wanted, str):
+                attributes[name] = wanted
+            else:
+                return None
+        face = sample.location
+        return Sample(sample.key, DrawnFace(face.seed, face.index, **attributes), attributes)

@@ -1,0 +1,63 @@
+"""Pictures in folders: a folder, a glob, or one half of pictures that hold two."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transgan.api import DataError, Sample, Source, UsageError
+from transgan_images.media import ImageMedia, Part
+
+
+class FolderSource(Source):
+    """A domain is a folder below `data.root` (with all folders in it), or a glob.
+
+    Written `horse = "trainA"`, `horse = "train*/horse_*.jpg"`, `horse = { path = "trainA", held_out = "testA" }`, or, for
+    pictures that hold two side by side, `photo = { path = "train", half = "left" }`.
+    """
+
+    def samples(self, domain: str, selection: Any) -> list[Sample]:
+        half = None
+        if isinstance(selection, Mapping):
+            if set(selection) - {"path", "half"} or not isinstance(selection.get("path"), str):
+                raise UsageError(f'found {dict(selection)}; expected a folder, or {{ path = "folder", half = "left" }}')
+            half = selection.get("half")
+            if half not in (None, "left", "right"):
+                raise UsageError(f"half = {half!r}; expected 'left' or 'right'")
+            selection = selection["path"]
+        if not isinstance(selection, str):
+            raise UsageError(f"found {selection!r}; expected the name of a folder, or a glob")
+        root = self.root if self.root is not None else Path()
+        files = pictures_in(root, selection, domain)
+        return [Sample(key, Part(path, half) if half else path) for key, path in files]
+
+
+def pictures_in(root: Path, pattern: str, domain: str) -> list[tuple[str, Path]]:
+    """Keys and paths, sorted; a key is the path below the folder, without its ending."""
+    folder = Path(pattern).expanduser()
+    folder = folder if folder.is_absolute() else root / folder
+    try:
+        if folder.is_dir():
+            found, base = [path for path in folder.rglob("*") if path.is_file()], folder
+        elif any(mark in pattern for mark in "*?["):
+            found, base = [path for path in root.glob(pattern) if path.is_file()], root
+        else:
+            raise DataError(f"[domains] {domain}: there is no folder {str(folder)!r}. {_around(folder)}")
+    except OSError as error:
+        raise DataError(f"[domains] {domain}: {folder} cannot be read: {error.strerror}") from None
+    pictures = [path for path in found if path.suffix.lower() in ImageMedia.suffixes and not path.name.startswith(".")]
+    if not pictures:
+        what = f"{len(found)} files, none of them a picture" if found else "nothing"
+        raise DataError(
+            f"[domains] {domain}: no pictures in {str(folder)!r}: found {what}; "
+            f"expected files ending in {', '.join(ImageMedia.suffixes)}"
+        )
+    keys = [(path.relative_to(base).with_suffix("").as_posix(), path) for path in pictures]
+    return sorted(keys)
+
+
+def _around(folder: Path) -> str:
+    parent = folder.parent
+    if not parent.is_dir():
+        return f"Nor is there {str(parent)!r}."
+    inside = sorted(path.name for path in parent.iterdir() if path.is_dir())
+    return f"{str(parent)!r} has {', '.join(inside[:8]) or 'no folders'}."

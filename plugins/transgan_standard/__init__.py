@@ -1,0 +1,46 @@
+"""Generators, discriminators, conditionings, losses and nodes that most recipes use."""
+
+from transgan.api import Register, hookimpl
+from transgan_standard import conditionings, discriminators, generators, losses, metrics, nodes
+
+
+@hookimpl
+def register_generators(register: Register) -> None:
+    register("resnet", generators.ResnetGenerator)
+    register("unet", generators.UnetGenerator)
+
+
+@hookimpl
+def register_discriminators(register: Register) -> None:
+    register("patch", discriminators.PatchDiscriminator)
+    register("pixel", discriminators.PixelDiscriminator)
+
+
+@hookimpl
+def register_conditionings(register: Register) -> None:
+    register("channel", conditionings.ChannelConditioning)
+    register("embedding", conditionings.EmbeddingConditioning)
+
+
+@hookimpl
+def register_nodes(register: Register) -> None:
+    register("translation", nodes.TranslationNodes)
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("lsgan", losses.LeastSquares)
+    register("vanilla", losses.Vanilla)
+    register("hinge", losses.Hinge)
+    register("wasserstein", losses.Wasserstein)
+    register("cycle", losses.Cycle)
+    register("identity", losses.Identity)
+    register("paired", losses.Paired)
+    register("preserve", losses.Preserve)
+    register("domain_classification", losses.DomainClassification)
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    register("cycle_error", metrics.CycleError)
+    register("counterpart_error", metrics.CounterpartError)

@@ -1,0 +1,81 @@
+"""The command line: one file a command, and nothing heavy imported before a command needs it."""
+
+import os
+import sys
+import tempfile
+import traceback
+
+import typer
+
+from transgan.errors import INTERRUPTED, DiskError, OutOfMemory, TransganError
+
+app = typer.Typer(
+    name="transgan",
+    help="Train and run translations between domains: faces, pictures, voices.",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Runs a command; every error that a user can mend becomes one line and an exit code."""
+    _add_commands()
+    debug = "--debug" in sys.argv[1:]
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app()
+    except KeyboardInterrupt:
+        _leave("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        known = _known(error)
+        if known is not None:
+            _leave(f"error: {known}", known.exit_code)
+        with tempfile.NamedTemporaryFile("w", prefix="transgan-", suffix=".log", delete=False) as file:
+            file.write("".join(traceback.format_exception(error)))
+        _leave(f"error: {type(error).__name__}: {error}\nThis is a bug in TransGAN; {file.name} says where it happened", 1)
+
+
+def _known(error: BaseException) -> TransganError | None:
+    """Errors that a user can mend, some of which other libraries raise in their own words."""
+    if isinstance(error, TransganError):
+        return error
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return OutOfMemory("out of memory; lower train.batch or data.size, raise train.accumulate, or set train.precision = \"bf16\"")
+    if isinstance(error, OSError) and error.strerror:
+        return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
+    return None
+
+
+def _leave(text: str, code: int) -> None:
+    print(text, file=sys.stderr)
+    sys.stdout.flush()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        os._exit(code)  # the others may wait in a collective for ever; the launcher ends them
+    sys.exit(code)
+
+
+def _add_commands() -> None:
+    from transgan.cli import bench, check, import_, info, plugins, resume, run, translate
+
+    for module in (run, resume, check, translate, info, plugins, import_, bench):
+        module.add(app)
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
+) -> None:
+    if version:
+        from transgan import __version__
+
+        print(__version__)
+        raise typer.Exit

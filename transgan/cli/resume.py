@@ -1,0 +1,23 @@
+"""`transgan resume`: goes on with a run that was stopped."""
+
+from pathlib import Path
+
+import typer
+
+
+def add(app: typer.Typer) -> None:
+    app.command()(resume)
+
+
+def resume(
+    folder: Path = typer.Argument(help="The folder of a run."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
+) -> None:
+    """Go on with a run from its newest whole checkpoint, to the same end as if it had never stopped."""
+    from transgan.cli.training import train
+    from transgan.errors import UsageError
+    from transgan.recipe import read_recipe
+
+    if not (folder / "recipe.toml").is_file():
+        raise UsageError(f"{folder}: not the folder of a run (there is no recipe.toml in it); expected one such as runs/face-1")
+    raise typer.Exit(train(read_recipe(folder / "recipe.toml"), folder, quiet))

@@ -1,0 +1,118 @@
+"""Decoded samples, kept: each file is decoded once, then read from memory or from a file mapped into it."""
+
+import os
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from transgan.api.protocols import Media, Sample
+from transgan.data.draws import hashed
+from transgan.errors import DataError
+
+#: Share of a domain's files that may be unreadable before a run stops.
+TOLERATED = 0.01
+
+
+def cache_folder() -> Path:
+    """Where decoded samples are kept: TRANSGAN_CACHE, or the system's place for caches."""
+    return Path(os.environ.get("TRANSGAN_CACHE") or platformdirs.user_cache_dir("transgan")) / "decoded"
+
+
+class DecodedCache:
+    """The decoded samples of one domain at one size, filled as they are asked for.
+
+    On disk there are the array and a checksum for each sample; a sample whose checksum is 0 or wrong is decoded again,
+    so that several processes may fill the same cache and a crash leaves no lie in it.
+    """
+
+    def __init__(self, samples: Sequence[Sample], media: Media, on_disk: bool = True):
+        self.samples = samples
+        self.media = media
+        self.unreadable: dict[int, str] = {}
+        first = self._first()
+        shape = (len(samples), *first.shape)
+        self.trusted = np.zeros(len(samples), dtype=bool)
+        files = [sample.location for sample in samples if isinstance(sample.location, (str, Path))]
+        if on_disk and len(files) == len(samples):
+            self.array, self.checksums = self._mapped(shape, first.dtype)
+        else:
+            self.array, self.checksums = np.zeros(shape, first.dtype), np.zeros(len(samples), dtype=np.uint32)
+        self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+
+    def _first(self) -> np.ndarray:
+        """Some decoded sample, to know the shape of all."""
+        for i in range(len(self.samples)):
+            decoded = self._decode(i)
+            if decoded is not None:
+                return decoded
+        raise DataError(next(iter(self.unreadable.values()), "a domain without samples has nothing to decode"))
+
+    def _mapped(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        parts: list[object] = [type(self.media).__qualname__, self.media.options, self.media.size, shape, dtype]
+        for sample in self.samples:
+            status = os.stat(sample.location)
+            parts += [sample.location, status.st_size, status.st_mtime_ns]
+        folder = cache_folder() / f"{hashed(*parts):016x}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return _open(folder / "samples.npy", shape, dtype), _open(folder / "checksums.npy", shape[:1], np.dtype(np.uint32))
+        except (OSError, ValueError):  # a cache that cannot be had is no reason to stop
+            return np.zeros(shape, dtype), np.zeros(shape[0], dtype=np.uint32)
+
+    def _decode(self, index: int) -> np.ndarray | None:
+        try:
+            return self.media.decode(self.samples[index].location)
+        except DataError as error:
+            self.unreadable[index] = str(error)
+            if len(self.unreadable) > max(1, TOLERATED * len(self.samples)) or len(self.samples) < 100:
+                raise
+            return None
+
+    def get(self, indices: np.ndarray) -> np.ndarray:
+        """(N, ...) decoded. An unreadable file is replaced by its neighbour.
+
+        Raises:
+            DataError: more files than tolerated are unreadable; names one of them.
+        """
+        missing = [int(i) for i in dict.fromkeys(indices.tolist()) if not self._good(int(i))]
+        if missing:
+            list(self.pool.map(self._fill, missing))
+        return self.array[indices]
+
+    def _good(self, index: int) -> bool:
+        if not self.trusted[index] and self.checksums[index]:
+            self.trusted[index] = _checksum(self.array[index]) == self.checksums[index]
+        return bool(self.trusted[index])
+
+    def _fill(self, index: int) -> None:
+        at = index
+        while (decoded := self._decode(at)) is None:
+            at = (at + 1) % len(self.samples)
+        if decoded.shape != self.array.shape[1:]:
+            raise DataError(f"{self.samples[at].location}: decodes to {decoded.shape}, others to {self.array.shape[1:]}")
+        self.array[index] = decoded
+        self.checksums[index] = _checksum(decoded)
+        self.trusted[index] = True
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).data) or 1  # 0 stands for 'not there'
+
+
+def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array in a file, made of zeros where there is none; the name appears only when the file is whole."""
+    if not path.exists():
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape).flush()
+        if path.exists():
+            aside.unlink()
+        else:
+            os.replace(aside, path)
+    array = np.lib.format.open_memmap(path, mode="r+")
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{path} holds {array.shape} {array.dtype}")
+    return array

@@ -1,0 +1,156 @@
+"""Plays every phase once on shapes alone: what a plan will run, how large it is, or why it cannot run."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transgan.api.protocols import Media
+from transgan.api.schedule import Clock
+from transgan.data.batches import leaves_of
+from transgan.data.domains import Domains
+from transgan.engine.evaluate import directions
+from transgan.engine.networks import Networks
+from transgan.engine.objective import Objective
+from transgan.errors import RecipeError, TransganError
+from transgan.graph import Key, Pass
+from transgan.plan import Plan
+from transgan.plan.plan import Stage
+from transgan.plan.reach import check_reach, parameters
+
+
+@dataclass(frozen=True)
+class Act:
+    """One phase, as played on paper."""
+
+    side: str
+    passes: list[Pass]
+    losses: list[str]
+    activations: int
+    """Bytes kept for the backward pass."""
+
+
+class _NoDraws:
+    """Random numbers without numbers."""
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        return torch.empty(self.count, *shape, device="meta")
+
+    normal = uniform
+
+
+def play(plan: Plan, stage: Stage, merge: str = "always") -> list[Act]:
+    """Every phase of a stage on meta tensors.
+
+    Raises:
+        RecipeError: a phase cannot be played; says at which node, network or loss.
+    """
+    cls, options = plan.media
+    media: Media = cls(options, stage.size)
+    batch = max(1, stage.batch // plan.recipe.train.accumulate)
+    networks = Networks(plan, "meta", merge=merge)
+    objective = Objective(plan, networks)
+    clock = Clock(step=stage.first, run=stage.first / plan.recipe.train.steps)
+    leaves = leaves_on_paper(plan, media, batch, clock)
+    acts = []
+    for phase in plan.recipe.phases:
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            kept[id(tensor.untyped_storage())] = tensor.numel() * tensor.element_size()
+            return tensor
+
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                step = objective.step(leaves, [phase], clock)
+                networks.train_only(plan.trained(phase))
+                total, values = objective(phase, step, clock)
+        except (TransganError, RuntimeError, TypeError, KeyError, ValueError, IndexError) as error:
+            notes = "; ".join(reversed(getattr(error, "__notes__", [])))
+            text = str(error).splitlines()[0].strip("'\"")
+            raise RecipeError([f"the {phase.side} phase cannot be played: {text}{f' ({notes})' if notes else ''}"], plan.recipe.name) from error
+        if total is not None and total.ndim:
+            raise RecipeError([f"the {phase.side} phase's losses add up to shape {tuple(total.shape)}, not to one number"], plan.recipe.name)
+        names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
+        acts.append(Act(phase.side, step.passes, names, sum(kept.values())))
+    return acts
+
+
+def leaves_on_paper(plan: Plan, media: Media, batch: int, clock: Clock) -> dict[Key, Any]:
+    """The leaves of a batch, as shapes."""
+    x = torch.empty(batch, media.channels, *media.space, device="meta")
+    leaves: dict[Key, Any] = {}
+    for translation in plan.translations:
+        values: dict[str, Any] = {"source": x, "target": x, "draws": _NoDraws(batch), "clock": clock, "training": True}
+        if translation.target == "*":
+            number = torch.zeros(batch, dtype=torch.long, device="meta")
+            values |= {"source_domain": number, "target_domain": number}
+        leaves.update(leaves_of(plan, translation, values))
+    return leaves
+
+
+def describe(plan: Plan) -> Iterator[str]:
+    """The lines of `transgan check`; raises what would stop the run."""
+    recipe = plan.recipe
+    acts = [(stage, play(plan, stage)) for stage in plan.stages]
+    domains = Domains(plan)
+    yield f"{recipe.name}: {recipe.train.steps} steps, seed {recipe.train.seed}, {recipe.train.precision}"
+    yield "domains"
+    media = domains.media_at(plan.stages[-1].size)
+    for name, domain in domains.items():
+        example = domain.samples[0]
+        media.decode(example.location)
+        yield f"  {name}: {len(domain.samples)} samples, {len(domain.held_out)} held out; the first is {example.key}"
+    for name, task in recipe.tasks.items():
+        if task.paired:
+            yield f"  pairs of {name}: {', '.join(sample.key for sample in domains[task.domains[0]].samples[:5])}, ..."
+    yield "translations"
+    for direction in directions(plan):
+        judges = ", ".join(judge.network for judge in plan.judges[direction.made]) or "nobody"
+        yield f"  {direction.shown}  by {plan.roles[direction.made].get('generator')}, judged by {judges}"
+    yield "networks"
+    networks = Networks(plan, "meta").networks
+    for name, network in networks.items():
+        yield f"  {name}: {plan.networks[name].use}, {parameters(network):,} parameters, moved by the {plan.networks[name].side} phase"
+    for number, (stage, played) in enumerate(acts):
+        if len(acts) > 1:
+            yield f"stage {number + 1}: steps {stage.first} to {stage.last}, size {stage.size}, batch {stage.batch}"
+        for act in played:
+            calls = sum(len(each.made) for each in act.passes)
+            yield f"{act.side} phase: {calls} calls in {len(act.passes)} passes where merged -> {', '.join(act.losses) or 'nothing'}"
+            for each in act.passes:
+                yield f"  {each.network:<24} {each.samples:>4} samples  {', '.join(each.made)}"
+    yield from _costs(plan, networks, [act for _, played in acts for act in played])
+    for warning in check_reach(plan):
+        yield f"warning: {warning}"
+    yield "It will run."
+
+
+def _costs(plan: Plan, networks: dict[str, torch.nn.Module], acts: list[Act]) -> Iterator[str]:
+    """Estimates of memory and disk."""
+    weights = 4 * sum(parameters(network) for network in networks.values())
+    translating = 4 * sum(parameters(networks[name]) for name, each in plan.networks.items() if each.side == "generator")
+    average = translating if plan.recipe.train.ema else 0
+    activations = max((act.activations for act in acts), default=0)
+    halved = 2 if plan.recipe.train.precision == "bf16" else 1
+    yield f"memory: about {_bytes(4 * weights + average + activations // halved)}: {_bytes(4 * weights + average)} for weights, gradients and optimizers, {_bytes(activations // halved)} for activations"
+    checkpoint = 3 * weights + average
+    free = shutil.disk_usage(Path.cwd()).free
+    yield f"disk: {_bytes(checkpoint)} a checkpoint, {plan.recipe.train.keep} kept, {_bytes(translating)} the model; {_bytes(free)} free here"
+    if free < (plan.recipe.train.keep + 1) * checkpoint:
+        yield "warning: the disk may become full; lower train.keep or make room"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

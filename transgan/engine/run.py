@@ -1,0 +1,302 @@
+"""One training and its folder: what stands around the loop. Saving, showing, measuring, resuming and stopping."""
+
+import json
+import platform
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import transgan
+from transgan import runs
+from transgan.data.batches import Batches
+from transgan.data.domains import Domains
+from transgan.engine.evaluate import Evaluation, preview
+from transgan.engine.loop import Engine
+from transgan.engine.networks import Networks
+from transgan.engine.processes import Processes
+from transgan.engine.progress import Progress
+from transgan.errors import INTERRUPTED, TERMINATED, DiskError, DivergedError, TransganError
+from transgan.plan import Plan
+from transgan.recipe import Document, write_recipe
+from transgan.registry import Registry
+from transgan.runs.report import write_report
+from transgan.translator import model_card, model_config
+
+#: Steps between two looks for a signal that has reached another process; one process looks after every step.
+AGREE_EVERY = 10
+
+
+class Run:
+    """A run that was planned, from its first step or from its newest checkpoint to its end.
+
+    Args:
+        folder: where everything goes; opened by the main process alone (None on others).
+    """
+
+    def __init__(
+        self, document: Document, plan: Plan, registry: Registry, processes: Processes, folder: runs.RunFolder | None
+    ):
+        self.plan = plan
+        self.document = document
+        self.registry = registry
+        self.processes = processes
+        self.folder = folder
+        self.path: Path = Path(processes.share(str(folder.path) if folder else ""))
+        self.domains = Domains(plan)
+        self.engine = Engine(plan, processes)
+        self.batches = Batches(plan, self.domains, processes.rank, processes.world, processes.device)
+        self.evaluation = Evaluation(plan, self.domains, processes.device)
+        self.signal = 0
+        self.failed_saves = 0
+
+    @contextmanager
+    def translating(self) -> Iterator[Networks]:
+        """The networks as they translate: without dropout, and the moving average of the weights where there is one."""
+        average = self.engine.average
+        if average:
+            yield Networks(self.plan, self.processes.device, average.networks)
+            return
+        for network in self.engine.networks.networks.values():
+            network.eval()
+        try:
+            yield self.engine.networks
+        finally:
+            for network in self.engine.networks.networks.values():
+                network.train()
+
+    def go(self, progress: Progress) -> int:
+        """Trains to the end; returns the exit code: 0, or that of the signal that ended it early."""
+        outcome = "failed"
+        try:
+            with self._logs() as log, self._listening():
+                self._resume(progress)
+                self._tell("run_started")
+                self._open_folder()
+                code = self._train(log, progress)
+                outcome = "interrupted" if code else "finished"
+                if not code:
+                    self._finish(progress)
+                return code
+        finally:
+            self._tell("run_finished", outcome=outcome)
+
+    def _train(self, log: "runs.MetricsLog | None", progress: Progress) -> int:
+        train = self.plan.recipe.train
+        sample_every = train.sample_every or max(1, train.steps // 10)
+        checkpoint_every = train.checkpoint_every or max(1, min(2000, train.steps // 10))
+        for step, losses in self.engine.train(self.batches):
+            last = step == train.steps
+            if self.folder:
+                self._tell("step_finished", step=step, losses=losses)
+            if step % train.log_every == 0 or last or step == 1:
+                self._log(step, losses, log, progress)
+            code = self._stop_code(step)
+            if step % checkpoint_every == 0 or last or code:
+                self._save(step)
+            if code:
+                return code
+            if step % sample_every == 0 or last:
+                self._draw(step)
+            every = self.plan.recipe.evaluate.every
+            if every and step % every == 0 and not last:
+                self._measure(step, log)
+        return 0
+
+    def _log(self, step: int, losses: Mapping[str, Tensor], log: "runs.MetricsLog | None", progress: Progress) -> None:
+        values = self.processes.mean(losses)
+        if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
+            raise DivergedError(
+                f"step {step}: {', '.join(bad[:3])} {'is' if len(bad) == 1 else 'are'} not finite. The checkpoints before "
+                f"it are whole; lower the learning rates ([optimizers]) or set train.clip, and resume {self.path}"
+            )
+        if log:
+            clock = self.batches.clock(step)
+            rates = {side: getattr(self.plan.stage_at(max(0, step - 1)).optimizers, side).lr.at_clock(clock) for side in ("generator", "discriminator")}
+            weights = {f"weight/{name}": self.plan.weight(name, clock) for name in self.plan.losses}
+            log.write({
+                "step": step,
+                "epoch": round(clock.epoch, 4),
+                "time": round(time.time(), 3),
+                **{f"lr/{side}": rate for side, rate in rates.items()},
+                **weights,
+                **{name: float(f"{value:.6g}") for name, value in values.items()},
+            })
+        progress.step(step, values)
+
+    def _stop_code(self, step: int) -> int:
+        """The exit code if any process was told to stop: all of them learn of it at the same step."""
+        if self.processes.world == 1 or step % AGREE_EVERY == 0:
+            return self.processes.largest(self.signal)
+        return 0
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the run after the step and a checkpoint; a second one ends it at once."""
+
+        def note(number: int, frame: Any) -> None:
+            if self.signal:
+                raise KeyboardInterrupt
+            self.signal = INTERRUPTED if number == signal.SIGINT else TERMINATED
+
+        old = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in old.items():
+                signal.signal(each, handler)
+
+    @contextmanager
+    def _logs(self) -> Iterator["runs.MetricsLog | None"]:
+        if not self.folder:
+            yield None
+            return
+        with runs.MetricsLog(self.folder.metrics) as log:
+            yield log
+
+    def _tell(self, hook: str, **arguments: Any) -> None:
+        """Calls a lifecycle hook of every plugin, on the main process."""
+        if self.processes.main:
+            getattr(self.registry.hook, hook)(run=self, **arguments)
+
+    def _open_folder(self) -> None:
+        if self.folder:
+            _write(self.folder.recipe, write_recipe(self.document, self.plan.filled))
+            environment = {
+                "transgan": transgan.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "device": str(self.processes.device),
+                "processes": self.processes.world,
+                "plugins": self.plan.plugins,
+            }
+            _write(self.folder.path / "env.json", json.dumps(environment, indent=2) + "\n")
+
+    def _save(self, step: int) -> None:
+        """A checkpoint. A full disk is told and outlived three times, since older checkpoints are untouched."""
+        failure: TransganError | None = None
+        if self.folder:
+            groups, state = self.state()
+            try:
+                path = runs.save(self.folder.checkpoints, step, groups, state, keep=self.plan.recipe.train.keep)
+                self.failed_saves = 0
+                self._tell("checkpoint_saved", step=step, path=path)
+            except DiskError as error:
+                self.failed_saves += 1
+                if self.failed_saves >= 3 or step == self.plan.recipe.train.steps:
+                    failure = error
+                else:
+                    self._note(f"step {step}: no checkpoint: {error}; trying again at the next one")
+            except TransganError as error:
+                failure = error
+        if failure := self.processes.share(failure):
+            raise failure
+
+    def _note(self, text: str) -> None:
+        if self.folder:
+            with runs.TextLog(self.folder.log) as log:
+                log.write(text)
+
+    def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """All that a run is, as tensors by group and name and a JSON object."""
+        engine = self.engine
+        groups = {"networks": _tensors(engine.networks.networks), "optimizers": engine.optimizers.state()}
+        if engine.average:
+            groups["ema"] = _tensors(engine.average.networks)
+        pools, counts = engine.objective.history.state()
+        groups["history"] = dict(pools)
+        state = {
+            "step": engine.step,
+            "samples": self.batches.samples_before(engine.step),
+            "history": counts,
+            "ema_updates": engine.average.updates if engine.average else 0,
+        }
+        return groups, state
+
+    def _resume(self, progress: Progress) -> None:
+        checkpoint, rejected = runs.newest(self.path / "checkpoints")
+        for line in rejected:
+            progress.say(f"passing over a damaged checkpoint: {line}")
+            self._note(f"passed over {line}")
+        if checkpoint is None:
+            return
+        engine = self.engine
+        _load(engine.networks.networks, checkpoint.groups["networks"], checkpoint.path)
+        if engine.average:
+            _load(engine.average.networks, checkpoint.groups["ema"], checkpoint.path)
+            engine.average.updates = int(checkpoint.state["ema_updates"])
+        engine.optimizers.load(checkpoint.groups["optimizers"])
+        engine.objective.history.load(checkpoint.groups["history"], checkpoint.state["history"], self.processes.device)
+        engine.step = checkpoint.step
+        if self.folder:
+            log = runs.MetricsLog(self.folder.metrics)
+            log.rewind(engine.step)
+            log.close()
+        progress.say(f"resuming {self.path} at step {engine.step} of {self.plan.recipe.train.steps}")
+
+    def _draw(self, step: int) -> None:
+        if self.folder:
+            with self.translating() as networks:
+                columns = preview(self.plan, self.domains, networks, 6, self.processes.device)
+            media = self.domains.media_at(self.plan.stages[-1].size)
+            path = media.preview(columns, self.folder.samples / f"step-{step:08d}")
+            self._tell("samples_drawn", step=step, path=path)
+
+    def _measure(self, step: int, log: "runs.MetricsLog | None") -> dict[str, dict[str, float]]:
+        if not self.folder:
+            return {}
+        with self.translating() as networks:
+            result = self.evaluation(networks)
+        if log:
+            flat = {f"{translation}/{name}": value for translation, each in result.items() for name, value in each.items()}
+            log.write({"step": step, **flat})
+        return result
+
+    def _finish(self, progress: Progress) -> None:
+        """The model, its figures, the report."""
+        if not self.folder:
+            return
+        progress.say("measuring on held-out samples")
+        with self.translating() as networks:
+            figures = self.evaluation(networks) if self.plan.metrics else {}
+        result = {
+            "recipe": self.plan.recipe.name,
+            "steps": self.engine.step,
+            "seed": self.plan.recipe.train.seed,
+            "held_out": all(domain.held_out for domain in self.domains.values()),
+            "translations": figures,
+        }
+        translating = {name: networks.networks[name] for name, each in self.plan.networks.items() if each.side == "generator"}
+        config = model_config(self.plan, self.engine.step)
+        runs.write_model(self.folder.model, _tensors(translating), config, model_card(self.plan, self.domains, result))
+        _write(self.folder.result, json.dumps(result, indent=2) + "\n")
+        write_report(self.folder, self.plan.recipe.name, result)
+        progress.result(result, self.folder)
+
+
+def _tensors(networks: Mapping[str, torch.nn.Module]) -> dict[str, Tensor]:
+    """Parameters and buffers by `network|name`."""
+    return {f"{name}|{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
+
+
+def _load(networks: Mapping[str, torch.nn.Module], tensors: Mapping[str, Tensor], where: Path) -> None:
+    for name, network in networks.items():
+        begin = f"{name}|"
+        own = {key.removeprefix(begin): value for key, value in tensors.items() if key.startswith(begin)}
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise DiskError(f"{where}: does not fit network '{name}' of this recipe: {str(error).splitlines()[-1].strip()}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}; free some space or choose another --out") from error

@@ -1,0 +1,280 @@
+"""Recipe and registry in, plan out: names resolved, options checked, terms bound. All mistakes are collected."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import permutations
+from typing import Any
+
+import torch
+from torch import nn
+
+from transgan.api.protocols import Loss, Spec, Translation
+from transgan.errors import PluginError, TransganError, did_you_mean
+from transgan.graph import LEAVES, Graph, accepts_all, asks
+from transgan.plan.plan import GIVEN, JUDGED, Judge, NetworkPlan, Plan, Stage, Term, matches
+from transgan.recipe import Document
+from transgan.recipe.schema import DiscriminatorSlot, NetworkSlot, Recipe, Slot
+from transgan.registry import Registry
+
+Chosen = tuple[type[Any], Any]
+
+
+def make_plan(document: Document, registry: Registry) -> Plan:
+    """Resolves a recipe.
+
+    Raises:
+        RecipeError: with every mistake found, one line each.
+    """
+    return _Planner(document, registry).plan()
+
+
+def translations_of(recipe: Recipe) -> list[Translation]:
+    """Every direction of every task, in the recipe's order."""
+    found = []
+    for name, task in recipe.tasks.items():
+        if task.targets == "random":
+            found.append(Translation(name, "*", "*"))
+        elif task.both_ways:
+            found += [Translation(name, *pair) for pair in permutations(task.domains, 2)]
+        else:
+            found.append(Translation(name, *task.domains))
+    return found
+
+
+def copy_for(per: str, name: str, recipe: Recipe, translation: Translation, domain: str) -> str | None:
+    """The name of the copy of a slot's network that a translation uses; None where `per` has no answer."""
+    domains = recipe.tasks[translation.task].domains
+    if per == "run":
+        return name
+    if per == "task":
+        return f"{name}.{translation.task}"
+    if "*" in (translation.source, domain):
+        return None
+    if per == "domain":
+        return f"{name}.{domain}"
+    if per == "direction":
+        forward = domains.index(translation.source) < domains.index(translation.target)
+        return f"{name}.{'forward' if forward else 'backward'}"
+    return f"{name}.{translation.source}-{translation.target}"
+
+
+class _Planner:
+    def __init__(self, document: Document, registry: Registry):
+        self.recipe = document.recipe
+        self.problems = document.problems
+        self.registry = registry
+        self.networks: dict[str, NetworkPlan] = {}
+        self.filled: dict[tuple[str, ...], dict[str, Any]] = {}
+        self.plugins: dict[str, str] = {}
+
+    def plan(self) -> Plan:
+        recipe = self.recipe
+        source_place = ("data", "default") if recipe.data.root is None and recipe.data.default else ("data", "source")
+        slots = {name: slot for name in ("source", "default", "media") if (slot := getattr(recipe.data, name))}
+        data = {
+            name: self.choose("media" if name == "media" else "sources", slot, ("data", name))
+            for name, slot in slots.items()
+        }
+        kinds = ("conditionings", "generators", "encoders", "discriminators", "losses", "metrics")
+        chosen = {kind: self.choose_all(kind) for kind in kinds}
+        nodes = self.choose("nodes", recipe.nodes, ("nodes",))
+        self.problems.stop()
+        assert nodes is not None and all(data.values()), "a choice that failed has stopped the planner"
+        data_plugins = {name: each for name, each in data.items() if each}
+
+        media_cls, media_options = data_plugins["media"]
+        try:
+            media = media_cls(media_options, recipe.data.size)
+        except TransganError as error:
+            self.problems.add(("data", "media"), str(error))
+            self.problems.stop()
+        channels = media.channels
+        self.spec = Spec(channels, channels, 0, tuple(media.space), tuple(recipe.domains), tuple(recipe.tasks))
+        translations = translations_of(recipe)
+        roles = self.bind_roles(translations, chosen)
+        judges = self.bind_judges(translations, chosen)
+        losses: dict[str, Loss] = {name: cls(options) for name, (cls, options) in chosen["losses"].items()}
+        self.add_loss_networks(losses)
+        node_set = nodes[0](nodes[1])
+        graph = Graph({"": node_set, **losses})
+        terms = [term for name, loss in losses.items() for term in self.bind_terms(name, loss, translations, judges, graph)]
+        metrics = {name: cls(options) for name, (cls, options) in chosen["metrics"].items()}
+        for name, metric in metrics.items():
+            asked = [each for each in asks(metric.update) if each not in ("keys", "counterpart")]
+            for line in graph.missing(asked, f"metric '{name}'"):
+                self.problems.add(("metrics", name), line)
+        self.check_phases(terms)
+        self.problems.stop()
+        return Plan(
+            recipe=recipe,
+            translations=translations,
+            networks=self.networks,
+            roles=roles,
+            judges=judges,
+            losses=losses,
+            terms=terms,
+            graph=graph,
+            nodes=node_set,
+            stages=self.stages(),
+            metrics=metrics,
+            media=data_plugins["media"],
+            sources=data_plugins[source_place[1]],
+            plugins=self.plugins,
+            filled=dict(self.filled),
+        )
+
+    def choose_all(self, kind: str) -> dict[str, Chosen]:
+        slots: dict[str, Slot] = getattr(self.recipe, kind)
+        found = {name: self.choose(kind, slot, (kind, name)) for name, slot in slots.items()}
+        return {name: each for name, each in found.items() if each}
+
+    def choose(self, kind: str, slot: Slot, place: tuple[str, ...]) -> Chosen | None:
+        """The class that a slot names, and its options."""
+        try:
+            cls = self.registry.get(kind, slot.use)
+        except PluginError as error:
+            self.problems.add((*place, "use"), str(error))
+            return None
+        options = self.problems.validate(cls.Options, slot.options, place)
+        if options is None:
+            return None
+        entry = self.registry.entries[kind, slot.use]
+        self.plugins[entry.package] = entry.version
+        self.filled[place] = options.model_dump(by_alias=True)
+        return cls, options
+
+    def bind_roles(self, translations: list[Translation], chosen: dict[str, dict[str, Chosen]]) -> dict[Translation, dict[str, str]]:
+        roles: dict[Translation, dict[str, str]] = {translation: {} for translation in translations}
+        for translation, role in roles.items():
+            for name, slot in self.recipe.generators.items():
+                if matches(translation, slot.translations):
+                    if "generator" in role:
+                        message = f"[{translation}] is served by '{role['generator']}' already; set 'translations'"
+                        self.problems.add(("generators", name), message)
+                    elif copy := self.copy(slot, ("generators", name), translation, translation.target):
+                        role["generator"] = copy
+                        told = slot.conditionings if slot.conditionings is not None else list(chosen["conditionings"])
+                        self.network("generators", name, copy, "generator", slot.use, chosen, told, self.spec.inputs)
+            for name, slot in self.recipe.encoders.items():
+                for end in ("source", "target"):
+                    if copy := self.copy(slot, ("encoders", name), translation, getattr(translation, end)):
+                        role[f"{name}.{end}"] = role[name] = copy
+                        told = slot.conditionings or []
+                        self.network("encoders", name, copy, "generator", slot.use, chosen, told, self.spec.inputs)
+            if "generator" not in role:
+                self.problems.add(("generators",), f"none serves [{translation}]")
+        for translation, role in roles.items():
+            back = Translation(translation.task, translation.target, translation.source)
+            if "generator" in roles.get(back, {}):
+                role["back"] = roles[back]["generator"]
+        return roles
+
+    def bind_judges(self, translations: list[Translation], chosen: dict[str, dict[str, Chosen]]) -> dict[Translation, list[Judge]]:
+        judges: dict[Translation, list[Judge]] = {translation: [] for translation in translations}
+        for name, slot in self.recipe.discriminators.items():
+            served = [translation for translation in translations if matches(translation, slot.translations)]
+            if not served:
+                self.problems.add(("discriminators", name, "translations"), self.no_match(slot.translations, translations))
+            for translation in served:
+                domain = translation.source if slot.real == "source" else translation.target
+                if copy := self.copy(slot, ("discriminators", name), translation, domain):
+                    inputs = self.spec.inputs * (2 if slot.given else 1)
+                    told = slot.conditionings or []
+                    self.network("discriminators", name, copy, "discriminator", slot.use, chosen, told, inputs)
+                    judges[translation].append(Judge(name, copy, slot.real, slot.fake, slot.given, slot.history))
+        return judges
+
+    def copy(self, slot: NetworkSlot | DiscriminatorSlot, place: tuple[str, ...], translation: Translation, domain: str) -> str | None:
+        copy = copy_for(slot.per, place[-1], self.recipe, translation, domain)
+        if copy is None:
+            message = f"found '{slot.per}', but task '{translation.task}' draws its targets by chance; expected 'run' or 'task'"
+            self.problems.add((*place, "per"), message)
+        return copy
+
+    def network(
+        self, kind: str, slot: str, name: str, side: str, use: str, chosen: dict[str, dict[str, Chosen]], told: Sequence[str], inputs: int
+    ) -> None:
+        if name in self.networks:
+            return
+        conditionings = []
+        for each in told:
+            if each in chosen["conditionings"]:
+                conditionings.append(chosen["conditionings"][each])
+            else:
+                hint = did_you_mean(each, chosen["conditionings"])
+                self.problems.add((kind, slot, "conditionings"), f"no conditioning '{each}'. {hint}")
+        with torch.device("meta"):
+            built = [cls(options, self.spec) for cls, options in conditionings]
+        style = sum(each.style for each in built)
+        cls, options = chosen[kind][slot]
+        if style and "style" not in asks(cls.forward) and not accepts_all(cls.forward):
+            message = f"'{use}' takes no style vector, which '{told[0]}' makes; the condition could not reach it"
+            self.problems.add((kind, slot, "conditionings"), message)
+        spec = Spec(
+            self.spec.channels, inputs + sum(each.channels for each in built), style, self.spec.space, self.spec.domains, self.spec.tasks
+        )
+        self.networks[name] = NetworkPlan(name, kind, side, use, cls, options, spec, tuple(conditionings))
+
+    def add_loss_networks(self, losses: dict[str, Loss]) -> None:
+        for name, loss in losses.items():
+            with torch.device("meta"):
+                own = list(loss.networks(self.spec))
+            for each in own:
+                build = partial(_network_of_loss, loss, each)
+                where = f"{name}/{each}"
+                self.networks[where] = NetworkPlan(where, "losses", "generator", name, build, None, self.spec, None)  # type: ignore[arg-type]
+
+    def bind_terms(
+        self, name: str, loss: Loss, translations: list[Translation], judges: dict[Translation, list[Judge]], graph: Graph
+    ) -> list[Term]:
+        slot, terms = self.recipe.losses[name], []
+        wanted = [translation for translation in translations if matches(translation, slot.translations)]
+        judged = False
+        for side in ("discriminator", "generator"):
+            function = getattr(loss, f"for_{side}", None)
+            if function is None:
+                continue
+            asked = [graph.resolve(each, name) for each in asks(function) if each not in GIVEN]
+            for line in graph.missing(asked, f"loss '{name}'", (*LEAVES, *GIVEN)):
+                self.problems.add(("losses", name), line)
+            for translation in wanted:
+                if set(asks(function)) & set(JUDGED):
+                    judged = True
+                    terms += [Term(name, side, translation, judge, function) for judge in judges[translation]]
+                else:
+                    terms.append(Term(name, side, translation, None, function))
+        if not wanted:
+            self.problems.add(("losses", name, "translations"), self.no_match(slot.translations, translations))
+        elif not terms:
+            why = "no discriminator judges its translations" if judged else "it has neither for_generator nor for_discriminator"
+            self.problems.add(("losses", name), f"would never be evaluated: {why}")
+        return terms
+
+    def no_match(self, patterns: Sequence[str], translations: Sequence[Translation]) -> str:
+        known = ", ".join(f"'{translation}'" for translation in translations)
+        return f"{list(patterns)} matches no translation. Known: {known}"
+
+    def check_phases(self, terms: list[Term]) -> None:
+        for i, phase in enumerate(self.recipe.phases):
+            if not any(
+                term.side == phase.side and matches(term.translation, phase.translations) for term in terms
+            ) and not self.problems:
+                self.problems.add(("phases", i), f"no loss of this recipe has a term for the {phase.side} phase")
+
+    def stages(self) -> list[Stage]:
+        recipe, found, first, share = self.recipe, [], 0, 0.0
+        weights = {name: slot.weight for name, slot in recipe.losses.items()}
+        if not recipe.stages:
+            return [Stage(0, recipe.train.steps, recipe.data.size, recipe.train.batch, weights, recipe.optimizers)]
+        for stage in recipe.stages:
+            share += stage.share
+            last = max(first, round(recipe.train.steps * min(share, 1.0)))
+            size = min(stage.size or recipe.data.size, recipe.data.size)
+            batch = stage.batch or recipe.train.batch
+            found.append(Stage(first, last, size, batch, {**weights, **stage.losses}, stage.optimizers or recipe.optimizers))
+            first = last
+        return found
+
+
+def _network_of_loss(loss: Loss, name: str, options: None, spec: Spec) -> nn.Module:
+    return loss.networks(spec)[name]

@@ -1,0 +1,109 @@
+"""Finds the plugins that are installed and keeps what they register. A broken one is named, and harms nothing else."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pluggy import PluginManager
+
+from transgan.api import hookspecs
+from transgan.errors import PluginError, did_you_mean
+
+#: Kinds of plugin, in the order in which `transgan plugins` lists them, and the word for one of each.
+KINDS = {
+    "sources": "source",
+    "media": "media",
+    "conditionings": "conditioning",
+    "generators": "generator",
+    "discriminators": "discriminator",
+    "encoders": "encoder",
+    "nodes": "set of nodes",
+    "losses": "loss",
+    "metrics": "metric",
+}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A plugin class under its name, and the package that brought it."""
+
+    kind: str
+    name: str
+    cls: type[Any]
+    package: str
+    version: str
+
+
+class Registry:
+    """Every plugin by kind and name. `Registry.installed()` is the usual one; tests add modules of their own."""
+
+    def __init__(self) -> None:
+        self.manager = PluginManager("transgan")
+        self.manager.add_hookspecs(hookspecs)
+        self.entries: dict[tuple[str, str], Registered] = {}
+        self.broken: dict[str, str] = {}
+        self.clashes: dict[tuple[str, str], list[str]] = {}
+
+    @classmethod
+    def installed(cls) -> "Registry":
+        """The plugins of every installed package that has entry points in the group `transgan`."""
+        registry = cls()
+        for point in sorted(entry_points(group="transgan"), key=lambda point: point.name):
+            registry._load(point)
+        return registry
+
+    def _load(self, point: EntryPoint) -> None:
+        package = point.dist.name if point.dist else point.value
+        version = point.dist.version if point.dist else "?"
+        try:
+            self.add(point.load(), point.name, package, version)
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does at import
+            self.broken[f"{point.name} ({package} {version})"] = f"{type(error).__name__}: {error}"
+
+    def add(self, plugin: object, name: str, package: str = "", version: str = "") -> None:
+        """Registers a module or object with hook implementations."""
+        self.manager.register(plugin, name)
+        try:
+            self.manager.check_pending()
+            others = [each for each in self.manager.get_plugins() if each is not plugin]
+            for kind in KINDS:
+                found: list[tuple[str, type[Any]]] = []
+                caller = self.manager.subset_hook_caller(f"register_{kind}", others)
+                caller(register=lambda name, cls, found=found: found.append((name, cls)))
+                for each, cls in found:
+                    self._enter(Registered(kind, each, cls, package, version))
+        except Exception:
+            self.manager.unregister(plugin)
+            raise
+
+    def _enter(self, entry: Registered) -> None:
+        key = (entry.kind, entry.name)
+        if (first := self.entries.get(key)) and first.cls is not entry.cls:
+            self.clashes.setdefault(key, [first.package]).append(entry.package)
+        else:
+            self.entries[key] = entry
+
+    def names(self, kind: str) -> list[str]:
+        """What is registered of a kind, sorted."""
+        return sorted(name for each, name in self.entries if each == kind)
+
+    def get(self, kind: str, name: str) -> type[Any]:
+        """The class of that name.
+
+        Raises:
+            PluginError: there is none (did you mean ...), or two packages claim the name.
+        """
+        if packages := self.clashes.get((kind, name)):
+            raise PluginError(f"{KINDS[kind]} '{name}' is claimed by {' and by '.join(packages)}; uninstall one")
+        if entry := self.entries.get((kind, name)):
+            return entry.cls
+        hint = did_you_mean(name, self.names(kind))
+        if self.broken:
+            hint += f" Not loaded: {'; '.join(f'{who}: {why}' for who, why in self.broken.items())}."
+        raise PluginError(f"no {KINDS[kind]} '{name}'. {hint}")
+
+    @cached_property
+    def hook(self) -> Any:
+        """The hooks, to call."""
+        return self.manager.hook
