@@ -192,17 +192,27 @@ class Step:
 
     def _company(self, key: Key, call: Call, network: str) -> tuple[Any, ...]:
         """Equal for the calls that may share a pass."""
-        tensors = {n: v for n, v in call.conditions.items() if isinstance(v, Tensor)}
         alone = (
             not isinstance(call.x, Tensor)
             or not self.run.pays(call.x)
             or self.run.mixes_batch(network)
-            or any(len(t) != len(call.x) for t in tensors.values())
+            or not all(
+                v.shape[:1] == call.x.shape[:1] if isinstance(v, Tensor) else _plain(v) for v in call.conditions.values()
+            )
         )
         if alone:
             return (key,)
-        told = tuple((n, v.shape[1:] if n in tensors else v) for n, v in sorted(call.conditions.items()))
+        told = tuple(
+            (n, v.shape[1:] if isinstance(v, Tensor) else repr(v)) for n, v in sorted(call.conditions.items())
+        )
         return (call.x.shape[1:], call.x.dtype, told)
+
+
+def _plain(value: Any) -> bool:
+    """Whether a condition holds for any sample: text, numbers, and lists of them."""
+    if isinstance(value, (list, tuple)):
+        return all(_plain(item) for item in value)
+    return value is None or isinstance(value, (str, int, float))
 
 
 def _detached(value: Any) -> Any:
@@ -210,6 +220,10 @@ def _detached(value: Any) -> Any:
         return value.detach()
     if isinstance(value, (list, tuple)):
         return type(value)(_detached(item) for item in value)
+    if isinstance(value, dict):
+        return {name: _detached(item) for name, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _detached(getattr(value, f.name)) for f in fields(value)})
     return value
 
 
@@ -226,6 +240,9 @@ def _split(output: Any, sizes: list[int]) -> list[Any]:
     if isinstance(output, (list, tuple)):
         parts = [_split(item, sizes) for item in output]
         return [type(output)(part[i] for part in parts) for i in range(len(sizes))]
+    if isinstance(output, dict):
+        named = {n: _split(item, sizes) for n, item in output.items()}
+        return [{n: piece[i] for n, piece in named.items()} for i in range(len(sizes))]
     if is_dataclass(output) and not isinstance(output, type):
         pieces = {f.name: _split(getattr(output, f.name), sizes) for f in fields(output)}
         return [replace(output, **{n: piece[i] for n, piece in pieces.items()}) for i in range(len(sizes))]

@@ -1,6 +1,8 @@
 """Generators, discriminators, conditionings, losses and nodes that most recipes use."""
 
-from transgan.api import Register, hookimpl
+from pathlib import Path
+
+from transgan.api import ImportedGenerator, Register, hookimpl
 from transgan_standard import conditionings, discriminators, generators, losses, metrics, nodes
 
 
@@ -44,3 +46,12 @@ def register_losses(register: Register) -> None:
 def register_metrics(register: Register) -> None:
     register("cycle_error", metrics.CycleError)
     register("counterpart_error", metrics.CounterpartError)
+    register("paired_error", metrics.PairedError)
+
+
+@hookimpl(trylast=True)
+def read_weights(path: Path) -> ImportedGenerator | None:
+    from transgan_standard.reference import read_reference_generator
+
+    return read_reference_generator(path) if path.suffix.lower() in (".pth", ".pt") else None
+    register("paired_error", metrics.PairedError)

@@ -139,7 +139,7 @@ class ResnetGenerator(Generator):
             layers += [*upsampling(options.upsample, 2 * here, here, bias), *norm(here)]
         layers += [pad(3), last]
         self.model = nn.ModuleList(layers)
-        self.stride = 2**options.downs  # type: ignore[misc]
+        self.stride = 2**options.downs
         initialise(self)
         self.output.start(last)
 
@@ -176,6 +176,9 @@ class UnetOptions(Options):
     dropout: float = Field(0.5, ge=0.0, lt=1.0)
     """Share of activations dropped while training, on the way up, at the levels between the fifth and the innermost:
     three of eight, none where there are fewer than six (0 to below 1)."""
+    upsample: UpsampleKind = "transposed"
+    """How the size is doubled: `transposed` as in the paper, or `nearest` or `bilinear` and then a 3x3 convolution,
+    which leaves no chequerboard."""
     output: OutputKind = "image"
     """What the network returns: `image`, `edit` (its input where a mask that it makes is 0, new colours where it
     is 1) or `residual` (its input and a change that cannot leave the range)."""
@@ -198,14 +201,22 @@ class Down(Styled):
 class Up(Styled):
     """Doubles the size, on the way out."""
 
-    def __init__(self, inputs: int, outputs: int, norm: Norm | None, dropout: float, bias: bool):
+    def __init__(
+        self, inputs: int, outputs: int, norm: Norm | None, dropout: float, upsample: UpsampleKind, bias: bool
+    ):
         super().__init__()
-        self.conv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
+        self.resize: nn.Module = nn.Identity()
+        self.conv: nn.Conv2d | nn.ConvTranspose2d
+        if upsample == "transposed":
+            self.conv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
+        else:
+            self.resize = nn.Upsample(scale_factor=2, mode=upsample)
+            self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
         self.norm = norm
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
-        y = self.conv(F.relu(x))
+        y = self.conv(self.resize(F.relu(x)))
         dropped: Tensor = self.dropout(y if self.norm is None else self.norm(y, style))
         return dropped
 
@@ -244,12 +255,13 @@ class UnetGenerator(Generator):
             inputs = inner if innermost else 2 * inner
             dropout = options.dropout if i >= 4 and not innermost else 0.0
             if outermost:
-                self.ups.append(Up(inputs, last, None, 0.0, bias=True))
+                outermost_up = Up(inputs, last, None, 0.0, options.upsample, bias=True)
+                self.ups.append(outermost_up)
             else:
-                self.ups.append(Up(inputs, outer, norm(outer), dropout, bias))
-        self.stride = 2**downs  # type: ignore[misc]
+                self.ups.append(Up(inputs, outer, norm(outer), dropout, options.upsample, bias))
+        self.stride = 2**downs
         initialise(self)
-        self.output.start(self.ups[0].conv)  # type: ignore[arg-type]
+        self.output.start(outermost_up.conv)
 
     def forward(
         self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None

@@ -47,3 +47,12 @@ class CounterpartError(_MeanError):
         self.add(
             translation, counterpart_error=(fake, counterpart), counterpart_error_of_source=(source, counterpart)
         )
+
+
+class PairedError(_MeanError):
+    """Mean absolute difference between a translation and its partner in a paired task, and that of the source."""
+
+    better = {"paired_error": "lower"}
+
+    def update(self, translation: Translation, source: Tensor, fake: Tensor, target: Tensor) -> None:  # type: ignore[override]
+        self.add(translation, paired_error=(fake, target), paired_error_of_source=(source, target))

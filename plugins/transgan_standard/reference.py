@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Never
 
@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from transgan.api import DataError, Spec, Tensor
+from transgan.api import DataError, ImportedGenerator, Spec, Tensor
 from transgan_standard.generators import ResnetGenerator, ResnetOptions, UnetGenerator, UnetOptions
 
 SECONDS = 300
@@ -56,23 +56,7 @@ except Exception as error:
 """
 
 
-@dataclass(frozen=True)
-class ReferenceGenerator:
-    """A generator of the reference, as one of ours."""
-
-    name: str
-    """Our generator: `resnet` or `unet`."""
-    options: dict[str, Any]
-    """Its options, as far as weights can tell; a U-Net's do not tell its dropout."""
-    state: dict[str, Tensor]
-    """Its weights, under our names."""
-    inputs: int
-    """Channels that come in."""
-    channels: int
-    """Channels that come out."""
-
-
-def read_reference_generator(path: Path) -> ReferenceGenerator:
+def read_reference_generator(path: Path) -> ImportedGenerator:
     """Reads a file such as `latest_net_G_A.pth`: weights only, no code, in a process of its own.
 
     What the network is follows from the names and shapes of its weights; it computes exactly what it did.
@@ -150,7 +134,7 @@ def _number(name: str) -> int:
     return int(name.split(".")[1])
 
 
-def _resnet(path: Path, state: Mapping[str, Tensor]) -> ReferenceGenerator:
+def _resnet(path: Path, state: Mapping[str, Tensor]) -> ImportedGenerator:
     convolutions = sorted(
         _number(name) for name, value in state.items() if re.fullmatch(r"model\.\d+\.weight", name) and value.dim() == 4
     )
@@ -178,10 +162,10 @@ def _resnet(path: Path, state: Mapping[str, Tensor]) -> ReferenceGenerator:
     parts = {1: "first", 2: "first_norm.norm", second: "second", second + 1: "second_norm.norm"}
     ours |= {f"model.{block}.conv_block.{i}": f"model.{block}.{part}" for block in blocks for i, part in parts.items()}
     kept = {name: value for name, value in state.items() if not name.endswith(".filt")}
-    return ReferenceGenerator("resnet", options, _renamed(kept, ours), inputs, channels)
+    return ImportedGenerator("resnet", options, _renamed(kept, ours), inputs, channels)
 
 
-def _unet(path: Path, state: Mapping[str, Tensor]) -> ReferenceGenerator:
+def _unet(path: Path, state: Mapping[str, Tensor]) -> ImportedGenerator:
     width, inputs = _kernel(path, state, "model.model.0.weight")
     _, channels = _kernel(path, state, "model.model.3.weight")
     ours = {"model.model.0": "downs.0.conv", "model.model.3": "ups.0.conv"}
@@ -194,7 +178,7 @@ def _unet(path: Path, state: Mapping[str, Tensor]) -> ReferenceGenerator:
     ours |= {f"{here}.1": f"downs.{level}.conv"}
     ours |= {f"{here}.3": f"ups.{level}.conv", f"{here}.4": f"ups.{level}.norm.norm"}
     options = {"width": width, "downs": level + 1, "norm": _norm(state, "model.model.0", f"{here}.4")}
-    return ReferenceGenerator("unet", options, _renamed(state, ours), inputs, channels)
+    return ImportedGenerator("unet", options, _renamed(state, ours), inputs, channels)
 
 
 def _renamed(state: Mapping[str, Tensor], ours: Mapping[str, str]) -> dict[str, Tensor]:
@@ -206,7 +190,7 @@ def _renamed(state: Mapping[str, Tensor], ours: Mapping[str, str]) -> dict[str, 
     return renamed
 
 
-def _checked(path: Path, read: ReferenceGenerator) -> ReferenceGenerator:
+def _checked(path: Path, read: ImportedGenerator) -> ImportedGenerator:
     """The same with exactly the weights that our network has, in their order."""
     size = 2 ** min(read.options["downs"] + 1, 16)
     spec = Spec(read.channels, read.inputs, 0, (size, size), (), ())

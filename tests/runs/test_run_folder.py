@@ -152,6 +152,10 @@ def test_without_system_locks_a_file_is_the_lock(tmp_path: Path, monkeypatch: py
         RunFolder.open(tmp_path)
     RunFolder.open(tmp_path).close()
     assert not (tmp_path / ".lock-held").exists()
+    monkeypatch.setattr(os, "ftruncate", unsupported)
+    with pytest.raises(DiskError):
+        RunFolder.open(tmp_path)
+    assert not (tmp_path / ".lock-held").exists()
 
 
 def in_a_child(work: Callable[[int, int], None]) -> tuple[int, int, int]:
@@ -161,6 +165,7 @@ def in_a_child(work: Callable[[int, int], None]) -> tuple[int, int, int]:
     pid = os.fork()
     if pid == 0:
         try:
+            signal.alarm(60)  # no child outlives a test that failed
             os.close(tell)
             work(say, wait)
         finally:
@@ -218,6 +223,7 @@ def test_a_killed_run_frees_its_folder_even_while_its_workers_live(tmp_path: Pat
         run = RunFolder.open(tmp_path)
         worker = os.fork()
         if worker == 0:
+            signal.alarm(60)
             run.close()  # of no effect: the lock is its parent's
             os.write(say, f"{os.getpid()}\n".encode())
             signal.pause()

@@ -9,6 +9,7 @@ from pluggy import HookimplMarker, HookspecMarker
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from transgan.api.protocols import ImportedGenerator
     from transgan.engine import Run
 
 hookspec = HookspecMarker("transgan")
@@ -62,6 +63,14 @@ def register_losses(register: Register) -> None:
 @hookspec
 def register_metrics(register: Register) -> None:
     """Offer metrics."""
+
+
+# Import: called by `transgan import`, until one plugin knows the file.
+
+
+@hookspec(firstresult=True)
+def read_weights(path: Path) -> "ImportedGenerator | None":
+    """Read a generator that another program has saved; None where the file is not of a kind that you know. DataError."""
 
 
 # Lifecycle: called during a run, on its main process, on every plugin that is installed.

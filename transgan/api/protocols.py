@@ -92,7 +92,7 @@ class Generator(Network):
     """`forward(x, style, ...) -> y`: x (N, spec.inputs, *space) in [-1, 1], style (N, spec.style) or None,
     y (N, spec.channels, *space)."""
 
-    stride: ClassVar[int] = 1
+    stride: int = 1
     """Every axis of x must be a multiple of it."""
 
 
@@ -242,6 +242,22 @@ class Media:
     def preview(self, columns: Mapping[str, Sequence[Tensor]], path: Path) -> Path:
         """Shows samples side by side, a column a name and a row an item; returns the file written."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ImportedGenerator:
+    """A generator that another program has saved, as one of ours."""
+
+    name: str
+    """The generator plugin that computes the same: `resnet`."""
+    options: Mapping[str, Any]
+    """The plugin's options, as far as weights can tell."""
+    state: Mapping[str, Tensor]
+    """Its weights, under the plugin's names: what `load_state_dict` takes."""
+    inputs: int
+    """Channels that come in."""
+    channels: int
+    """Channels that come out."""
 
 
 @dataclass(frozen=True)

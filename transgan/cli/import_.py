@@ -14,9 +14,9 @@ def import_(
     out: Path = typer.Option(..., "--out", "-o", help="The model folder to make."),
     source: str = typer.Option("a", "--from", help="What to call the domain translated."),
     target: str = typer.Option("b", "--to", help="What to call the domain that it becomes."),
-    size: int = typer.Option(256, "--size", help="Side in pixels that the generator was trained at."),
+    size: int = typer.Option(256, "--size", min=1, help="Side in pixels that the generator was trained at."),
 ) -> None:
     """Turn a generator's .pth into a model folder with identical outputs. Only weights are read, never code."""
-    from transgan.translator import import_reference
+    from transgan.model import import_reference
 
     print(import_reference(weights.expanduser(), out.expanduser(), source, target, size))

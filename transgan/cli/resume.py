@@ -17,7 +17,8 @@ def resume(
     from transgan.cli.training import train
     from transgan.errors import UsageError
     from transgan.recipe import read_recipe
+    from transgan.registry import Registry
 
     if not (folder / "recipe.toml").is_file():
         raise UsageError(f"{folder}: not the folder of a run (there is no recipe.toml in it); expected one such as runs/face-1")
-    raise typer.Exit(train(read_recipe(folder / "recipe.toml"), folder, quiet))
+    raise typer.Exit(train(read_recipe(folder / "recipe.toml"), Registry.installed(), folder, quiet))

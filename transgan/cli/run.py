@@ -22,6 +22,10 @@ def run(
     The same under several processes: accelerate launch --num_processes 2 -m transgan run RECIPE.
     """
     from transgan.cli.training import train
+    from transgan.plan import options_checker
     from transgan.recipe import read_recipe
+    from transgan.registry import Registry
 
-    raise typer.Exit(train(read_recipe(recipe.expanduser(), set_ or []), out, quiet))
+    registry = Registry.installed()
+    document = read_recipe(recipe.expanduser(), set_ or [], options_checker(registry))
+    raise typer.Exit(train(document, registry, out, quiet))

@@ -12,9 +12,8 @@ from transgan.registry import Registry
 from transgan.runs import RunFolder
 
 
-def train(document: Document, out: Path | None, quiet: bool) -> int:
+def train(document: Document, registry: Registry, out: Path | None, quiet: bool) -> int:
     """Trains in `out`, where a run of the same recipe goes on; returns the exit code."""
-    registry = Registry.installed()
     plan = make_plan(document, registry)
     processes = Processes()
     progress = Progress(plan.recipe.train.steps, quiet or not processes.main)

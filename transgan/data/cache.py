@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -29,9 +30,12 @@ class DecodedCache:
     so that several processes may fill the same cache and a crash leaves no lie in it.
     """
 
-    def __init__(self, samples: Sequence[Sample], media: Media, on_disk: bool = True):
+    def __init__(
+        self, samples: Sequence[Sample], media: Media, on_disk: bool = True, made: dict[Any, np.ndarray] | None = None
+    ):
         self.samples = samples
         self.media = media
+        self.made = {} if made is None else made
         self.unreadable: dict[int, str] = {}
         first = self._first()
         shape = (len(samples), *first.shape)
@@ -64,8 +68,13 @@ class DecodedCache:
             return np.zeros(shape, dtype), np.zeros(shape[0], dtype=np.uint32)
 
     def _decode(self, index: int) -> np.ndarray | None:
+        location = self.samples[index].location
+        if callable(location):
+            if location not in self.made:
+                self.made[location] = self.media.decode(location)
+            return self.made[location]
         try:
-            return self.media.decode(self.samples[index].location)
+            return self.media.decode(location)
         except DataError as error:
             self.unreadable[index] = str(error)
             if len(self.unreadable) > max(1, TOLERATED * len(self.samples)) or len(self.samples) < 100:

@@ -1,5 +1,6 @@
 """Every domain's samples: found, split into those trained on and those held out, decoded when asked for."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,11 @@ def split(samples: list[Sample], share: float) -> tuple[list[Sample], list[Sampl
 class DomainData:
     """One domain: its samples and, at each size, what they decode to."""
 
-    def __init__(self, name: str, samples: list[Sample], held_out: list[Sample], plan: Plan):
+    def __init__(
+        self, name: str, samples: list[Sample], held_out: list[Sample], plan: Plan, made: dict[int, dict[Any, np.ndarray]]
+    ):
         self.name = name
+        self.made = made
         self.samples = samples
         self.held_out = held_out
         self.plan = plan
@@ -44,7 +48,7 @@ class DomainData:
         key = (held_out, media.size)
         if key not in self.caches:
             samples = self.held_out if held_out else self.samples
-            self.caches[key] = DecodedCache(samples, media, self.plan.recipe.data.cache)
+            self.caches[key] = DecodedCache(samples, media, self.plan.recipe.data.cache, self.made[media.size])
         return self.caches[key]
 
     @property
@@ -68,6 +72,7 @@ class Domains(Mapping[str, DomainData]):
         self.plan = plan
         self.source: Source = cls(options, root)
         self.media: dict[int, Media] = {}
+        self.made: dict[int, dict[Any, np.ndarray]] = defaultdict(dict)
         self.selections = dict(recipe.domains)
         self.found = {name: self._find(name, selection) for name, selection in recipe.domains.items()}
 
@@ -88,7 +93,7 @@ class Domains(Mapping[str, DomainData]):
             raise DataError(f"[domains] {name} = {selection!r}: no samples found")
         if apart is None:
             samples, held_out = split(samples, self.plan.recipe.data.held_out)
-        return DomainData(name, samples, held_out, self.plan)
+        return DomainData(name, samples, held_out, self.plan, self.made)
 
     def __getitem__(self, name: str) -> DomainData:
         return self.found[name]

@@ -54,7 +54,8 @@ class SampleDraws:
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
         """(N, *shape) in [0, 1)."""
-        numbers = self._uniform(purpose, int(np.prod(shape, dtype=int)))
+        step = torch.finfo(self.dtype).eps / 2
+        numbers = np.floor(self._uniform(purpose, int(np.prod(shape, dtype=int))) / step) * step  # rounding could make it 1
         return torch.from_numpy(numbers.reshape(len(self.index), *shape)).to(self.device, self.dtype)
 
     def normal(self, purpose: str, *shape: int) -> Tensor:

@@ -18,7 +18,8 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        self.accelerator = Accelerator()
+        # Told so, it forms a group of processes without any accelerator too; otherwise each would be a run of its own.
+        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available())
         self.rank = self.accelerator.process_index
         self.world = self.accelerator.num_processes
         self.device = self.accelerator.device

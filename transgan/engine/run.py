@@ -22,11 +22,11 @@ from transgan.engine.networks import Networks
 from transgan.engine.processes import Processes
 from transgan.engine.progress import Progress
 from transgan.errors import INTERRUPTED, TERMINATED, DiskError, DivergedError, TransganError
+from transgan.model import model_card, model_config
 from transgan.plan import Plan
 from transgan.recipe import Document, write_recipe
 from transgan.registry import Registry
 from transgan.runs.report import write_report
-from transgan.translator import model_card, model_config
 
 #: Steps between two looks for a signal that has reached another process; one process looks after every step.
 AGREE_EVERY = 10
@@ -75,7 +75,7 @@ class Run:
         outcome = "failed"
         try:
             with self._logs() as log, self._listening():
-                self._resume(progress)
+                self._resume(progress, log)
                 self._tell("run_started")
                 self._open_folder()
                 code = self._train(log, progress)
@@ -219,11 +219,13 @@ class Run:
         }
         return groups, state
 
-    def _resume(self, progress: Progress) -> None:
+    def _resume(self, progress: Progress, log: "runs.MetricsLog | None") -> None:
         checkpoint, rejected = runs.newest(self.path / "checkpoints")
         for line in rejected:
             progress.say(f"passing over a damaged checkpoint: {line}")
             self._note(f"passed over {line}")
+        if checkpoint is None and rejected:
+            raise DiskError(f"{self.path}: none of its checkpoints is whole; start anew in another --out")
         if checkpoint is None:
             return
         engine = self.engine
@@ -234,10 +236,8 @@ class Run:
         engine.optimizers.load(checkpoint.groups["optimizers"])
         engine.objective.history.load(checkpoint.groups["history"], checkpoint.state["history"], self.processes.device)
         engine.step = checkpoint.step
-        if self.folder:
-            log = runs.MetricsLog(self.folder.metrics)
+        if log:
             log.rewind(engine.step)
-            log.close()
         progress.say(f"resuming {self.path} at step {engine.step} of {self.plan.recipe.train.steps}")
 
     def _draw(self, step: int) -> None:

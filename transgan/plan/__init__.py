@@ -2,6 +2,6 @@
 
 from transgan.plan.build import Conditioned, build_network, build_networks
 from transgan.plan.plan import Judge, NetworkPlan, Plan, Stage, Term
-from transgan.plan.resolve import make_plan
+from transgan.plan.resolve import make_plan, options_checker
 
-__all__ = ["Conditioned", "Judge", "NetworkPlan", "Plan", "Stage", "Term", "build_network", "build_networks", "make_plan"]
+__all__ = ["Conditioned", "Judge", "NetworkPlan", "Plan", "Stage", "Term", "build_network", "build_networks", "make_plan", "options_checker"]

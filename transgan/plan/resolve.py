@@ -1,6 +1,6 @@
 """Recipe and registry in, plan out: names resolved, options checked, terms bound. All mistakes are collected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -12,7 +12,7 @@ from transgan.api.protocols import Loss, Spec, Translation
 from transgan.errors import PluginError, TransganError, did_you_mean
 from transgan.graph import LEAVES, Graph, accepts_all, asks
 from transgan.plan.plan import GIVEN, JUDGED, Judge, NetworkPlan, Plan, Stage, Term, matches
-from transgan.recipe import Document
+from transgan.recipe import Document, Inspection, Problems
 from transgan.recipe.schema import DiscriminatorSlot, NetworkSlot, Recipe, Slot
 from transgan.registry import Registry
 
@@ -26,6 +26,20 @@ def make_plan(document: Document, registry: Registry) -> Plan:
         RecipeError: with every mistake found, one line each.
     """
     return _Planner(document, registry).plan()
+
+
+def options_checker(registry: Registry) -> Inspection:
+    """For `read_recipe`: checks the options of every plugin that a recipe with other mistakes names."""
+
+    def inspect(slots: Mapping[tuple[str, ...], Mapping[str, Any]], problems: Problems) -> None:
+        for place, slot in slots.items():
+            kind = {"source": "sources", "default": "sources", "media": "media"}[place[1]] if place[0] == "data" else place[0]
+            try:
+                problems.validate(registry.get(kind, slot["use"]).Options, slot["options"], place)
+            except PluginError as error:
+                problems.add((*place, "use"), str(error))
+
+    return inspect
 
 
 def translations_of(recipe: Recipe) -> list[Translation]:

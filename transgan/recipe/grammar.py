@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from transgan.errors import did_you_mean
@@ -16,13 +16,31 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LARGEST = 2**63
 
 
-def understand(table: dict[str, Any], problems: Problems) -> Recipe | None:
+#: Looks at the slots of a recipe that has mistakes already, so that those of plugins' options are told with them.
+Inspection = Callable[[Mapping[tuple[str, ...], Mapping[str, Any]], Problems], None]
+
+
+def understand(table: dict[str, Any], problems: Problems, inspect: Inspection | None = None) -> Recipe | None:
     """The recipe that a table means, or None, with every mistake among the problems."""
     table = _finite(table, (), problems)
     _check_names(table, problems)
     _check_domains(table, problems)
     _check_stages(table, problems)
-    return problems.validate(Recipe, _written_out(table, problems), ())
+    whole = _written_out(table, problems)
+    recipe = problems.validate(Recipe, whole, ())
+    if problems and inspect:
+        inspect(dict(_slots(whole)), problems)
+    return recipe
+
+
+def _slots(whole: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Every slot in its long form that names a plugin, and its place."""
+    places = [(section, name) for section in SLOTS for name in _table(whole.get(section))]
+    places += [("data", key) for key in ("source", "default", "media")]
+    for section, name in places:
+        slot = _table(_table(whole.get(section)).get(name))
+        if isinstance(slot.get("use"), str) and isinstance(slot.get("options"), dict):
+            yield (section, name), slot
 
 
 def _finite(value: Any, path: Keys, problems: Problems) -> Any:

@@ -17,9 +17,10 @@ M = TypeVar("M", bound=BaseModel)
 
 #: How many keys name the table, in messages; elsewhere it is one.
 _DEPTH = {**dict.fromkeys(SLOTS, 2), "tasks": 2, "optimizers": 2, "phases": 2, "stages": 2}
+#: Keys that stand above the first table, and are named without one.
+_BARE = ("version", "name", "nodes")
 #: Mistakes told at once; a file with more is no recipe.
 MOST = 100
-_BARE = ("version", "name", "nodes")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from transgan.errors import RecipeError, UsageError
-from transgan.recipe.grammar import understand
+from transgan.recipe.grammar import Inspection, understand
 from transgan.recipe.lines import DEEPEST, Keys, TooDeep, key_lines
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.problems import Origin, Problems
@@ -38,17 +38,21 @@ class Document:
     """Collects what is found wrong later, and knows where everything stands."""
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Document:
+def read_recipe(path: Path, overrides: Sequence[str] = (), inspect: Inspection | None = None) -> Document:
     """Reads a recipe's file; `overrides` are `--set` texts such as `train.steps=500`.
+
+    With `inspect`, mistakes in plugins' options are told together with those of the grammar.
 
     Raises:
         UsageError: the file cannot be read.
         RecipeError: the recipe has mistakes; all of them are told.
     """
-    return parse_recipe(_decoded(_bytes(path), str(path)), str(path), overrides)
+    return parse_recipe(_decoded(_bytes(path), str(path)), str(path), overrides, inspect)
 
 
-def parse_recipe(text: str, name: str = "recipe", overrides: Sequence[str] = ()) -> Document:
+def parse_recipe(
+    text: str, name: str = "recipe", overrides: Sequence[str] = (), inspect: Inspection | None = None
+) -> Document:
     """Reads a recipe from its text; `name` stands in messages for the file.
 
     Raises:
@@ -58,7 +62,7 @@ def parse_recipe(text: str, name: str = "recipe", overrides: Sequence[str] = ())
     problems = Problems(name, {keys: Origin(line) for keys, line in lines.items()})
     apply_overrides(table, overrides, problems)
     table.setdefault("name", _name(name))
-    recipe = understand(table, problems)
+    recipe = understand(table, problems, inspect)
     problems.stop()
     assert recipe is not None  # without a problem there is a recipe
     return Document(recipe, name, problems)

@@ -192,7 +192,6 @@ def _manifest(path: Path) -> dict[str, Any]:
     schema, step, files = (manifest.get(key) for key in ("schema", "step", "files"))
     if type(schema) is int and schema > SCHEMA:
         raise Damaged(f"{MANIFEST}: schema {_files.one_line(schema)} is newer than {SCHEMA}; update transgan")
-
     if (
         (type(schema), type(step), schema) != (int, int, SCHEMA)
         or not isinstance(files, dict)

@@ -1,0 +1,91 @@
+"""Measures the engine itself: its share of a CycleGAN step, beside the networks' forward, backward and optimizers."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from transgan.data.batches import Batches
+from transgan.data.domains import Domains
+from transgan.engine.loop import Engine
+from transgan.engine.networks import Networks
+from transgan.engine.processes import Processes
+from transgan.plan import make_plan
+from transgan.recipe import parse_recipe
+from transgan.registry import Registry
+
+RECIPE = """
+data = {{ source = {{ use = "drawn_faces", count = 64 }}, size = {size}, held_out = 0.0 }}
+domains = {{ young = {{ age = [20, 30] }}, old = {{ age = [50, 60] }} }}
+tasks = {{ age = {{ between = ["young", "old"] }} }}
+train = {{ steps = {steps}, batch = {batch}, merge = "{merge}", ema = 0.999 }}
+generators = {{ g = {{ use = "resnet", per = "translation", width = {width}, blocks = {blocks} }} }}
+discriminators = {{ d = {{ use = "patch", width = {width}, history = 50 }} }}
+losses = {{ lsgan = 1.0, cycle = 10.0, identity = 5.0 }}
+"""
+WARM = 2
+
+
+def measure(steps: int, size: int, batch: int, width: int, blocks: int, merge: str) -> Iterator[str]:
+    """The lines of `transgan bench engine`."""
+    text = RECIPE.format(steps=steps + WARM, size=size, batch=batch, width=width, blocks=blocks, merge=merge)
+    plan = make_plan(parse_recipe(text, "bench"), Registry.installed())
+    processes = Processes()
+    domains = Domains(plan)
+    engine = Engine(plan, processes)
+    batches = Batches(plan, domains, device=processes.device)
+    for name, domain in domains.items():
+        list(domains.batches(name, False, size, len(domain.samples)))  # drawing faces is not what is measured
+    spent: dict[str, float] = {}
+    with _timed(spent, processes.device):
+        for step, _ in engine.train(batches):
+            if step == WARM:
+                spent.clear()
+                _wait(processes.device)
+                begin = time.perf_counter()
+        _wait(processes.device)
+        whole = time.perf_counter() - begin
+    yield f"CycleGAN, {size}x{size}, batch {batch}, width {width}, {blocks} blocks, on {processes.device}, {torch.get_num_threads()} threads"
+    yield f"{'step':<12} {1000 * whole / steps:9.1f} ms"
+    for name, seconds in spent.items():
+        yield f"{name:<12} {1000 * seconds / steps:9.1f} ms  {seconds / whole:7.2%}"
+    own = whole - sum(spent.values())
+    yield f"{'engine':<12} {1000 * own / steps:9.1f} ms  {own / whole:7.2%}"
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _timed(spent: dict[str, float], device: torch.device) -> Iterator[None]:
+    """Adds up the time spent in networks, backward passes and optimizers."""
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            _wait(device)
+            begin = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                _wait(device)
+                spent[name] = spent.get(name, 0.0) + time.perf_counter() - begin
+
+        return call
+
+    places: list[tuple[Any, str, str]] = [
+        (Networks, "__call__", "forward"),
+        (torch.Tensor, "backward", "backward"),
+        (torch.optim.Adam, "step", "optimizer"),
+    ]
+    originals = [getattr(owner, attribute) for owner, attribute, _ in places]
+    for (owner, attribute, name), function in zip(places, originals, strict=True):
+        setattr(owner, attribute, timed(name, function))
+    try:
+        yield
+    finally:
+        for (owner, attribute, _), function in zip(places, originals, strict=True):
+            setattr(owner, attribute, function)
