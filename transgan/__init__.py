@@ -1,4 +1,4 @@
-"""TransGAN trains and runs translations between domains. Names are imported when first used: `--help` needs no torch."""
+"""TransGAN trains and runs translations between domains. Names are imported on first use: `--help` needs no torch."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def __getattr__(name: str) -> Any:
         return Translator
     if name.startswith("_"):
         raise AttributeError(f"module 'transgan' has no attribute '{name}'")
-    from transgan import api
+    import transgan.api as api  # `from transgan import api` would ask here again
 
     try:
         return getattr(api, name)

@@ -125,7 +125,9 @@ class Step:
         self.values: dict[Key, Any] = dict(leaves)
         self.passes: list[Pass] = []
 
-    def arguments(self, translation: Translation, function: Callable[..., Any], owner: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    def arguments(
+        self, translation: Translation, function: Callable[..., Any], owner: str, more: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """What a function asks for."""
         return {
             n: more[n] if n in more else self.values[translation, self.graph.resolve(n, owner)] for n in asks(function)
@@ -197,14 +199,13 @@ class Step:
             or not self.run.pays(call.x)
             or self.run.mixes_batch(network)
             or not all(
-                v.shape[:1] == call.x.shape[:1] if isinstance(v, Tensor) else _plain(v) for v in call.conditions.values()
+                v.shape[:1] == call.x.shape[:1] if isinstance(v, Tensor) else _plain(v)
+                for v in call.conditions.values()
             )
         )
         if alone:
             return (key,)
-        told = tuple(
-            (n, v.shape[1:] if isinstance(v, Tensor) else repr(v)) for n, v in sorted(call.conditions.items())
-        )
+        told = tuple((n, v.shape[1:] if isinstance(v, Tensor) else repr(v)) for n, v in sorted(call.conditions.items()))
         return (call.x.shape[1:], call.x.dtype, told)
 
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 import transgan
 from transgan.api.protocols import ImportedGenerator, Source
 from transgan.data.domains import Domains
-from transgan.engine.evaluate import directions
 from transgan.errors import DataError, PluginError, RecipeError, UsageError
 from transgan.plan import Plan, make_plan
+from transgan.plan.directions import directions
 from transgan.recipe import Document, Recipe
 from transgan.recipe.problems import Problems
 from transgan.registry import Registered, Registry
@@ -121,7 +121,9 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
     if read is None:
         raise DataError(f"{weights}: no plugin knows this kind of file; expected a generator's .pth")
     if read.inputs != read.channels:
-        raise DataError(f"{weights}: it makes {read.channels} channels of {read.inputs}; only as many as come in are known")
+        raise DataError(
+            f"{weights}: it makes {read.channels} channels of {read.inputs}; only as many as come in are known"
+        )
     recipe = {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", weights.stem).lstrip("._-")[:64] or "imported",
         "data": {"size": size, "media": {"use": "image", "options": {"channels": read.channels}}},
@@ -133,7 +135,14 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
     plan = plan_of({"format": 1, "recipe": recipe}, str(weights))
     (name,) = plan.networks
     tensors = {f"{name}|network.{key}": value for key, value in read.state.items()}
-    card = [*_head(plan), "## Origin", "", f"Imported from `{weights.name}`, which another program has saved.", "", LIMITS]
+    card = [
+        *_head(plan),
+        "## Origin",
+        "",
+        f"Imported from `{weights.name}`, which another program has saved.",
+        "",
+        LIMITS,
+    ]
     write_model(out, tensors, model_config(plan, 0), "\n".join(card))
     return f"{read.name}, {source} -> {target}, {sum(value.numel() for value in tensors.values()):,} numbers, in {out}"
 
@@ -154,4 +163,6 @@ def _shown(selection: Any) -> Any:
     """A domain's selection, without the folders of the machine where it was made."""
     if isinstance(selection, Mapping):
         return {key: _shown(value) for key, value in selection.items()}
-    return Path(selection).name if isinstance(selection, str) and Path(selection).expanduser().is_absolute() else selection
+    return (
+        Path(selection).name if isinstance(selection, str) and Path(selection).expanduser().is_absolute() else selection
+    )

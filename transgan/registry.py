@@ -7,7 +7,8 @@ from typing import Any
 
 from pluggy import PluginManager
 
-from transgan.api import hookspecs
+from transgan.api import hookspecs, protocols
+from transgan.api.options import Options
 from transgan.errors import PluginError, did_you_mean
 
 #: Kinds of plugin, in the order in which `transgan plugins` lists them, and the word for one of each.
@@ -21,6 +22,19 @@ KINDS = {
     "nodes": "set of nodes",
     "losses": "loss",
     "metrics": "metric",
+}
+
+#: What a plugin of a kind has to be a subclass of.
+BASES: dict[str, type[Any]] = {
+    "sources": protocols.Source,
+    "media": protocols.Media,
+    "conditionings": protocols.Conditioning,
+    "generators": protocols.Generator,
+    "discriminators": protocols.Discriminator,
+    "encoders": protocols.Network,
+    "nodes": protocols.Nodes,
+    "losses": protocols.Loss,
+    "metrics": protocols.Metric,
 }
 
 
@@ -57,25 +71,47 @@ class Registry:
         package = point.dist.name if point.dist else point.value
         version = point.dist.version if point.dist else "?"
         try:
-            self.add(point.load(), point.name, package, version)
+            self.add(point.load(), f"{package}:{point.name}", package, version)
         except (Exception, SystemExit) as error:  # whatever a stranger's module does at import
-            self.broken[f"{point.name} ({package} {version})"] = f"{type(error).__name__}: {error}"
+            why = " ".join(str(error).split())
+            self.broken[f"{point.name} ({package} {version})"] = f"{type(error).__name__}: {why}"
 
     def add(self, plugin: object, name: str, package: str = "", version: str = "") -> None:
-        """Registers a module or object with hook implementations."""
-        self.manager.register(plugin, name)
+        """Registers a module or object with hook implementations: all that it offers, or nothing.
+
+        Raises:
+            PluginError: a hook of it is misspelt, or asks for what there is not.
+        """
         try:
-            self.manager.check_pending()
-            others = [each for each in self.manager.get_plugins() if each is not plugin]
-            for kind in KINDS:
-                found: list[tuple[str, type[Any]]] = []
-                caller = self.manager.subset_hook_caller(f"register_{kind}", others)
-                caller(register=lambda name, cls, found=found: found.append((name, cls)))
-                for each, cls in found:
-                    self._enter(Registered(kind, each, cls, package, version))
-        except Exception:
-            self.manager.unregister(plugin)
+            self.manager.register(plugin, name)
+            self._check_hooks(plugin)
+            offered = self._offered(plugin, package, version)
+        except BaseException:
+            if self.manager.is_registered(plugin):
+                self.manager.unregister(plugin)
             raise
+        for entry in offered:
+            self._enter(entry)
+
+    def _check_hooks(self, plugin: object) -> None:
+        for caller in self.manager.get_hookcallers(plugin) or []:
+            if not caller.has_spec():
+                known = [name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "transgan_spec")]
+                raise PluginError(f"there is no hook '{caller.name}'. {did_you_mean(caller.name, known)}")
+
+    def _offered(self, plugin: object, package: str, version: str) -> list[Registered]:
+        """What a plugin registers."""
+        offered: list[Registered] = []
+        others = [each for each in self.manager.get_plugins() if each is not plugin]
+        for kind, base in BASES.items():
+
+            def register(name: str, cls: type[Any], kind: str = kind, base: type[Any] = base) -> None:
+                if not (isinstance(cls, type) and issubclass(cls, base) and issubclass(cls.Options, Options)):
+                    raise TypeError(f"{KINDS[kind]} {name!r} is not a subclass of transgan.api.{base.__name__}")
+                offered.append(Registered(kind, name, cls, package, version))
+
+            self.manager.subset_hook_caller(f"register_{kind}", others)(register=register)
+        return offered
 
     def _enter(self, entry: Registered) -> None:
         key = (entry.kind, entry.name)

@@ -6,43 +6,43 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-import transgan
-from transgan.api.protocols import Translation
+from transgan.api.protocols import Media, Translation
 from transgan.api.schedule import Clock
 from transgan.data.batches import leaves_of
-from transgan.data.domains import Domains
 from transgan.data.draws import SampleDraws
-from transgan.engine.evaluate import Direction, directions, make
+from transgan.engine.evaluate import make
 from transgan.engine.networks import Networks
 from transgan.errors import DataError, UsageError, did_you_mean
-from transgan.plan import Plan, make_plan
-from transgan.recipe import Document, Recipe
-from transgan.recipe.problems import Problems
-from transgan.registry import Registry
+from transgan.model import plan_of
+from transgan.plan import Plan, build_networks
+from transgan.plan.directions import Direction, directions
 from transgan.runs import read_model
 
 
 class Translator:
     """A model that translates. Make one with `from_pretrained`."""
 
-    def __init__(self, plan: Plan, tensors: Mapping[str, Tensor], config: Mapping[str, Any], device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        plan: Plan,
+        tensors: Mapping[str, Tensor],
+        config: Mapping[str, Any],
+        device: torch.device | str = "cpu",
+    ):
         self.plan = plan
         self.config = config
-        self.networks = Networks(plan, device)
         self.device = torch.device(device)
+        if misfit := _misfit(plan, tensors):  # before anything as large as the config says is made
+            raise DataError(f"the weights do not fit the config: {misfit}")
+        self.networks = Networks(plan, device)
         for name, network in self.networks.networks.items():
             begin = f"{name}|"
-            own = {key.removeprefix(begin): value for key, value in tensors.items() if key.startswith(begin)}
-            try:
-                network.load_state_dict(own)
-            except RuntimeError as error:
-                raise DataError(f"the weights of '{name}' do not fit: {str(error).splitlines()[-1].strip()}") from None
+            network.load_state_dict({key.removeprefix(begin): x for key, x in tensors.items() if key.startswith(begin)})
             network.eval().requires_grad_(False)
         cls, options = plan.media
-        self.media = cls(options, plan.recipe.data.size)
+        self.media: Media = cls(options, plan.recipe.data.size)
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: torch.device | str | None = None) -> "Translator":
@@ -55,13 +55,22 @@ class Translator:
         Raises:
             DataError: there is no model, or it is damaged.
             PluginError: it needs a plugin that is not installed.
+            UsageError: there is no such device.
         """
         folder = Path(path).expanduser()
-        if not (folder / "config.json").exists() and (folder / "model").is_dir():
+        if not folder.is_dir():
+            what = "is a file" if folder.exists() else "does not exist"
+            raise DataError(f"model {folder} {what}; expected the folder of a model or of a run")
+        if not (folder / "config.json").exists() and (folder / "recipe.toml").exists():
+            if not (folder / "model").is_dir():
+                raise DataError(f"{folder} is a run that has no model yet; transgan resume {folder} makes it")
             folder = folder / "model"
+        where = _device(device)
         tensors, config = read_model(folder)
-        plan = plan_of(config, str(folder / "config.json"))
-        return cls(plan, tensors, config, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            return cls(plan_of(config, str(folder / "config.json")), tensors, config, where)
+        except DataError as error:
+            raise DataError(f"model {folder}: {str(error).removeprefix(f'{folder}/')}") from None
 
     @property
     def translations(self) -> list[Translation]:
@@ -75,20 +84,24 @@ class Translator:
             UsageError: none, or more than one; says which there are.
         """
         every = directions(self.plan)
-        for word, value, known in (
-            ("to", to, {d.shown.target for d in every}),
-            ("task", task, {d.shown.task for d in every}),
-            ("from", source, {d.shown.source for d in every}),
+        wanted = every
+        for word, kind, part, value in (
+            ("to", "domain", "target", to),
+            ("task", "task", "task", task),
+            ("from", "domain", "source", source),
         ):
-            if value is not None and value not in known:
-                raise UsageError(f"--{word} {value}: this model has no such {'task' if word == 'task' else 'domain'}. {did_you_mean(value, known)}")
-        wanted = [d for d in every if to in (None, d.shown.target) and task in (None, d.shown.task) and source in (None, d.shown.source)]
+            if value is not None:
+                known = {getattr(each.shown, part) for each in every}
+                if value not in known:
+                    raise UsageError(f"--{word} {value}: this model has no such {kind}. {did_you_mean(value, known)}")
+                wanted = [each for each in wanted if getattr(each.shown, part) == value]
         if not wanted:
-            raise UsageError(f"no translation is meant; this model knows {', '.join(f'[{d.shown}]' for d in every)}")
+            known_ones = ", ".join(f"[{each.shown}]" for each in every)
+            raise UsageError(f"no translation is meant; this model knows {known_ones}")
         # Several sources, told the same and run by the same network, are one translation.
-        same = {(d.made.task, d.shown.target, self.plan.roles[d.made]["generator"]) for d in wanted}
+        same = {(each.made.task, each.shown.target, self.plan.roles[each.made]["generator"]) for each in wanted}
         if len(same) > 1:
-            meant = ", ".join(f"[{d.shown}]" for d in wanted)
+            meant = ", ".join(f"[{each.shown}]" for each in wanted)
             raise UsageError(f"more than one translation is meant: {meant}; choose with --to, --task and --from")
         return wanted[0]
 
@@ -109,12 +122,43 @@ class Translator:
         name = self.plan.roles[direction.made]["generator"]
         stride = int(getattr(self.networks.networks[name], "stride", 1))
         inputs, undo = self.media.to_model(x.to(self.device), stride, native)
-        ends = {
-            f"{end}_domain": torch.full((len(inputs),), self.plan.domains.index(getattr(direction.shown, end)), device=self.device)
-            for end in ("source", "target")
-        }
         zero = np.zeros(len(inputs), dtype=np.uint64)
-        draws = SampleDraws("translate", zero, zero, self.device)
-        values = {"source": inputs, "training": False, "clock": Clock(run=1.0), "draws": draws, **ends}
+        values: dict[str, Any] = {
+            "source": inputs,
+            "training": False,
+            "clock": Clock(run=1.0),
+            "draws": SampleDraws("translate", zero, zero, self.device),
+        }
+        for end in ("source", "target"):
+            number = self.plan.domains.index(getattr(direction.shown, end))
+            values[f"{end}_domain"] = torch.full((len(inputs),), number, device=self.device)
         made = make(self.plan, self.networks, direction.made, leaves_of(self.plan, direction.made, values), ["fake"])
         return self.media.from_model(made["fake"], undo).cpu()
+
+
+def _misfit(plan: Plan, tensors: Mapping[str, Tensor]) -> str:
+    """Why weights are not those of a plan's networks, or nothing."""
+    try:
+        networks = build_networks(plan, "meta")
+    except (RuntimeError, ValueError) as error:
+        return f"its networks cannot be built: {str(error).splitlines()[0]}"
+    for name, network in networks.items():
+        for key, expected in network.state_dict().items():
+            given = tensors.get(f"{name}|{key}")
+            if given is None:
+                return f"'{name}' lacks '{key}'"
+            if given.shape != expected.shape:
+                return f"'{key}' of '{name}' is {tuple(given.shape)}, expected {tuple(expected.shape)}"
+    return ""
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    """The device asked for, or the best there is."""
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device or best)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise UsageError(f"--device {device}: cannot be used: {why}; without it {best} is taken") from None
+    return found

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from transgan_faces.drawn_shapes import (
+    EVERYWHERE,
     RGB,
     Array,
+    Box,
     Plane,
     along,
     column,
@@ -78,8 +81,8 @@ CUTS = {
 
 # Palettes run from light to dark, so that one number places somebody alike in every one of them.
 SKIN: dict[str, tuple[RGB, ...]] = {
-    "White": ((0.97, 0.84, 0.77), (0.93, 0.76, 0.66), (0.86, 0.67, 0.55)),
-    "Black": ((0.60, 0.42, 0.31), (0.49, 0.33, 0.24), (0.37, 0.245, 0.18)),
+    "White": ((0.96, 0.81, 0.72), (0.91, 0.725, 0.615), (0.84, 0.63, 0.50)),
+    "Black": ((0.62, 0.435, 0.32), (0.52, 0.35, 0.25), (0.42, 0.275, 0.195)),
     "Asian": ((0.96, 0.84, 0.70), (0.91, 0.76, 0.60), (0.83, 0.66, 0.48)),
     "Indian": ((0.80, 0.61, 0.45), (0.70, 0.51, 0.36), (0.58, 0.41, 0.28)),
 }
@@ -89,16 +92,29 @@ LIPS: dict[str, RGB] = {
     "Asian": (0.76, 0.40, 0.37),
     "Indian": (0.58, 0.29, 0.27),
 }
-DARK_HAIR: tuple[RGB, ...] = ((0.21, 0.145, 0.11), (0.12, 0.085, 0.07), (0.055, 0.045, 0.045))
+DARK_HAIR: tuple[RGB, ...] = ((0.25, 0.175, 0.135), (0.17, 0.125, 0.10), (0.11, 0.09, 0.085))
 HAIRS: dict[str, tuple[RGB, ...]] = {
-    "White": ((0.86, 0.70, 0.44), (0.66, 0.45, 0.24), (0.50, 0.28, 0.15), (0.31, 0.19, 0.12), (0.16, 0.11, 0.09)),
+    "White": (
+        (0.82, 0.66, 0.41),
+        (0.62, 0.43, 0.25),
+        (0.47, 0.29, 0.175),
+        (0.38, 0.24, 0.15),
+        (0.28, 0.18, 0.12),
+        (0.15, 0.11, 0.09),
+    ),
     "Black": DARK_HAIR,
     "Asian": DARK_HAIR,
     "Indian": DARK_HAIR,
 }
 BREADTH = {"White": 0.0, "Black": 1.0, "Asian": 0.25, "Indian": 0.35}
-GREY: RGB = (0.80, 0.80, 0.80)
-IRIS: tuple[RGB, ...] = ((0.36, 0.53, 0.66), (0.38, 0.50, 0.38), (0.46, 0.34, 0.18), (0.30, 0.18, 0.10), (0.20, 0.12, 0.08))
+GREY: RGB = (0.76, 0.76, 0.77)
+IRIS: tuple[RGB, ...] = (
+    (0.36, 0.53, 0.66),
+    (0.38, 0.50, 0.38),
+    (0.46, 0.34, 0.18),
+    (0.30, 0.18, 0.10),
+    (0.20, 0.12, 0.08),
+)
 
 
 @dataclass(frozen=True)
@@ -183,12 +199,12 @@ def person(seed: int, index: int) -> Person:
     gender = pick("male", "female")
     man = gender == "male"
     hue, drift = real(0, 1), real(-0.12, 0.12)
-    first = colorsys.hsv_to_rgb(hue, real(0.08, 0.5), real(0.45, 0.9))
-    second = colorsys.hsv_to_rgb((hue + drift) % 1, real(0.1, 0.55), real(0.22, 0.65))
+    first = colorsys.hsv_to_rgb(hue, real(0.05, 0.42), real(0.45, 0.9))
+    second = colorsys.hsv_to_rgb((hue + drift) % 1, real(0.08, 0.48), real(0.22, 0.65))
     return Person(
         gender=gender,
-        shift=(bell(-0.07, 0.07), bell(0.0, 0.09)),
-        scale=bell(0.84, 0.95),
+        shift=(bell(-0.07, 0.07), bell(0.0, 0.10)),
+        scale=bell(0.88, 1.0),
         tilt=bell(-0.13, 0.13),
         yaw=bell(-0.075, 0.075),
         light=real(-1, 1),
@@ -197,26 +213,26 @@ def person(seed: int, index: int) -> Person:
         backdrop=pick("plain", "bokeh", "wall", "hills", "leaves", "window"),
         backdrop_colors=(first, second),
         phase=real(0, 100),
-        width=bell(0.46, 0.535),
-        jaw=bell(0.38, 0.46) if man else bell(0.335, 0.42),
+        width=bell(0.435, 0.51),
+        jaw=bell(0.37, 0.44) if man else bell(0.325, 0.405),
         chin=bell(0.645, 0.72) if man else bell(0.62, 0.685),
         cheeks=real(0, 1),
         ears=real(0, 1),
         tone=real(0, 1),
         freckles=max(real(-1.5, 1), 0.0),
         eye_gap=bell(0.195, 0.235),
-        eye_size=bell(0.085, 0.105) if man else bell(0.09, 0.115),
-        eye_open=bell(0.34, 0.58),
+        eye_size=bell(0.092, 0.112) if man else bell(0.098, 0.122),
+        eye_open=bell(0.38, 0.60),
         eye_tilt=bell(-0.04, 0.16),
         iris=real(0, 1) ** 0.6,
         gaze=(bell(-0.022, 0.022), bell(-0.008, 0.008)),
         brow_height=bell(0.125, 0.17) if man else bell(0.145, 0.19),
         brow_arch=bell(0.005, 0.035) if man else bell(0.015, 0.055),
         brow_weight=bell(0.6, 1.0) if man else bell(0.3, 0.65),
-        nose_length=bell(0.19, 0.26),
+        nose_length=bell(0.22, 0.285),
         nose_width=bell(0.080, 0.11) if man else bell(0.070, 0.1),
         nose_ridge=real(0.3, 1),
-        mouth_width=bell(0.155, 0.215),
+        mouth_width=bell(0.155, 0.205),
         lips=bell(0.0, 1.0) if man else bell(0.25, 1.25),
         makeup=0.0 if man else max(real(-0.6, 1), 0.0),
         smile=real(-0.15, 1),
@@ -238,6 +254,7 @@ def agedness(age: float) -> float:
 
     The middle is steep so that the age groups 20-30 and 50-60 are each alike and well apart.
     """
+
     def raw(years: float) -> float:
         return 0.86 / (1 + math.exp((40 - years) / 4.5)) + 0.14 * (years - AGES[0]) / (AGES[1] - AGES[0])
 
@@ -296,7 +313,7 @@ def draw(person: Person, *, age: float, race: str, size: int = 64) -> npt.NDArra
     plane = Plane.of(size, person.scale, person.shift, person.tilt, person.yaw, light)
     image = _backdrop(person, size)
     head = _head(person, look, plane)
-    hair = _Hair.of(person, look, plane)
+    hair = _Hair.of(person, look, plane, head)
     hair.paint_back(image)
     _neck(person, look, plane, image)
     _clothes(person, plane, image)
@@ -317,27 +334,26 @@ def _backdrop(who: Person, size: int) -> Array:
     fade = 0.5 + 0.34 * (math.cos(angle) * x + math.sin(angle) * y)
     near, far = who.backdrop_colors
     image = column(near) + fade * (column(far) - column(near))
-    everything = (slice(None), slice(None))
     if who.backdrop == "bokeh":
         for k in range(6):
             cx, cy = 2.2 * scatter(who.phase, k) - 1.1, 2.2 * scatter(who.phase, k + 10) - 1.1
             r = 0.12 + 0.22 * scatter(who.phase, k + 20)
             disc = ramp((x - cx) ** 2 + (y - cy) ** 2, r * r * 1.25, r * r * 0.8)
-            paint(image, everything, disc * 0.3, mix(near, (1.0, 0.95, 0.85), 0.3 + 0.5 * scatter(who.phase, k + 30)))
+            paint(image, EVERYWHERE, disc * 0.3, mix(near, (1.0, 0.95, 0.85), 0.3 + 0.5 * scatter(who.phase, k + 30)))
     elif who.backdrop == "wall":
         edge = x + 0.15 * y - (scatter(who.phase, 1) - 0.5)
-        paint(image, everything, ramp(edge, -0.05, 0.05) * 0.55, mix(far, near, 0.2))
+        paint(image, EVERYWHERE, ramp(edge, -0.05, 0.05) * 0.55, mix(far, near, 0.2))
     elif who.backdrop == "hills":
         for k, level in enumerate((-0.15, 0.1, 0.35)):
             ridge = level + 0.12 * np.sin(x * (2.2 + k) + who.phase + 2 * k)
-            paint(image, everything, ramp(y - ridge, -0.08, 0.08) * 0.55, mix(far, (0.12, 0.2, 0.16), 0.25 * k + 0.15))
+            paint(image, EVERYWHERE, ramp(y - ridge, -0.08, 0.08) * 0.55, mix(far, (0.12, 0.2, 0.16), 0.25 * k + 0.15))
     elif who.backdrop == "leaves":
         wave = np.sin(5 * x + 2 * np.sin(4 * y + who.phase)) * np.sin(6 * y + 2 * np.sin(3.4 * x + 2 * who.phase))
         image += (0.13 * wave) * column(mix(near, (0.8, 1.0, 0.6), 0.4))
     elif who.backdrop == "window":
         left = scatter(who.phase, 2) * 1.2 - 1.1
         pane = np.abs(np.abs(x - left - 0.35) - 0.2) - 0.17
-        paint(image, everything, ramp(pane, 0.04, -0.04) * ramp(y, 0.75, 0.6) * 0.5, mix(near, (0.95, 0.97, 1.0), 0.7))
+        paint(image, EVERYWHERE, ramp(pane, 0.04, -0.04) * ramp(y, 0.75, 0.6) * 0.5, mix(near, (0.95, 0.97, 1.0), 0.7))
     return image
 
 
@@ -348,28 +364,34 @@ def _head(who: Person, look: Look, plane: Plane) -> Array:
     tall = 0.46
     jaw = ellipse(u, v, (0.0, who.chin - tall), (who.jaw + 0.025 * look.old, tall))
     side = np.abs(u)
-    jowl = ellipse(side, v, (who.jaw * 0.60, 0.40), (0.13 + 0.045 * look.old, 0.15 + 0.05 * look.old))
+    jowl = ellipse(side, v, (who.jaw * 0.60, 0.40), (0.115 + 0.055 * look.old, 0.14 + 0.06 * look.old))
     return join(join(skull, jaw, 0.16), jowl, 0.10)
+
+
+# How far the channels follow a shadow, and what makes that no change where the shade is 1.
+_FOLLOW = column((0.88, 1.0, 1.06))
+_REST = column((0.12, 0.0, -0.06))
 
 
 def _tint(albedo: Array | RGB, shade: Array) -> Array:
     """Planes of a surface under a ``shade`` map (1: full light); skin keeps more red in its shadows."""
     base = column(albedo) if isinstance(albedo, tuple) else albedo
-    return base * (1 + (shade - 1) * column((0.88, 1.0, 1.06)))
+    planes: Array = shade * _FOLLOW
+    planes += _REST
+    planes *= base
+    return planes
 
 
 def _neck(who: Person, look: Look, plane: Plane, image: Array) -> None:
     box = plane.both(0.75, 0.3, 1.4)
     u, v = plane.u[box], plane.v[box]
-    half = 0.265 if who.gender == "male" else 0.215
+    half = 0.255 if who.gender == "male" else 0.205
     width = half + 0.35 * np.maximum(v - 0.70, 0) ** 1.5 - 0.03 * np.minimum(v - 0.3, 0.4)
     shade = 0.80 + 0.16 * ramp(v, 0.62, 0.95) + (0.35 * who.contrast * plane.light[0]) * u / half * 0.6
     shade -= 0.10 * ramp(np.abs(u), half * 0.5, half)
-    neck = np.array(shade)
-    whole = np.ones_like(plane.u)
-    whole[box] = neck
-    for k in range(2):
-        plane.crease(whole, (-0.2, 0.74 + 0.07 * k), (0.2, 0.75 + 0.07 * k), -0.02, 0.012, 0.16 * look.old, False)
+    whole = np.zeros_like(plane.u)
+    whole[box] = shade
+    plane.crease(whole, (-0.2, 0.74), (0.2, 0.75), -0.02, 0.012, 0.16 * look.old, mirror=False, repeat=2, step=0.07)
     plane.crease(whole, (0.05, 0.98), (0.17, 0.70), 0.0, 0.02, 0.05 + 0.13 * look.old)
     paint(image, box, cover(np.abs(u) - width, plane.pixel) * cover(0.3 - v, plane.pixel), _tint(look.skin, whole[box]))
 
@@ -379,7 +401,7 @@ def _clothes(who: Person, plane: Plane, image: Array) -> None:
     u, v, pixel = plane.u[box], plane.v[box], plane.pixel
     side = np.abs(u)
     wide = 1.0 if who.gender == "male" else 0.88
-    slope = 0.80 + 0.34 * (side / wide) ** 2 + 0.10 * ramp(side, 0.18, 0.5)
+    slope = 0.77 + 0.34 * (side / wide) ** 2 + 0.10 * ramp(side, 0.18, 0.5)
     body = slope - v
     folds = np.sin(9 * u + 3 * np.sin(2 * v + who.phase)) * np.sin(4 * v + who.phase)
     shade = 0.92 + 0.05 * folds + 0.16 * plane.light[0] * u - 0.25 * ramp(side, 0.55, 1.1)
@@ -400,7 +422,7 @@ def _clothes(who: Person, plane: Plane, image: Array) -> None:
     if who.clothes == "suit":
         shirt = mix(who.trim_color, (0.97, 0.97, 0.97), 0.6)
         opening = np.maximum(side - 0.2 + 0.75 * (v - 0.78), -1.0)
-        paint(image, box, cover(meet(body - 0.05, -opening, 0.01), pixel), _tint(shirt, shade))
+        paint(image, box, cover(meet(body - 0.05 * ramp(side, 0.34, 0.26), -opening, 0.01), pixel), _tint(shirt, shade))
         tie = np.maximum(side - 0.055 - 0.05 * (v - 0.9), 0.93 - v)
         paint(image, box, cover(tie, pixel), _tint(mix(who.trim_color, (0.2, 0.05, 0.1), 0.5), shade))
     cloth = mix(who.clothes_color, (0.14, 0.15, 0.2), 0.6) if who.clothes == "suit" else who.clothes_color
@@ -419,37 +441,43 @@ def _clothes(who: Person, plane: Plane, image: Array) -> None:
 
 def _face(who: Person, look: Look, plane: Plane, image: Array, head: Array, hair: "_Hair") -> None:
     """Skin of the head and ears with its relief: the light on the head's form, nose, cheeks, folds and spots."""
-    u, v, f, old = plane.u, plane.v, plane.f, look.old
+    box, old = plane.both(0.64, -0.73, 0.80), look.old
+    u, v, f = plane.u[box], plane.v[box], plane.f
     lx, ly, lz = plane.light
     nx, ny = u * (1 / 0.66), (v + 0.02) * (1 / 0.95)
     nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0.03))
     lit = nx * lx + ny * ly + nz * lz
-    key = 0.30 + 0.35 * who.contrast
-    shade = (1.05 - 0.86 * key) + key * lit
-    blush = np.zeros_like(u)
+    key = 0.36 + 0.44 * who.contrast
+    # Pores and unevenness grow with age.
+    fine = np.sin(23 * u + 3 * np.sin(17 * v + who.phase)) * np.sin(21 * v + 3 * np.sin(19 * u + who.phase))
+    shade, blush = np.zeros_like(f), np.zeros_like(f)
+    shade[box] = (1.06 - 0.86 * key) + key * lit + (0.010 + 0.022 * old) * fine
     _relief(who, look, plane, shade, blush)
     _wrinkles(who, look, plane, shade)
-    # Pores and unevenness grow with age; the spots of age are where freckles are.
-    fine = np.sin(23 * u + 3 * np.sin(17 * v + who.phase)) * np.sin(21 * v + 3 * np.sin(19 * u + who.phase))
-    shade += (0.010 + 0.022 * old) * fine
-    for k in range(9):
+    # The spots of age are where freckles are.
+    strength = 0.06 * who.freckles + 0.13 * old
+    for k in range(9) if strength > 0.01 else ():
         place = (0.40 * (scatter(who.phase, k) * 2 - 1), -0.42 + 0.78 * scatter(who.phase, k + 50))
         spot = plane.box(place[0] - 0.05, place[1] - 0.05, place[0] + 0.05, place[1] + 0.05)
-        away = (f[spot] - place[0]) ** 2 + (v[spot] - place[1]) ** 2
-        shade[spot] -= (0.06 * who.freckles + 0.13 * old) * np.exp(away * -(1 / 0.020**2))
+        away = (f[spot] - place[0]) ** 2 + (plane.v[spot] - place[1]) ** 2
+        shade[spot] -= strength * np.exp(away * -(1 / 0.020**2))
     # Hair and the outline of the head take some light away.
-    shade -= 0.13 * ramp(hair.window, -0.10, 0.02)
-    shade -= 0.10 * ramp(head, -0.10, 0.0)
-    ear_v, ear_h = 0.02, 0.105 + 0.025 * who.ears + 0.015 * old
+    shade[hair.box] -= 0.13 * ramp(hair.window, -0.10, 0.02)
+    shade[box] -= 0.10 * ramp(head[box], -0.10, 0.0)
+    _ears(who, look, plane, image)
+    skin = column(look.skin) + blush[box] * (column(look.lips) - column(look.skin))
+    paint(image, box, cover(head[box], plane.pixel), _tint(skin, shade[box]))
+
+
+def _ears(who: Person, look: Look, plane: Plane, image: Array) -> None:
+    level, tall, width = 0.02, 0.105 + 0.025 * who.ears + 0.015 * look.old, who.width
     box = plane.both(0.68, -0.2, 0.25)
-    side, w = np.abs(u[box]), who.width
-    ear = ellipse(side, v[box], (w - 0.005, ear_v), (0.055 + 0.02 * who.ears, ear_h))
-    hollow = ramp(ellipse(side, v[box], (w + 0.012, ear_v), (0.028, ear_h * 0.62)), 0.02, -0.02)
-    under = 0.80 + 0.22 * who.contrast * lx * np.sign(u[box]) - 0.26 * hollow
-    red = _tint(mix(look.skin, look.lips, 0.22), under)
-    paint(image, box, cover(ear, plane.pixel), red)
-    skin = column(look.skin) + blush * (column(look.lips) - column(look.skin))
-    paint(image, (slice(None), slice(None)), cover(head, plane.pixel), _tint(skin, shade))
+    u, v = plane.u[box], plane.v[box]
+    side = np.abs(u)
+    ear = ellipse(side, v, (width - 0.005, level), (0.055 + 0.02 * who.ears, tall))
+    hollow = ramp(ellipse(side, v, (width + 0.012, level), (0.028, tall * 0.62)), 0.02, -0.02)
+    shade = 0.80 + 0.22 * who.contrast * plane.light[0] * np.sign(u) - 0.26 * hollow
+    paint(image, box, cover(ear, plane.pixel), _tint(mix(look.skin, look.lips, 0.22), shade))
 
 
 def _relief(who: Person, look: Look, plane: Plane, shade: Array, blush: Array) -> None:
@@ -462,12 +490,12 @@ def _relief(who: Person, look: Look, plane: Plane, shade: Array, blush: Array) -
     plane.blob(shade, (gap - 0.03, -0.075), (0.13, 0.085), -0.13 * deep)
     plane.blob(shade, (0.095, -0.06), (0.045, 0.07), -0.10 * deep)
     plane.bump(shade, (0.0, 0.03), (0.065, 0.20), 0.30 * deep * who.nose_ridge)
-    plane.bump(shade, (0.0, tip), (0.085, 0.070), 0.26 * deep)
+    plane.bump(shade, (0.0, tip), (0.080, 0.070), 0.36 * deep)
     plane.blob(shade, (0.0, 0.02), (0.022, 0.14), 0.07)
     plane.blob(shade, (0.0, tip - 0.02), (0.03, 0.028), 0.16)
     plane.blob(shade, (0.0, tip + 0.068), (wide * 1.1, 0.035), -0.20 * deep)
     plane.blob(shade, (wide * 0.50, tip + 0.042), (0.024, 0.014), -0.42)
-    plane.crease(shade, (wide * 0.95, tip + 0.045), (wide * 0.90, tip - 0.04), -0.022, 0.014, 0.22, True, 0.3)
+    plane.crease(shade, (wide * 0.95, tip + 0.045), (wide * 0.90, tip - 0.04), -0.022, 0.013, 0.30, relief=0.3)
     plane.blob(blush, (0.0, tip), (wide, 0.06), 0.14)
     for s in (-1.0, 1.0):
         plane.bump(shade, (s * 0.29, 0.13), (0.13, 0.11), (0.16 + 0.10 * who.cheeks) * (1 - 0.35 * old))
@@ -477,31 +505,33 @@ def _relief(who: Person, look: Look, plane: Plane, shade: Array, blush: Array) -
     plane.blob(shade, (0.0, -0.42), (0.20, 0.11), 0.05)
     plane.bump(shade, (0.0, who.chin - 0.09), (0.12, 0.08), 0.16)
     # Hollow cheeks and hanging jowls are the shape of age; the lit fold above them makes them read as form.
-    plane.blob(shade, (0.36, 0.24), (0.09, 0.14), -0.05 - 0.13 * old)
+    plane.blob(shade, (0.36, 0.24), (0.09, 0.14), -0.05 - 0.09 * old)
     plane.blob(shade, (0.27, who.chin - 0.20), (0.10, 0.08), 0.08 * old)
-    plane.crease(shade, (0.19, who.chin - 0.04), (0.34, who.chin - 0.22), -0.03, 0.028, 0.22 * old)
+    plane.crease(shade, (0.19, who.chin - 0.04), (0.34, who.chin - 0.22), -0.03, 0.030, 0.15 * old)
 
 
 def _wrinkles(who: Person, look: Look, plane: Plane, shade: Array) -> None:
     """Press the folds of age into ``shade``; a smile shows in the fold beside the mouth at any age."""
     old, gap, smile = look.old, who.eye_gap, max(who.smile, 0.0)
     tip = who.nose_length
-    for k in range(3):
-        level = -0.315 - 0.075 * k
-        lean = 0.02 * (scatter(who.phase, k + 60) - 0.5)
-        reach = 0.27 - 0.03 * k
-        plane.crease(shade, (-reach, level - lean), (reach, level + lean), 0.022, 0.016, 0.24 * old, False)
+    lean = 0.02 * (scatter(who.phase, 60) - 0.5)
+    plane.crease(
+        shade, (-0.26, -0.45 - lean), (0.26, -0.45 + lean), 0.022, 0.016, 0.24 * old, mirror=False, repeat=3, step=0.072
+    )
     plane.crease(shade, (0.035, -0.15), (0.028, -0.245), 0.006, 0.012, 0.20 * old)
-    for k in range(3):
-        start = (gap + who.eye_size + 0.030, -0.045 + 0.028 * k)
-        plane.crease(shade, start, (start[0] + 0.095, -0.105 + 0.075 * k), 0.01, 0.011, 0.26 * old)
+    corner = gap + who.eye_size + 0.03
+    plane.crease(
+        shade, (corner, -0.05), (corner + 0.095, -0.105), 0.01, 0.011, 0.26 * old, repeat=3, step=0.02, spread=2.2
+    )
     plane.crease(shade, (gap - 0.085, 0.035), (gap + 0.09, 0.03), -0.045, 0.020, 0.05 + 0.26 * old)
     plane.crease(shade, (gap - 0.05, 0.075), (gap + 0.11, 0.05), -0.05, 0.022, 0.13 * old)
+    # From the nose past the corner of the mouth, from there to the chin, and the dip under the lip.
+    beside, below = who.mouth_width + 0.05, tip + 0.27
     plane.crease(
-        shade, (who.mouth_width + 0.045, tip + 0.22), (0.105, tip + 0.0), 0.03 + 0.02 * smile, 0.022, 0.08 * smile + 0.30 * old
+        shade, (beside, tip + 0.16), (0.10, tip - 0.005), 0.012 + 0.02 * smile, 0.020, 0.08 * smile + 0.25 * old
     )
-    plane.crease(shade, (who.mouth_width + 0.01, 0.42), (who.mouth_width + 0.035, 0.54), 0.012, 0.018, 0.24 * old)
-    plane.crease(shade, (-0.09, 0.505), (0.09, 0.505), 0.012, 0.020, 0.10 + 0.06 * old, False, 0.2)
+    plane.crease(shade, (beside - 0.03, tip + 0.20), (beside, tip + 0.30), 0.010, 0.018, 0.17 * old)
+    plane.crease(shade, (-0.09, below), (0.09, below), 0.012, 0.020, 0.10 + 0.06 * old, mirror=False, relief=0.2)
 
 
 def _eyes(who: Person, look: Look, plane: Plane, image: Array) -> None:
@@ -519,17 +549,16 @@ def _eyes(who: Person, look: Look, plane: Plane, image: Array) -> None:
     side = np.sign(f)
     px, py = (a - gap) * side - who.gaze[0], plane.v[box] - center - who.gaze[1] + 0.1 * tall
     away = np.sqrt(px * px + py * py)
-    r = 0.054
+    r = 0.057
     white = (0.93 - 0.03 * look.old, 0.90 - 0.05 * look.old, 0.87 - 0.07 * look.old)
     shadow = 1 - 0.42 * ramp(drop - upper, 0.05, 0.0) - 0.15 * np.minimum(x * x, 1)
     ball = column(white) * shadow
     iris = column(along(IRIS, who.iris))
     glow = 0.75 + 0.55 * ramp(py, -0.03, 0.04) - 0.5 * ramp(away, r * 0.72, r)
-    everything = (slice(None), slice(None))
-    paint(ball, everything, cover(away - r, pixel), iris * glow * (0.45 + 0.55 * shadow))
-    paint(ball, everything, cover(away - r * 0.42, pixel), (0.02, 0.02, 0.025))
+    paint(ball, EVERYWHERE, cover(away - r, pixel), iris * glow * (0.45 + 0.55 * shadow))
+    paint(ball, EVERYWHERE, cover(away - r * 0.42, pixel), (0.02, 0.02, 0.025))
     glint = np.sqrt((px - 0.022 * plane.light[0] - 0.006) ** 2 + (py + 0.019) ** 2)
-    paint(ball, everything, cover(glint - 0.014, pixel) * 0.9, (1.0, 1.0, 1.0))
+    paint(ball, EVERYWHERE, cover(glint - 0.014, pixel) * 0.9, (1.0, 1.0, 1.0))
     paint(image, box, opening, ball)
     # Lids: a fold above the eye, lashes along the upper lid, a faint edge below.
     skin_dark = mix(look.skin, (0.10, 0.04, 0.03), 0.55)
@@ -562,13 +591,13 @@ def _brows(who: Person, look: Look, plane: Plane, image: Array) -> None:
 
 def _mouth(who: Person, look: Look, plane: Plane, image: Array) -> None:
     half, smile = who.mouth_width * (1 + 0.10 * who.smile), who.smile
-    level = who.nose_length + 0.185
+    level = who.nose_length + 0.170
     box = plane.both(half + 0.06, level - 0.14, level + 0.18)
     f, v, pixel = plane.f[box], plane.v[box], plane.pixel
     x = f * (1 / half)
     square = x * x
     bend = 1 - square
-    line = level + 0.02 * smile - (0.055 * smile - 0.030 * look.old) * square + 0.008 * np.exp(-square * 14)
+    line = level + 0.02 * smile - (0.055 * smile - 0.012 * look.old) * square + 0.008 * np.exp(-square * 14)
     gape = max(smile - 0.45, 0.0) * 0.13
     full = (0.7 + 0.6 * who.lips) * (1 + 0.45 * look.breadth) * (1 - 0.42 * look.old)
     upper = line - full * 0.042 * (bend - 0.30 * np.exp(-square * 30) + 0.1 * np.exp(-((np.abs(x) - 0.25) ** 2) * 40))
@@ -583,7 +612,7 @@ def _mouth(who: Person, look: Look, plane: Plane, image: Array) -> None:
         paint(image, box, inner, (0.22, 0.07, 0.07))
         teeth = cover(np.maximum(line + 0.002 - v, v - (line + 0.75 * gape * bend)), pixel)
         tooth = 1 - 0.25 * square - 0.06 * ramp(np.abs(np.sin(f * 75)), 0.25, 0.0)
-        paint(image, box, teeth * ramp(np.abs(x), 0.95, 0.75), column((0.95, 0.93, 0.88 - 0.1 * look.old)) * tooth)
+        paint(image, box, teeth * ramp(np.abs(x), 0.95, 0.75), column((0.95, 0.93, 0.90 - 0.06 * look.old)) * tooth)
     dark = mix(look.lips, (0.12, 0.03, 0.03), 0.72)
     for at in (line, gap_end) if gape > 0.004 else (line,):
         seam = np.abs(v - at) - 0.006
@@ -595,13 +624,12 @@ def _mouth(who: Person, look: Look, plane: Plane, image: Array) -> None:
 def _beard(who: Person, look: Look, plane: Plane, image: Array, head: Array) -> None:
     if who.beard == "none":
         return
-    level = who.nose_length + 0.185
+    level = who.nose_length + 0.170
     box = plane.both(0.6, 0.0, 0.85)
     f, a, v = plane.f[box], plane.a[box], plane.v[box]
     chin = ellipse(f, v, (0.0, who.chin - 0.07), (0.17, 0.14))
     moustache = np.maximum(np.abs(v - (level - 0.052 + 0.5 * a * a)) - 0.036, a - who.mouth_width - 0.02)
-    cheeks = 0.10 + 1.15 * np.maximum(0.44 - a, 0) - v
-    cheeks = meet(cheeks, level - 0.10 - v + 0.9 * np.maximum(a - 0.18, -0.02) * -1, 0.05)
+    cheeks = 0.08 + np.minimum(1.3 * np.maximum(who.width - 0.06 - a, 0), level - 0.10) - v
     region = {
         "moustache": moustache,
         "goatee": join(chin, moustache, 0.03),
@@ -609,31 +637,35 @@ def _beard(who: Person, look: Look, plane: Plane, image: Array, head: Array) -> 
         "full": join(cheeks, moustache, 0.05),
     }[who.beard]
     mouth = ellipse(f, v, (0.0, level + 0.02), (who.mouth_width + 0.005, 0.055 + 0.05 * max(who.smile - 0.45, 0)))
-    soft = ramp(np.maximum(region, -mouth), 0.03, -0.03) * ramp(head[box], 0.03, 0.0)
-    speckle = np.sin(70 * f + 4 * np.sin(40 * v)) * np.sin(60 * v + 4 * np.sin(45 * f))
+    soft = ramp(np.maximum(region, -mouth), 0.035, -0.05) * ramp(head[box], 0.025, 0.0)
+    speckle = np.sin(90 * f + 3 * np.sin(50 * v + 30 * f)) * np.sin(55 * v + 2 * np.sin(64 * f))
     strength = 0.36 if who.beard == "stubble" else 0.88
     color = mix(mix(look.hair, (0.08, 0.06, 0.05), 0.2), GREY, 0.85 * look.grey)
-    shade = 0.92 + 0.18 * speckle + 0.25 * plane.light[0] * f - 0.2 * ramp(v, level, who.chin)
+    shade = 0.92 + 0.12 * speckle + 0.25 * plane.light[0] * f - 0.2 * ramp(v, level, who.chin)
     paint(image, box, soft * strength * (0.86 + 0.14 * speckle), _tint(color, shade))
 
 
 @dataclass(frozen=True)
 class _Hair:
-    """The hair of a picture: signed distances to its outline and to the window it leaves for the face, its planes."""
+    """The hair of a picture, inside ``box``: distances to its outline and to the window for the face, its planes."""
 
     style: Hair
-    look: Look
-    plane: Plane
+    box: Box
+    v: Array
+    pixel: float
     outline: Array
     window: Array
     color: Array
 
     @staticmethod
-    def of(who: Person, look: Look, plane: Plane) -> "_Hair":
-        style, u, v, f = HAIR[who.cut], plane.u, plane.v, plane.f
+    def of(who: Person, look: Look, plane: Plane, head: Array) -> "_Hair":
+        style = HAIR[who.cut]
         curl, phase = look.curl, who.phase
-        volume = who.volume * (1 - 0.12 * look.old)
-        top, side = style.top * volume + 0.02 + 0.035 * curl, style.side * volume + 0.01 + 0.03 * curl
+        volume = who.volume * (1 - 0.12 * look.old - 0.4 * look.recede)
+        top = style.top * volume + 0.02 + 0.028 * curl * (1 - 0.6 * look.recede)
+        side = style.side * volume + 0.01 + 0.022 * curl
+        box = plane.both(who.width + side + 0.10, -1.2, max(style.length + 0.18, 0.12))
+        u, v, f, a = plane.u[box], plane.v[box], plane.f[box], plane.a[box]
         crown = ellipse(u, v, (0.0, -0.13), (who.width + side, 0.56 + top))
         if style.bun:
             crown = np.minimum(crown, ellipse(u, v, (0.3 * who.part, -0.80), (0.20, 0.15)))
@@ -648,54 +680,64 @@ class _Hair:
         outline = crown + (0.016 * wave) * ripple + (0.020 * curl) * tight
         # The hairline: parted, swept or a fringe; it moves up at the temples first.
         line = style.line + style.sweep * np.sqrt((f - who.part) ** 2 + 0.004) - 0.03
-        temple = np.exp(-((plane.a - 0.27) ** 2) * (1 / 0.13**2))
-        line = line - look.recede * (0.05 + 0.15 * temple)
+        temple = np.exp(-((a - 0.27) ** 2) * (1 / 0.13**2))
+        line = line - look.recede * (0.09 + 0.07 * temple)
         edge = 0.010 * np.sin(38 * f + phase) if style.flow == "down" else 0.010 * np.sin(24 * f + phase)
         flank = who.width - 0.045 - 0.13 * ramp(v, 0.25, 0.8) + 0.03 * ramp(v, -0.2, 0.1)
-        window = meet(line + edge + (0.010 * curl) * tight - v, plane.a - flank, 0.16)
-        return _Hair(style, look, plane, outline, window, _Hair._planes(who, look, plane, style, outline, tight, wave))
+        window = meet(line + edge + (0.010 * curl) * tight - v, a - flank, 0.16)
+        # Beside and above the head there is hair, not a window: one sees the hair of the back.
+        window = np.maximum(window, head[box] + 0.015 - ramp(v, -0.2, 0.0))
+        texture = _Hair._texture(who, look, plane, u, v, outline, tight)
+        color = _Hair._shaded(look, plane, u, v, outline, texture)
+        return _Hair(style, box, v, plane.pixel, outline, window, color)
 
     @staticmethod
-    def _planes(
-        who: Person, look: Look, plane: Plane, style: Hair, outline: Array, tight: Array, wave: float
-    ) -> Array:
-        """Colour of the hair everywhere: strands or curls under the light, salted with grey."""
-        u, v, phase = plane.u, plane.v, who.phase
+    def _texture(who: Person, look: Look, plane: Plane, u: Array, v: Array, outline: Array, tight: Array) -> Array:
+        """Strands that follow the cut, or the ``tight`` curls, about -1..1."""
+        style, phase = HAIR[who.cut], who.phase
         if style.flow == "out":
             course = (u - 0.5 * who.part) * 0.5 / np.maximum(0.25 - v, 0.2)
         elif style.flow == "arc":
             course = outline * 0.8 + 0.1 * u
         else:
             course = u * (0.6 + 0.2 * v)
-        course = course + (0.02 * wave + 0.004) * np.sin(9 * v + 4 * u + phase)
+        course = course + (0.02 * style.wave * (1 - look.curl) + 0.004) * np.sin(9 * v + 4 * u + phase)
         strands = 0.55 * np.sin(85 * course + 1.6 * np.sin(5 * v + phase)) + 0.45 * np.sin(47 * course + 2 * phase)
         if plane.pixel < 0.02:
             strands += 0.4 * np.sin(230 * course + 2 * np.sin(9 * v + phase))
-        texture = strands + look.curl * (1.15 * tight - strands)
+        texture: Array = strands + look.curl * (1.15 * tight - strands)
+        return texture
+
+    @staticmethod
+    def _shaded(look: Look, plane: Plane, u: Array, v: Array, outline: Array, texture: Array) -> Array:
+        """Planes of the hair's colour under the light, salted with grey."""
         lx, ly, lz = plane.light
         nx, ny = u * (1 / 0.75), (v + 0.1) * (1 / 1.1)
         lit = nx * lx + ny * ly + np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0.05)) * lz
-        sheen = np.exp(-((outline + 0.13 + 0.02 * strands) ** 2) * 260) * ramp(v, -0.1, -0.5)
-        shade = 0.72 + 0.40 * lit + 0.17 * texture + (0.30 - 0.18 * look.curl) * sheen * (0.6 + lit)
+        sheen = np.exp(-((outline + 0.13 + 0.02 * texture) ** 2) * 260) * ramp(v, -0.1, -0.5)
+        shade = 0.72 + 0.40 * lit + (0.17 - 0.07 * look.grey) * texture
+        shade += (0.30 - 0.18 * look.curl) * sheen * (0.6 + lit)
         shade -= 0.22 * ramp(v, 0.3, 0.9)
         # Grey comes strand by strand, from the temples up.
-        grey = look.grey * np.minimum(np.maximum(0.80 + 0.16 * texture + 0.2 * ramp(v, -0.6, -0.2), 0), 1)
+        grey = look.grey * np.minimum(np.maximum(0.82 + 0.09 * texture + 0.2 * ramp(v, -0.6, -0.2), 0), 1)
         base, white = column(look.hair), column(mix(GREY, look.hair, 0.12))
-        return (base + grey * (white - base)) * shade
+        color: Array = base + grey * (white - base)
+        color *= shade
+        return color
 
     def paint_back(self, image: Array) -> None:
         """Lay the hair that falls behind neck and shoulders."""
         if self.style.length > 0.2:
-            paint(image, (slice(None), slice(None)), cover(self.outline, self.plane.pixel), self.color * 0.62)
+            paint(image, self.box, cover(self.outline, self.pixel), self.color * 0.62)
 
     def paint_front(self, image: Array) -> None:
         """Lay the hair before the head: what is inside the outline and not in the face's window."""
         front = np.maximum(self.outline, -self.window)
         if self.style.length <= 0.2:
-            front = meet(front, self.plane.v - self.style.length, 0.03)
-        soft = max(self.plane.pixel, 0.02)
-        mask = cover(np.maximum(front, self.outline), self.plane.pixel) * cover(-self.window, soft)
-        paint(image, (slice(None), slice(None)), mask, self.color)
+            front = meet(front, self.v - self.style.length, 0.03)
+        soft = max(self.pixel, 0.02)
+        mask = cover(np.maximum(front, self.outline), self.pixel) * cover(-self.window, soft)
+        paint(image, self.box, mask, self.color)
 
 
 def _glasses(who: Person, plane: Plane, image: Array) -> None:
@@ -714,10 +756,10 @@ def _glasses(who: Person, plane: Plane, image: Array) -> None:
     gleam = ramp(np.abs(a + 0.9 * v - gap - 0.05), 0.05, 0.02) + 0.25
     paint(image, box, cover(lens, pixel) * 0.13 * gleam, (0.95, 0.98, 1.0))
     bridge = np.maximum(np.abs(v - level + 0.035 - 0.9 * a * a) - thick * 0.8, a - gap + 0.14)
-    arm = np.maximum(np.abs(v - level + 0.04) - thick * 0.9, np.maximum(gap + 0.155 - a, a - who.width))
+    arm = np.maximum(np.abs(v - level + 0.04) - thick * 0.9, np.maximum(gap + 0.155 - a, a - who.width + 0.04))
     frame = np.minimum(np.minimum(np.abs(lens) - thick, bridge), arm)
     paint(image, box, cover(frame - 0.012, pixel * 2) * 0.16, (0.1, 0.05, 0.05))
-    paint(image, box, cover(frame, pixel) * 0.95, who.glasses_color)
+    paint(image, box, cover(frame, pixel), who.glasses_color)
 
 
 def _develop(who: Person, image: Array) -> npt.NDArray[np.uint8]:

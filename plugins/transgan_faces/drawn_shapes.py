@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating]  # float32 everywhere
 Box = tuple[slice, slice]
 RGB = tuple[float, float, float]
 
@@ -28,26 +28,43 @@ def grid(size: int) -> tuple[Array, Array]:
 
 def cover(distance: Array, pixel: float) -> Array:
     """Coverage 0..1 of pixels at a signed ``distance`` (negative inside) from an edge, blurred over one ``pixel``."""
-    return np.minimum(np.maximum(0.5 - distance * (1 / pixel), 0.0), 1.0)
+    t: Array = distance * (-1 / pixel)
+    t += 0.5
+    return np.minimum(np.maximum(t, 0.0, out=t), 1.0, out=t)
 
 
 def ramp(value: Array, start: float, stop: float) -> Array:
     """0 where ``value`` is at ``start`` or before it, 1 from ``stop`` on, smooth in between (``stop`` may be less)."""
-    t = np.minimum(np.maximum((value - start) * (1 / (stop - start)), 0.0), 1.0)
-    return t * t * (3 - 2 * t)
+    t: Array = value - start
+    t *= 1 / (stop - start)
+    np.minimum(np.maximum(t, 0.0, out=t), 1.0, out=t)
+    smooth = t * -2
+    smooth += 3
+    smooth *= t
+    smooth *= t
+    return smooth
 
 
 def ellipse(u: Array, v: Array, center: tuple[float, float], radii: tuple[float, float]) -> Array:
     """Approximate signed distance to an ellipse that is not too flat."""
-    a, b = (u - center[0]) * (1 / radii[0]), (v - center[1]) * (1 / radii[1])
-    return (np.sqrt(a * a + b * b) - 1) * math.sqrt(radii[0] * radii[1])
+    a: Array = (u - center[0]) * (1 / radii[0])
+    b: Array = (v - center[1]) * (1 / radii[1])
+    a *= a
+    b *= b
+    a += b
+    np.sqrt(a, out=a)
+    a -= 1
+    a *= math.sqrt(radii[0] * radii[1])
+    return a
 
 
 def rounded_box(u: Array, v: Array, center: tuple[float, float], half: tuple[float, float], corner: float) -> Array:
     """Signed distance to a box of half sizes ``half`` with rounded corners."""
     a, b = np.abs(u - center[0]) - (half[0] - corner), np.abs(v - center[1]) - (half[1] - corner)
-    outside = np.sqrt(np.maximum(a, 0) ** 2 + np.maximum(b, 0) ** 2)
-    return outside + np.minimum(np.maximum(a, b), 0) - corner
+    distance: Array = np.sqrt(np.maximum(a, 0) ** 2 + np.maximum(b, 0) ** 2)
+    distance += np.minimum(np.maximum(a, b), 0)
+    distance -= corner
+    return distance
 
 
 def join(a: Array, b: Array, soft: float) -> Array:
@@ -84,10 +101,15 @@ def scatter(phase: float, index: int) -> float:
     return math.modf(abs(math.sin(phase * 12.9898 + index * 78.233) * 43758.5453))[0]
 
 
+EVERYWHERE: Box = (slice(None), slice(None))
+
+
 def paint(image: Array, box: Box, mask: Array, color: Array | RGB) -> None:
     """Lay ``color`` (one, or planes ``(3, h, w)``) over ``image[:, box]`` where ``mask`` ``(h, w)`` says, 0..1."""
     part = image[:, box[0], box[1]]
-    part += mask * ((column(color) if isinstance(color, tuple) else color) - part)
+    change = (column(color) if isinstance(color, tuple) else color) - part
+    change *= mask
+    part += change
 
 
 @dataclass(frozen=True)
@@ -133,11 +155,12 @@ class Plane:
         cos, sin = self.turn
         u, v = (left + right) / 2, (top + bottom) / 2
         w, h = (right - left) / 2 + abs(self.yaw), (bottom - top) / 2
-        x, y = self.shift[0] + self.scale * (cos * u - sin * v), self.shift[1] + self.scale * (sin * u + cos * v)
-        dx, dy = self.scale * (cos * w + abs(sin) * h), self.scale * (cos * h + abs(sin) * w)
-        half = self.size / 2
-        rows = slice(max(int((y - dy + 1) * half) - 1, 0), max(int((y + dy + 1) * half) + 2, 0))
-        return rows, slice(max(int((x - dx + 1) * half) - 1, 0), max(int((x + dx + 1) * half) + 2, 0))
+        gain, half = self.scale * self.size / 2, self.size / 2
+        x = (self.shift[0] + 1) * half + gain * (cos * u - sin * v)
+        y = (self.shift[1] + 1) * half + gain * (sin * u + cos * v)
+        dx, dy = gain * (cos * w + abs(sin) * h) + 1, gain * (cos * h + abs(sin) * w) + 1
+        rows = slice(max(int(y - dy), 0), max(int(y + dy) + 1, 0))
+        return rows, slice(max(int(x - dx), 0), max(int(x + dx) + 1, 0))
 
     def both(self, right: float, top: float, bottom: float) -> Box:
         """The pixels of a rectangle that spans both sides of the face, out to ``right``."""
@@ -148,7 +171,10 @@ class Plane:
         box = self.both(center[0] + 2.2 * radii[0], center[1] - 2.2 * radii[1], center[1] + 2.2 * radii[1])
         a = (self.a[box] - center[0]) * (1 / radii[0])
         b = (self.v[box] - center[1]) * (1 / radii[1])
-        field[box] += amount * np.exp(-a * a - b * b)
+        a *= a
+        b *= b
+        a += b
+        field[box] += amount * np.exp(np.negative(a, out=a), out=a)
 
     def bump(self, field: Array, center: tuple[float, float], radii: tuple[float, float], amount: float) -> None:
         """Add to ``field`` the light and shade that a bump (``amount`` < 0: a hollow) has under the light."""
@@ -157,7 +183,11 @@ class Plane:
         a = (self.f[box] - center[0]) * (1 / radii[0])
         b = (self.v[box] - center[1]) * (1 / radii[1])
         slope = a * (2 * amount * self.light[0]) + b * (2 * amount * self.light[1])
-        field[box] += slope * np.exp(-a * a - b * b)
+        a *= a
+        b *= b
+        a += b
+        slope *= np.exp(np.negative(a, out=a), out=a)
+        field[box] += slope
 
     def crease(
         self,
@@ -167,28 +197,47 @@ class Plane:
         bulge: float,
         width: float,
         amount: float,
+        *,
         mirror: bool = True,
         relief: float = 0.5,
+        repeat: int = 1,
+        step: float = 0.0,
+        spread: float = 0.0,
     ) -> None:
         """Press a fold into ``field``: a dark stroke that fades at its ends with a light rim beside it.
 
         The stroke runs from ``start`` to ``stop`` and bulges by ``bulge`` to its left; ``mirror`` draws both sides.
+        ``repeat`` strokes lie ``step`` apart to the right of the first and fan out by ``spread`` along the way.
         A stroke thinner than the pixels is drawn wider and weaker, which keeps its weight at every size.
         """
         if amount <= 0.004:
             return
         wide = max(width, 0.6 * self.pixel)
         amount *= width / wide
-        pad = abs(bulge) + 3.5 * wide
+        pad = abs(bulge) + 3 * wide + (repeat - 1) * step * (1 + spread)
         top, bottom = min(start[1], stop[1]) - pad, max(start[1], stop[1]) + pad
         left, right = min(start[0], stop[0]) - pad, max(start[0], stop[0]) + pad
         box = self.both(right, top, bottom) if mirror else self.box(left, top, right, bottom)
         across, v = (self.a if mirror else self.f)[box] - start[0], self.v[box] - start[1]
         run, drop = stop[0] - start[0], stop[1] - start[1]
         length = math.hypot(run, drop)
-        p = across * (run / length**2) + v * (drop / length**2)
-        fade = np.maximum(4 * p * (1 - p), 0)
-        d = (v * (run / length) - across * (drop / length) + bulge * fade) * (1 / wide)
-        rim = d - 1.7
-        weight = np.sqrt(fade) * amount
-        field[box] -= weight * (np.exp(-d * d) - relief * np.exp(-rim * rim))
+        p = across * (run / length**2)
+        p += v * (drop / length**2)
+        fade = p - p * p
+        np.maximum(fade, 0, out=fade)
+        d = v
+        d *= run / (length * wide)
+        d -= across * (drop / (length * wide))
+        d += fade * (4 * bulge / wide)
+        if repeat > 1:
+            gap = (step / wide) * (1 + spread * p)
+            d -= gap * np.minimum(np.maximum(np.rint(d / gap), 0), repeat - 1)
+        stroke = d * d
+        stroke *= -0.7
+        np.exp(stroke, out=stroke)
+        d *= -1.4 * relief
+        d += 1
+        stroke *= d
+        stroke *= np.sqrt(fade, out=fade)
+        stroke *= 2 * amount
+        field[box] -= stroke

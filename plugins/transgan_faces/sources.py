@@ -49,7 +49,7 @@ class LabelledFaces(Source):
             raise DataError("data.root is missing: give the folder with the photographs, --set data.root=FOLDER")
         found, unnamed = [], 0
         for path in sorted(self.root.rglob("*")):
-            if path.suffix.lower() not in ENDINGS:
+            if path.suffix.lower() not in ENDINGS or path.name.startswith(".") or not path.is_file():
                 continue
             match = UTKFACE.match(path.name)
             if match is None:

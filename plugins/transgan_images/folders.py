@@ -11,8 +11,8 @@ from transgan_images.media import ImageMedia, Part
 class FolderSource(Source):
     """A domain is a folder below `data.root` (with all folders in it), or a glob.
 
-    Written `horse = "trainA"`, `horse = "train*/horse_*.jpg"`, `horse = { path = "trainA", held_out = "testA" }`, or, for
-    pictures that hold two side by side, `photo = { path = "train", half = "left" }`.
+    Written `horse = "trainA"`, `horse = "train*/horse_*.jpg"`, `horse = { path = "trainA", held_out = "testA" }`,
+    or, for pictures that hold two side by side, `photo = { path = "train", half = "left" }`.
     """
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
@@ -46,7 +46,8 @@ def pictures_in(root: Path, pattern: str, domain: str) -> list[tuple[str, Path]]
         raise DataError(f"[domains] {domain}: {folder} cannot be read: {error.strerror}") from None
     pictures = [path for path in found if path.suffix.lower() in ImageMedia.suffixes and not path.name.startswith(".")]
     if not pictures:
-        what = f"{len(found)} files, none of them a picture" if found else "nothing"
+        count = f"{len(found)} files" if len(found) > 1 else "1 file"
+        what = f"{count}, no picture among them" if found else "nothing"
         raise DataError(
             f"[domains] {domain}: no pictures in {str(folder)!r}: found {what}; "
             f"expected files ending in {', '.join(ImageMedia.suffixes)}"

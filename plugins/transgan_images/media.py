@@ -1,8 +1,8 @@
-"""Pictures as tensors: reading with guards, augmentation in batches with our own draws, writing, and sheets to look at."""
+"""Pictures as tensors: reading with guards, augmentation in batches with our own draws, writing, sheets to look at."""
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,11 +79,10 @@ class ImageMedia(Media):
     def read(self, item: Any) -> Tensor:
         """(C, H, W) of a path, a PIL picture, or an array (H, W, C) of bytes."""
         if isinstance(item, np.ndarray):
+            if item.dtype != np.uint8 or item.ndim not in (2, 3):
+                raise DataError(f"an array of {item.dtype}, {item.shape}, is no picture; expected bytes, (H, W, 3)")
             item = Image.fromarray(item)
-        if isinstance(item, Image.Image):
-            picture = item.convert("L" if self.channels == 1 else "RGB")
-        else:
-            picture = open_picture(item, self.channels)
+        picture = _upright(item, self.channels) if isinstance(item, Image.Image) else open_picture(item, self.channels)
         array = np.array(picture).reshape(picture.height, picture.width, self.channels)
         return torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1
 
@@ -93,14 +92,20 @@ class ImageMedia(Media):
         return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
     def to_model(self, x: Tensor, stride: int, native: bool = False) -> tuple[Tensor, Any]:
-        """With `native` at the picture's own size, else with its shorter side at `data.size`; padded to the stride."""
+        """With `native` at the picture's own size, else with its shorter side at `data.size`; padded to the stride.
+
+        A sliver is not enlarged to more than 16 times the area of a training picture.
+        """
         height, width = x.shape[-2:]
         scale = 1.0 if native else self.size / min(height, width)
+        if scale > 1:
+            scale = max(1.0, min(scale, 4 * self.size / math.sqrt(height * width)))
         inner = (max(1, round(height * scale)), max(1, round(width * scale)))
         y = x[None]
         if inner != (height, width):
             y = F.interpolate(y, inner, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
-        down, right = (-(-side // stride) * stride - side for side in inner)
+        least = min(self.size, max(2 * stride, 8))  # a network may pad by reflection, which needs something to reflect
+        down, right = (-(-max(side, least) // stride) * stride - side for side in inner)
         mode = "reflect" if down < inner[0] and right < inner[1] else "replicate"
         return F.pad(y, (0, right, 0, down), mode=mode), ((height, width), inner)
 
@@ -115,9 +120,9 @@ class ImageMedia(Media):
         picture = self.export(x)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path, **({"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}))
+            picture.save(path, quality=95)  # only formats that lose something know it
         except (OSError, ValueError, KeyError) as error:
-            raise DiskError(f"{path}: cannot be written: {error}") from error
+            raise _unwritten(path, error) from error
 
     def preview(self, columns: Mapping[str, Sequence[Tensor]], path: Path) -> Path:
         path = path.with_suffix(".png")
@@ -126,7 +131,7 @@ class ImageMedia(Media):
             path.parent.mkdir(parents=True, exist_ok=True)
             sheet.save(path)
         except OSError as error:
-            raise DiskError(f"{path}: cannot be written: {error}") from error
+            raise _unwritten(path, error) from error
         return path
 
 
@@ -152,21 +157,20 @@ def open_picture(location: Path | Part | str, channels: int = 3) -> Image.Image:
     """
     path = Path(location)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as file:
-                if file.width * file.height > MOST_PIXELS:
-                    raise DataError(f"{path}: {file.width}x{file.height} pixels; at most {MOST_PIXELS:,} are read")
-                if file.mode.startswith(("I", "F")):
-                    picture = Image.fromarray(_eight_bits(np.asarray(file)))
-                else:
-                    picture = file
-                picture = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
+        with Image.open(path, formats=FORMATS) as file:
+            if file.width * file.height > MOST_PIXELS:
+                raise Image.DecompressionBombError
+            picture = _upright(file, channels)
+    except MemoryError:
+        raise
     except UnidentifiedImageError:
         size = path.stat().st_size
         raise DataError(f"{path}: {'an empty file' if not size else 'not a picture that can be read'}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"{path}: too large; at most {MOST_PIXELS:,} pixels are read") from None
+    except Exception as error:  # whatever a damaged file provokes is the file's fault
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"{path}: cannot be read: {why}") from None
     if isinstance(location, Part):
         middle = picture.width // 2
         box = (0, 0, middle, picture.height) if location.half == "left" else (middle, 0, 2 * middle, picture.height)
@@ -174,11 +178,28 @@ def open_picture(location: Path | Part | str, channels: int = 3) -> Image.Image:
     return picture
 
 
+def _upright(picture: Image.Image, channels: int) -> Image.Image:
+    """Turned as its camera was held, and in RGB or grey of 8 bits."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(("I", "F")):
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+    return picture.convert("L" if channels == 1 else "RGB")
+
+
 def _eight_bits(array: np.ndarray) -> np.ndarray:
     """16-bit and float pictures as 8 bits; otherwise Pillow would cut off what is above 255."""
-    top = 65535.0 if array.dtype != np.float32 or array.max(initial=0) > 1 else 1.0
-    scaled: np.ndarray = (np.clip(array.astype(np.float64) / top, 0, 1) * 255 + 0.5).astype(np.uint8)
+    numbers = np.nan_to_num(array.astype(np.float64))
+    tops = (1.0, 255.0, 65535.0) if array.dtype.kind == "f" else (65535.0,)
+    top = next((top for top in tops if numbers.max(initial=0) <= top), tops[-1])
+    scaled: np.ndarray = (np.clip(numbers / top, 0, 1) * 255 + 0.5).astype(np.uint8)
     return scaled
+
+
+def _unwritten(path: Path, error: Exception) -> DiskError:
+    """Why a picture was not written; what there is of it is removed."""
+    with suppress(OSError):
+        path.unlink()
+    return DiskError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
 def to_bytes(x: Tensor) -> np.ndarray:

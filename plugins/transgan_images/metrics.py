@@ -35,7 +35,11 @@ class TargetShare(Metric):
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         self.domains, self.tasks = domains, tasks
         self.member = {
-            task: {sample.key: i for i, name in enumerate(names) for sample in (*domains[name].samples, *domains[name].held_out)}
+            task: {
+                sample.key: i
+                for i, name in enumerate(names)
+                for sample in (*domains[name].samples, *domains[name].held_out)
+            }
             for task, names in tasks.items()
         }
         self.networks: dict[str, nn.Module] = {}
@@ -69,7 +73,7 @@ class TargetShare(Metric):
             inputs = inputs + 0.1 * torch.from_numpy(rng.standard_normal((batch, 1, 1, 1))).to(inputs)
             loss = F.cross_entropy(network(inputs), y[at], weight=weights * len(weights) / weights.sum())
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         return network.eval()

@@ -54,4 +54,3 @@ def read_weights(path: Path) -> ImportedGenerator | None:
     from transgan_standard.reference import read_reference_generator
 
     return read_reference_generator(path) if path.suffix.lower() in (".pth", ".pt") else None
-    register("paired_error", metrics.PairedError)

@@ -8,7 +8,7 @@ from transgan.api import Metric, Translation
 
 
 class _MeanError(Metric):
-    """Sums of absolute differences, by translation and figure. Samples lie in [-1, 1]; errors are shares of that range."""
+    """Sums of absolute differences by translation and figure. Samples lie in [-1, 1]; errors are shares of that range."""
 
     def reset(self) -> None:
         self.sums: dict[Translation, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -44,9 +44,7 @@ class CounterpartError(_MeanError):
     better = {"counterpart_error": "lower"}
 
     def update(self, translation: Translation, source: Tensor, fake: Tensor, counterpart: Tensor) -> None:  # type: ignore[override]
-        self.add(
-            translation, counterpart_error=(fake, counterpart), counterpart_error_of_source=(source, counterpart)
-        )
+        self.add(translation, counterpart_error=(fake, counterpart), counterpart_error_of_source=(source, counterpart))
 
 
 class PairedError(_MeanError):

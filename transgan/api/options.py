@@ -23,4 +23,6 @@ class Options(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         if taken := sorted(cls.reserved & cls.model_fields.keys()):
-            raise TypeError(f"{cls.__qualname__}: {', '.join(taken)} belong to the recipe's grammar; choose other names")
+            raise TypeError(
+                f"{cls.__qualname__}: {', '.join(taken)} belong to the recipe's grammar; choose other names"
+            )

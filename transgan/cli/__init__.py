@@ -4,10 +4,12 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
+from contextlib import suppress
 
 import typer
 
-from transgan.errors import INTERRUPTED, DiskError, OutOfMemory, TransganError
+from transgan.errors import INTERRUPTED, DiskError, OutOfMemory, RecipeError, TransganError
 
 app = typer.Typer(
     name="transgan",
@@ -25,8 +27,10 @@ def main() -> None:
     _add_commands()
     debug = "--debug" in sys.argv[1:]
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    if not debug and not sys.warnoptions:
+        warnings.simplefilter("ignore")  # they are for programmers
     try:
-        app()
+        app(prog_name="transgan")
     except KeyboardInterrupt:
         _leave("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -37,18 +41,33 @@ def main() -> None:
             raise
         known = _known(error)
         if known is not None:
-            _leave(f"error: {known}", known.exit_code)
-        with tempfile.NamedTemporaryFile("w", prefix="transgan-", suffix=".log", delete=False) as file:
+            _leave(f"error: {_told(known)}", known.exit_code)
+        where = "--debug shows"
+        with (
+            suppress(OSError),
+            tempfile.NamedTemporaryFile("w", prefix="transgan-", suffix=".log", delete=False) as file,
+        ):
             file.write("".join(traceback.format_exception(error)))
-        _leave(f"error: {type(error).__name__}: {error}\nThis is a bug in TransGAN; {file.name} says where it happened", 1)
+            where = f"{file.name} says"
+        _leave(f"error: {type(error).__name__}: {error}\nThis is a bug in TransGAN; {where} where it happened", 1)
+
+
+def _told(error: TransganError) -> str:
+    """In one line, where there is one thing to tell."""
+    if isinstance(error, RecipeError) and len(error.problems) == 1:
+        (problem,) = error.problems
+        return problem if error.recipe in problem or problem.startswith("--set ") else f"{error.recipe}: {problem}"
+    return str(error)
 
 
 def _known(error: BaseException) -> TransganError | None:
     """Errors that a user can mend, some of which other libraries raise in their own words."""
     if isinstance(error, TransganError):
         return error
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return OutOfMemory("out of memory; lower train.batch or data.size, raise train.accumulate, or set train.precision = \"bf16\"")
+    full = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # how torch says it of a CPU
+    if full or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        how = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
+        return OutOfMemory(f"out of memory; {how}")
     if isinstance(error, OSError) and error.strerror:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None
@@ -65,6 +84,8 @@ def _leave(text: str, code: int) -> None:
 def _add_commands() -> None:
     from transgan.cli import bench, check, import_, info, plugins, resume, run, translate
 
+    app.registered_commands.clear()
+    app.registered_groups.clear()
     for module in (run, resume, check, translate, info, plugins, import_, bench):
         module.add(app)
 

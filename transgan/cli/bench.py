@@ -4,7 +4,9 @@ import typer
 
 
 def add(app: typer.Typer) -> None:
-    bench = typer.Typer(help="Measure the framework itself; prints ratios.", no_args_is_help=True, rich_markup_mode=None)
+    bench = typer.Typer(
+        help="Measure the framework itself; prints ratios.", no_args_is_help=True, rich_markup_mode=None
+    )
     bench.command()(engine)
     bench.callback()(lambda: None)
     app.add_typer(bench, name="bench")

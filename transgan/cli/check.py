@@ -13,8 +13,8 @@ def add(app: typer.Typer) -> None:
 
 def check(recipe: Path = typer.Argument(help="A recipe in TOML."), set_: list[str] = Set) -> None:
     """Say within seconds whether a recipe will run, and what it will do: tasks, networks, passes, memory, data."""
-    from transgan.plan import make_plan, options_checker
     from transgan.engine.dry_run import describe
+    from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
     from transgan.registry import Registry
 

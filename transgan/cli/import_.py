@@ -10,7 +10,9 @@ def add(app: typer.Typer) -> None:
 
 
 def import_(
-    weights: Path = typer.Argument(help="latest_net_G_A.pth or the like, of the reference CycleGAN/pix2pix implementation."),
+    weights: Path = typer.Argument(
+        help="latest_net_G_A.pth or the like, of the reference CycleGAN/pix2pix implementation."
+    ),
     out: Path = typer.Option(..., "--out", "-o", help="The model folder to make."),
     source: str = typer.Option("a", "--from", help="What to call the domain translated."),
     target: str = typer.Option("b", "--to", help="What to call the domain that it becomes."),

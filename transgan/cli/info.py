@@ -15,7 +15,8 @@ def info(model: Path = typer.Argument(help="A model folder, or the folder of a r
 
     translator = Translator.from_pretrained(model, "cpu")
     config, plan = translator.config, translator.plan
-    print(f"{plan.recipe.name}, after {config.get('steps', '?')} steps, by TransGAN {config.get('transgan', '?')}")
+    made = f"after {config['steps']} steps" if config.get("steps") else "imported"
+    print(f"{plan.recipe.name}, {made}, by TransGAN {config.get('transgan', '?')}")
     print("translations")
     for translation in translator.translations:
         print(f"  {translation}")
@@ -23,7 +24,8 @@ def info(model: Path = typer.Argument(help="A model folder, or the folder of a r
     for name, network in translator.networks.networks.items():
         count = sum(p.numel() for p in network.parameters())
         print(f"  {name}: {plan.networks[name].use}, {count:,} parameters")
-    print(f"media\n  {plan.recipe.data.media.use}, {'x'.join(map(str, translator.media.space))}, {translator.media.channels} channels")
+    media = translator.media
+    print(f"media\n  {plan.recipe.data.media.use}, {'x'.join(map(str, media.space))}, {media.channels} channels")
     print("plugins")
     for package, version in config.get("plugins", {}).items():
         print(f"  {package} {version}")

@@ -11,6 +11,7 @@ def plugins(name: str = typer.Argument(None, help="A plugin, whose options are t
     """List the plugins that are installed, by kind, or show the options of one."""
     from transgan.errors import UsageError, did_you_mean
     from transgan.recipe.words import described, expected, step_into
+    from transgan.recipe.writing import value_in_toml
     from transgan.registry import KINDS, Registry
 
     registry = Registry.installed()
@@ -26,13 +27,18 @@ def plugins(name: str = typer.Argument(None, help="A plugin, whose options are t
         return
     found = [entry for entry in registry.entries.values() if entry.name == name]
     if not found:
-        raise UsageError(f"no plugin '{name}'. {did_you_mean(name, {entry.name for entry in registry.entries.values()})}")
+        raise UsageError(
+            f"no plugin '{name}'. {did_you_mean(name, {entry.name for entry in registry.entries.values()})}"
+        )
     for entry in found:
         print(f"{name}: a {KINDS[entry.kind]} of {entry.package} {entry.version}\n\n{_whole(entry.cls.__doc__)}\n")
         fields, root = entry.cls.Options.model_fields, described(entry.cls.Options)
         print("options" if fields else "It has no options.")
         for key, field in fields.items():
-            default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
+            value = field.get_default(call_default_factory=True)
+            default = (
+                "required" if field.is_required() else f"default {'none' if value is None else value_in_toml(value)}"
+            )
             print(f"  {key}: {expected(root, step_into(root, root, key))}, {default}")
             if field.description:
                 print(f"      {' '.join(field.description.split())}")

@@ -19,6 +19,7 @@ def resume(
     from transgan.recipe import read_recipe
     from transgan.registry import Registry
 
+    folder = folder.expanduser()
     if not (folder / "recipe.toml").is_file():
-        raise UsageError(f"{folder}: not the folder of a run (there is no recipe.toml in it); expected one such as runs/face-1")
+        raise UsageError(f"{folder}: not the folder of a run, without recipe.toml; expected one such as runs/face-1")
     raise typer.Exit(train(read_recipe(folder / "recipe.toml"), Registry.installed(), folder, quiet))

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import typer
 
-Set = typer.Option(None, "--set", metavar="KEY=VALUE", help="Change the recipe: --set train.steps=500. Repeatable; the value is TOML.")
+Set = typer.Option(
+    None, "--set", metavar="KEY=VALUE", help="Change the recipe: --set train.steps=500. Repeatable; the value is TOML."
+)
 
 
 def add(app: typer.Typer) -> None:
@@ -14,7 +16,9 @@ def add(app: typer.Typer) -> None:
 def run(
     recipe: Path = typer.Argument(help="A recipe in TOML."),
     set_: list[str] = Set,
-    out: Path = typer.Option(None, "--out", help="The run folder; a new one below runs/ where left out. A run that is there goes on."),
+    out: Path = typer.Option(
+        None, "--out", help="The run folder; a new one below runs/ where left out. A run that is there goes on."
+    ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
     """Train a recipe: checks it, trains, measures, and leaves a model folder.

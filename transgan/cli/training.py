@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from transgan.data.domains import Domains
 from transgan.engine import Processes, Run
 from transgan.engine.progress import Progress
 from transgan.errors import TransganError, UsageError
@@ -19,6 +20,7 @@ def train(document: Document, registry: Registry, out: Path | None, quiet: bool)
     progress = Progress(plan.recipe.train.steps, quiet or not processes.main)
     for warning in check_reach(plan) if processes.main else []:
         progress.say(f"warning: {warning}")
+    domains = Domains(plan)  # before there is a folder, which a mistake in the data need not leave behind
     folder, failure = None, None
     if processes.main:
         try:
@@ -28,9 +30,10 @@ def train(document: Document, registry: Registry, out: Path | None, quiet: bool)
     if failure := processes.share(failure):
         raise failure
     try:
+        run = Run(document, plan, registry, processes, folder, domains)
         if folder:
             progress.say(f"training in {folder.path}")
-        return Run(document, plan, registry, processes, folder).go(progress)
+        return run.go(progress)
     finally:
         if folder:
             folder.close()
@@ -41,15 +44,22 @@ def _folder(document: Document, out: Path | None) -> RunFolder:
     if out is None:
         return RunFolder.create(Path("runs"), document.recipe.name)
     folder = RunFolder.open(out.expanduser())
+    try:
+        _check_same(document, folder, out)
+    except TransganError:
+        folder.close()
+        raise
+    return folder
+
+
+def _check_same(document: Document, folder: RunFolder, out: Path) -> None:
     if folder.recipe.exists():
         differences = differing(document.recipe, read_recipe(folder.recipe).recipe)
         if differences:
-            folder.close()
             raise UsageError(
                 f"{out} holds a run of another recipe; they differ in {', '.join(differences[:6])}"
                 f"{', ...' if len(differences) > 6 else ''}. Choose another --out, or transgan resume {out}"
             )
-    return folder
 
 
 def differing(first: Recipe, second: Recipe) -> list[str]:
@@ -58,9 +68,11 @@ def differing(first: Recipe, second: Recipe) -> list[str]:
     def walk(a: object, b: object, path: str) -> list[str]:
         if isinstance(a, dict) and isinstance(b, dict):
             keys = [key for key in a if key in b or a[key] not in (None, {}, [])]
-            return [line for key in keys for line in walk(a[key], b.get(key), f"{path}.{key}".lstrip(".").replace(".options", ""))]
+            return [
+                line
+                for key in keys
+                for line in walk(a[key], b.get(key), f"{path}.{key}".lstrip(".").replace(".options", ""))
+            ]
         return [] if a == b else [path]
 
     return walk(first.model_dump(), second.model_dump(), "")
-
-

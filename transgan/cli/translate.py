@@ -29,6 +29,9 @@ def translate(
     """Translate files and folders with a trained model. Names and sizes are kept."""
     from transgan.translator import Translator
 
+    out = out.expanduser()
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; expected a folder")
     translator = Translator.from_pretrained(model, device)
     direction = translator.choose(to, task, source)
     files = find(inputs, translator, out)
@@ -51,10 +54,13 @@ def find(inputs: list[Path], translator: "Translator", out: Path) -> list[tuple[
     """Every file meant, and its name below the folder of results."""
     suffixes = translator.media.suffixes
     found: dict[Path, Path] = {}
+    results = out.resolve()
     for item in (path.expanduser() for path in inputs):
         if item.is_dir():
             inside = [path for path in sorted(item.rglob("*")) if path.suffix.lower() in suffixes and path.is_file()]
-            inside = [path for path in inside if not path.resolve().is_relative_to(out.resolve())]
+            inside = [path for path in inside if not path.name.startswith(".")]
+            if item.resolve() in results.parents:  # the results of an earlier time are not translated again
+                inside = [path for path in inside if results not in path.resolve().parents]
             if not inside:
                 raise DataError(f"{item}: no files in it that end in {', '.join(suffixes)}")
             pairs = [(path, path.relative_to(item)) for path in inside]
@@ -65,8 +71,10 @@ def find(inputs: list[Path], translator: "Translator", out: Path) -> list[tuple[
         else:
             raise DataError(f"{item}: no such file or folder")
         for path, name in pairs:
-            if name in found:
-                raise UsageError(f"{path} and {found[name]} would both be written to {out / name}; translate them apart")
+            if found.get(name, path) != path:
+                raise UsageError(
+                    f"{path} and {found[name]} would both be written to {out / name}; translate them apart"
+                )
             if (out / name).resolve() == path.resolve():
                 raise UsageError(f"{path} would be overwritten; choose another --out")
             found[name] = path

@@ -39,7 +39,13 @@ class Batches:
     """
 
     def __init__(
-        self, plan: Plan, domains: Domains, rank: int = 0, world: int = 1, device: Any = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        plan: Plan,
+        domains: Domains,
+        rank: int = 0,
+        world: int = 1,
+        device: Any = "cpu",
+        dtype: torch.dtype = torch.float32,
     ):
         self.plan = plan
         self.domains = domains
@@ -80,7 +86,9 @@ class Batches:
 
     def clock(self, step: int) -> Clock:
         """Where the run is before a step."""
-        return Clock(step=step, epoch=self.samples_before(step) / self.epoch_length, run=step / self.plan.recipe.train.steps)
+        return Clock(
+            step=step, epoch=self.samples_before(step) / self.epoch_length, run=step / self.plan.recipe.train.steps
+        )
 
     def at(self, step: int) -> list[Leaves]:
         """The leaves of a step, one part after the other; the next step's samples are fetched meanwhile."""
@@ -108,7 +116,9 @@ class Batches:
                 count = len(task.domains)
                 chance = [hashed(self.seed, task_name, "domains", p) for p in positions]
                 source = np.array([c % count for c in chance])
-                target = np.array([(s + 1 + (c >> 32) % (count - 1)) % count for s, c in zip(source, chance, strict=True)])
+                target = np.array(
+                    [(s + 1 + (c >> 32) % (count - 1)) % count for s, c in zip(source, chance, strict=True)]
+                )
                 picked[task_name, "source"] = self._stream(task_name, task.domains, source, positions, "source", size)
                 picked[task_name, "target"] = self._stream(task_name, task.domains, target, positions, "target", size)
             else:
@@ -118,7 +128,9 @@ class Batches:
                     picked[task_name, domain] = self._stream(task_name, task.domains, which, positions, key, size)
         return picked
 
-    def _stream(self, task: str, domains: Sequence[str], which: np.ndarray, positions: np.ndarray, key: str, size: int) -> Picked:
+    def _stream(
+        self, task: str, domains: Sequence[str], which: np.ndarray, positions: np.ndarray, key: str, size: int
+    ) -> Picked:
         media = self.domains.media_at(size)
         epochs, indices, decoded = [], [], []
         for i, position in zip(which.tolist(), positions.tolist(), strict=True):
@@ -157,7 +169,10 @@ class Batches:
             made[key] = media.batch(decoded, draws).to(self.dtype)
         leaves: dict[Key, Any] = {}
         for translation in self.plan.translations:
-            ends = [(translation.task, end if name == "*" else name) for end, name in (("source", translation.source), ("target", translation.target))]
+            ends = [
+                (translation.task, end if name == "*" else name)
+                for end, name in (("source", translation.source), ("target", translation.target))
+            ]
             source, target = picked[ends[0]], picked[ends[1]]
             draws = SampleDraws((self.seed, str(translation)), source.epoch, source.index, self.device, self.dtype)
             values = {

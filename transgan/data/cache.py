@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+import transgan
 from transgan.api.protocols import Media, Sample
 from transgan.data.draws import hashed
 from transgan.errors import DataError
@@ -40,7 +41,7 @@ class DecodedCache:
         first = self._first()
         shape = (len(samples), *first.shape)
         self.trusted = np.zeros(len(samples), dtype=bool)
-        files = [sample.location for sample in samples if isinstance(sample.location, (str, Path))]
+        files = [sample.location for sample in samples if isinstance(sample.location, (str, os.PathLike))]
         if on_disk and len(files) == len(samples):
             self.array, self.checksums = self._mapped(shape, first.dtype)
         else:
@@ -56,14 +57,20 @@ class DecodedCache:
         raise DataError(next(iter(self.unreadable.values()), "a domain without samples has nothing to decode"))
 
     def _mapped(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        parts: list[object] = [type(self.media).__qualname__, self.media.options, self.media.size, shape, dtype]
+        parts: list[object] = [transgan.__version__, type(self.media).__qualname__, self.media.options, self.media.size]
         for sample in self.samples:
-            status = os.stat(sample.location)
-            parts += [sample.location, status.st_size, status.st_mtime_ns]
+            try:
+                status = os.stat(sample.location)
+            except OSError as error:
+                raise DataError(f"{sample.location}: cannot be read: {error.strerror}") from None
+            parts += [Path(sample.location).absolute(), sample.location, status.st_size, status.st_mtime_ns]
+        parts += [shape, dtype]
         folder = cache_folder() / f"{hashed(*parts):016x}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return _open(folder / "samples.npy", shape, dtype), _open(folder / "checksums.npy", shape[:1], np.dtype(np.uint32))
+            return _open(folder / "samples.npy", shape, dtype), _open(
+                folder / "checksums.npy", shape[:1], np.dtype(np.uint32)
+            )
         except (OSError, ValueError):  # a cache that cannot be had is no reason to stop
             return np.zeros(shape, dtype), np.zeros(shape[0], dtype=np.uint32)
 
@@ -102,7 +109,9 @@ class DecodedCache:
         while (decoded := self._decode(at)) is None:
             at = (at + 1) % len(self.samples)
         if decoded.shape != self.array.shape[1:]:
-            raise DataError(f"{self.samples[at].location}: decodes to {decoded.shape}, others to {self.array.shape[1:]}")
+            raise DataError(
+                f"{self.samples[at].location}: decodes to {decoded.shape}, others to {self.array.shape[1:]}"
+            )
         self.array[index] = decoded
         self.checksums[index] = _checksum(decoded)
         self.trusted[index] = True
@@ -113,14 +122,21 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array in a file, made of zeros where there is none; the name appears only when the file is whole."""
+    """An array in a file, made of zeros where there is none; the name appears only when the file is whole.
+
+    Its place on the disk is taken at once: a disk that fills up later would end the process at a write into memory.
+    """
     if not path.exists():
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape).flush()
-        if path.exists():
-            aside.unlink()
-        else:
-            os.replace(aside, path)
+        try:
+            np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape).flush()
+            if hasattr(os, "posix_fallocate"):
+                with aside.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
+            if not path.exists():
+                os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
     array = np.lib.format.open_memmap(path, mode="r+")
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{path} holds {array.shape} {array.dtype}")

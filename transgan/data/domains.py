@@ -34,7 +34,12 @@ class DomainData:
     """One domain: its samples and, at each size, what they decode to."""
 
     def __init__(
-        self, name: str, samples: list[Sample], held_out: list[Sample], plan: Plan, made: dict[int, dict[Any, np.ndarray]]
+        self,
+        name: str,
+        samples: list[Sample],
+        held_out: list[Sample],
+        plan: Plan,
+        made: dict[int, dict[Any, np.ndarray]],
     ):
         self.name = name
         self.made = made
@@ -68,7 +73,9 @@ class Domains(Mapping[str, DomainData]):
         root = Path(recipe.data.root).expanduser() if recipe.data.root is not None else None
         if root is not None and not root.is_dir():
             what = "is a file" if root.exists() else "does not exist"
-            raise DataError(f"data.root = {str(root)!r} {what}; expected the folder with the data (seen from {Path.cwd()})")
+            raise DataError(
+                f"data.root = {str(root)!r} {what}; expected the folder with the data (seen from {Path.cwd()})"
+            )
         self.plan = plan
         self.source: Source = cls(options, root)
         self.media: dict[int, Media] = {}
@@ -111,7 +118,9 @@ class Domains(Mapping[str, DomainData]):
             self.media[size] = cls(options, size)
         return self.media[size]
 
-    def batches(self, name: str, held_out: bool, size: int, batch: int, device: Any = "cpu", most: int | None = None) -> Iterator[tuple[list[Sample], Tensor]]:
+    def batches(
+        self, name: str, held_out: bool, size: int, batch: int, device: Any = "cpu", most: int | None = None
+    ) -> Iterator[tuple[list[Sample], Tensor]]:
         """Every sample once, in the order of their names, as they are, without augmentation."""
         media = self.media_at(size)
         samples = (self[name].held_out if held_out else self[name].samples)[:most]

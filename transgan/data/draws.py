@@ -16,14 +16,16 @@ def hashed(*parts: object) -> int:
 
 def permutation(length: int, *key: object) -> np.ndarray:
     """The numbers below `length` in an order that follows from the key."""
-    return np.random.Generator(np.random.Philox(key=hashed(*key))).permutation(length)
+    order: np.ndarray = np.random.Generator(np.random.Philox(key=hashed(*key))).permutation(length)
+    return order
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
     """splitmix64's finaliser (Steele et al., 2014): every bit of the input moves every bit of the output."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 class SampleDraws:
@@ -37,7 +39,12 @@ class SampleDraws:
     """
 
     def __init__(
-        self, seed: object, epoch: np.ndarray, index: np.ndarray, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        seed: object,
+        epoch: np.ndarray,
+        index: np.ndarray,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ):
         self.seed = seed
         self.epoch = np.asarray(epoch, dtype=np.uint64)
@@ -50,12 +57,15 @@ class SampleDraws:
         with np.errstate(over="ignore"):
             sample = _mix(_mix(self.index + key) ^ (self.epoch * _GOLDEN))
             numbers = _mix(sample[:, None] + np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN)
-        return (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        uniform: np.ndarray = (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return uniform
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
         """(N, *shape) in [0, 1)."""
         step = torch.finfo(self.dtype).eps / 2
-        numbers = np.floor(self._uniform(purpose, int(np.prod(shape, dtype=int))) / step) * step  # rounding could make it 1
+        numbers = (
+            np.floor(self._uniform(purpose, int(np.prod(shape, dtype=int))) / step) * step
+        )  # rounding could make it 1
         return torch.from_numpy(numbers.reshape(len(self.index), *shape)).to(self.device, self.dtype)
 
     def normal(self, purpose: str, *shape: int) -> Tensor:

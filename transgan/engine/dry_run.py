@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,23 @@ from transgan.api.protocols import Media
 from transgan.api.schedule import Clock
 from transgan.data.batches import leaves_of
 from transgan.data.domains import Domains
-from transgan.engine.evaluate import directions
+from transgan.engine.loop import sharing_nodes
 from transgan.engine.networks import Networks
 from transgan.engine.objective import Objective
 from transgan.errors import RecipeError, TransganError
 from transgan.graph import Key, Pass
 from transgan.plan import Plan
+from transgan.plan.directions import directions
 from transgan.plan.plan import Stage
 from transgan.plan.reach import check_reach, parameters
 
 
 @dataclass(frozen=True)
 class Act:
-    """One phase, as played on paper."""
+    """One phase, or the nodes that phases share, as played on paper."""
 
     side: str
+    """`nodes` for what phases share, else the side that learns."""
     passes: list[Pass]
     losses: list[str]
     activations: int
@@ -59,28 +62,53 @@ def play(plan: Plan, stage: Stage, merge: str = "always") -> list[Act]:
     objective = Objective(plan, networks)
     clock = Clock(step=stage.first, run=stage.first / plan.recipe.train.steps)
     leaves = leaves_on_paper(plan, media, batch, clock)
+    phases = plan.recipe.phases
+    sharing = sharing_nodes(phases, plan.recipe.train.accumulate)
     acts = []
-    for phase in plan.recipe.phases:
-        kept: dict[int, int] = {}
-
-        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
-            kept[id(tensor.untyped_storage())] = tensor.numel() * tensor.element_size()
-            return tensor
-
-        try:
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                step = objective.step(leaves, [phase], clock)
-                networks.train_only(plan.trained(phase))
-                total, values = objective(phase, step, clock)
-        except (TransganError, RuntimeError, TypeError, KeyError, ValueError, IndexError) as error:
-            notes = "; ".join(reversed(getattr(error, "__notes__", [])))
-            text = str(error).splitlines()[0].strip("'\"")
-            raise RecipeError([f"the {phase.side} phase cannot be played: {text}{f' ({notes})' if notes else ''}"], plan.recipe.name) from error
-        if total is not None and total.ndim:
-            raise RecipeError([f"the {phase.side} phase's losses add up to shape {tuple(total.shape)}, not to one number"], plan.recipe.name)
+    with _told(plan, "the nodes of the step"), _kept() as kept:
+        shared = objective.step(leaves, sharing, clock)
+    acts.append(Act("nodes", list(shared.passes), [], _size(kept)))
+    for phase in phases:
+        with _told(plan, f"the {phase.side} phase"), _kept() as kept:
+            step = shared if phase in sharing else objective.step(leaves, [phase], clock)
+            before = len(step.passes) if step is shared else 0
+            networks.train_only(plan.trained(phase))
+            total, values = objective(phase, step, clock)
+            if total is not None and total.ndim:
+                raise ValueError(f"the losses add up to shape {tuple(total.shape)}, not to one number")
         names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
-        acts.append(Act(phase.side, step.passes, names, sum(kept.values())))
+        acts.append(Act(phase.side, step.passes[before:], names, _size(kept)))
     return acts
+
+
+@contextmanager
+def _told(plan: Plan, what: str) -> Iterator[None]:
+    """Whatever a plugin's code says against being played becomes one line that says where."""
+    try:
+        yield
+    except (TransganError, RuntimeError, TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
+        notes = "; ".join(reversed(getattr(error, "__notes__", [])))
+        text = str(error).splitlines()[0].strip("'\"")
+        where = f" ({notes})" if notes else ""
+        raise RecipeError([f"{what} cannot be played: {text}{where}"], plan.recipe.name) from error
+
+
+@contextmanager
+def _kept() -> Iterator[list[Tensor]]:
+    """The tensors that are kept for the backward pass."""
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield kept
+
+
+def _size(kept: list[Tensor]) -> int:
+    """Bytes of tensors, each storage once."""
+    return sum({tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in kept}.values())
 
 
 def leaves_on_paper(plan: Plan, media: Media, batch: int, clock: Clock) -> dict[Key, Any]:
@@ -124,21 +152,37 @@ def describe(plan: Plan) -> Iterator[str]:
             yield f"stage {number + 1}: steps {stage.first} to {stage.last}, size {stage.size}, batch {stage.batch}"
         for act in played:
             calls = sum(len(each.made) for each in act.passes)
-            yield f"{act.side} phase: {calls} calls in {len(act.passes)} passes where merged -> {', '.join(act.losses) or 'nothing'}"
+            what = "nodes" if act.side == "nodes" else f"{act.side} phase"
+            losses = f" -> {', '.join(act.losses) or 'nothing'}" if act.side != "nodes" else ""
+            yield f"{what}: {calls} calls in {len(act.passes)} passes where merged{losses}"
             for each in act.passes:
-                yield f"  {each.network:<24} {each.samples:>4} samples  {', '.join(each.made)}"
+                yield f"  {each.network:<24} {each.samples:>4} samples  {_made(each)}"
     yield from _costs(plan, networks, [act for _, played in acts for act in played])
     for warning in check_reach(plan):
         yield f"warning: {warning}"
     yield "It will run."
 
 
+def _made(played: Pass) -> str:
+    """What a pass made: each node once, with its translation or how many of them there are."""
+    nodes: dict[str, list[str]] = {}
+    for name in played.made:
+        translation, _, node = name.rpartition(": ")
+        nodes.setdefault(node, []).append(translation)
+    return ", ".join(
+        f"{node} ({each[0] if len(each) == 1 else f'{len(each)} translations'})" for node, each in nodes.items()
+    )
+
+
 def _costs(plan: Plan, networks: dict[str, torch.nn.Module], acts: list[Act]) -> Iterator[str]:
     """Estimates of memory and disk."""
     weights = 4 * sum(parameters(network) for network in networks.values())
-    translating = 4 * sum(parameters(networks[name]) for name, each in plan.networks.items() if each.side == "generator")
+    translating = 4 * sum(
+        parameters(networks[name]) for name, each in plan.networks.items() if each.side == "generator"
+    )
     average = translating if plan.recipe.train.ema else 0
-    activations = max((act.activations for act in acts), default=0)
+    shared = max((act.activations for act in acts if act.side == "nodes"), default=0)
+    activations = shared + max((act.activations for act in acts if act.side != "nodes"), default=0)
     halved = 2 if plan.recipe.train.precision == "bf16" else 1
     yield f"memory: about {_bytes(4 * weights + average + activations // halved)}: {_bytes(4 * weights + average)} for weights, gradients and optimizers, {_bytes(activations // halved)} for activations"
     checkpoint = 3 * weights + average

@@ -1,7 +1,6 @@
 """Translating held-out samples and measuring how good that is: the nodes of training, made without training."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,27 +15,7 @@ from transgan.data.draws import SampleDraws
 from transgan.engine.networks import Networks
 from transgan.graph import Key, Step, asks
 from transgan.plan import Plan
-
-
-@dataclass(frozen=True)
-class Direction:
-    """A translation between two named domains, and the plan's translation by which it is made."""
-
-    shown: Translation
-    made: Translation
-
-
-def directions(plan: Plan) -> list[Direction]:
-    """Every translation of a plan; those with targets drawn by chance are taken apart."""
-    found = []
-    for translation in plan.translations:
-        if translation.target != "*":
-            found.append(Direction(translation, translation))
-        else:
-            names = plan.recipe.tasks[translation.task].domains
-            pairs = [(a, b) for a in names for b in names if a != b]
-            found += [Direction(Translation(translation.task, a, b), translation) for a, b in pairs]
-    return found
+from transgan.plan.directions import Direction, directions
 
 
 def held_out(domains: Domains, name: str) -> bool:
@@ -78,7 +57,9 @@ def batches(
 
 
 @torch.no_grad()
-def make(plan: Plan, networks: Networks, translation: Translation, leaves: Mapping[Key, Any], names: list[str]) -> dict[str, Tensor]:
+def make(
+    plan: Plan, networks: Networks, translation: Translation, leaves: Mapping[Key, Any], names: list[str]
+) -> dict[str, Tensor]:
     """The nodes of these names for one translation."""
     step = Step(plan.graph, networks, leaves)
     step.make([(translation, name) for name in names])
@@ -114,7 +95,9 @@ class Evaluation:
         for metric in self.plan.metrics.values():
             metric.reset()
         for direction in directions(self.plan):
-            for samples, leaves in batches(self.plan, self.domains, direction, options.batch, options.samples, self.device):
+            for samples, leaves in batches(
+                self.plan, self.domains, direction, options.batch, options.samples, self.device
+            ):
                 self._update(direction, networks, samples, leaves)
         result: dict[str, dict[str, float]] = {}
         for metric in self.plan.metrics.values():
@@ -127,7 +110,9 @@ class Evaluation:
         given: dict[str, Any] = {"keys": [sample.key for sample in samples], "translation": direction.shown}
         asked = {name: asks(metric.update) for name, metric in self.plan.metrics.items()}
         if any("counterpart" in names for names in asked.values()):
-            given["counterpart"] = counterparts(self.domains, direction.shown, samples, self.plan.stages[-1].size, self.device)
+            given["counterpart"] = counterparts(
+                self.domains, direction.shown, samples, self.plan.stages[-1].size, self.device
+            )
         wanted = {name for names in asked.values() for name in names if name not in given}
         makable = [name for name in wanted - {"counterpart"} if possible(self.plan, direction.made, name)]
         given.update(make(self.plan, networks, direction.made, leaves, makable))
@@ -136,7 +121,9 @@ class Evaluation:
                 metric.update(**{each: given[each] for each in asked[name]})
 
 
-def counterparts(domains: Domains, translation: Translation, samples: list[Sample], size: int, device: Any) -> Tensor | None:
+def counterparts(
+    domains: Domains, translation: Translation, samples: list[Sample], size: int, device: Any
+) -> Tensor | None:
     """The true translations, where the source knows them."""
     ends = domains.selections[translation.source], domains.selections[translation.target]
     found = [domains.source.counterpart(sample, *ends) for sample in samples]

@@ -14,6 +14,7 @@ from transgan.engine.optimizers import Optimizers
 from transgan.engine.processes import Processes
 from transgan.graph import Step
 from transgan.plan import Plan
+from transgan.recipe.schema import Phase
 
 
 class Engine:
@@ -25,7 +26,9 @@ class Engine:
         self.networks = Networks(plan, processes.device if processes else device)
         self.objective = Objective(plan, self.networks, processes)
         self.optimizers = Optimizers(plan, self.networks, processes)
-        translating = {name: self.networks.networks[name] for name, each in plan.networks.items() if each.side == "generator"}
+        translating = {
+            name: self.networks.networks[name] for name, each in plan.networks.items() if each.side == "generator"
+        }
         self.average = MovingAverage(translating, plan.recipe.train.ema) if plan.recipe.train.ema else None
         self.step = 0
 
@@ -39,13 +42,11 @@ class Engine:
     def play(self, parts: list[Leaves], clock: Clock) -> dict[str, Tensor]:
         """One step on a batch, which may come in parts: each phase that is due moves the networks that it trains."""
         rank = self.processes.rank if self.processes else 0
-        torch.manual_seed(hashed(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1)  # for dropout and the like
+        torch.manual_seed(
+            hashed(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1
+        )  # for dropout and the like
         due = [phase for phase in self.plan.recipe.phases if (clock.step + 1) % phase.every == 0]
-        # Phases share nodes that the first generator phase can learn from. Taken in parts, a graph that has to wait for
-        # a later phase would keep every part's memory: then discriminators that come first get nodes of their own.
-        first = next((phase for phase in due if phase.side == "generator"), None)
-        waits = len(parts) > 1 and due[:1] != [first]
-        sharing = [p for p in due if not p.recompute and (p.side == "discriminator" or (p is first and not waits))]
+        sharing = sharing_nodes(due, len(parts))
         shared: list[Step | None] = [None] * len(parts)
         losses: dict[str, Tensor] = {}
         for phase in due:
@@ -59,7 +60,7 @@ class Engine:
                 self.networks.train_only(trained)
                 total, values = self.objective(phase, step, clock)
                 if total is not None and total.requires_grad:
-                    (total / len(parts)).backward()
+                    (total / len(parts)).backward()  # type: ignore[no-untyped-call]
                 if len(parts) > 1:
                     step.detach()
                 for name, value in values.items():
@@ -68,3 +69,12 @@ class Engine:
         if self.average and any(phase.side == "generator" for phase in due):
             self.average.update()
         return losses
+
+
+def sharing_nodes(due: list[Phase], parts: int) -> list[Phase]:
+    """The phases of a step that share their nodes: discriminators', and the first generator phase, which learns from
+    them. Taken in parts, a graph that has to wait for a later phase would keep every part's memory: then discriminators
+    that come first get nodes of their own."""
+    first = next((phase for phase in due if phase.side == "generator"), None)
+    waits = parts > 1 and due[:1] != [first]
+    return [p for p in due if not p.recompute and (p.side == "discriminator" or (p is first and not waits))]

@@ -27,7 +27,11 @@ class Networks:
     """
 
     def __init__(
-        self, plan: Plan, device: torch.device | str = "cpu", networks: dict[str, nn.Module] | None = None, merge: str | None = None
+        self,
+        plan: Plan,
+        device: torch.device | str = "cpu",
+        networks: dict[str, nn.Module] | None = None,
+        merge: str | None = None,
     ):
         self.plan = plan
         self.device = torch.device(device)
@@ -38,7 +42,9 @@ class Networks:
         self.bf16 = plan.recipe.train.precision == "bf16" and self.device.type != "meta"
         self.mixing = {name for name, network in self.networks.items() if _mixes_batch(network)}
         self.hooked = {
-            name: [m for m in network.modules() if isinstance(m, Network) and type(m).after_step is not Network.after_step]
+            name: [
+                m for m in network.modules() if isinstance(m, Network) and type(m).after_step is not Network.after_step
+            ]
             for name, network in self.networks.items()
         }
         self.compiled: dict[str, Any] = {}
@@ -130,7 +136,8 @@ class MovingAverage:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, average in self.networks.items():
             source = self.sources[name]
-            theirs, mine = list(source.parameters()), list(average.parameters())
+            theirs: list[Tensor] = list(source.parameters())
+            mine: list[Tensor] = list(average.parameters())
             if mine:
                 torch._foreach_lerp_(mine, theirs, 1 - decay)
             for ours, buffer in zip(average.buffers(), source.buffers(), strict=True):

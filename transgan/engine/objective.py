@@ -37,7 +37,12 @@ class Objective:
         """Makes the nodes that these phases share; they carry gradients only if a generator is to learn from them."""
         step = Step(self.plan.graph, self.networks, leaves)
         first = next((phase for phase in phases if phase.side == "generator"), None)
-        wanted = {key: None for phase in phases for term, _ in self.plan.terms_of(phase, clock) for key in self.plan.nodes_of(term)}
+        wanted = {
+            key: None
+            for phase in phases
+            for term, _ in self.plan.terms_of(phase, clock)
+            for key in self.plan.nodes_of(term)
+        }
         self.networks.train_only(self.plan.trained(first) if first else ())
         with torch.set_grad_enabled(first is not None):
             step.make(wanted)
@@ -73,7 +78,9 @@ class Objective:
                 if names & {f"{kind}_output", f"{kind}_input"}:
                     answer[f"{kind}_input"] = self._shown(step, translation, judge, node, kind, phase)
                 if f"{kind}_output" in names:
-                    calls[translation, f"{judge.name} on {node}"] = Call(judge.network, answer[f"{kind}_input"], conditions)
+                    calls[translation, f"{judge.name} on {node}"] = Call(
+                        judge.network, answer[f"{kind}_input"], conditions
+                    )
         outputs = step.run_all(calls)
         for (translation, judge), names in wanted.items():
             for kind, node in (("real", judge.real), ("fake", judge.fake)):

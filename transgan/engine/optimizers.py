@@ -1,4 +1,4 @@
-"""One optimizer for each network; learning rates are functions of the clock, gradients are averaged and clipped here."""
+"""One optimizer a network; learning rates are functions of the clock, gradients are averaged and clipped here."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -82,6 +82,8 @@ class Optimizers:
                 slots: dict[str, Any] = {n[len(begin) :]: v for n, v in state.items() if n.startswith(begin)}
                 if slots:
                     optimizer.state[parameter] = {
-                        slot: value.clone() if slot == "step" and not value.is_cuda and parameter.device.type == "cpu" else value.to(parameter.device).clone()
+                        slot: value.clone()
+                        if slot == "step" and not value.is_cuda and parameter.device.type == "cpu"
+                        else value.to(parameter.device).clone()
                         for slot, value in slots.items()
                     }

@@ -36,7 +36,7 @@ class Processes:
         flat = torch.cat([*grads, has])
         dist.all_reduce(flat)
         flat /= self.world
-        *averages, counts = flat.split([g.numel() for g in grads] + [len(has)])
+        *averages, counts = torch.split(flat, [g.numel() for g in grads] + [len(has)])
         for parameter, average, count in zip(parameters, averages, counts.tolist(), strict=True):
             parameter.grad = average.view_as(parameter) if count else None
 

@@ -28,7 +28,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line of its own."""
         self._clear()
-        self.console.print(Text(text))
+        self.console.print(Text(text), soft_wrap=True)
 
     def step(self, step: int, losses: Mapping[str, float]) -> None:
         """How far it is, how long it will take, and the losses, summed over translations."""
@@ -43,7 +43,10 @@ class Progress:
         for name, value in losses.items():
             short = name.partition("/")[2]
             sums[short] = sums.get(short, 0.0) + value
-        shown = "  ".join(f"{name.replace('generator/', 'G ').replace('discriminator/', 'D ')} {value:.3f}" for name, value in sums.items())
+        shown = "  ".join(
+            f"{name.replace('generator/', 'G ').replace('discriminator/', 'D ')} {value:.3f}"
+            for name, value in sums.items()
+        )
         passed, done = now - self.started[0], step - self.started[1]
         left = f"{_duration(passed / done * (self.steps - step))} left" if done else ""
         line = f"step {step}/{self.steps}  {left}  {shown}"
@@ -64,14 +67,19 @@ class Progress:
         if translations:
             names = list(dict.fromkeys(name for figures in translations.values() for name in figures))
             table = Table(title="held-out samples" if result["held_out"] else "training samples (none were held out)")
-            table.add_column("")
+            table.add_column("", no_wrap=True)
             for translation in translations:
                 table.add_column(Text(translation), justify="right")
             for name in names:
                 values = [figures.get(name) for figures in translations.values()]
                 table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
             self.out.print(table)
-        self.out.print(Text(f"pictures {folder.samples}\nfigures  {folder.result}\nreport   {folder.report}\nmodel    {folder.model}"), soft_wrap=True)
+        self.out.print(
+            Text(
+                f"pictures {folder.samples}\nfigures  {folder.result}\nreport   {folder.report}\nmodel    {folder.model}"
+            ),
+            soft_wrap=True,
+        )
 
 
 def _duration(seconds: float) -> str:

@@ -37,10 +37,17 @@ class Run:
 
     Args:
         folder: where everything goes; opened by the main process alone (None on others).
+        domains: the plan's, if they were found already.
     """
 
     def __init__(
-        self, document: Document, plan: Plan, registry: Registry, processes: Processes, folder: runs.RunFolder | None
+        self,
+        document: Document,
+        plan: Plan,
+        registry: Registry,
+        processes: Processes,
+        folder: runs.RunFolder | None,
+        domains: Domains | None = None,
     ):
         self.plan = plan
         self.document = document
@@ -48,9 +55,9 @@ class Run:
         self.processes = processes
         self.folder = folder
         self.path: Path = Path(processes.share(str(folder.path) if folder else ""))
-        self.domains = Domains(plan)
-        self.engine = Engine(plan, processes)
+        self.domains = domains or Domains(plan)
         self.batches = Batches(plan, self.domains, processes.rank, processes.world, processes.device)
+        self.engine = Engine(plan, processes)
         self.evaluation = Evaluation(plan, self.domains, processes.device)
         self.signal = 0
         self.failed_saves = 0
@@ -117,16 +124,21 @@ class Run:
             )
         if log:
             clock = self.batches.clock(step)
-            rates = {side: getattr(self.plan.stage_at(max(0, step - 1)).optimizers, side).lr.at_clock(clock) for side in ("generator", "discriminator")}
+            rates = {
+                side: getattr(self.plan.stage_at(max(0, step - 1)).optimizers, side).lr.at_clock(clock)
+                for side in ("generator", "discriminator")
+            }
             weights = {f"weight/{name}": self.plan.weight(name, clock) for name in self.plan.losses}
-            log.write({
-                "step": step,
-                "epoch": round(clock.epoch, 4),
-                "time": round(time.time(), 3),
-                **{f"lr/{side}": rate for side, rate in rates.items()},
-                **weights,
-                **{name: float(f"{value:.6g}") for name, value in values.items()},
-            })
+            log.write(
+                {
+                    "step": step,
+                    "epoch": round(clock.epoch, 4),
+                    "time": round(time.time(), 3),
+                    **{f"lr/{side}": rate for side, rate in rates.items()},
+                    **weights,
+                    **{name: float(f"{value:.6g}") for name, value in values.items()},
+                }
+            )
         progress.step(step, values)
 
     def _stop_code(self, step: int) -> int:
@@ -254,7 +266,9 @@ class Run:
         with self.translating() as networks:
             result = self.evaluation(networks)
         if log:
-            flat = {f"{translation}/{name}": value for translation, each in result.items() for name, value in each.items()}
+            flat = {
+                f"{translation}/{name}": value for translation, each in result.items() for name, value in each.items()
+            }
             log.write({"step": step, **flat})
         return result
 
@@ -272,7 +286,9 @@ class Run:
             "held_out": all(domain.held_out for domain in self.domains.values()),
             "translations": figures,
         }
-        translating = {name: networks.networks[name] for name, each in self.plan.networks.items() if each.side == "generator"}
+        translating = {
+            name: networks.networks[name] for name, each in self.plan.networks.items() if each.side == "generator"
+        }
         config = model_config(self.plan, self.engine.step)
         runs.write_model(self.folder.model, _tensors(translating), config, model_card(self.plan, self.domains, result))
         _write(self.folder.result, json.dumps(result, indent=2) + "\n")
@@ -292,11 +308,15 @@ def _load(networks: Mapping[str, torch.nn.Module], tensors: Mapping[str, Tensor]
         try:
             network.load_state_dict(own)
         except RuntimeError as error:
-            raise DiskError(f"{where}: does not fit network '{name}' of this recipe: {str(error).splitlines()[-1].strip()}") from None
+            raise DiskError(
+                f"{where}: does not fit network '{name}' of this recipe: {str(error).splitlines()[-1].strip()}"
+            ) from None
 
 
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror}; free some space or choose another --out") from error
+        raise DiskError(
+            f"{path}: cannot be written: {error.strerror}; free some space or choose another --out"
+        ) from error

@@ -47,7 +47,8 @@ def build_network(plan: NetworkPlan, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(hashed(seed, "network", plan.name) >> 1)
         if plan.conditionings is None:  # a loss's own network is made by the loss
-            return plan.cls(plan.options, plan.spec)
+            network: nn.Module = plan.cls(plan.options, plan.spec)
+            return network
         told = [cls(options, plan.spec) for cls, options in plan.conditionings]
         return Conditioned(plan.cls(plan.options, plan.spec), told)
 

@@ -30,7 +30,7 @@ def check_reach(plan: Plan) -> list[str]:
                 slot = network.name.partition(".")[0]
                 warnings.append(
                     f"[{network.kind}.{slot}] the condition '{condition}' cannot change the output: a norm removes what "
-                    f"[conditionings.{told}] adds. Use an embedding, set norm_first = false, or padding = \"zero\""
+                    f'[conditionings.{told}] adds. Use an embedding, set norm_first = false, or padding = "zero"'
                 )
     return warnings
 
@@ -51,7 +51,7 @@ def effect(plan: NetworkPlan, condition: str, count: int) -> float:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
         axes = [min(side, max(32, network.stride * 2)) for side in plan.spec.space]
         x = torch.randn(1, plan.spec.channels, *axes, generator=generator, dtype=torch.float64).tanh()
         conditions = {name: torch.zeros(1, dtype=torch.long) for name in ("task", "domain")}

@@ -33,7 +33,11 @@ def options_checker(registry: Registry) -> Inspection:
 
     def inspect(slots: Mapping[tuple[str, ...], Mapping[str, Any]], problems: Problems) -> None:
         for place, slot in slots.items():
-            kind = {"source": "sources", "default": "sources", "media": "media"}[place[1]] if place[0] == "data" else place[0]
+            kind = (
+                {"source": "sources", "default": "sources", "media": "media"}[place[1]]
+                if place[0] == "data"
+                else place[0]
+            )
             try:
                 problems.validate(registry.get(kind, slot["use"]).Options, slot["options"], place)
             except PluginError as error:
@@ -111,7 +115,9 @@ class _Planner:
         self.add_loss_networks(losses)
         node_set = nodes[0](nodes[1])
         graph = Graph({"": node_set, **losses})
-        terms = [term for name, loss in losses.items() for term in self.bind_terms(name, loss, translations, judges, graph)]
+        terms = [
+            term for name, loss in losses.items() for term in self.bind_terms(name, loss, translations, judges, graph)
+        ]
         metrics = {name: cls(options) for name, (cls, options) in chosen["metrics"].items()}
         for name, metric in metrics.items():
             asked = [each for each in asks(metric.update) if each not in ("keys", "counterpart")]
@@ -157,7 +163,9 @@ class _Planner:
         self.filled[place] = options.model_dump(by_alias=True)
         return cls, options
 
-    def bind_roles(self, translations: list[Translation], chosen: dict[str, dict[str, Chosen]]) -> dict[Translation, dict[str, str]]:
+    def bind_roles(
+        self, translations: list[Translation], chosen: dict[str, dict[str, Chosen]]
+    ) -> dict[Translation, dict[str, str]]:
         roles: dict[Translation, dict[str, str]] = {translation: {} for translation in translations}
         for translation, role in roles.items():
             for name, slot in self.recipe.generators.items():
@@ -183,12 +191,16 @@ class _Planner:
                 role["back"] = roles[back]["generator"]
         return roles
 
-    def bind_judges(self, translations: list[Translation], chosen: dict[str, dict[str, Chosen]]) -> dict[Translation, list[Judge]]:
+    def bind_judges(
+        self, translations: list[Translation], chosen: dict[str, dict[str, Chosen]]
+    ) -> dict[Translation, list[Judge]]:
         judges: dict[Translation, list[Judge]] = {translation: [] for translation in translations}
         for name, slot in self.recipe.discriminators.items():
             served = [translation for translation in translations if matches(translation, slot.translations)]
             if not served:
-                self.problems.add(("discriminators", name, "translations"), self.no_match(slot.translations, translations))
+                self.problems.add(
+                    ("discriminators", name, "translations"), self.no_match(slot.translations, translations)
+                )
             for translation in served:
                 domain = translation.source if slot.real == "source" else translation.target
                 if copy := self.copy(slot, ("discriminators", name), translation, domain):
@@ -198,7 +210,9 @@ class _Planner:
                     judges[translation].append(Judge(name, copy, slot.real, slot.fake, slot.given, slot.history))
         return judges
 
-    def copy(self, slot: NetworkSlot | DiscriminatorSlot, place: tuple[str, ...], translation: Translation, domain: str) -> str | None:
+    def copy(
+        self, slot: NetworkSlot | DiscriminatorSlot, place: tuple[str, ...], translation: Translation, domain: str
+    ) -> str | None:
         copy = copy_for(slot.per, place[-1], self.recipe, translation, domain)
         if copy is None:
             message = f"found '{slot.per}', but task '{translation.task}' draws its targets by chance; expected 'run' or 'task'"
@@ -206,9 +220,22 @@ class _Planner:
         return copy
 
     def network(
-        self, kind: str, slot: str, name: str, side: str, use: str, chosen: dict[str, dict[str, Chosen]], told: Sequence[str], inputs: int
+        self,
+        kind: str,
+        slot: str,
+        name: str,
+        side: str,
+        use: str,
+        chosen: dict[str, dict[str, Chosen]],
+        told: Sequence[str],
+        inputs: int,
     ) -> None:
         if name in self.networks:
+            other = self.networks[name]
+            if other.kind != kind:
+                self.problems.add(
+                    (kind, slot), f"its network would be called '{name}', as one of [{other.kind}] is; rename one"
+                )
             return
         conditionings = []
         for each in told:
@@ -225,7 +252,12 @@ class _Planner:
             message = f"'{use}' takes no style vector, which '{told[0]}' makes; the condition could not reach it"
             self.problems.add((kind, slot, "conditionings"), message)
         spec = Spec(
-            self.spec.channels, inputs + sum(each.channels for each in built), style, self.spec.space, self.spec.domains, self.spec.tasks
+            self.spec.channels,
+            inputs + sum(each.channels for each in built),
+            style,
+            self.spec.space,
+            self.spec.domains,
+            self.spec.tasks,
         )
         self.networks[name] = NetworkPlan(name, kind, side, use, cls, options, spec, tuple(conditionings))
 
@@ -239,7 +271,12 @@ class _Planner:
                 self.networks[where] = NetworkPlan(where, "losses", "generator", name, build, None, self.spec, None)  # type: ignore[arg-type]
 
     def bind_terms(
-        self, name: str, loss: Loss, translations: list[Translation], judges: dict[Translation, list[Judge]], graph: Graph
+        self,
+        name: str,
+        loss: Loss,
+        translations: list[Translation],
+        judges: dict[Translation, list[Judge]],
+        graph: Graph,
     ) -> list[Term]:
         slot, terms = self.recipe.losses[name], []
         wanted = [translation for translation in translations if matches(translation, slot.translations)]
@@ -260,7 +297,11 @@ class _Planner:
         if not wanted:
             self.problems.add(("losses", name, "translations"), self.no_match(slot.translations, translations))
         elif not terms:
-            why = "no discriminator judges its translations" if judged else "it has neither for_generator nor for_discriminator"
+            why = (
+                "no discriminator judges its translations"
+                if judged
+                else "it has neither for_generator nor for_discriminator"
+            )
             self.problems.add(("losses", name), f"would never be evaluated: {why}")
         return terms
 
@@ -270,9 +311,10 @@ class _Planner:
 
     def check_phases(self, terms: list[Term]) -> None:
         for i, phase in enumerate(self.recipe.phases):
-            if not any(
-                term.side == phase.side and matches(term.translation, phase.translations) for term in terms
-            ) and not self.problems:
+            if (
+                not any(term.side == phase.side and matches(term.translation, phase.translations) for term in terms)
+                and not self.problems
+            ):
                 self.problems.add(("phases", i), f"no loss of this recipe has a term for the {phase.side} phase")
 
     def stages(self) -> list[Stage]:
@@ -285,7 +327,9 @@ class _Planner:
             last = max(first, round(recipe.train.steps * min(share, 1.0)))
             size = min(stage.size or recipe.data.size, recipe.data.size)
             batch = stage.batch or recipe.train.batch
-            found.append(Stage(first, last, size, batch, {**weights, **stage.losses}, stage.optimizers or recipe.optimizers))
+            found.append(
+                Stage(first, last, size, batch, {**weights, **stage.losses}, stage.optimizers or recipe.optimizers)
+            )
             first = last
         return found
 

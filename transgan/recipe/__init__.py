@@ -6,4 +6,14 @@ from transgan.recipe.reading import Document, parse_recipe, read_recipe
 from transgan.recipe.schema import SLOTS, Recipe
 from transgan.recipe.writing import write_recipe
 
-__all__ = ["SLOTS", "Document", "Inspection", "Origin", "Problems", "Recipe", "parse_recipe", "read_recipe", "write_recipe"]
+__all__ = [
+    "SLOTS",
+    "Document",
+    "Inspection",
+    "Origin",
+    "Problems",
+    "Recipe",
+    "parse_recipe",
+    "read_recipe",
+    "write_recipe",
+]

@@ -44,7 +44,7 @@ class _Writer:
         """A table's own values, and then the tables in it."""
         for key, value in values.items():
             if not _has_header(value, (*path, key)):
-                yield f"{_key(key)} = {_value(value)}  # {self._origin((*path, key))}"
+                yield f"{_key(key)} = {value_in_toml(value)}  # {self._origin((*path, key))}"
         for key, value in values.items():
             if not _has_header(value, (*path, key)):
                 continue
@@ -90,7 +90,7 @@ def _has_header(value: Any, path: Keys) -> bool:
         return bool(value) and all(isinstance(each, Section) for each in value)
     if isinstance(value, dict):
         tables = bool(value) and all(isinstance(each, Section) for each in value.values())
-        return tables or len(path) == 1 or max(map(len, _value(value).split("\n"))) > 10 * _WIDE
+        return tables or len(path) == 1 or max(map(len, value_in_toml(value).split("\n"))) > 10 * _WIDE
     return isinstance(value, Section)
 
 
@@ -98,7 +98,7 @@ def _can_be_written(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
-def _value(value: Any) -> str:
+def value_in_toml(value: Any) -> str:
     """A value in TOML."""
     if isinstance(value, BaseModel):
         value = _fields(value)
@@ -114,10 +114,12 @@ def _value(value: Any) -> str:
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, Mapping):
-        pairs = [f"{_key(str(key))} = {_value(each)}" for key, each in value.items() if _can_be_written(each)]
+        pairs = [f"{_key(str(key))} = {value_in_toml(each)}" for key, each in value.items() if _can_be_written(each)]
         return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
     if isinstance(value, (list, tuple, set, frozenset)):
-        return _list([_value(each) for each in (sorted(value) if isinstance(value, (set, frozenset)) else value)])
+        return _list(
+            [value_in_toml(each) for each in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+        )
     return _text(str(value))
 
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with curves, samples and figures, that needs nothing else but the samples folder."""
+"""The report of a run: one HTML file with curves, samples and figures that needs nothing but the samples folder."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,9 @@ def _table(translations: Mapping[str, Mapping[str, float]]) -> str:
     head = "".join(f"<th>{escape(translation)}</th>" for translation in translations)
     rows = []
     for name in names:
-        cells = "".join(f"<td>{figures[name]:.4g}</td>" if name in figures else "<td></td>" for figures in translations.values())
+        cells = "".join(
+            f"<td>{figures[name]:.4g}</td>" if name in figures else "<td></td>" for figures in translations.values()
+        )
         rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
     return f"<h2>Figures on held-out samples</h2><table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
 
@@ -83,7 +85,8 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2em aut
 table {{ border-collapse: collapse }} th, td {{ padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: right }}
 th:first-child {{ text-align: left }} img {{ max-width: 100%; image-rendering: pixelated }}
 .curves {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 1em }}
-figure {{ margin: 0 }} figcaption {{ font-weight: 600 }} figure p {{ margin: 0; font-size: 12px }} text {{ font-size: 11px }}
+figure {{ margin: 0 }} figcaption {{ font-weight: 600 }} figure p {{ margin: 0; font-size: 12px }}
+text {{ font-size: 11px }}
 </style>
 <body>
 {body}

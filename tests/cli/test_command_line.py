@@ -1,0 +1,57 @@
+"""The program itself, in processes of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from transgan import __version__
+from transgan.runs import RunFolder
+
+LIGHT = """
+import sys
+from transgan.cli import main
+
+for words in (["--help"], ["run", "--help"], ["translate", "--help"], ["--version"]):
+    sys.argv = ["transgan", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code
+heavy = {"torch", "numpy", "accelerate", "PIL"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def python(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    done = python("-c", LIGHT)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: transgan [OPTIONS] COMMAND" in done.stdout
+    assert done.stdout.splitlines()[-1] == __version__
+    assert done.stderr == ""
+
+
+def test_a_folder_is_held_against_other_processes(recipe: Path, tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "run"):
+        busy = python("-m", "transgan", "run", recipe, "--out", tmp_path / "run")
+    assert (busy.returncode, busy.stdout) == (8, "")
+    assert busy.stderr.startswith(f"error: {tmp_path}/run is in use by process {os.getpid()} on ")
+    assert len(busy.stderr.splitlines()) == 1
+
+
+def test_a_run_in_a_process_of_its_own(recipe: Path, tmp_path: Path) -> None:
+    done = python("-m", "transgan", "run", recipe, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "cycle_error" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"model    {tmp_path}/run/model"
+    assert "step 2/2" in done.stderr

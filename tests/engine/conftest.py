@@ -1,0 +1,137 @@
+"""Runs of tiny recipes: within this process, in others, and step by step on batches made by hand."""
+
+import copy
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from transgan import runs
+from transgan.api import Clock
+from transgan.cli.training import train
+from transgan.data.batches import leaves_of
+from transgan.engine import Engine
+from transgan.graph import Key
+from transgan.plan import Plan
+from transgan.recipe import read_recipe
+from transgan.registry import Registry
+
+Drawn = dict[Any, Tensor]
+SIZE, BATCH = 16, 4
+
+
+@pytest.fixture(autouse=True)
+def one_thread_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sums are taken in the same order here and in processes that a test starts."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def drawn() -> Callable[[Plan, int], Drawn]:
+    """`drawn(plan, step)`: samples in float64 by task and domain; where targets are drawn by chance, by task and leaf."""
+
+    def draw(plan: Plan, step: int) -> Drawn:
+        generator = torch.Generator().manual_seed(step)
+        found: Drawn = {}
+        for name, task in plan.recipe.tasks.items():
+            for domain in ("source", "target") if task.targets == "random" else task.domains:
+                found[name, domain] = torch.rand(BATCH, 3, SIZE, SIZE, generator=generator, dtype=torch.float64) * 2 - 1
+            if task.targets == "random":
+                count = len(plan.domains)
+                found[name, "source_domain"] = torch.randint(count, (BATCH,), generator=generator)
+                move = torch.randint(1, count, (BATCH,), generator=generator)
+                found[name, "target_domain"] = (found[name, "source_domain"] + move) % count
+        return found
+
+    return draw
+
+
+@pytest.fixture
+def in_parts() -> Callable[[Plan, Drawn, int, Clock], list[dict[Key, Any]]]:
+    """`in_parts(plan, drawn, parts, clock)`: what the engine takes for a step."""
+
+    def leaves(plan: Plan, samples: Drawn, parts: int, clock: Clock) -> list[dict[Key, Any]]:
+        made: list[dict[Key, Any]] = []
+        for rows in torch.arange(BATCH).chunk(parts):
+            part: dict[Key, Any] = {}
+            for translation in plan.translations:
+                task = translation.task
+                values: dict[str, Any] = {"clock": clock, "training": True}
+                if translation.target == "*":
+                    names = ("source", "target", "source_domain", "target_domain")
+                    values |= {name: samples[task, name][rows] for name in names}
+                else:
+                    values["source"] = samples[task, translation.source][rows]
+                    values["target"] = samples[task, translation.target][rows]
+                part.update(leaves_of(plan, translation, values))
+            made.append(part)
+        return made
+
+    return leaves
+
+
+@pytest.fixture
+def in_double() -> Callable[[Plan], tuple[Engine, dict[str, nn.Module]]]:
+    """`in_double(plan)`: an engine in float64, and its networks once more, to be moved by hand."""
+
+    def build(plan: Plan) -> tuple[Engine, dict[str, nn.Module]]:
+        engine = Engine(plan)
+        for network in engine.networks.networks.values():
+            network.double()
+        return engine, copy.deepcopy(engine.networks.networks)
+
+    return build
+
+
+@pytest.fixture
+def trained() -> Callable[..., runs.Checkpoint]:
+    """`trained(recipe, out, *overrides)`: its last checkpoint, after training within this process."""
+
+    def run(recipe: Path, out: Path, *overrides: str) -> runs.Checkpoint:
+        assert train(read_recipe(recipe, overrides), Registry.installed(), out, quiet=True) == 0
+        checkpoint, rejected = runs.newest(out / "checkpoints")
+        assert checkpoint is not None and not rejected
+        return checkpoint
+
+    return run
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., list[tuple[int, str]]]]:
+    """`started(count, *arguments, **environment)`: Python in so many processes; the exit code and stderr of each."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(count: int, *arguments: object, **environment: str) -> list[tuple[int, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        for rank in range(count):  # what a launcher says to each
+            who = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+            told = {**address, **{name: str(number) for name, number in who.items()}} if count > 1 else {}
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, *map(str, arguments)],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env={**os.environ, **told, **environment},
+                )
+            )
+        said = [process.communicate(timeout=300)[1] for process in running]
+        return [(process.returncode, text) for process, text in zip(running, said, strict=True)]
+
+    yield start
+    for process in running:
+        process.kill()

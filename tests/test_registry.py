@@ -1,0 +1,179 @@
+"""Plugins are found, and a broken one is named and harms nothing else."""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from transgan import registry as module
+from transgan.api import Loss, PluginError, Register, hookimpl
+from transgan.engine.dry_run import play
+from transgan.plan import Plan
+from transgan.registry import Registry
+
+
+class Mine(Loss):
+    """A loss."""
+
+
+class Other(Loss):
+    """Another loss."""
+
+
+def offering(**losses: Any) -> object:
+    class Plugin:
+        @hookimpl
+        def register_losses(self, register: Register) -> None:
+            for name, cls in losses.items():
+                register(name, cls)
+
+    return Plugin()
+
+
+@pytest.fixture
+def registry() -> Registry:
+    found = Registry()
+    found.add(offering(mine=Mine), "first", "first-package", "1.0")
+    return found
+
+
+class Point:
+    """An entry point whose module does what it likes."""
+
+    value = "somewhere"
+
+    def __init__(self, name: str, load: Callable[[], object], package: str = "strange"):
+        self.name = name
+        self.load = load
+        self.dist = SimpleNamespace(name=package, version="0.3")
+
+
+def failing(error: BaseException) -> Callable[[], object]:
+    def load() -> object:
+        raise error
+
+    return load
+
+
+def test_what_is_installed_is_found() -> None:
+    installed = Registry.installed()
+    assert installed.broken == {}
+    assert {"resnet", "unet"} <= set(installed.names("generators"))
+    assert installed.entries["generators", "resnet"].package == "transgan"
+
+
+def test_a_broken_plugin_is_named_with_its_error_and_harms_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    class HalfBroken:
+        @hookimpl
+        def register_losses(self, register: Register) -> None:
+            register("half", Mine)
+
+        @hookimpl
+        def register_metrics(self, register: Register) -> None:
+            raise KeyError("later")
+
+    points: list[Point | EntryPoint] = [
+        *module.entry_points(group="transgan"),
+        Point("brittle", failing(ImportError("no module named\n'glass'"))),
+        Point("leaving", failing(SystemExit("goodbye"))),
+        Point("half", HalfBroken),
+        Point("odd", lambda: offering(odd=3)),
+        Point("whole", lambda: offering(whole=Mine)),
+    ]
+    monkeypatch.setattr(module, "entry_points", lambda group: points)
+    found = Registry.installed()
+    assert found.broken == {
+        "brittle (strange 0.3)": "ImportError: no module named 'glass'",
+        "leaving (strange 0.3)": "SystemExit: goodbye",
+        "half (strange 0.3)": "KeyError: 'later'",
+        "odd (strange 0.3)": "TypeError: loss 'odd' is not a subclass of transgan.api.Loss",
+    }
+    assert found.get("losses", "whole") is Mine
+    assert "half" not in found.names("losses")
+    assert found.get("generators", "resnet")
+    found.hook.run_finished(run=None, outcome="finished")  # no broken plugin is called
+    with pytest.raises(PluginError, match=r"no loss 'half'.* Not loaded: brittle \(strange 0\.3\): ImportError: no module"):
+        found.get("losses", "half")
+
+
+def test_two_packages_may_call_their_entry_points_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        Point("losses", lambda: offering(one=Mine), "one-package"),
+        Point("losses", lambda: offering(two=Mine), "two-package"),
+    ]
+    monkeypatch.setattr(module, "entry_points", lambda group: points)
+    found = Registry.installed()
+    assert (found.names("losses"), found.broken) == (["one", "two"], {})
+
+
+def test_a_name_that_two_packages_claim_is_nobodys(registry: Registry) -> None:
+    registry.add(offering(mine=Other, other=Other), "second", "second-package", "2.0")
+    with pytest.raises(PluginError, match="loss 'mine' is claimed by first-package and by second-package; uninstall one"):
+        registry.get("losses", "mine")
+    assert registry.get("losses", "other") is Other
+
+
+def test_a_class_under_one_name_twice_is_no_clash(registry: Registry) -> None:
+    registry.add(offering(mine=Mine), "second", "second-package", "2.0")
+    assert registry.get("losses", "mine") is Mine
+
+
+def test_a_misspelt_hook_is_refused(registry: Registry) -> None:
+    class Misspelt:
+        @hookimpl
+        def register_loses(self, register: Register) -> None:
+            register("misspelt", Other)
+
+    with pytest.raises(PluginError, match="there is no hook 'register_loses'. Did you mean 'register_losses'?"):
+        registry.add(Misspelt(), "misspelt")
+    assert registry.names("losses") == ["mine"]
+    registry.add(offering(other=Other), "after")
+    assert registry.names("losses") == ["mine", "other"]
+
+
+def test_a_hook_that_asks_for_what_there_is_not_is_refused(registry: Registry) -> None:
+    class Asking:
+        @hookimpl
+        def register_losses(self, registr: Register) -> None:
+            raise AssertionError
+
+    with pytest.raises(Exception, match="registr"):
+        registry.add(Asking(), "asking")
+    registry.add(offering(other=Other), "asking")
+    assert registry.names("losses") == ["mine", "other"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("mien", "Did you mean 'mine'?"), ("something", "Known: mine."), ("", "Known: mine.")]
+)
+def test_a_near_miss_gets_a_hint(registry: Registry, name: str, hint: str) -> None:
+    with pytest.raises(PluginError) as raised:
+        registry.get("losses", name)
+    assert str(raised.value) == f"no loss '{name}'. {hint}"
+
+
+def test_a_broken_plugin_stops_no_recipe_that_does_not_use_it(
+    monkeypatch: pytest.MonkeyPatch, planned: Callable[..., Plan]
+) -> None:
+    points = [*module.entry_points(group="transgan"), Point("brittle", failing(ImportError("no glass")))]
+    monkeypatch.setattr(module, "entry_points", lambda group: points)
+    text = """
+        [domains]
+        young = { age = [20, 30] }
+        old = { age = [50, 60] }
+        [tasks]
+        age = { from = "young", to = "old" }
+        [train]
+        steps = 1
+        [generators.resnet]
+        width = 4
+        blocks = 1
+        [losses]
+        identity = 1.0
+        [[phases]]
+        side = "generator"
+    """
+    plan = planned(text, offering(mine=Mine))
+    assert [act.losses for act in play(plan, plan.stages[0]) if act.losses] == [["identity"]]
