@@ -94,7 +94,9 @@ def test_a_broken_plugin_is_named_with_its_error_and_harms_nothing_else(monkeypa
     assert "half" not in found.names("losses")
     assert found.get("generators", "resnet")
     found.hook.run_finished(run=None, outcome="finished")  # no broken plugin is called
-    with pytest.raises(PluginError, match=r"no loss 'half'.* Not loaded: brittle \(strange 0\.3\): ImportError: no module"):
+    with pytest.raises(
+        PluginError, match=r"no loss 'half'.* Not loaded: brittle \(strange 0\.3\): ImportError: no module"
+    ):
         found.get("losses", "half")
 
 
@@ -110,7 +112,9 @@ def test_two_packages_may_call_their_entry_points_alike(monkeypatch: pytest.Monk
 
 def test_a_name_that_two_packages_claim_is_nobodys(registry: Registry) -> None:
     registry.add(offering(mine=Other, other=Other), "second", "second-package", "2.0")
-    with pytest.raises(PluginError, match="loss 'mine' is claimed by first-package and by second-package; uninstall one"):
+    with pytest.raises(
+        PluginError, match="loss 'mine' is claimed by first-package and by second-package; uninstall one"
+    ):
         registry.get("losses", "mine")
     assert registry.get("losses", "other") is Other
 
@@ -126,7 +130,7 @@ def test_a_misspelt_hook_is_refused(registry: Registry) -> None:
         def register_loses(self, register: Register) -> None:
             register("misspelt", Other)
 
-    with pytest.raises(PluginError, match="there is no hook 'register_loses'. Did you mean 'register_losses'?"):
+    with pytest.raises(PluginError, match=r"there is no hook 'register_loses'\. Did you mean 'register_losses'\?"):
         registry.add(Misspelt(), "misspelt")
     assert registry.names("losses") == ["mine"]
     registry.add(offering(other=Other), "after")

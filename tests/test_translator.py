@@ -41,7 +41,6 @@ use = "resnet"
 per = "direction"
 width = 4
 blocks = 1
-norm = "adaptive"
 [discriminators.face]
 use = "patch"
 width = 4
@@ -76,7 +75,7 @@ def pattern(height: int, width: int) -> np.ndarray:
 
 def rotated(picture: Image.Image) -> bytes:
     """A JPEG whose camera was held on its side."""
-    exif = picture.getexif()
+    exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", exif=exif)
@@ -168,7 +167,9 @@ def test_translations_differ_and_are_chosen_by_name(translator: Translator) -> N
 def test_the_moving_average_of_the_weights_translates(translator: Translator, run: Path) -> None:
     checkpoint, _ = newest(run / "checkpoints")
     assert checkpoint is not None
-    mine = {f"{name}|{key}": x for name, net in translator.networks.networks.items() for key, x in net.state_dict().items()}
+    mine = {
+        f"{name}|{key}": x for name, net in translator.networks.networks.items() for key, x in net.state_dict().items()
+    }
     average = checkpoint.groups["ema"]
     assert mine.keys() == average.keys()
     assert all(torch.equal(x, average[key]) for key, x in mine.items())
@@ -185,7 +186,7 @@ def test_the_config_carries_neither_code_nor_a_path(run: Path, planned: Callable
     (tmp_path / "secret/a").mkdir(parents=True)
     COLOUR.save(tmp_path / "secret/a/1.png")
     folders = RECIPE.replace('{ use = "drawn_faces", count = 16 }', f'"folders"\nroot = "{tmp_path}"')
-    for selection in ('{ age = [20, 30] }', '{ age = [50, 60] }', '{ race = "White" }', '{ race = "Black" }'):
+    for selection in ("{ age = [20, 30] }", "{ age = [50, 60] }", '{ race = "White" }', '{ race = "Black" }'):
         folders = folders.replace(selection, f'{{ path = "{tmp_path}/secret/a" }}')
     plan = planned(folders)
     assert "secret" not in json.dumps(model_config(plan, 1))
@@ -199,7 +200,9 @@ def test_a_model_needs_no_source_of_samples(run: Path, monkeypatch: pytest.Monke
     from transgan.registry import Registry
 
     found = Registry.installed()
-    found.entries = {key: entry for key, entry in found.entries.items() if key[0] not in ("sources", "losses", "metrics")}
+    found.entries = {
+        key: entry for key, entry in found.entries.items() if key[0] not in ("sources", "losses", "metrics")
+    }
     monkeypatch.setattr(Registry, "installed", lambda: found)
     assert Translator.from_pretrained(run, "cpu").translations
 

@@ -30,6 +30,10 @@ def selected(attributes: Mapping[str, Any], selection: Any, known: tuple[str, ..
             raise UsageError(f"there is no label '{name}'. Known: {', '.join(known)}")
         value = attributes[name]
         if isinstance(wanted, list) and len(wanted) == 2 and all(isinstance(end, (int, float)) for end in wanted):
+            if isinstance(value, str):
+                raise UsageError(f"{name} is a text such as {value!r}, and {wanted} a range of numbers")
+            if wanted[0] > wanted[1]:
+                raise UsageError(f"{name} = {wanted} ends before it begins")
             if not wanted[0] <= value <= wanted[1]:
                 return False
         elif value != wanted and not (isinstance(wanted, list) and value in wanted):

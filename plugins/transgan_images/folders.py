@@ -32,16 +32,18 @@ class FolderSource(Source):
 
 
 def pictures_in(root: Path, pattern: str, domain: str) -> list[tuple[str, Path]]:
-    """Keys and paths, sorted; a key is the path below the folder, without its ending."""
-    folder = Path(pattern).expanduser()
-    folder = folder if folder.is_absolute() else root / folder
+    """Keys and paths, sorted; a key is the path below the folder, or below a glob's first `*`, without its ending."""
+    folder = root / Path(pattern).expanduser()
+    parts = "**/*"
     try:
-        if folder.is_dir():
-            found, base = [path for path in folder.rglob("*") if path.is_file()], folder
-        elif any(mark in pattern for mark in "*?["):
-            found, base = [path for path in root.glob(pattern) if path.is_file()], root
+        if not folder.is_dir() and any(mark in pattern for mark in "*?["):
+            first = next(i for i, part in enumerate(folder.parts) if any(mark in part for mark in "*?["))
+            base, parts = Path(*folder.parts[:first]), "/".join(folder.parts[first:])
+        elif folder.is_dir():
+            base = folder
         else:
             raise DataError(f"[domains] {domain}: there is no folder {str(folder)!r}. {_around(folder)}")
+        found = [path for path in base.glob(parts) if path.is_file()]
     except OSError as error:
         raise DataError(f"[domains] {domain}: {folder} cannot be read: {error.strerror}") from None
     pictures = [path for path in found if path.suffix.lower() in ImageMedia.suffixes and not path.name.startswith(".")]

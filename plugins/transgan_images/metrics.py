@@ -55,10 +55,13 @@ class TargetShare(Metric):
         samples = [self._all(domain, held_out=False) for domain in domains]
         x = torch.cat(samples)
         y = torch.cat([torch.full((len(each),), i, device=x.device) for i, each in enumerate(samples)])
-        with torch.random.fork_rng(devices=[]):
+        # Dropout draws too: the run's own random numbers must not be touched.
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
             torch.manual_seed(seed)
-            network = _classifier(x.shape[1], len(domains), self.options.width).to(x.device)
-        weights = 1 / torch.bincount(y, minlength=len(domains)).float()
+            return self._fit(_classifier(x.shape[1], len(domains), self.options.width).to(x.device), x, y, seed)
+
+    def _fit(self, network: nn.Module, x: Tensor, y: Tensor, seed: int) -> nn.Module:
+        weights = 1 / torch.bincount(y).float()
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
         rng = np.random.default_rng(seed)
         batch = min(64, len(x))

@@ -27,7 +27,7 @@ class LeastSquares(Loss):
 
 
 class Vanilla(Loss):
-    """The first adversarial loss, non-saturating (Goodfellow et al., 2014, section 3); the discriminator's is halved."""
+    """The first, non-saturating adversarial loss (Goodfellow et al., 2014, sec. 3); the discriminator's is halved."""
 
     def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
         real = mean([F.softplus(-logits) for logits in real_output.logits])

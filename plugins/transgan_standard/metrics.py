@@ -8,7 +8,7 @@ from transgan.api import Metric, Translation
 
 
 class _MeanError(Metric):
-    """Sums of absolute differences by translation and figure. Samples lie in [-1, 1]; errors are shares of that range."""
+    """Sums of absolute differences, by translation and figure, as shares of the range [-1, 1] of samples."""
 
     def reset(self) -> None:
         self.sums: dict[Translation, dict[str, float]] = defaultdict(lambda: defaultdict(float))

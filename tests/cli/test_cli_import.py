@@ -104,7 +104,9 @@ def test_files_that_cannot_be_imported(transgan: Any, tmp_path: Path) -> None:
     saved(tmp_path / "G.pth", inputs=4, outputs=4)
     assert "channels: found 4" in transgan("import", "G.pth", "-o", "m").mistake(2)
     saved(tmp_path / "G.pth")
-    assert "--from and --to are both 'x'" in transgan("import", "G.pth", "-o", "m", "--from", "x", "--to", "x").mistake(2)
+    assert "--from and --to are both 'x'" in transgan("import", "G.pth", "-o", "m", "--from", "x", "--to", "x").mistake(
+        2
+    )
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/dear.txt").write_text("...")
     assert "holds something other than a model" in transgan("import", "G.pth", "-o", "taken").mistake(2)
@@ -120,4 +122,7 @@ def test_the_config_of_an_imported_model_is_like_any_other(transgan: Any, tmp_pa
     mine, other = (json.loads((folder / "config.json").read_text()) for folder in (tmp_path / "out", model))
     assert mine["recipe"]["name"] == "strange-name-1-"
     assert mine.keys() == other.keys() and mine["recipe"].keys() == other["recipe"].keys()
-    assert mine["recipe"]["generators"]["generator"]["options"].keys() == other["recipe"]["generators"]["face"]["options"].keys()
+    assert (
+        mine["recipe"]["generators"]["generator"]["options"].keys()
+        == other["recipe"]["generators"]["face"]["options"].keys()
+    )

@@ -81,7 +81,10 @@ def test_a_run_leaves_a_model_its_figures_and_a_report(transgan: Any, recipe: Pa
     assert done.code == 0, done.err
     run = tmp_path / "runs/small-1"
     assert {path.name for path in (run / "model").iterdir()} == {"config.json", "model.safetensors", "README.md"}
-    assert set(json.loads((run / "result.json").read_text())["translations"]) == {"age: young -> old", "age: old -> young"}
+    assert set(json.loads((run / "result.json").read_text())["translations"]) == {
+        "age: young -> old",
+        "age: old -> young",
+    }
     page = (run / "report.html").read_text()
     assert "age: young -&gt; old" in page and "<polyline" in page and "step-00000002.png" in page
     assert "result" not in done.err and "cycle_error" in done.out
@@ -110,7 +113,7 @@ def test_the_same_run_again_goes_on_and_another_recipe_is_refused(transgan: Any,
         (("--set", "train.stepps=3"), "--set train.stepps=3: unknown key. Did you mean 'steps'?"),
         (("--set", "generators.face.use='resnett'"), "no generator 'resnett'. Did you mean 'resnet'?"),
         (("--set", "generators.face.widht=3"), "unknown key. Did you mean 'width'?"),
-        (("--set", "train.batch='many'"), "found \"many\" (a string), expected a whole number of at least 1"),
+        (("--set", "train.batch='many'"), 'found "many" (a string), expected a whole number of at least 1'),
     ],
 )
 def test_mistakes_in_a_recipe(transgan: Any, recipe: Path, command: str, words: tuple[str, ...], message: str) -> None:

@@ -124,9 +124,7 @@ def test_models_that_are_missing_or_damaged(
 
     weights, config = broken / "model.safetensors", broken / "config.json"
     whole, settings = weights.read_bytes(), json.loads(config.read_text())
-    assert said(model=Path("nothing")) == (
-        "model nothing does not exist; expected the folder of a model or of a run"
-    )
+    assert said(model=Path("nothing")) == ("model nothing does not exist; expected the folder of a model or of a run")
     assert said(model=Path("a.png")).startswith("model a.png is a file; expected the folder")
     for damaged in (whole[: len(whole) // 2], b"", b"not weights"):
         weights.write_bytes(damaged)
@@ -168,7 +166,11 @@ def test_models_that_are_missing_or_damaged(
 
 def test_a_run_without_a_model_says_how_to_get_one(transgan: Any, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("")
-    assert transgan("info", tmp_path).mistake(3).endswith(f"is a run that has no model yet; transgan resume {tmp_path} makes it")
+    assert (
+        transgan("info", tmp_path)
+        .mistake(3)
+        .endswith(f"is a run that has no model yet; transgan resume {tmp_path} makes it")
+    )
 
 
 def test_info_tells_what_a_model_is(transgan: Any, model: Path) -> None:

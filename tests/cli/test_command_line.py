@@ -28,7 +28,7 @@ def python(*words: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 

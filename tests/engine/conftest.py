@@ -27,20 +27,21 @@ Drawn = dict[Any, Tensor]
 SIZE, BATCH = 16, 4
 
 
-@pytest.fixture(autouse=True)
-def one_thread_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module")
+def one_thread_on_the_cpu() -> Iterator[None]:
     """Sums are taken in the same order here and in processes that a test starts."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(threads)
 
 
 @pytest.fixture
 def drawn() -> Callable[[Plan, int], Drawn]:
-    """`drawn(plan, step)`: samples in float64 by task and domain; where targets are drawn by chance, by task and leaf."""
+    """`drawn(plan, step)`: samples in float64 by task and domain, or by task and leaf where chance draws targets."""
 
     def draw(plan: Plan, step: int) -> Drawn:
         generator = torch.Generator().manual_seed(step)
@@ -95,7 +96,7 @@ def in_double() -> Callable[[Plan], tuple[Engine, dict[str, nn.Module]]]:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trained() -> Callable[..., runs.Checkpoint]:
     """`trained(recipe, out, *overrides)`: its last checkpoint, after training within this process."""
 

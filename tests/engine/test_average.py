@@ -1,4 +1,4 @@
-"""The moving average of the generators' weights: its closed form, when it is updated, and that it is what translates."""
+"""The moving average of the generators' weights: its closed form, its updates, and that it is what translates."""
 
 from math import prod
 from pathlib import Path

@@ -182,7 +182,9 @@ def matched(planned: Any, in_double: Any, drawn: Any, in_parts: Any) -> Matched:
         for name, network in engine.networks.networks.items():
             moved = [(p - q).abs().max() for p, q in zip(network.parameters(), start[name], strict=True)]
             assert max(moved) > 1e-4, f"{name} was not trained"
-            for (key, ours), theirs in zip(network.state_dict().items(), twins[name].state_dict().values(), strict=True):
+            for (key, ours), theirs in zip(
+                network.state_dict().items(), twins[name].state_dict().values(), strict=True
+            ):
                 gap = float((ours.double() - theirs.double()).abs().max())
                 assert gap < 1e-9, f"{name}.{key} differs by {gap:.1e}"
         return plan

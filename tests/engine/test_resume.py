@@ -75,6 +75,14 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def whole(trained: Any, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run that nobody stopped."""
+    folder: Path = tmp_path_factory.mktemp("runs") / "whole"
+    trained(recipe, folder)
+    return folder
+
+
 @pytest.fixture
 def stopped(started: Any, recipe: Path, tmp_path: Path) -> Callable[[int, str], tuple[int, Path]]:
     """`stopped(step, signal)`: the exit code and the folder of a run that a signal ended after a step."""
@@ -92,117 +100,114 @@ def stopped(started: Any, recipe: Path, tmp_path: Path) -> Callable[[int, str], 
     return run
 
 
-def resumed(folder: Path) -> runs.Checkpoint:
+def resumed(folder: Path) -> str:
+    """The digest of the last checkpoint of a run that goes on to its end."""
     with pytest.raises(typer.Exit) as end:
         resume(folder, quiet=True)
     assert end.value.exit_code == 0
-    checkpoint, rejected = runs.newest(folder / "checkpoints")
-    assert checkpoint is not None and not rejected
-    return checkpoint
+    return last(folder)
 
 
-def assert_same(folder: Path, whole: Path) -> None:
-    """Both runs left the same last checkpoint, model and figures."""
-    ours, theirs = (runs.load(path / "checkpoints" / "step-00000008") for path in (folder, whole))
-    assert set(theirs.groups) == {"networks", "ema", "optimizers", "history"}
-    for group, tensors in theirs.groups.items():
-        assert runs.digest({group: ours.groups[group]}) == runs.digest({group: tensors}), group
-    assert runs.digest(ours.groups) == runs.digest(theirs.groups)
-    assert ours.state == theirs.state
-    for name in ("model/model.safetensors", "result.json"):
-        assert (folder / name).read_bytes() == (whole / name).read_bytes()
-    logs = [runs.read_metrics(path / "metrics.jsonl") for path in (folder, whole)]
-    assert [record["step"] for record in logs[0]] == list(range(1, 9))
-    for log in logs:
-        for record in log:
-            del record["time"]
-    assert logs[0] == logs[1]
+def last(folder: Path) -> str:
+    checkpoint = runs.load(folder / "checkpoints" / "step-00000008")
+    assert set(checkpoint.groups) == {"networks", "ema", "optimizers", "history"}
+    return runs.digest(checkpoint.groups)
 
 
-def test_a_killed_run_ends_as_the_run_that_was_not_killed(
-    stopped: Any, trained: Any, recipe: Path, tmp_path: Path
-) -> None:
-    code, folder = stopped(6, "SIGKILL")
-    assert code == -9
-    assert sorted(path.name for path in (folder / "checkpoints").glob("step-*")) == ["step-00000002", "step-00000004"]
-    assert [each["step"] for each in runs.read_metrics(folder / "metrics.jsonl")] == [1, 2, 3, 4, 5]
-    resumed(folder)
-    trained(recipe, tmp_path / "whole")
-    assert_same(folder, tmp_path / "whole")
+def steps(folder: Path) -> list[int]:
+    return [record["step"] for record in runs.read_metrics(folder / "metrics.jsonl")]
 
 
-def test_a_run_told_to_end_saves_the_step_it_is_at_and_goes_on_from_there(
-    stopped: Any, trained: Any, recipe: Path, tmp_path: Path
-) -> None:
-    code, folder = stopped(5, "SIGTERM")
-    assert code == 143
-    checkpoint, _ = runs.newest(folder / "checkpoints")
-    assert checkpoint is not None and checkpoint.step == 5
-    resumed(folder)
-    trained(recipe, tmp_path / "whole")
-    assert_same(folder, tmp_path / "whole")
-
-
-def cut_back(folder: Path, step: int) -> Path:
-    """A checkpoint of a whole run, without those of later steps."""
+def cut_back(whole: Path, folder: Path, step: int) -> Path:
+    """A copy of a whole run, without the checkpoints of later steps."""
+    shutil.copytree(whole, folder)
     for path in (folder / "checkpoints").glob("step-*"):
         if path.name > f"step-{step:08d}":
             shutil.rmtree(path)
     return folder / "checkpoints"
 
 
-def test_a_run_may_be_resumed_from_every_one_of_its_checkpoints(trained: Any, recipe: Path, tmp_path: Path) -> None:
-    whole = trained(recipe, tmp_path / "whole")
-    for step in (6, 4, 2):
-        folder = tmp_path / f"from-{step}"
-        shutil.copytree(tmp_path / "whole", folder)
-        cut_back(folder, step)
-        assert runs.digest(resumed(folder).groups) == runs.digest(whole.groups)
-        assert_same(folder, tmp_path / "whole")
+def assert_same(folder: Path, whole: Path) -> None:
+    """Both runs left the same last checkpoint, model and figures."""
+    ours, theirs = (runs.load(path / "checkpoints" / "step-00000008") for path in (folder, whole))
+    for group, tensors in theirs.groups.items():
+        assert runs.digest({group: ours.groups[group]}) == runs.digest({group: tensors}), group
+    assert last(folder) == last(whole)
+    assert ours.state == theirs.state
+    for name in ("model/model.safetensors", "result.json"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+    assert steps(folder) == list(range(1, 9))
+    logs = [runs.read_metrics(path / "metrics.jsonl") for path in (folder, whole)]
+    for log in logs:
+        for record in log:
+            del record["time"]
+    assert logs[0] == logs[1]
 
 
-def test_a_finished_run_that_is_resumed_takes_no_step(trained: Any, recipe: Path, tmp_path: Path) -> None:
-    whole = trained(recipe, tmp_path / "run")
-    assert runs.digest(resumed(tmp_path / "run").groups) == runs.digest(whole.groups)
-    assert [each["step"] for each in runs.read_metrics(tmp_path / "run" / "metrics.jsonl")] == list(range(1, 9))
+def test_a_killed_run_ends_as_the_run_that_was_not_killed(stopped: Any, whole: Path) -> None:
+    code, folder = stopped(6, "SIGKILL")
+    assert code == -9
+    assert sorted(path.name for path in (folder / "checkpoints").glob("step-*")) == ["step-00000002", "step-00000004"]
+    assert steps(folder) == [1, 2, 3, 4, 5]
+    resumed(folder)
+    assert_same(folder, whole)
 
 
-def test_a_damaged_checkpoint_is_passed_over_to_the_same_end(trained: Any, recipe: Path, tmp_path: Path) -> None:
-    trained(recipe, tmp_path / "whole")
-    folder = tmp_path / "damaged"
-    shutil.copytree(tmp_path / "whole", folder)
-    checkpoints = cut_back(folder, 6)
-    weights = checkpoints / "step-00000006" / "networks.safetensors"
+def test_a_run_told_to_end_saves_the_step_it_is_at_and_goes_on_from_there(stopped: Any, whole: Path) -> None:
+    code, folder = stopped(5, "SIGTERM")
+    assert code == 143
+    checkpoint, _ = runs.newest(folder / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.step == 5
+    resumed(folder)
+    assert_same(folder, whole)
+
+
+@pytest.mark.parametrize("step", [6, 4, 2])
+def test_a_run_may_be_resumed_from_every_one_of_its_checkpoints(whole: Path, step: int, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    cut_back(whole, folder, step)
+    assert resumed(folder) == last(whole)
+    assert_same(folder, whole)
+
+
+def test_a_finished_run_that_is_resumed_takes_no_step(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    cut_back(whole, folder, 8)
+    before = (folder / "metrics.jsonl").read_bytes()
+    assert resumed(folder) == last(whole)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_passed_over_to_the_same_end(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    weights = cut_back(whole, folder, 6) / "step-00000006" / "networks.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     resumed(folder)
-    assert_same(folder, tmp_path / "whole")
+    assert_same(folder, whole)
 
 
 @pytest.mark.parametrize("part", ["nothing", "networks", "ema", "optimizers", "history"])
-def test_without_any_one_part_of_a_checkpoint_the_end_is_another(
-    part: str, trained: Any, recipe: Path, tmp_path: Path
-) -> None:
-    whole = trained(recipe, tmp_path / "run")
-    checkpoints = cut_back(tmp_path / "run", 6)
+def test_without_any_one_part_of_a_checkpoint_the_end_is_another(whole: Path, part: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    checkpoints = cut_back(whole, folder, 6)
     middle = runs.load(checkpoints / "step-00000006")
     groups: dict[str, dict[str, Tensor]] = dict(middle.groups)
-    if part in ("networks", "ema"):  # what a fresh start would have
+    if part in ("networks", "ema"):  # without these it would not load
         groups[part] = {name: tensor * 0.99 for name, tensor in groups[part].items()}
     elif part != "nothing":
         groups[part] = {}
     state = {**middle.state, "history": {}} if part == "history" else middle.state
     runs.save(checkpoints, 6, groups, state, keep=9)
-    same = runs.digest(resumed(tmp_path / "run").groups) == runs.digest(whole.groups)
-    assert same == (part == "nothing")
+    assert (resumed(folder) == last(whole)) == (part == "nothing")
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
-    trained: Any, recipe: Path, tmp_path: Path
+    trained: Any, recipe: Path, whole: Path, tmp_path: Path
 ) -> None:
-    digests = []
-    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
-        checkpoint = trained(recipe, tmp_path / name, f"train.seed={seed}")
-        digests.append(runs.digest(checkpoint.groups))
-    assert digests[0] == digests[1] != digests[2]
-    models = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("first", "again", "other")]
+    again, other = tmp_path / "again", tmp_path / "other"
+    trained(recipe, again)
+    trained(recipe, other, "train.seed=1")
+    assert last(again) == last(whole) != last(other)
+    models = [(folder / "model" / "model.safetensors").read_bytes() for folder in (whole, again, other)]
     assert models[0] == models[1] != models[2]

@@ -47,7 +47,7 @@ def test_augmentation_of_a_sample_depends_on_nothing_but_seed_epoch_and_index() 
     decoded = torch.from_numpy(noise(1, 20, 20, 3).repeat(8, axis=0))
     media = ImageMedia(ImageOptions(enlarge=1.25), 16)
     whole = media.batch(decoded, draws(*range(8)))
-    shuffled = media.batch(decoded, draws(5, 2, 7))
+    shuffled = media.batch(decoded[:3], draws(5, 2, 7))
     assert torch.equal(shuffled, whole[[5, 2, 7]])
     assert torch.equal(media.batch(decoded[:1], draws(3)), whole[3:4])
     assert not torch.equal(media.batch(decoded, draws(*range(8), epoch=1)), whole)
@@ -103,7 +103,7 @@ def test_deep_grey_pictures_keep_their_tones(tmp_path: Path) -> None:
 def test_a_picture_is_turned_as_its_camera_was(tmp_path: Path) -> None:
     picture = Image.fromarray(noise(8, 12, 3))
     for orientation, method in ((3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270)):
-        exif = picture.getexif()
+        exif = Image.Exif()
         exif[0x0112] = orientation
         picture.save(tmp_path / "turned.png", exif=exif)
         assert open_picture(tmp_path / "turned.png").tobytes() == picture.transpose(method).tobytes()
@@ -165,7 +165,7 @@ def test_a_picture_is_written_as_it_is(tmp_path: Path) -> None:
     assert torch.equal(media.read(tmp_path / "deep/er/a.png"), x)
     assert torch.equal(media.read(str(tmp_path / "deep/er/a.png")), x)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DiskError, match="file/a.png: cannot be written: "):
+    with pytest.raises(DiskError, match=r"file/a\.png: cannot be written: "):
         media.write(x, tmp_path / "file/a.png")
     with pytest.raises(DiskError, match=r"a\.xyz: cannot be written: unknown file extension"):
         media.write(x, tmp_path / "a.xyz")

@@ -1,6 +1,11 @@
 """A recipe that uses most of the grammar; the tests count on its lines."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is slow, and no reason for a test to fail.
+settings.register_profile("patient", deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("patient")
 
 FACE = """\
 name = "conditional_face"

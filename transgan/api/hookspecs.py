@@ -70,7 +70,7 @@ def register_metrics(register: Register) -> None:
 
 @hookspec(firstresult=True)
 def read_weights(path: Path) -> "ImportedGenerator | None":
-    """Read a generator that another program has saved; None where the file is not of a kind that you know. DataError."""
+    """Read a generator that another program has saved; None where the file is not of a kind you know. DataError."""
 
 
 # Lifecycle: called during a run, on its main process, on every plugin that is installed.

@@ -74,9 +74,10 @@ class Schedule(BaseModel):
             share = 0.5 - 0.5 * math.cos(math.pi * share)
         return self.start + (self.to - self.start) * share
 
-    def never_positive(self) -> bool:
-        """Whether it is zero for the whole run."""
-        return not any((self.start, self.to or 0.0, *self.values))
+    @property
+    def ever(self) -> bool:
+        """Whether it is anything but zero at some moment."""
+        return any((self.start, self.to or 0.0, *self.values))
 
 
 def constant(number: float) -> Schedule:

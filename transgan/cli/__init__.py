@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import typer
 
-from transgan.errors import INTERRUPTED, DiskError, OutOfMemory, RecipeError, TransganError
+from transgan.errors import INTERRUPTED, DiskError, OutOfMemory, RecipeError, TransganError, WorkerError
 
 app = typer.Typer(
     name="transgan",
@@ -68,6 +68,9 @@ def _known(error: BaseException) -> TransganError | None:
     if full or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         how = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
         return OutOfMemory(f"out of memory; {how}")
+    lost = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL")
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in lost):
+        return WorkerError(f"another process of the run was lost: {str(error).splitlines()[0]}")
     if isinstance(error, OSError) and error.strerror:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None
@@ -98,5 +101,5 @@ def _options(
     if version:
         from transgan import __version__
 
-        print(__version__)
+        print(f"transgan {__version__}")
         raise typer.Exit

@@ -14,6 +14,9 @@ def resume(
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
     """Go on with a run from its newest whole checkpoint, to the same end as if it had never stopped."""
+    from transgan.cli.launch import spread
+
+    spread()
     from transgan.cli.training import train
     from transgan.errors import UsageError
     from transgan.recipe import read_recipe

@@ -25,6 +25,9 @@ def run(
 
     The same under several processes: accelerate launch --num_processes 2 -m transgan run RECIPE.
     """
+    from transgan.cli.launch import spread
+
+    spread()
     from transgan.cli.training import train
     from transgan.plan import options_checker
     from transgan.recipe import read_recipe

@@ -60,7 +60,7 @@ class DecodedCache:
         parts: list[object] = [transgan.__version__, type(self.media).__qualname__, self.media.options, self.media.size]
         for sample in self.samples:
             try:
-                status = os.stat(sample.location)
+                status = Path(sample.location).stat()
             except OSError as error:
                 raise DataError(f"{sample.location}: cannot be read: {error.strerror}") from None
             parts += [Path(sample.location).absolute(), sample.location, status.st_size, status.st_mtime_ns]
@@ -79,7 +79,8 @@ class DecodedCache:
         if callable(location):
             if location not in self.made:
                 self.made[location] = self.media.decode(location)
-            return self.made[location]
+            made: np.ndarray = self.made[location]
+            return made
         try:
             return self.media.decode(location)
         except DataError as error:
@@ -97,7 +98,8 @@ class DecodedCache:
         missing = [int(i) for i in dict.fromkeys(indices.tolist()) if not self._good(int(i))]
         if missing:
             list(self.pool.map(self._fill, missing))
-        return self.array[indices]
+        found: np.ndarray = self.array[indices]
+        return found
 
     def _good(self, index: int) -> bool:
         if not self.trusted[index] and self.checksums[index]:
@@ -134,7 +136,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
                 with aside.open("r+b") as file:
                     os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
             if not path.exists():
-                os.replace(aside, path)
+                aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
     array = np.lib.format.open_memmap(path, mode="r+")

@@ -47,7 +47,9 @@ def measure(steps: int, size: int, batch: int, width: int, blocks: int, merge: s
                 begin = time.perf_counter()
         _wait(processes.device)
         whole = time.perf_counter() - begin
-    yield f"CycleGAN, {size}x{size}, batch {batch}, width {width}, {blocks} blocks, on {processes.device}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    networks = f"width {width}, {blocks} blocks"
+    yield f"CycleGAN, {size}x{size}, batch {batch}, {networks}, {threads} threads on {processes.device}"
     yield f"{'step':<12} {1000 * whole / steps:9.1f} ms"
     for name, seconds in spent.items():
         yield f"{name:<12} {1000 * seconds / steps:9.1f} ms  {seconds / whole:7.2%}"

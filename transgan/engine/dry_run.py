@@ -146,7 +146,8 @@ def describe(plan: Plan) -> Iterator[str]:
     yield "networks"
     networks = Networks(plan, "meta").networks
     for name, network in networks.items():
-        yield f"  {name}: {plan.networks[name].use}, {parameters(network):,} parameters, moved by the {plan.networks[name].side} phase"
+        planned = plan.networks[name]
+        yield f"  {name}: {planned.use}, {parameters(network):,} parameters, moved by the {planned.side} phase"
     for number, (stage, played) in enumerate(acts):
         if len(acts) > 1:
             yield f"stage {number + 1}: steps {stage.first} to {stage.last}, size {stage.size}, batch {stage.batch}"
@@ -180,15 +181,21 @@ def _costs(plan: Plan, networks: dict[str, torch.nn.Module], acts: list[Act]) ->
     translating = 4 * sum(
         parameters(networks[name]) for name, each in plan.networks.items() if each.side == "generator"
     )
-    average = translating if plan.recipe.train.ema else 0
+    average = translating if plan.recipe.train.ema.ever else 0
     shared = max((act.activations for act in acts if act.side == "nodes"), default=0)
     activations = shared + max((act.activations for act in acts if act.side != "nodes"), default=0)
-    halved = 2 if plan.recipe.train.precision == "bf16" else 1
-    yield f"memory: about {_bytes(4 * weights + average + activations // halved)}: {_bytes(4 * weights + average)} for weights, gradients and optimizers, {_bytes(activations // halved)} for activations"
+    if plan.recipe.train.precision == "bf16":
+        activations //= 2
+    state = 4 * weights + average
+    yield (
+        f"memory: about {_bytes(state + activations)}: {_bytes(state)} for weights, gradients and optimizers, "
+        f"{_bytes(activations)} for activations"
+    )
     checkpoint = 3 * weights + average
     free = shutil.disk_usage(Path.cwd()).free
-    yield f"disk: {_bytes(checkpoint)} a checkpoint, {plan.recipe.train.keep} kept, {_bytes(translating)} the model; {_bytes(free)} free here"
-    if free < (plan.recipe.train.keep + 1) * checkpoint:
+    kept = plan.recipe.train.keep
+    yield f"disk: {_bytes(checkpoint)} a checkpoint, {kept} kept, {_bytes(translating)} the model; {_bytes(free)} free"
+    if free < (kept + 1) * checkpoint:
         yield "warning: the disk may become full; lower train.keep or make room"
 
 

@@ -135,7 +135,7 @@ def counterparts(
 
 
 def preview(plan: Plan, domains: Domains, networks: Networks, rows: int, device: Any) -> dict[str, list[Tensor]]:
-    """Columns of a sheet: for each direction some held-out sources, their translations, and the truth if it is known."""
+    """Columns of a sheet: for each direction some held-out sources, their translations, and the truth if known."""
     columns: dict[str, list[Tensor]] = {}
     for direction in directions(plan):
         samples, leaves = next(batches(plan, domains, direction, rows, rows, device))

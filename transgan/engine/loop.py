@@ -29,7 +29,8 @@ class Engine:
         translating = {
             name: self.networks.networks[name] for name, each in plan.networks.items() if each.side == "generator"
         }
-        self.average = MovingAverage(translating, plan.recipe.train.ema) if plan.recipe.train.ema else None
+        ema = plan.recipe.train.ema
+        self.average = MovingAverage(translating, ema.start) if ema.ever else None
         self.step = 0
 
     def train(self, batches: Batches) -> Iterator[tuple[int, dict[str, Tensor]]]:
@@ -67,6 +68,7 @@ class Engine:
                     losses[name] = losses.get(name, 0.0) + value / len(parts)
             self.optimizers.move(trained, clock)
         if self.average and any(phase.side == "generator" for phase in due):
+            self.average.decay = self.plan.recipe.train.ema.at_clock(clock)
             self.average.update()
         return losses
 

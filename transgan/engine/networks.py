@@ -14,7 +14,7 @@ from transgan.errors import UsageError, did_you_mean
 from transgan.plan import Plan, build_networks
 
 #: Calls of fewer numbers than this share a pass on a CPU: below it a pass costs more to start than to compute.
-SMALL = 4096
+SMALL = 100_000
 
 
 class Networks:

@@ -58,7 +58,7 @@ class Objective:
             more = {"other_discriminators": self._others(term.translation), **answers[term.translation, term.judge]}
             value = term.function(**step.arguments(term.translation, term.function, term.loss, more))
             total = weight * value if total is None else total + weight * value
-            name = f"{term.translation.task}: {term.translation.source} -> {term.translation.target}/{phase.side}/{term.loss}"
+            name = f"{term.translation}/{phase.side}/{term.loss}"
             values[name] = values[name] + value.detach() if name in values else value.detach()
         return total, values
 

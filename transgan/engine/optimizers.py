@@ -55,7 +55,7 @@ class Optimizers:
             self.processes.average_gradients(parameters)
         for name in names:
             optimizer = self.by_name[name]
-            if clip := self.plan.recipe.train.clip:
+            if clip := self.plan.recipe.train.clip.at_clock(clock):
                 torch.nn.utils.clip_grad_norm_(self.networks.networks[name].parameters(), clip)
             options = self._options(name, clock)
             for group in optimizer.param_groups:

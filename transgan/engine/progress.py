@@ -76,7 +76,8 @@ class Progress:
             self.out.print(table)
         self.out.print(
             Text(
-                f"pictures {folder.samples}\nfigures  {folder.result}\nreport   {folder.report}\nmodel    {folder.model}"
+                f"pictures {folder.samples}\nfigures  {folder.result}\n"
+                f"report   {folder.report}\nmodel    {folder.model}"
             ),
             soft_wrap=True,
         )

@@ -5,7 +5,7 @@ import platform
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ class Run:
                     self._finish(progress)
                 return code
         finally:
+            with suppress(DiskError):
+                self._note(f"{outcome} at step {self.engine.step}")
             self._tell("run_finished", outcome=outcome)
 
     def _train(self, log: "runs.MetricsLog | None", progress: Progress) -> int:
@@ -119,7 +121,7 @@ class Run:
         values = self.processes.mean(losses)
         if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
             raise DivergedError(
-                f"step {step}: {', '.join(bad[:3])} {'is' if len(bad) == 1 else 'are'} not finite. The checkpoints before "
+                f"step {step}: not finite: {', '.join(bad[:3])}. The checkpoints before "
                 f"it are whole; lower the learning rates ([optimizers]) or set train.clip, and resume {self.path}"
             )
         if log:
@@ -178,7 +180,8 @@ class Run:
 
     def _open_folder(self) -> None:
         if self.folder:
-            _write(self.folder.recipe, write_recipe(self.document, self.plan.filled))
+            if not self.folder.recipe.exists():  # what is there knows better where each value came from
+                _write(self.folder.recipe, write_recipe(self.document, self.plan.filled))
             environment = {
                 "transgan": transgan.__version__,
                 "torch": torch.__version__,
@@ -189,6 +192,9 @@ class Run:
                 "plugins": self.plan.plugins,
             }
             _write(self.folder.path / "env.json", json.dumps(environment, indent=2) + "\n")
+            self._note(
+                f"begins at step {self.engine.step} of {self.plan.recipe.train.steps} on {environment['device']}"
+            )
 
     def _save(self, step: int) -> None:
         """A checkpoint. A full disk is told and outlived three times, since older checkpoints are untouched."""
@@ -198,6 +204,7 @@ class Run:
             try:
                 path = runs.save(self.folder.checkpoints, step, groups, state, keep=self.plan.recipe.train.keep)
                 self.failed_saves = 0
+                self._note(f"step {step}: checkpoint {path.name}")
                 self._tell("checkpoint_saved", step=step, path=path)
             except DiskError as error:
                 self.failed_saves += 1
@@ -276,7 +283,8 @@ class Run:
         """The model, its figures, the report."""
         if not self.folder:
             return
-        progress.say("measuring on held-out samples")
+        if self.plan.metrics:
+            progress.say("measuring on held-out samples")
         with self.translating() as networks:
             figures = self.evaluation(networks) if self.plan.metrics else {}
         result = {

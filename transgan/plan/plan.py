@@ -111,7 +111,10 @@ class Plan:
                 term.side == phase.side
                 and matches_any(term.loss, phase.losses)
                 and matches(term.translation, phase.translations)
-                and (weight := self.weight(term.loss, clock) * self.recipe.tasks[term.translation.task].weight)
+                and (
+                    weight := self.weight(term.loss, clock)
+                    * self.recipe.tasks[term.translation.task].weight.at_clock(clock)
+                )
             ):
                 found.append((term, weight))
         return found

@@ -20,27 +20,28 @@ def check_reach(plan: Plan) -> list[str]:
     warnings = []
     seen: set[tuple[str, str]] = set()
     for network in plan.networks.values():
-        kind = (network.kind, network.name.partition(".")[0])
-        if network.side != "generator" or not network.conditionings or kind in seen:
+        slot = network.name.partition(".")[0]
+        if network.side != "generator" or not network.conditionings or (network.kind, slot) in seen:
             continue
-        seen.add(kind)
+        seen.add((network.kind, slot))
+        said = getattr(plan.recipe, network.kind)[slot].conditionings
+        names = list(plan.recipe.conditionings) if said is None else list(dict.fromkeys(said))
         for condition, count in (("task", len(plan.recipe.tasks)), ("domain", len(plan.domains))):
-            told = _told(network, condition)
+            told = _told(network, condition, names)
             if told and count > 1 and effect(network, condition, count) < NOTHING:
-                slot = network.name.partition(".")[0]
                 warnings.append(
-                    f"[{network.kind}.{slot}] the condition '{condition}' cannot change the output: a norm removes what "
-                    f'[conditionings.{told}] adds. Use an embedding, set norm_first = false, or padding = "zero"'
+                    f"[{network.kind}.{slot}] the condition '{condition}' cannot change the output: a norm removes "
+                    f'what [conditionings.{told}] adds. Use an embedding, set norm_first = false, or padding = "zero"'
                 )
     return warnings
 
 
-def _told(network: NetworkPlan, condition: str) -> str | None:
-    """The name of the conditioning that tells a condition to a network."""
-    for cls, options in network.conditionings or ():
+def _told(network: NetworkPlan, condition: str, names: list[str]) -> str | None:
+    """Which of the network's conditionings tells it a condition."""
+    for name, (cls, options) in zip(names, network.conditionings or (), strict=True):
         of = getattr(options, "of", None)
         if of == condition or (of is None and condition in asks(cls.forward)):
-            return str(getattr(cls, "__name__", "")).removesuffix("Conditioning").lower()
+            return name
     return None
 
 
@@ -55,6 +56,9 @@ def effect(plan: NetworkPlan, condition: str, count: int) -> float:
         axes = [min(side, max(32, network.stride * 2)) for side in plan.spec.space]
         x = torch.randn(1, plan.spec.channels, *axes, generator=generator, dtype=torch.float64).tanh()
         conditions = {name: torch.zeros(1, dtype=torch.long) for name in ("task", "domain")}
+        for _, options in plan.conditionings or ():
+            if (of := getattr(options, "of", condition)) not in conditions:  # numbers, which stay the same here
+                conditions[of] = torch.zeros(1, getattr(options, "numbers", 1), dtype=torch.float64)
         outputs = [network(x, **{**conditions, condition: torch.tensor([value])}) for value in (0, count - 1)]
     first, second = (output if isinstance(output, torch.Tensor) else output[0] for output in outputs)
     return float((first - second).abs().max() / first.std().clamp_min(1e-12))

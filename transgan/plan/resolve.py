@@ -1,6 +1,7 @@
 """Recipe and registry in, plan out: names resolved, options checked, terms bound. All mistakes are collected."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -82,6 +83,7 @@ class _Planner:
         self.problems = document.problems
         self.registry = registry
         self.networks: dict[str, NetworkPlan] = {}
+        self.unclear: set[Translation] = set()  # a mistake was told already, of which others would only follow
         self.filled: dict[tuple[str, ...], dict[str, Any]] = {}
         self.plugins: dict[str, str] = {}
 
@@ -115,6 +117,9 @@ class _Planner:
         self.add_loss_networks(losses)
         node_set = nodes[0](nodes[1])
         graph = Graph({"": node_set, **losses})
+        for name, slot in recipe.discriminators.items():
+            for line in graph.missing([slot.real, slot.fake, slot.given or slot.real], f"discriminator '{name}'"):
+                self.problems.add(("discriminators", name), line)
         terms = [
             term for name, loss in losses.items() for term in self.bind_terms(name, loss, translations, judges, graph)
         ]
@@ -167,6 +172,8 @@ class _Planner:
         self, translations: list[Translation], chosen: dict[str, dict[str, Chosen]]
     ) -> dict[Translation, dict[str, str]]:
         roles: dict[Translation, dict[str, str]] = {translation: {} for translation in translations}
+        for name, slot in self.recipe.generators.items():
+            self.served(("generators", name), slot, translations)
         for translation, role in roles.items():
             for name, slot in self.recipe.generators.items():
                 if matches(translation, slot.translations):
@@ -183,7 +190,7 @@ class _Planner:
                         role[f"{name}.{end}"] = role[name] = copy
                         told = slot.conditionings or []
                         self.network("encoders", name, copy, "generator", slot.use, chosen, told, self.spec.inputs)
-            if "generator" not in role:
+            if "generator" not in role and translation not in self.unclear:
                 self.problems.add(("generators",), f"none serves [{translation}]")
         for translation, role in roles.items():
             back = Translation(translation.task, translation.target, translation.source)
@@ -196,12 +203,7 @@ class _Planner:
     ) -> dict[Translation, list[Judge]]:
         judges: dict[Translation, list[Judge]] = {translation: [] for translation in translations}
         for name, slot in self.recipe.discriminators.items():
-            served = [translation for translation in translations if matches(translation, slot.translations)]
-            if not served:
-                self.problems.add(
-                    ("discriminators", name, "translations"), self.no_match(slot.translations, translations)
-                )
-            for translation in served:
+            for translation in self.served(("discriminators", name), slot, translations):
                 domain = translation.source if slot.real == "source" else translation.target
                 if copy := self.copy(slot, ("discriminators", name), translation, domain):
                     inputs = self.spec.inputs * (2 if slot.given else 1)
@@ -210,13 +212,21 @@ class _Planner:
                     judges[translation].append(Judge(name, copy, slot.real, slot.fake, slot.given, slot.history))
         return judges
 
+    def served(self, place: tuple[str, str], slot: NetworkSlot, translations: list[Translation]) -> list[Translation]:
+        served = [translation for translation in translations if matches(translation, slot.translations)]
+        if not served:
+            self.problems.add((*place, "translations"), self.no_match(slot.translations, translations))
+            self.unclear.update(translations)
+        return served
+
     def copy(
         self, slot: NetworkSlot | DiscriminatorSlot, place: tuple[str, ...], translation: Translation, domain: str
     ) -> str | None:
         copy = copy_for(slot.per, place[-1], self.recipe, translation, domain)
         if copy is None:
-            message = f"found '{slot.per}', but task '{translation.task}' draws its targets by chance; expected 'run' or 'task'"
-            self.problems.add((*place, "per"), message)
+            why = f"task '{translation.task}' draws its targets by chance"
+            self.problems.add((*place, "per"), f"found '{slot.per}', expected 'run' or 'task', since {why}")
+            self.unclear.add(translation)
         return copy
 
     def network(
@@ -237,29 +247,30 @@ class _Planner:
                     (kind, slot), f"its network would be called '{name}', as one of [{other.kind}] is; rename one"
                 )
             return
-        conditionings = []
+        conditionings: dict[str, Chosen] = {}
         for each in told:
             if each in chosen["conditionings"]:
-                conditionings.append(chosen["conditionings"][each])
+                conditionings[each] = chosen["conditionings"][each]
             else:
                 hint = did_you_mean(each, chosen["conditionings"])
                 self.problems.add((kind, slot, "conditionings"), f"no conditioning '{each}'. {hint}")
         with torch.device("meta"):
-            built = [cls(options, self.spec) for cls, options in conditionings]
-        style = sum(each.style for each in built)
+            built = {each: cls(options, self.spec) for each, (cls, options) in conditionings.items()}
+        style = sum(each.style for each in built.values())
         cls, options = chosen[kind][slot]
         if style and "style" not in asks(cls.forward) and not accepts_all(cls.forward):
-            message = f"'{use}' takes no style vector, which '{told[0]}' makes; the condition could not reach it"
+            by = next(each for each, conditioning in built.items() if conditioning.style)
+            message = f"'{use}' takes no style vector, which '{by}' makes; the condition could not reach it"
             self.problems.add((kind, slot, "conditionings"), message)
         spec = Spec(
             self.spec.channels,
-            inputs + sum(each.channels for each in built),
+            inputs + sum(each.channels for each in built.values()),
             style,
             self.spec.space,
             self.spec.domains,
             self.spec.tasks,
         )
-        self.networks[name] = NetworkPlan(name, kind, side, use, cls, options, spec, tuple(conditionings))
+        self.networks[name] = NetworkPlan(name, kind, side, use, cls, options, spec, tuple(conditionings.values()))
 
     def add_loss_networks(self, losses: dict[str, Loss]) -> None:
         for name, loss in losses.items():
@@ -296,7 +307,7 @@ class _Planner:
                     terms.append(Term(name, side, translation, None, function))
         if not wanted:
             self.problems.add(("losses", name, "translations"), self.no_match(slot.translations, translations))
-        elif not terms:
+        elif not terms and not self.unclear.issuperset(wanted):
             why = (
                 "no discriminator judges its translations"
                 if judged
@@ -311,6 +322,11 @@ class _Planner:
 
     def check_phases(self, terms: list[Term]) -> None:
         for i, phase in enumerate(self.recipe.phases):
+            for key, known in (("losses", self.recipe.losses), ("trains", self.networks)):
+                for pattern in getattr(phase, key) or ():
+                    if not any(fnmatch(name, pattern) for name in known):
+                        what = f"'{pattern}' matches none. {did_you_mean(pattern, known)}"
+                        self.problems.add(("phases", i, key), what)
             if (
                 not any(term.side == phase.side and matches(term.translation, phase.translations) for term in terms)
                 and not self.problems

@@ -1,8 +1,8 @@
 """A recipe as written, typed: the grammar of its tables. Knows no plugin; what is said to one is in `Slot.options`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from transgan.api.schedule import Schedule, constant
 
@@ -99,8 +99,8 @@ class Task(Section):
     """Samples of the same name belong together."""
     targets: Literal["all", "random"] = "all"
     """With more than two domains: each translation a batch of its own, or one batch with targets drawn by chance."""
-    weight: float = Field(1.0, ge=0)
-    """Factor of all the task's losses."""
+    weight: Schedule = constant(1.0)
+    """Factor of all the task's losses; a number or a schedule."""
 
     @model_validator(mode="after")
     def _one_form(self) -> "Task":
@@ -120,6 +120,12 @@ class Task(Section):
         return self.between is not None
 
 
+def _decay(schedule: Schedule) -> Schedule:
+    if not all(0 <= number < 1 for number in (schedule.start, schedule.to or 0.0, *schedule.values)):
+        raise ValueError("expected numbers from 0 to below 1")
+    return schedule
+
+
 class Train(Section):
     """How long, how much at once, and how exactly."""
 
@@ -133,10 +139,11 @@ class Train(Section):
     """Arithmetic of the networks' passes; weights stay fp32."""
     accumulate: PositiveInt = 1
     """Parts in which a batch is taken, one after the other, to save memory."""
-    clip: float = Field(0.0, ge=0)
-    """Largest norm of a network's gradient; 0 for no limit."""
-    ema: float = Field(0.0, ge=0, lt=1)
-    """Decay a step of the moving average of the generators' weights, which is what translates; 0 for none."""
+    clip: Schedule = constant(0.0)
+    """Largest norm of a network's gradient, a number or a schedule; 0 for no limit."""
+    ema: Annotated[Schedule, AfterValidator(_decay)] = constant(0.0)
+    """Decay a step of the moving average of the generators' weights, which is what translates; below 1, a number or a
+    schedule; 0 for none."""
     merge: Literal["auto", "always", "never"] = "auto"
     """Whether calls of one network become one pass. The result is the same; `auto` merges where it is faster."""
     compile: bool = False

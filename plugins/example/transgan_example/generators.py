@@ -1,5 +1,7 @@
 """A generator is a torch module that is told its options and the place where it will stand."""
 
+from itertools import pairwise
+
 from pydantic import Field
 from torch import nn
 
@@ -22,7 +24,7 @@ class RecolourGenerator(Generator):
         super().__init__(options, spec)
         widths = [spec.inputs, *[options.width] * options.layers]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 1), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(options.width, spec.channels, 1), nn.Tanh())
 

@@ -16,6 +16,7 @@ class TotalVariation(Loss):
     Options = TotalVariationOptions
 
     def for_generator(self, fake: Tensor) -> Tensor:
-        down = (fake[..., 1:, :] - fake[..., :-1, :]).abs() ** self.options.power
-        right = (fake[..., :, 1:] - fake[..., :, :-1]).abs() ** self.options.power
-        return down.mean() + right.mean()
+        down = fake[..., 1:, :] - fake[..., :-1, :]
+        right = fake[..., :, 1:] - fake[..., :, :-1]
+        power = self.options.power
+        return down.abs().pow(power).mean() + right.abs().pow(power).mean()

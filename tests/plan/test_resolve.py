@@ -1,0 +1,343 @@
+"""A recipe becomes a plan: which networks there are, who plays which role, and what is said of mistakes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from transgan.api import (
+    Call,
+    Clock,
+    Generator,
+    Loss,
+    Nodes,
+    Options,
+    Register,
+    Spec,
+    Translation,
+    hookimpl,
+    node,
+)
+from transgan.errors import RecipeError
+from transgan.plan import build_networks
+
+FACE = """
+[data]
+source = { use = "drawn_faces", count = 24 }
+size = 16
+[domains]
+young = { age = [20, 30] }
+old = { age = [50, 60] }
+white = { race = "White" }
+black = { race = "Black" }
+[tasks]
+age = { between = ["young", "old"] }
+race = { between = ["white", "black"] }
+[train]
+steps = 10
+batch = 2
+[generators.g]
+use = "resnet"
+width = 2
+blocks = 0
+[discriminators.d]
+use = "patch"
+width = 2
+layers = 1
+[losses]
+lsgan = 1.0
+"""
+BOTH = ["age: young -> old", "age: old -> young", "race: white -> black", "race: black -> white"]
+
+
+class Silent(Generator):
+    """Takes no style vector."""
+
+    def __init__(self, options: Options, spec: Spec):
+        super().__init__(options, spec)
+        self.convolution = nn.Conv2d(spec.inputs, spec.channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.convolution(x)
+        return y
+
+
+class Mistaken(Loss):
+    def for_generator(self, fake: Tensor, reconstructon: Tensor) -> Tensor:
+        return (fake - reconstructon).mean()
+
+
+class Idle(Loss):
+    pass
+
+
+class MistakenNodes(Nodes):
+    @node
+    def fake(self, sorce: Tensor) -> Call:
+        return Call("generator", sorce)
+
+
+class WithHeads(Loss):
+    def networks(self, spec: Spec) -> dict[str, nn.Module]:
+        return {"heads": nn.Linear(spec.channels, 4)}
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        return fake.mean()
+
+
+class Toys:
+    @hookimpl
+    def register_generators(self, register: Register) -> None:
+        register("silent", Silent)
+
+    @hookimpl
+    def register_nodes(self, register: Register) -> None:
+        register("mistaken_nodes", MistakenNodes)
+
+    @hookimpl
+    def register_losses(self, register: Register) -> None:
+        register("mistaken", Mistaken)
+        register("idle", Idle)
+        register("with_heads", WithHeads)
+
+
+@pytest.fixture
+def problems(planned: Any) -> Callable[..., list[str]]:
+    """`problems(*overrides, recipe)`: what is wrong with a recipe, or nothing."""
+
+    def find(*overrides: str, recipe: str = FACE) -> list[str]:
+        try:
+            planned(recipe, Toys(), overrides)
+        except RecipeError as error:
+            return error.problems
+        return []
+
+    return find
+
+
+PER = {
+    "run": (["g"], ["g"] * 4, ["g"] * 4),
+    "task": (["g.age", "g.race"], ["g.age"] * 2 + ["g.race"] * 2, ["g.age"] * 2 + ["g.race"] * 2),
+    "domain": (
+        ["g.old", "g.young", "g.black", "g.white"],
+        ["g.old", "g.young", "g.black", "g.white"],
+        ["g.young", "g.old", "g.white", "g.black"],
+    ),
+    "direction": (
+        ["g.forward", "g.backward"],
+        ["g.forward", "g.backward"] * 2,
+        ["g.backward", "g.forward"] * 2,
+    ),
+    "translation": (
+        ["g.young-old", "g.old-young", "g.white-black", "g.black-white"],
+        ["g.young-old", "g.old-young", "g.white-black", "g.black-white"],
+        ["g.old-young", "g.young-old", "g.black-white", "g.white-black"],
+    ),
+}
+
+
+@pytest.mark.parametrize("per", PER)
+def test_there_are_as_many_copies_as_per_says(planned: Any, per: str) -> None:
+    plan = planned(FACE, overrides=(f'generators.g.per="{per}"',))
+    copies, there, back = PER[per]
+    assert [str(translation) for translation in plan.translations] == BOTH
+    assert [name for name, network in plan.networks.items() if network.side == "generator"] == copies
+    assert [plan.roles[translation]["generator"] for translation in plan.translations] == there
+    assert [plan.roles[translation]["back"] for translation in plan.translations] == back
+
+
+@pytest.mark.parametrize(
+    ("per", "judges"),
+    [
+        ("run", ["d", "d", "d", "d"]),
+        ("task", ["d.age", "d.age", "d.race", "d.race"]),
+        ("domain", ["d.old", "d.young", "d.black", "d.white"]),
+        ("direction", ["d.forward", "d.backward", "d.forward", "d.backward"]),
+        ("translation", ["d.young-old", "d.old-young", "d.white-black", "d.black-white"]),
+    ],
+)
+def test_a_discriminator_judges_the_target_of_each_translation(planned: Any, per: str, judges: list[str]) -> None:
+    plan = planned(FACE, overrides=(f'discriminators.d.per="{per}"',))
+    assert [plan.judges[translation][0].network for translation in plan.translations] == judges
+
+
+def test_a_discriminator_of_sources_is_that_of_the_source_domain(planned: Any) -> None:
+    plan = planned(FACE, overrides=('discriminators.d.real="source"', 'discriminators.d.fake="reconstruction"'))
+    assert plan.judges[Translation("age", "young", "old")][0].network == "d.young"
+
+
+def test_three_domains_are_six_translations_and_by_chance_one(planned: Any) -> None:
+    between = 'tasks={hair={between=["young", "white", "black"]}}'
+    plan = planned(FACE, overrides=(between, 'generators.g.per="translation"'))
+    assert len(plan.translations) == len(plan.networks) - 3 == 6
+    chance = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
+    plan = planned(FACE, overrides=(chance, 'discriminators.d.per="run"'))
+    [translation] = plan.translations
+    assert translation == Translation("hair", "*", "*")
+    assert plan.roles[translation] == {"generator": "g", "back": "g"}
+
+
+def test_nobody_plays_the_way_back_of_a_one_way_task(planned: Any) -> None:
+    plan = planned(FACE, overrides=('tasks={age={from="young", to="old"}}', 'generators.g.per="translation"'))
+    assert plan.roles == {Translation("age", "young", "old"): {"generator": "g.young-old"}}
+
+
+def test_generators_may_share_the_translations_among_them(planned: Any) -> None:
+    aging = 'generators.g.translations=["* -> old", "race"]'
+    plan = planned(FACE, overrides=(aging, 'generators.h={use="unet", width=2, translations=["* -> young"]}'))
+    assert [plan.roles[translation]["generator"] for translation in plan.translations] == ["g", "h", "g", "g"]
+    assert plan.roles[plan.translations[0]]["back"] == "h"
+
+
+def test_a_conditioning_adds_what_it_says_to_the_networks_that_it_tells(planned: Any) -> None:
+    tells = ('conditionings.task="channel"', 'conditionings.domain={use="embedding", width=5}')
+    plan = planned(FACE, overrides=(*tells, 'discriminators.d.conditionings=["domain"]'))
+    assert (plan.networks["g"].spec.inputs, plan.networks["g"].spec.style) == (4, 5)
+    assert (plan.networks["d.old"].spec.inputs, plan.networks["d.old"].spec.style) == (3, 5)
+    plan = planned(FACE, overrides=(*tells, 'discriminators.d.given="source"', "generators.g.conditionings=[]"))
+    assert (plan.networks["g"].spec.inputs, plan.networks["g"].spec.style) == (3, 0)
+    assert (plan.networks["d.old"].spec.inputs, plan.networks["d.old"].spec.style) == (6, 0)
+
+
+def test_a_network_is_a_function_of_the_seed_and_its_own_name(planned: Any) -> None:
+    def weights(*overrides: str) -> dict[str, Tensor]:
+        networks = build_networks(planned(FACE, overrides=overrides))
+        return {name: next(network.parameters()) for name, network in networks.items()}
+
+    first, again = weights(), weights("losses.cycle=1.0", "train.batch=4")
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    more = weights('discriminators.e={use="patch", width=2, layers=1}')
+    assert all(torch.equal(first[name], more[name]) for name in first)
+    assert not torch.equal(first["d.old"], first["d.young"])
+    other = weights("train.seed=1")
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_loss_brings_networks_that_are_trained_with_the_generators(planned: Any) -> None:
+    plan = planned(FACE, Toys(), ("losses.with_heads=1.0",))
+    assert plan.networks["with_heads/heads"].side == "generator"
+    assert plan.trained(plan.recipe.phases[0]) == ["g", "with_heads/heads"]
+    assert "with_heads/heads" in build_networks(plan)
+
+
+def test_stages_follow_one_another_without_a_gap(planned: Any) -> None:
+    stages = "stages=[{share=0.35, size=8, batch=4}, {share=0.25, losses={lsgan=0.0}}, {share=0.4, size=64}]"
+    plan = planned(FACE, overrides=(stages,))
+    assert [(stage.first, stage.last) for stage in plan.stages] == [(0, 4), (4, 6), (6, 10)]
+    assert [(stage.size, stage.batch) for stage in plan.stages] == [(8, 4), (16, 2), (16, 2)]
+    assert [plan.weight("lsgan", Clock(step=step)) for step in (0, 3, 4, 5, 6, 9)] == [1, 1, 0, 0, 1, 1]
+
+
+def test_a_tasks_weight_is_a_factor_of_all_its_terms(planned: Any) -> None:
+    plan = planned(FACE, overrides=("tasks.race.weight=0.5", "losses.cycle=10.0"))
+    found = {
+        (term.loss, term.translation.task): weight for term, weight in plan.terms_of(plan.recipe.phases[0], Clock())
+    }
+    assert found == {("lsgan", "age"): 1, ("lsgan", "race"): 0.5, ("cycle", "age"): 10, ("cycle", "race"): 5}
+
+
+WITHOUT_D = FACE.replace(FACE[FACE.index("[discriminators.d]") : FACE.index("[losses]")], "")
+CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["losses.mistaken=1.0"],
+            "--set losses.mistaken=1.0: loss 'mistaken' asks for 'reconstructon', which nothing makes. "
+            "Did you mean 'reconstruction'?",
+        ),
+        (
+            ['nodes="mistaken_nodes"'],
+            "recipe:20: [discriminators] d: node 'fake' (needed by discriminator 'd') asks for 'sorce', "
+            "which nothing makes. Did you mean 'source'?",
+        ),
+        (
+            ['discriminators.d.fake="fakee"'],
+            "recipe:20: [discriminators] d: discriminator 'd' asks for 'fakee', which nothing makes. "
+            "Did you mean 'fake'?",
+        ),
+        (
+            ['discriminators.d.translations=["age"]', 'losses.lsgan={translations=["race"]}'],
+            '--set losses.lsgan={translations=["race"]}: would never be evaluated: '
+            "no discriminator judges its translations",
+        ),
+        (
+            ["losses.idle=1.0"],
+            "--set losses.idle=1.0: would never be evaluated: it has neither for_generator nor for_discriminator",
+        ),
+        (
+            ['losses.lsgan={translations=["aeg"]}'],
+            "--set losses.lsgan={translations=[\"aeg\"]}: translations: ['aeg'] matches no translation. "
+            "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
+        ),
+        (
+            ['conditionings.domain="embedding"', 'generators.g.conditionings=["domian"]'],
+            "--set generators.g.conditionings=[\"domian\"]: no conditioning 'domian'. Did you mean 'domain'?",
+        ),
+        (
+            [
+                'conditionings={task="channel", domain="embedding"}',
+                'generators={g={use="silent", conditionings=["task", "domain"]}}',
+            ],
+            '--set generators={g={use="silent", conditionings=["task", "domain"]}}: g.conditionings: \'silent\' takes '
+            "no style vector, which 'domain' makes; the condition could not reach it",
+        ),
+        (
+            ['generators.g.translations=["race", "young -> old"]'],
+            "recipe:16: [generators]: none serves [age: old -> young]",
+        ),
+        (
+            ['generators.g.translations=["yuong -> old"]'],
+            "--set generators.g.translations=[\"yuong -> old\"]: ['yuong -> old'] matches no translation. "
+            "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
+        ),
+        (
+            ['generators.h={use="resnet", translations=["young -> old"]}'],
+            '--set generators.h={use="resnet", translations=["young -> old"]}: [age: young -> old] is served by '
+            "'g' already; set 'translations'",
+        ),
+        (
+            [CHANCE],
+            "recipe:20: [discriminators.d] per: found 'domain', expected 'run' or 'task', since task 'hair' draws its "
+            "targets by chance",
+        ),
+        (
+            [CHANCE, 'discriminators.d.per="task"', 'generators.g.per="direction"'],
+            "--set generators.g.per=\"direction\": found 'direction', expected 'run' or 'task', since task 'hair' "
+            "draws its targets by chance",
+        ),
+        (
+            ['phases=[{side="generator", losses=["lsgna"]}]'],
+            '--set phases=[{side="generator", losses=["lsgna"]}]: 0.losses: \'lsgna\' matches none. '
+            "Did you mean 'lsgan'?",
+        ),
+        (
+            ['phases=[{side="discriminator", trains=["d.odl"]}]'],
+            '--set phases=[{side="discriminator", trains=["d.odl"]}]: 0.trains: \'d.odl\' matches none. '
+            "Did you mean 'd.old'?",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(problems: Any, overrides: list[str], line: str) -> None:
+    assert problems(*overrides) == [line]
+
+
+def test_a_loss_that_asks_for_a_discriminator_where_there_is_none_is_told(problems: Any) -> None:
+    why = "would never be evaluated: no discriminator judges its translations"
+    assert problems(recipe=WITHOUT_D) == [f"recipe:21: [losses] lsgan: {why}"]
+
+
+def test_a_phase_in_which_nothing_counts_is_told(problems: Any) -> None:
+    recipe = WITHOUT_D.replace("lsgan = 1.0", "cycle = 1.0")
+    assert problems(recipe=recipe) == [
+        "recipe: [phases] 1: no loss of this recipe has a term for the discriminator phase"
+    ]
+
+
+def test_all_mistakes_are_told_at_once(problems: Any) -> None:
+    found = problems("losses.mistaken=1.0", "losses.idle=1.0", 'discriminators.d.given="sorce"')
+    assert len(found) == 3

@@ -1,0 +1,246 @@
+"""Samples are found by folder, by glob and by labels, and a counterpart is the same person with one label changed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from transgan_faces.sources import DrawnFace, DrawnFaces, LabelledFaces, selected
+from transgan_images.folders import FolderSource
+from transgan_images.media import Part
+
+from transgan.api import DataError, Options, UsageError
+from transgan.data.domains import Domains
+from transgan.plan import Plan
+
+PLAN = """
+[data]
+source = "folders"
+root = "{root}"
+size = 16
+{more}
+[domains]
+a = {a}
+b = "b"
+[tasks]
+task = {{ between = ["a", "b"], paired = {paired} }}
+[train]
+steps = 1
+[generators.resnet]
+width = 4
+blocks = 1
+[losses]
+identity = 1.0
+[[phases]]
+side = "generator"
+"""
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+def keys(source: Any, selection: Any) -> list[str]:
+    return [sample.key for sample in source.samples("some", selection)]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    touch(
+        tmp_path,
+        "b/2.png",
+        "b/10.JPG",
+        "b/deep/1.png",
+        "b/.hidden.png",
+        "b/notes.txt",
+        "c/x_1.png",
+        "c/y_1.png",
+        "d/x_2.png",
+    )
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def test_a_domain_is_a_folder_with_all_that_is_in_it(tree: Path) -> None:
+    source = FolderSource(Options(), tree)
+    assert keys(source, "b") == ["10", "2", "deep/1"]
+    assert keys(source, str(tree / "b")) == ["10", "2", "deep/1"]
+    assert [sample.location for sample in source.samples("some", "b/deep")] == [tree / "b/deep/1.png"]
+
+
+def test_a_domain_is_a_glob(tree: Path) -> None:
+    source = FolderSource(Options(), tree)
+    assert keys(source, "*/x_*.png") == ["c/x_1", "d/x_2"]
+    assert keys(source, "b/**/*.png") == ["2", "deep/1"]
+    assert keys(source, "c/*.png") == keys(source, str(tree / "c/*.png")) == ["x_1", "y_1"]
+
+
+def test_a_domain_is_one_half_of_pictures(tree: Path) -> None:
+    source = FolderSource(Options(), tree)
+    (left,) = source.samples("some", {"path": "d", "half": "left"})
+    (right,) = source.samples("some", {"path": "d", "half": "right"})
+    assert left.key == right.key == "x_2"
+    assert isinstance(left.location, Part) and isinstance(right.location, Part)
+    assert (left.location.half, right.location.half) == ("left", "right")
+
+
+@pytest.mark.parametrize(
+    ("selection", "error", "message"),
+    [
+        ("nothing", DataError, r"there is no folder '.*/nothing'\. '.*' has b, c, d, empty\."),
+        ("no/where", DataError, r"there is no folder '.*/no/where'\. Nor is there '.*/no'\."),
+        ("empty", DataError, "no pictures in '.*/empty': found nothing; expected files ending in .png, "),
+        ("b/*.txt", DataError, "found 1 file, no picture among them"),
+        (3, UsageError, "found 3; expected the name of a folder, or a glob"),
+        ({"path": "b", "side": "left"}, UsageError, "expected a folder, or "),
+        ({"path": "b", "half": "top"}, UsageError, "half = 'top'; expected 'left' or 'right'"),
+    ],
+)
+def test_a_folder_that_will_not_do(tree: Path, selection: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        FolderSource(Options(), tree).samples("some", selection)
+
+
+def pictures(root: Path, *names: str) -> None:
+    for i, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((16, 16, 3), i, np.uint8)).save(root / name)
+
+
+def test_held_out_folders_and_shares(tmp_path: Path, planned: Callable[..., Plan]) -> None:
+    pictures(tmp_path, "test/z.png", *(f"{side}/{i}.png" for side in "ab" for i in range(20)))
+    domains = Domains(
+        planned(PLAN.format(root=tmp_path, a='{ path = "a", held_out = "test" }', paired="false", more=""))
+    )
+    assert len(domains["a"].samples) == 20
+    assert [sample.key for sample in domains["a"].held_out] == ["z"]
+    split = {sample.key for sample in domains["b"].held_out}
+    assert split and not split & {sample.key for sample in domains["b"].samples}
+    assert len(domains["b"].samples) + len(split) == 20
+    (tmp_path / "b/9.png").unlink()
+    fewer = Domains(planned(PLAN.format(root=tmp_path, a='"a"', paired="false", more="")))
+    assert {sample.key for sample in fewer["b"].held_out} == split - {"9"}  # the others stay where they were
+    whole = Domains(planned(PLAN.format(root=tmp_path, a='"a"', paired="false", more="held_out = 0.0")))
+    assert len(whole["a"].samples) == 20 and not whole["a"].held_out
+
+
+UTK = (
+    "25_0_1_20170116.jpg",
+    "sub/30_1_0_20170117.jpg.chip.jpg",
+    "31_1_4_3.png",
+    "55_0_0_1.jpg",
+    "61_1__2.jpg",
+    "face.jpg",
+)
+
+
+@pytest.mark.parametrize(
+    ("selection", "found"),
+    [
+        ({"age": [20, 30]}, ["25_0_1_20170116", "sub/30_1_0_20170117.jpg.chip"]),
+        ({"age": [30, 31]}, ["31_1_4_3", "sub/30_1_0_20170117.jpg.chip"]),
+        ({"race": "White"}, ["55_0_0_1", "sub/30_1_0_20170117.jpg.chip"]),
+        ({"race": ["Black", "Others"]}, ["25_0_1_20170116", "31_1_4_3"]),
+        ({"gender": "male", "age": [50, 60]}, ["55_0_0_1"]),
+        ({"age": 31}, ["31_1_4_3"]),
+    ],
+)
+def test_labelled_faces_are_selected_by_the_labels_in_their_names(
+    tmp_path: Path, selection: Any, found: list[str]
+) -> None:
+    touch(tmp_path, *UTK, "._25_0_1_1.jpg", "25_0_1_1.txt")
+    (tmp_path / "25_0_0_1.jpg").mkdir()
+    assert keys(LabelledFaces(Options(), tmp_path), selection) == found
+
+
+def test_labels_are_read_as_they_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, *UTK)
+    (sample,) = LabelledFaces(Options(), tmp_path).samples("some", {"age": 25})
+    assert sample.attributes == {"age": 25, "gender": "male", "race": "Black"}
+    assert sample.location == tmp_path / "25_0_1_20170116.jpg"
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"hair": "red"}, "there is no label 'hair'. Known: age, gender, race"),
+        ({}, "expected a selection by labels"),
+        ("young", "found 'young'; expected a selection by labels"),
+        ({"age": [30, 20]}, r"age = \[30, 20\] ends before it begins"),
+        ({"race": [20, 30]}, r"race is a text such as '\w+', and \[20, 30\] a range of numbers"),
+    ],
+)
+def test_a_selection_that_means_nothing(tmp_path: Path, selection: Any, message: str) -> None:
+    touch(tmp_path, *UTK)
+    with pytest.raises(UsageError, match=message):
+        LabelledFaces(Options(), tmp_path).samples("some", selection)
+
+
+def test_no_labelled_face_is_found(tmp_path: Path) -> None:
+    touch(tmp_path, *UTK)
+    with pytest.raises(
+        DataError, match=r"\[domains\] some: no photograph below .* has {'age': \[90, 99\]}, 2 pictures there are not"
+    ):
+        LabelledFaces(Options(), tmp_path).samples("some", {"age": [90, 99]})
+    with pytest.raises(DataError, match=r"data\.root is missing"):
+        LabelledFaces(Options(), None).samples("some", {"age": 1})
+
+
+def test_a_label_that_is_a_list_of_two_texts_is_no_range() -> None:
+    assert selected({"race": "Black"}, {"race": ["Asian", "Black"]}, ("race",))
+    assert not selected({"race": "Indian"}, {"race": ["Asian", "Black"]}, ("race",))
+
+
+def drawn(**options: Any) -> DrawnFaces:
+    return DrawnFaces(DrawnFaces.Options(**options), None)
+
+
+def test_drawn_faces_are_selected_like_photographs() -> None:
+    source = drawn(count=40)
+    young, old = source.samples("young", {"age": [20, 30]}), source.samples("old", {"age": [50, 60]})
+    assert len(young) == len(old) == 20
+    assert all(20 <= sample.attributes["age"] <= 30 for sample in young)
+    white = source.samples("white", {"race": "White"})
+    assert {sample.attributes["race"] for sample in white} == {"White"}
+    assert len(white) == 20
+    assert len(source.samples("both", {"race": "White", "age": [50, 60]})) == 10
+    assert [s.attributes for s in drawn(count=20).samples("young", {"age": [20, 30]})] == [
+        s.attributes for s in young[:10]
+    ]
+    assert [s.attributes for s in drawn(count=40, seed=1).samples("y", {"age": [20, 30]})] != [
+        s.attributes for s in young
+    ]
+    with pytest.raises(UsageError, match="races: there is no Elf; known: "):
+        drawn(races=["Elf"]).samples("elves", {"race": "Elf"})
+    with pytest.raises(DataError, match="no drawn face has"):
+        source.samples("some", {"age": [31, 49]})
+
+
+def test_a_drawn_face_is_the_same_each_time() -> None:
+    (first, second, *_), again = (drawn(count=8).samples("young", {"age": [20, 30]}) for _ in range(2))
+    picture = first.location(24)
+    assert picture.shape == (24, 24, 3) and picture.dtype == np.uint8
+    assert np.array_equal(picture, again[0].location(24))
+    assert not np.array_equal(picture, second.location(24))
+
+
+def test_a_counterpart_keeps_the_person_and_changes_one_label() -> None:
+    source = drawn(count=40)
+    young, old, black = {"age": [20, 30]}, {"age": [50, 60]}, {"race": "Black"}
+    for sample in source.samples("young", young):
+        older = source.counterpart(sample, young, old)
+        assert older is not None and isinstance(older.location, DrawnFace)
+        assert older.key == sample.key
+        assert older.attributes["race"] == sample.attributes["race"]
+        assert older.attributes["age"] == pytest.approx(sample.attributes["age"] + 30)
+        assert (older.location.seed, older.location.index) == (sample.location.seed, sample.location.index)
+        back = source.counterpart(older, old, young)
+        assert back is not None and back.attributes["age"] == pytest.approx(sample.attributes["age"])
+        darker = source.counterpart(sample, {"race": "White"}, black)
+        assert darker is not None and darker.attributes == {**sample.attributes, "race": "Black"}
+    assert source.counterpart(sample, young, {"race": ["Asian", "Black"]}) is None
+    assert FolderSource(Options(), None).counterpart(sample, young, old) is None
