@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from transgan.api import DataError, DiskError, Draws, Media, Options
+from transgan.api import DataError, DiskError, Draws, Media, Options, require
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 #: More pixels than this are refused before they are decoded: a small file can claim to be a huge picture.
@@ -27,6 +27,10 @@ class ImageOptions(Options):
     """Pictures are made this much larger than `data.size` and cropped by chance (CycleGAN: 286 / 256)."""
     flip: bool = True
     """Mirror half of the training pictures."""
+    rotate: float = Field(0.0, ge=0.0, le=180.0)
+    """Turn training pictures by chance, up to so many degrees either way."""
+    zoom: float = Field(0.0, ge=0.0, lt=1.0)
+    """Make training pictures larger or smaller by chance, up to this share."""
     fit: Literal["squash", "crop"] = "squash"
     """How pictures that are not square become so: by changing their proportions, or by cutting off the longer side."""
 
@@ -61,6 +65,8 @@ class ImageMedia(Media):
 
     def batch(self, decoded: Tensor, draws: Draws | None) -> Tensor:
         x = decoded.permute(0, 3, 1, 2).float() / 127.5 - 1
+        if draws is not None and (self.options.rotate or self.options.zoom):
+            x = self._turned(x, draws)
         room = self.loaded - self.size
         if draws is not None and self.options.flip:
             mirror = draws.uniform("flip") < 0.5
@@ -75,6 +81,17 @@ class ImageMedia(Media):
             n = torch.arange(len(x), device=x.device)
             x = x.permute(0, 2, 3, 1)[n[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         return x.contiguous()
+
+    def _turned(self, x: Tensor, draws: Draws) -> Tensor:
+        """Every picture turned and zoomed about its centre; what comes into view at the border is mirrored."""
+        transform = require("kornia.geometry.transform", "faces", "[data.media] rotate and zoom")
+        height, width = x.shape[-2:]
+        angle = (2 * draws.uniform("rotate") - 1) * self.options.rotate
+        scale = 1 + (2 * draws.uniform("zoom") - 1) * self.options.zoom
+        centre = x.new_tensor([(width - 1) / 2, (height - 1) / 2]).expand(len(x), 2)
+        matrix = transform.get_rotation_matrix2d(centre, angle.to(x), scale.to(x)[:, None].expand(len(x), 2))
+        turned: Tensor = transform.warp_affine(x, matrix, (height, width), padding_mode="reflection")
+        return turned
 
     def read(self, item: Any) -> Tensor:
         """(C, H, W) of a path, a PIL picture, or an array (H, W, C) of bytes."""

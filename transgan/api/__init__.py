@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from transgan.api.extras import require
 from transgan.api.hookspecs import Register, hookimpl
 from transgan.api.options import Options
 from transgan.api.protocols import (
@@ -62,4 +63,5 @@ __all__ = [
     "constant",
     "hookimpl",
     "node",
+    "require",
 ]

@@ -243,6 +243,12 @@ class Run:
         for line in rejected:
             progress.say(f"passing over a damaged checkpoint: {line}")
             self._note(f"passed over {line}")
+        step = checkpoint.step if checkpoint else 0
+        if self.processes.share(step) != step:
+            raise DiskError(
+                f"{self.path}: process {self.processes.rank} does not see the main process's checkpoints here; "
+                "the run folder must lie on a disk that all machines share"
+            )
         if checkpoint is None and rejected:
             raise DiskError(f"{self.path}: none of its checkpoints is whole; start anew in another --out")
         if checkpoint is None:
