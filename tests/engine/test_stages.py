@@ -1,0 +1,69 @@
+"""A run in stages: each with its own size, batch, losses and learning rates, and the weights carried over."""
+
+from pathlib import Path
+
+import pytest
+
+from transgan import runs
+from transgan.cli import main
+
+RECIPE = """
+[data]
+source = { use = "drawn_faces", count = 24 }
+size = 32
+[domains]
+young = { age = [20, 30] }
+old = { age = [50, 60] }
+[tasks.age]
+between = ["young", "old"]
+[train]
+steps = 6
+batch = 2
+log_every = 1
+ema = 0.5
+[optimizers]
+generator.lr = 1e-3
+[generators.g]
+use = "resnet"
+width = 4
+blocks = 1
+[discriminators.d]
+use = "patch"
+width = 4
+layers = 1
+history = 4
+[losses]
+lsgan = 1.0
+cycle = { from = 10.0, to = 0.0, between = [0, 4] }
+identity = 5.0
+[[stages]]
+share = 0.5
+size = 16
+batch = 4
+losses = { identity = 0.0 }
+[[stages]]
+share = 0.5
+optimizers = { generator = { lr = 5e-4 } }
+"""
+
+
+def test_a_stage_has_its_own_size_batch_losses_and_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "stages.toml"
+    path.write_text(RECIPE)
+    monkeypatch.setattr("sys.argv", ["transgan", "run", str(path), "--out", str(tmp_path / "run"), "-q"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code in (0, None), capsys.readouterr().err
+    first, last = (runs.read_metrics(tmp_path / "run" / "metrics.jsonl")[i] for i in (1, 4))
+    assert (first["step"], last["step"]) == (2, 5)
+    assert first["lr/generator"] == 1e-3
+    assert last["lr/generator"] == 5e-4
+    assert "age: young -> old/generator/identity" not in first
+    assert "age: young -> old/generator/identity" in last
+    assert first["weight/cycle"] == 5.0
+    assert "age: young -> old/generator/cycle" not in last  # its weight has reached 0, so it is not made
+    saved = runs.load(tmp_path / "run" / "checkpoints" / "step-00000006")
+    assert saved.state["samples"] == 3 * 4 + 3 * 2
+    assert {pool.shape[-1] for pool in saved.groups["history"].values()} == {32}
