@@ -21,4 +21,6 @@ def require(module: str, extra: str, why: str) -> Any:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise PluginError(f'{why} needs {package}, which is not there ({error}): pip install "transgan[{extra}]"') from None
+        raise PluginError(
+            f'{why} needs {package}, which is not there ({error}): pip install "transgan[{extra}]"'
+        ) from None

@@ -27,13 +27,14 @@ def _asked_for() -> int:
         words = parent.cmdline() if parent else []
     except psutil.Error:
         return 1
-    if not any("accelerate" in word for word in words[:3]):
+    if "launch" not in words or not any("accelerate" in word for word in words[: words.index("launch")]):
         return 1
-    for i, word in enumerate(words):
+    options = words[words.index("launch") + 1 :]
+    for i, word in enumerate(options):
         name, _, value = word.replace("-", "_").partition("=")
         if name == "__num_processes":
-            value = value or (words[i + 1] if i + 1 < len(words) else "")
+            value = value or "".join(options[i + 1 : i + 2])
             return int(value) if value.isdecimal() else 1
-        if name == "_m":  # what follows belongs to the program
+        if name in ("_m", "__module"):  # what follows belongs to the program
             break
     return 1
