@@ -82,7 +82,10 @@ class DrawnFace:
     race: str
 
     def __call__(self, size: int) -> np.ndarray:
-        return draw(person(self.seed, self.index), age=self.age, race=self.race, size=size)
+        try:
+            return draw(person(self.seed, self.index), age=self.age, race=self.race, size=size)
+        except ValueError as error:
+            raise DataError(f"drawn face {self.index}: {error}") from None
 
 
 class DrawnFacesOptions(Options):

@@ -37,7 +37,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
     done = python("-c", LIGHT)
     assert done.returncode == 0, done.stderr
     assert "Usage: transgan [OPTIONS] COMMAND" in done.stdout
-    assert done.stdout.splitlines()[-1] == __version__
+    assert done.stdout.splitlines()[-1] == f"transgan {__version__}"
     assert done.stderr == ""
 
 

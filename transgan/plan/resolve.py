@@ -117,6 +117,11 @@ class _Planner:
         self.add_loss_networks(losses)
         node_set = nodes[0](nodes[1])
         graph = Graph({"": node_set, **losses})
+        try:
+            graph.closure(graph.functions)
+        except ValueError as error:  # a circle; every further look at the nodes would meet it again
+            self.problems.add(("nodes",), str(error))
+            self.problems.stop()
         for name, slot in recipe.discriminators.items():
             for line in graph.missing([slot.real, slot.fake, slot.given or slot.real], f"discriminator '{name}'"):
                 self.problems.add(("discriminators", name), line)
@@ -330,6 +335,7 @@ class _Planner:
             if (
                 not any(term.side == phase.side and matches(term.translation, phase.translations) for term in terms)
                 and not self.problems
+                and "phases" in self.recipe.model_fields_set  # by default there is one for each side, needed or not
             ):
                 self.problems.add(("phases", i), f"no loss of this recipe has a term for the {phase.side} phase")
 
