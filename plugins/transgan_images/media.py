@@ -84,7 +84,7 @@ class ImageMedia(Media):
 
     def _turned(self, x: Tensor, draws: Draws) -> Tensor:
         """Every picture turned and zoomed about its centre; what comes into view at the border is mirrored."""
-        transform = require("kornia.geometry.transform", "faces", "[data.media] rotate and zoom")
+        transform = require("kornia.geometry.transform", "faces", "[data.media] rotate or zoom")
         height, width = x.shape[-2:]
         angle = (2 * draws.uniform("rotate") - 1) * self.options.rotate
         scale = 1 + (2 * draws.uniform("zoom") - 1) * self.options.zoom
