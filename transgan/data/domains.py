@@ -60,7 +60,9 @@ class DomainData:
     def unreadable(self) -> dict[str, str]:
         """Files that could not be decoded so far, and why."""
         return {
-            str(cache.samples[i].location): why for cache in self.caches.values() for i, why in cache.unreadable.items()
+            str(cache.samples[i].location): why
+            for cache in list(self.caches.values())
+            for i, why in list(cache.unreadable.items())
         }
 
 

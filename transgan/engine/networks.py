@@ -47,13 +47,6 @@ class Networks:
             ]
             for name, network in self.networks.items()
         }
-        self.compiled: dict[str, Any] = {}
-        if plan.recipe.train.compile and self.device.type != "meta":
-            self.compiled = {
-                name: torch.compile(network)
-                for name, network in self.networks.items()
-                if plan.networks[name].side == "generator"
-            }
 
     def train_only(self, names: Iterable[str]) -> None:
         """Gradients are kept for these networks alone."""
@@ -87,15 +80,13 @@ class Networks:
 
     def __call__(self, name: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False) -> Any:
         network = self.networks[name]
-        if name not in self.plan.networks or self.plan.networks[name].conditionings is None:
-            conditions = dict(conditions)
         precision = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with precision:
             if frozen:
                 weights = {n: p.detach() for n, p in network.named_parameters()}
                 output = functional_call(network, weights, (x,), dict(conditions))
             else:
-                output = self.compiled.get(name, network)(x, **conditions)
+                output = network(x, **conditions)
         return _full(output) if self.bf16 else output
 
 

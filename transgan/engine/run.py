@@ -61,6 +61,7 @@ class Run:
         self.evaluation = Evaluation(plan, self.domains, processes.device)
         self.signal = 0
         self.failed_saves = 0
+        self.told: set[str] = set()
 
     @contextmanager
     def translating(self) -> Iterator[Networks]:
@@ -141,6 +142,11 @@ class Run:
                     **{name: float(f"{value:.6g}") for name, value in values.items()},
                 }
             )
+        for path, why in ((p, w) for domain in self.domains.values() for p, w in domain.unreadable.items()):
+            if path not in self.told:
+                self.told.add(path)
+                progress.say(f"warning: replaced by another sample: {why}")
+                self._note(f"replaced by another sample: {why}")
         progress.step(step, values)
 
     def _stop_code(self, step: int) -> int:
@@ -199,6 +205,7 @@ class Run:
     def _save(self, step: int) -> None:
         """A checkpoint. A full disk is told and outlived three times, since older checkpoints are untouched."""
         failure: TransganError | None = None
+        self._check_replicas(step)
         if self.folder:
             groups, state = self.state()
             try:
@@ -216,6 +223,17 @@ class Run:
                 failure = error
         if failure := self.processes.share(failure):
             raise failure
+
+    def _check_replicas(self, step: int) -> None:
+        """Every process must hold the same weights; if not, a plugin has drawn or counted for itself."""
+        if self.processes.world == 1:
+            return
+        for name, network in self.engine.networks.networks.items():
+            sums = [parameter.detach().double().sum() for parameter in network.parameters()]
+            if sums and not self.processes.all_equal(torch.stack(sums)):
+                raise DivergedError(
+                    f"step {step}: the processes hold different weights of '{name}'; no checkpoint is written"
+                )
 
     def _note(self, text: str) -> None:
         if self.folder:

@@ -126,10 +126,6 @@ class Plan:
             asked += [name for name in (judge.real, judge.fake, judge.given) if name]
         return [(term.translation, name) for name in asked]
 
-    def back(self, translation: Translation) -> Translation:
-        """The way back."""
-        return Translation(translation.task, translation.target, translation.source)
-
     @property
     def domains(self) -> list[str]:
         return list(self.recipe.domains)

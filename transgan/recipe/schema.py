@@ -146,8 +146,6 @@ class Train(Section):
     schedule; 0 for none."""
     merge: Literal["auto", "always", "never"] = "auto"
     """Whether calls of one network become one pass. The result is the same; `auto` merges where it is faster."""
-    compile: bool = False
-    """Compile the generators (torch.compile)."""
     log_every: PositiveInt = 10
     """Steps between two lines of metrics.jsonl."""
     sample_every: int = Field(0, ge=0)
