@@ -1,6 +1,9 @@
 """Several processes train what one process trains on the same batch."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +101,22 @@ def test_two_processes_train_the_model_that_one_trains(
     for first, second in zip(ours, theirs, strict=True):
         assert first.keys() == second.keys()
         assert second == pytest.approx(first, abs=1e-5)
+
+
+def test_the_launcher_of_accelerate_starts_as_many_processes_as_asked_for(
+    trained: Any, recipe: Path, tmp_path: Path
+) -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
+    environment |= {"OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path)}
+    launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
+    command = [*launch, "-m", "transgan", "run", recipe, "-q", "--out", tmp_path / "two"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((tmp_path / "two" / "env.json").read_text())["processes"] == 2
+    one = trained(recipe, tmp_path / "one").groups["networks"]
+    two = runs.load(tmp_path / "two" / "checkpoints" / "step-00000005").groups["networks"]
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-6, msg=name)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(started: Any, recipe: Path, tmp_path: Path) -> None:
