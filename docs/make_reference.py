@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 from transgan.api import hookspecs, protocols
 from transgan.api.options import Options
 from transgan.api.schedule import Clock, Schedule
+from transgan.api.weights import Weights
 from transgan.graph import LEAVES
 from transgan.plan.plan import GIVEN
 from transgan.recipe import schema
@@ -36,11 +37,15 @@ NOTE = "<!-- Made by docs/make_reference.py; change the docstrings instead. -->"
 TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[data]", schema.Data, ""),
     ("[tasks.NAME]", schema.Task, ""),
+    ("[attributes.NAME]", schema.Attribute, "`of` in `[conditionings]` is the same name."),
     ("[train]", schema.Train, ""),
     ("[optimizers.generator], [optimizers.discriminator]", schema.Optimizer, ""),
     ("[conditionings.NAME]", schema.Slot, ""),
     ("[generators.NAME], [encoders.NAME]", schema.NetworkSlot, ""),
     ("[discriminators.NAME]", schema.DiscriminatorSlot, ""),
+    ("[discriminators.NAME.adapt]", schema.Adapt, "`adapt = true` is short for `adapt = {}`."),
+    ("[augmentations.NAME]", schema.Slot, "Needed only where options differ from their defaults: discriminators name "
+     "augmentations in `augment`."),
     ("[losses.NAME]", schema.LossSlot, "`cycle = 10.0` is short for `cycle = { weight = 10.0 }`."),
     ("[metrics.NAME]", schema.Slot, "`cycle_error = true` is short for `cycle_error = {}`."),
     ("[[phases]]", schema.Phase, "Played in the order in which they stand; by default the generator's, then the "
@@ -226,8 +231,10 @@ def _plugins() -> Iterator[str]:
     yield from ("## What a plugin may be", "", _text(protocols.__doc__), "")
     for cls in _protocols():
         yield from _protocol(cls)
+    yield from _protocol(Weights)
     yield from ("### `Options`", "", _text(Options.__doc__), "")
-    yield f"These are the recipe's own words, and no option may be called so: {_words(sorted(Options.reserved))}.\n"
+    yield f"These are the recipe's own words, and no option may be called so: {_words(sorted(Options.reserved))}; "
+    yield "nor may it be called like a key that its slot's table has anyway.\n"
     yield from ("## Names that can be asked for", "")
     yield f"From the data, in nodes, losses and metrics: {_words(LEAVES)}.\n"
     yield f"In losses besides: {_words(GIVEN)}.\n"
@@ -363,6 +370,8 @@ def _type(annotation: Any) -> str:
         return "None"
     if annotation is hookspecs.Register:
         return "Register"
+    if annotation is hookspecs.RegisterWeights:
+        return "RegisterWeights"
     if annotation is protocols.Conditions:
         return "Conditions"
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)

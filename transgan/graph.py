@@ -15,7 +15,20 @@ from transgan.api.protocols import Call, Translation
 from transgan.errors import did_you_mean
 
 #: What the data give to every translation.
-LEAVES = ("translation", "training", "task", "source", "target", "source_domain", "target_domain", "draws", "clock")
+LEAVES = (
+    "translation",
+    "training",
+    "task",
+    "source",
+    "target",
+    "source_domain",
+    "target_domain",
+    "task_domains",
+    "source_attributes",
+    "target_attributes",
+    "draws",
+    "clock",
+)
 
 Key = tuple[Translation, str]
 
@@ -126,12 +139,10 @@ class Step:
         self.passes: list[Pass] = []
 
     def arguments(
-        self, translation: Translation, function: Callable[..., Any], owner: str, more: Mapping[str, Any]
+        self, translation: Translation, names: Iterable[str], owner: str, more: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What a function asks for."""
-        return {
-            n: more[n] if n in more else self.values[translation, self.graph.resolve(n, owner)] for n in asks(function)
-        }
+        """What a function asks for by these names."""
+        return {n: more[n] if n in more else self.values[translation, self.graph.resolve(n, owner)] for n in names}
 
     def make(self, wanted: Iterable[Key]) -> None:
         """Makes what is wanted: all that needs no network, then one round of passes, and again."""
@@ -164,7 +175,7 @@ class Step:
         if function is None:
             raise KeyError(f"the batch has no '{name}' for {translation}")
         with blame(f"making '{name}' for {translation}"):
-            made = function(**self.arguments(translation, function, name.rpartition("/")[0], {}))
+            made = function(**self.arguments(translation, asks(function), name.rpartition("/")[0], {}))
         if isinstance(made, Call):
             calls[key] = made
         else:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from torch import Tensor
 
 import transgan
 from transgan.api.protocols import ImportedGenerator, Source
+from transgan.data.attributes import described, middle
 from transgan.data.domains import Domains
+from transgan.data.draws import hashed
 from transgan.errors import DataError, PluginError, RecipeError, UsageError
 from transgan.plan import Plan, make_plan
 from transgan.plan.directions import directions
@@ -19,10 +22,14 @@ from transgan.registry import Registered, Registry
 from transgan.runs import write_model
 
 #: Tables of a recipe that a model needs, and what it needs of [train] and [data].
-KEPT = ("version", "name", "data", "domains", "tasks", "train", "nodes", "conditionings", "generators", "encoders")
+KEPT = ("version", "name", "data", "domains", "tasks", "attributes", "train", "nodes", "conditionings", "generators",
+        "encoders")  # fmt: skip
 TRAIN, DATA = ("steps", "seed", "precision"), ("media", "size")
 #: The source of a model's domains, which need not be found to translate.
 NOWHERE = "nowhere"
+
+#: What the media has learnt stands in a model's tensors below this; no network can have the name.
+MEDIA = "data.media|"
 
 LIMITS = """\
 ## Limits
@@ -33,10 +40,11 @@ or deceive people, or to make pictures of real persons without their consent.
 """
 
 
-def model_config(plan: Plan, steps: int) -> dict[str, Any]:
+def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict[str, Any]:
     """What config.json says: the recipe without what only training needs, and by whom its plugins came.
 
-    It holds no path: of a domain it keeps the name alone.
+    It holds no folder of the machine where it was trained. Of a domain a model needs the name alone, and what
+    attributes are in its middle; `evaluation` is what measuring it needs besides.
     """
     recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     recipe = {key: recipe[key] for key in KEPT}
@@ -55,7 +63,46 @@ def model_config(plan: Plan, steps: int) -> dict[str, Any]:
         "recipe": recipe,
         "plugins": plan.plugins,
         "steps": steps,
+        "attributes": {
+            name: {domain: middle(name, each.samples) for domain, each in (domains or {}).items()}
+            for name in plan.recipe.attributes
+        },
+        "evaluation": _evaluation(plan, domains) if domains is not None else {},
     }
+
+
+def _evaluation(plan: Plan, domains: Domains) -> dict[str, Any]:
+    """What `transgan evaluate` goes by: the source and domains, the metrics, and which samples were trained on."""
+    recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = {key: recipe["data"][key] for key in ("source", "default", "held_out") if key in recipe["data"]}
+    said = {"data": data, **{key: recipe[key] for key in ("domains", "metrics", "evaluate")}}
+    return {**_shown(said), "trained_on": fingerprints(domains)}
+
+
+def fingerprints(domains: Domains) -> dict[str, dict[str, Any]]:
+    """By which training samples are known again: how many each domain has, and a hash of their names."""
+    return {
+        name: {
+            "samples": len(each.samples),
+            "names": f"{hashed(*sorted(sample.key for sample in each.samples)):016x}",
+        }
+        for name, each in domains.items()
+    }
+
+
+def learnt_tensors(learnt: Mapping[str, Mapping[str, Tensor]], begin: str = "") -> dict[str, Tensor]:
+    """What the media has learnt, by `domain|name`."""
+    return {f"{begin}{domain}|{name}": value for domain, known in learnt.items() for name, value in known.items()}
+
+
+def learnt_of(tensors: Mapping[str, Tensor], begin: str = "") -> dict[str, dict[str, Tensor]]:
+    """The opposite of `learnt_tensors`, out of whatever else there is."""
+    learnt: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(begin):
+            domain, _, name = key.removeprefix(begin).partition("|")
+            learnt.setdefault(domain, {})[name] = value
+    return learnt
 
 
 def plan_of(config: Mapping[str, Any], where: str) -> Plan:
@@ -94,9 +141,14 @@ def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
     for name, domain in domains.items():
         selection = _shown(plan.recipe.domains[name])
         lines.append(f"- `{name}` = `{selection}`: {len(domain.samples)} samples, {len(domain.held_out)} held out")
-    lines += ["", "## Figures", "", f"After {result['steps']} steps, seed {result['seed']}:", ""]
-    for translation, figures in result["translations"].items():
-        lines.append(f"- {translation}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    lines += [f"- told `{name}`: {described(each)}" for name, each in plan.recipe.attributes.items()]
+    lines += ["", source.card] if source.card else []
+    measured = "held-out samples" if result.get("held_out", True) else "training samples (none were held out)"
+    lines += ["", "## Figures", "", f"After {result['steps']} steps, seed {result['seed']}, on {measured}:", ""]
+    lines += _table(result["translations"])
+    lines += [f"- `{name}`: {protocol}" for name, protocol in result.get("protocols", {}).items()]
+    for warning in (*result.get("warnings", ()), *result.get("advice", ())):
+        lines.append(f"- **Note**: {warning}")
     return "\n".join([*lines, "", LIMITS])
 
 
@@ -154,15 +206,27 @@ def _head(plan: Plan) -> list[str]:
         "",
         f"A TransGAN model: {', '.join(str(direction.shown) for direction in known)}.",
         "",
-        f"    transgan translate . PICTURE --to {known[0].shown.target} -o OUT",
+        f"    transgan translate . FILE --to {known[0].shown.target} -o OUT",
         "",
     ]
 
 
+def _table(translations: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Figures as a Markdown table: a row a figure, a column a translation."""
+    names = list(dict.fromkeys(name for figures in translations.values() for name in figures))
+    rows = [["", *translations], ["---"] * (len(translations) + 1)]
+    for name in names:
+        shown = (figures.get(name) for figures in translations.values())
+        rows.append([name, *("" if value is None else f"{value:.4g}" for value in shown)])
+    return [*("| " + " | ".join(row) + " |" for row in rows), ""] if names else ["None were measured.", ""]
+
+
 def _shown(selection: Any) -> Any:
-    """A domain's selection, without the folders of the machine where it was made."""
+    """A domain's selection, or any part of a recipe, without the folders of the machine where it was made."""
     if isinstance(selection, Mapping):
         return {key: _shown(value) for key, value in selection.items()}
+    if isinstance(selection, list):
+        return [_shown(each) for each in selection]
     return (
         Path(selection).name if isinstance(selection, str) and Path(selection).expanduser().is_absolute() else selection
     )

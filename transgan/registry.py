@@ -9,7 +9,9 @@ from pluggy import PluginManager
 
 from transgan.api import hookspecs, protocols
 from transgan.api.options import Options
+from transgan.api.weights import Weights
 from transgan.errors import PluginError, did_you_mean
+from transgan.recipe.schema import SLOTS
 
 #: Kinds of plugin, in the order in which `transgan plugins` lists them, and the word for one of each.
 KINDS = {
@@ -19,9 +21,11 @@ KINDS = {
     "generators": "generator",
     "discriminators": "discriminator",
     "encoders": "encoder",
+    "augmentations": "augmentation",
     "nodes": "set of nodes",
     "losses": "loss",
     "metrics": "metric",
+    "finders": "finder",
 }
 
 #: What a plugin of a kind has to be a subclass of.
@@ -32,9 +36,11 @@ BASES: dict[str, type[Any]] = {
     "generators": protocols.Generator,
     "discriminators": protocols.Discriminator,
     "encoders": protocols.Network,
+    "augmentations": protocols.Augmentation,
     "nodes": protocols.Nodes,
     "losses": protocols.Loss,
     "metrics": protocols.Metric,
+    "finders": protocols.Finder,
 }
 
 
@@ -49,6 +55,11 @@ class Registered:
     version: str
 
 
+def _words(kind: str) -> set[str]:
+    """The recipe's own words in a slot of this kind, which no option may be called."""
+    return set(SLOTS[kind].model_fields) - {"options"} if kind in SLOTS else set()
+
+
 class Registry:
     """Every plugin by kind and name. `Registry.installed()` is the usual one; tests add modules of their own."""
 
@@ -56,6 +67,7 @@ class Registry:
         self.manager = PluginManager("transgan")
         self.manager.add_hookspecs(hookspecs)
         self.entries: dict[tuple[str, str], Registered] = {}
+        self.weights: dict[str, Weights] = {}
         self.broken: dict[str, str] = {}
         self.clashes: dict[tuple[str, str], list[str]] = {}
 
@@ -80,18 +92,20 @@ class Registry:
         """Registers a module or object with hook implementations: all that it offers, or nothing.
 
         Raises:
-            PluginError: a hook of it is misspelt, or asks for what there is not.
+            PluginError: a hook of it is misspelt, or asks for what there is not; other weights have a name of its own.
         """
         try:
             self.manager.register(plugin, name)
             self._check_hooks(plugin)
             offered = self._offered(plugin, package, version)
+            weights = self._announced(plugin)
         except BaseException:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
             raise
         for entry in offered:
             self._enter(entry)
+        self.weights.update(weights)
 
     def _check_hooks(self, plugin: object) -> None:
         for caller in self.manager.get_hookcallers(plugin) or []:
@@ -108,10 +122,29 @@ class Registry:
             def register(name: str, cls: type[Any], kind: str = kind, base: type[Any] = base) -> None:
                 if not (isinstance(cls, type) and issubclass(cls, base) and issubclass(cls.Options, Options)):
                     raise TypeError(f"{KINDS[kind]} {name!r} is not a subclass of transgan.api.{base.__name__}")
+                if taken := sorted(_words(kind) & cls.Options.model_fields.keys()):
+                    raise TypeError(
+                        f"{cls.Options.__qualname__}: '{taken[0]}' belongs to the grammar of [{kind}]; rename it"
+                    )
                 offered.append(Registered(kind, name, cls, package, version))
 
             self.manager.subset_hook_caller(f"register_{kind}", others)(register=register)
         return offered
+
+    def _announced(self, plugin: object) -> dict[str, Weights]:
+        """The weights that a plugin announces, by name."""
+        announced: dict[str, Weights] = {}
+
+        def register(weights: Weights) -> None:
+            if not isinstance(weights, Weights):
+                raise TypeError(f"{weights!r} is no transgan.api.Weights")
+            if {**self.weights, **announced}.get(weights.name, weights) != weights:
+                raise PluginError(f"there are other weights called '{weights.name}' already")
+            announced[weights.name] = weights
+
+        others = [each for each in self.manager.get_plugins() if each is not plugin]
+        self.manager.subset_hook_caller("register_weights", others)(register=register)
+        return announced
 
     def _enter(self, entry: Registered) -> None:
         key = (entry.kind, entry.name)

@@ -1,14 +1,13 @@
 """Faces with labels: photographs whose names carry them, and drawn faces that need no download."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from transgan.api import DataError, Options, Sample, Source, UsageError
+from transgan.api import DataError, Options, Sample, Source, UsageError, select
 from transgan_faces.drawn import RACES, draw, person
 
 #: age_gender_race_date, as UTKFace names its files; a few of them lack the race.
@@ -17,28 +16,16 @@ GENDERS = ("male", "female")
 LABELS = (*RACES, "Others")
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
+#: What the card of a model of labelled people says.
+LABELS_OF_PEOPLE = """\
+Age, gender and race are labels that the makers of the data set gave to pictures, by their own procedure; nobody asked
+the people shown. They are categories of that data set and no facts about people, and neither complete nor distinct.
+Whatever else differs between the pictures under two labels (light, camera, clothing, make-up, who was chosen) is
+learned with them. UTKFace is offered for non-commercial research, FairFace under CC BY 4.0; the photographs belong to
+their owners. Whether this model may be passed on or used is for whoever trained it to find out.
 
-def selected(attributes: Mapping[str, Any], selection: Any, known: tuple[str, ...]) -> bool:
-    """Whether attributes are as a selection wants them: `{ age = [20, 30], race = "White" }`.
-
-    Two numbers are a range, both ends included; anything else must be equal, or one of a list of texts.
-    """
-    if not isinstance(selection, Mapping) or not selection:
-        raise UsageError(f"found {selection!r}; expected a selection by labels, such as {{ age = [20, 30] }}")
-    for name, wanted in selection.items():
-        if name not in known:
-            raise UsageError(f"there is no label '{name}'. Known: {', '.join(known)}")
-        value = attributes[name]
-        if isinstance(wanted, list) and len(wanted) == 2 and all(isinstance(end, (int, float)) for end in wanted):
-            if isinstance(value, str):
-                raise UsageError(f"{name} is a text such as {value!r}, and {wanted} a range of numbers")
-            if wanted[0] > wanted[1]:
-                raise UsageError(f"{name} = {wanted} ends before it begins")
-            if not wanted[0] <= value <= wanted[1]:
-                return False
-        elif value != wanted and not (isinstance(wanted, list) and value in wanted):
-            return False
-    return True
+Meant for: the study of translation methods. Not for: identifying, classifying or judging people; predicting how anybody
+will look; pictures of real persons without their consent; passing a made picture off as a photograph."""
 
 
 class LabelledFaces(Source):
@@ -48,10 +35,12 @@ class LabelledFaces(Source):
     of a data set, given by its makers' procedure, and no facts about the people shown.
     """
 
+    card = LABELS_OF_PEOPLE
+
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         if self.root is None:
             raise DataError("data.root is missing: give the folder with the photographs, --set data.root=FOLDER")
-        found, unnamed = [], 0
+        photographs, unnamed = [], 0
         for path in sorted(self.root.rglob("*")):
             if path.suffix.lower() not in ENDINGS or path.name.startswith(".") or not path.is_file():
                 continue
@@ -64,8 +53,8 @@ class LabelledFaces(Source):
                 "gender": GENDERS[int(match["gender"])],
                 "race": LABELS[int(match["race"])],
             }
-            if selected(attributes, selection, ("age", "gender", "race")):
-                found.append(Sample(path.relative_to(self.root).with_suffix("").as_posix(), path, attributes))
+            photographs.append(Sample(path.relative_to(self.root).with_suffix("").as_posix(), path, attributes))
+        found = select(photographs, selection, {"age": (), "gender": GENDERS, "race": LABELS})
         if not found:
             others = f", {unnamed} pictures there are not named age_gender_race_date" if unnamed else ""
             raise DataError(f"[domains] {domain}: no photograph below {str(self.root)!r} has {dict(selection)}{others}")
@@ -104,20 +93,22 @@ class DrawnFaces(Source):
     about people.
     """
 
+    card = "These faces are drawn from parameters; nobody's likeness is in them. Figures on them are about the method."
+
     Options = DrawnFacesOptions
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         if unknown := [race for race in self.options.races if race not in RACES]:
             raise UsageError(f"races: there is no {', '.join(unknown)}; known: {', '.join(RACES)}")
-        found = []
+        people = []
         for index in range(self.options.count):
             chance = np.random.Generator(np.random.Philox(key=[self.options.seed, index])).random()
             old = index % 2
             race = self.options.races[index // 2 % len(self.options.races)]
             attributes = {"age": round((50 if old else 20) + 10 * chance, 2), "race": race}
-            if selected(attributes, selection, ("age", "race")):
-                face = DrawnFace(self.options.seed, index, **attributes)
-                found.append(Sample(f"drawn-{index:06d}", face, attributes))
+            face = DrawnFace(self.options.seed, index, **attributes)
+            people.append(Sample(f"drawn-{index:06d}", face, attributes))
+        found = select(people, selection, {"race": RACES})
         if not found:
             raise DataError(f"[domains] {domain}: no drawn face has {dict(selection)}; ages are 20 to 30 and 50 to 60")
         return found

@@ -1,7 +1,7 @@
 """Pictures: the image media, folders of them, and figures that say how good translated ones are."""
 
-from transgan.api import Register, hookimpl
-from transgan_images import folders, media, metrics
+from transgan.api import Register, RegisterWeights, hookimpl
+from transgan_images import augmentations, folders, inception, media, metrics, metrics_features, tables
 
 
 @hookimpl
@@ -10,10 +10,29 @@ def register_media(register: Register) -> None:
 
 
 @hookimpl
+def register_augmentations(register: Register) -> None:
+    register("colour", augmentations.Colour)
+    register("translation", augmentations.Translate)
+    register("cutout", augmentations.Cutout)
+    register("noise", augmentations.Noise)
+
+
+@hookimpl
 def register_sources(register: Register) -> None:
     register("folders", folders.FolderSource)
+    register("labelled_table", tables.LabelledTable)
 
 
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("target_share", metrics.TargetShare)
+    register("frechet", metrics_features.Frechet)
+    register("kernel", metrics_features.Kernel)
+    register("diversity", metrics_features.Diversity)
+    register("content", metrics_features.Content)
+    register("inception_score", metrics_features.InceptionScore)
+
+
+@hookimpl
+def register_weights(register: RegisterWeights) -> None:
+    register(inception.WEIGHTS)

@@ -1,4 +1,4 @@
-"""Pictures in folders: a folder, a glob, or one half of pictures that hold two."""
+"""Files in folders: a folder, a glob, or one half of pictures that hold two."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from transgan_images.media import ImageMedia, Part
 
 
 class FolderSource(Source):
-    """A domain is a folder below `data.root` (with all folders in it), or a glob.
+    """A domain is a folder below `data.root` (with all folders in it), or a glob; of any files that the media reads.
 
     Written `horse = "trainA"`, `horse = "train*/horse_*.jpg"`, `horse = { path = "trainA", held_out = "testA" }`,
     or, for pictures that hold two side by side, `photo = { path = "train", half = "left" }`.
@@ -23,15 +23,17 @@ class FolderSource(Source):
             half = selection.get("half")
             if half not in (None, "left", "right"):
                 raise UsageError(f"half = {half!r}; expected 'left' or 'right'")
+            if half and not set(self.suffixes) <= set(ImageMedia.suffixes):
+                raise UsageError("half is for pictures, of which this recipe's media reads none")
             selection = selection["path"]
         if not isinstance(selection, str):
             raise UsageError(f"found {selection!r}; expected the name of a folder, or a glob")
         root = self.root if self.root is not None else Path()
-        files = pictures_in(root, selection, domain)
+        files = files_in(root, selection, domain, self.suffixes)
         return [Sample(key, Part(path, half) if half else path) for key, path in files]
 
 
-def pictures_in(root: Path, pattern: str, domain: str) -> list[tuple[str, Path]]:
+def files_in(root: Path, pattern: str, domain: str, suffixes: tuple[str, ...]) -> list[tuple[str, Path]]:
     """Keys and paths, sorted; a key is the path below the folder, or below a glob's first `*`, without its ending."""
     folder = root / Path(pattern).expanduser()
     parts = "**/*"
@@ -46,15 +48,15 @@ def pictures_in(root: Path, pattern: str, domain: str) -> list[tuple[str, Path]]
         found = [path for path in base.glob(parts) if path.is_file()]
     except OSError as error:
         raise DataError(f"[domains] {domain}: {folder} cannot be read: {error.strerror}") from None
-    pictures = [path for path in found if path.suffix.lower() in ImageMedia.suffixes and not path.name.startswith(".")]
-    if not pictures:
+    files = [path for path in found if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+    if not files:
         count = f"{len(found)} files" if len(found) > 1 else "1 file"
-        what = f"{count}, no picture among them" if found else "nothing"
+        what = f"{count}, none of the kind" if found else "nothing"
         raise DataError(
-            f"[domains] {domain}: no pictures in {str(folder)!r}: found {what}; "
-            f"expected files ending in {', '.join(ImageMedia.suffixes)}"
+            f"[domains] {domain}: nothing to read in {str(folder)!r}: found {what}; "
+            f"expected files ending in {', '.join(suffixes)}"
         )
-    keys = [(path.relative_to(base).with_suffix("").as_posix(), path) for path in pictures]
+    keys = [(path.relative_to(base).with_suffix("").as_posix(), path) for path in files]
     return sorted(keys)
 
 

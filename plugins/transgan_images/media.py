@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from transgan.api import DataError, DiskError, Draws, Media, Options, require
+from transgan.api import Column, DataError, DiskError, Draws, Media, Options, require
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 #: More pixels than this are refused before they are decoded: a small file can claim to be a huge picture.
@@ -63,7 +63,7 @@ class ImageMedia(Media):
             picture = picture.resize(side, Image.Resampling.BICUBIC)
         return np.asarray(picture).reshape(*side, self.channels)
 
-    def batch(self, decoded: Tensor, draws: Draws | None) -> Tensor:
+    def batch(self, decoded: Tensor, draws: Draws | None, domains: Sequence[str]) -> Tensor:  # type: ignore[override]
         x = decoded.permute(0, 3, 1, 2).float() / 127.5 - 1
         if draws is not None and (self.options.rotate or self.options.zoom):
             x = self._turned(x, draws)
@@ -108,7 +108,7 @@ class ImageMedia(Media):
         array = to_bytes(x)
         return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
-    def to_model(self, x: Tensor, stride: int, native: bool = False) -> tuple[Tensor, Any]:
+    def to_model(self, x: Tensor, stride: int, native: bool, domain: str) -> tuple[Tensor, Any]:
         """With `native` at the picture's own size, else with its shorter side at `data.size`; padded to the stride.
 
         A sliver is not enlarged to more than 16 times the area of a training picture.
@@ -126,24 +126,24 @@ class ImageMedia(Media):
         mode = "reflect" if down < inner[0] and right < inner[1] else "replicate"
         return F.pad(y, (0, right, 0, down), mode=mode), ((height, width), inner)
 
-    def from_model(self, y: Tensor, undo: Any) -> Tensor:
+    def from_model(self, y: Tensor, undo: Any, domain: str) -> Tensor:
         size, inner = undo
         y = y[..., : inner[0], : inner[1]]
         if inner != size:
             y = F.interpolate(y, size, mode="bicubic", antialias=True, align_corners=False)
-        return y[0].clamp(-1, 1)
+        return y[0].clamp(-1, 1).cpu()
 
     def write(self, x: Tensor, path: Path) -> None:
         picture = self.export(x)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path, quality=95)  # only formats that lose something know it
+            picture.save(path, quality=95, subsampling=0)  # only formats that lose something know them
         except (OSError, ValueError, KeyError) as error:
             raise _unwritten(path, error) from error
 
-    def preview(self, columns: Mapping[str, Sequence[Tensor]], path: Path) -> Path:
+    def preview(self, columns: Mapping[str, Column], path: Path) -> Path:
         path = path.with_suffix(".png")
-        sheet = contact_sheet({name: [to_bytes(x) for x in items] for name, items in columns.items()})
+        sheet = contact_sheet({name: [to_bytes(x) for x in column.items] for name, column in columns.items()})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             sheet.save(path)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transgan.api import ImportedGenerator, Register, hookimpl
-from transgan_standard import conditionings, discriminators, generators, losses, metrics, nodes
+from transgan_standard import conditionings, cycles, discriminators, generators, losses, metrics, nodes, penalties
 
 
 @hookimpl
@@ -35,11 +35,14 @@ def register_losses(register: Register) -> None:
     register("vanilla", losses.Vanilla)
     register("hinge", losses.Hinge)
     register("wasserstein", losses.Wasserstein)
-    register("cycle", losses.Cycle)
+    register("cycle", cycles.Cycle)
     register("identity", losses.Identity)
     register("paired", losses.Paired)
     register("preserve", losses.Preserve)
     register("domain_classification", losses.DomainClassification)
+    register("gradient_penalty", penalties.GradientPenalty)
+    register("r1", penalties.R1)
+    register("lecam", penalties.Lecam)
 
 
 @hookimpl

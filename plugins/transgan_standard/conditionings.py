@@ -42,9 +42,10 @@ class ChannelOptions(Options):
     """Options of the conditioning `channel`."""
 
     of: str = Field("task", min_length=1)
-    """What is told: `task`, `domain` (the one to make, or to judge), or the name of a condition of numbers."""
+    """What is told: `task`, `domain` (the one to make, or to judge), or the name of an attribute, or of another
+    condition of numbers that nodes give."""
     numbers: int = Field(1, ge=1)
-    """How many numbers that condition has; not used for `task` and `domain` (1 or more)."""
+    """How many numbers a condition of the nodes' own has (1 or more); of all others it is known."""
 
 
 class ChannelConditioning(Conditioning):
@@ -61,7 +62,7 @@ class ChannelConditioning(Conditioning):
         super().__init__(options, spec)
         self.of = options.of
         counts = {"task": max(len(spec.tasks) - 1, 0), "domain": len(spec.domains)}
-        self.channels = counts.get(options.of, options.numbers)
+        self.channels = counts.get(options.of, spec.attributes.get(options.of, options.numbers))
 
     def forward(
         self, x: Tensor, style: Tensor | None, task: Tensor | None = None, domain: Tensor | None = None, **others: Any
@@ -79,11 +80,12 @@ class EmbeddingOptions(Options):
     """Options of the conditioning `embedding`."""
 
     of: str = Field("domain", min_length=1)
-    """What is told: `domain` (the one to make, or to judge), `task`, or the name of a condition of numbers."""
+    """What is told: `domain` (the one to make, or to judge), `task`, or the name of an attribute, or of another
+    condition of numbers that nodes give."""
     width: int = Field(16, ge=1)
     """How many numbers the learned vector has (1 or more)."""
     numbers: int = Field(1, ge=1)
-    """How many numbers that condition has; not used for `task` and `domain` (1 or more)."""
+    """How many numbers a condition of the nodes' own has (1 or more); of all others it is known."""
 
 
 class EmbeddingConditioning(Conditioning):
@@ -99,12 +101,12 @@ class EmbeddingConditioning(Conditioning):
     def __init__(self, options: EmbeddingOptions, spec: Spec):
         super().__init__(options, spec)
         self.of = options.of
-        self.numbers = options.numbers
+        self.numbers = spec.attributes.get(options.of, options.numbers)
         self.style = options.width
         counts = {"task": len(spec.tasks), "domain": len(spec.domains)}
         named = options.of in counts
         self.table = nn.Embedding(counts[options.of], options.width) if named else None
-        self.linear = None if named else nn.Linear(options.numbers, options.width)
+        self.linear = None if named else nn.Linear(self.numbers, options.width)
 
     def forward(
         self, x: Tensor, style: Tensor | None, task: Tensor | None = None, domain: Tensor | None = None, **others: Any

@@ -82,7 +82,7 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        film: Tensor = self.linear(style).to(x.dtype)[:, :, None, None]
+        film: Tensor = self.linear(style).to(x.dtype)[(..., *[None] * (x.dim() - 2))]
         scale, shift = film.chunk(2, dim=1)
         return x * (1 + scale) + shift
 

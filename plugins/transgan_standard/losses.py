@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,11 +16,23 @@ def mean(tensors: list[Tensor]) -> Tensor:
     return torch.stack([tensor.mean() for tensor in tensors]).mean()
 
 
+class SmoothOptions(Options):
+    smooth: float = Field(0.0, ge=0, lt=0.5)
+    """One-sided label smoothing (Salimans et al., 2016, section 3.4): real samples count as real by this much less."""
+
+
 class LeastSquares(Loss):
     """Least-squares adversarial loss (Mao et al., 2017, eq. 9), targets 1 and 0; the discriminator's is halved."""
 
+    Options = SmoothOptions
+    boundary = 0.5
+
+    def opinion(self, logits: Tensor) -> Tensor:
+        return 1 - (logits - 1).square()
+
     def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
-        real = mean([(logits - 1).square() for logits in real_output.logits])
+        label = 1 - self.options.smooth
+        real = mean([(logits - label).square() for logits in real_output.logits])
         return 0.5 * (real + mean([logits.square() for logits in fake_output.logits]))
 
     def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
@@ -29,8 +42,15 @@ class LeastSquares(Loss):
 class Vanilla(Loss):
     """The first, non-saturating adversarial loss (Goodfellow et al., 2014, sec. 3); the discriminator's is halved."""
 
+    Options = SmoothOptions
+    boundary = 0.0
+
+    def opinion(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
     def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
-        real = mean([F.softplus(-logits) for logits in real_output.logits])
+        smooth = self.options.smooth  # the cross-entropy with a label of 1 - smooth
+        real = mean([F.softplus(-logits) + smooth * logits for logits in real_output.logits])
         return 0.5 * (real + mean([F.softplus(logits) for logits in fake_output.logits]))
 
     def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
@@ -39,6 +59,11 @@ class Vanilla(Loss):
 
 class Hinge(Loss):
     """Hinge adversarial loss (Lim & Ye, 2017, eq. 2-3); the discriminator's is halved."""
+
+    boundary = 0.0
+
+    def opinion(self, logits: Tensor) -> Tensor:
+        return (0.5 + 0.5 * logits).clamp(0, 1)
 
     def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
         real = mean([F.relu(1 - logits) for logits in real_output.logits])
@@ -56,13 +81,6 @@ class Wasserstein(Loss):
 
     def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
         return -mean(fake_output.logits)
-
-
-class Cycle(Loss):
-    """There and back again is where we started: L1 (Zhu et al., 2017, eq. 2)."""
-
-    def for_generator(self, source: Tensor, reconstruction: Tensor) -> Tensor:
-        return (reconstruction - source).abs().mean()
 
 
 class Identity(Loss):
@@ -108,16 +126,20 @@ class Preserve(Loss):
 class DomainClassification(Loss):
     """Fakes are recognised as the domain that they were sent to (Choi et al., 2018, eq. 2-3): cross-entropy.
 
-    The discriminator must classify (`classes = true`).
+    Only the domains of the task compete: a sample may well be of another task's domain too. The discriminator must
+    classify (`classes = true`).
     """
 
-    def for_discriminator(self, real_output: DiscriminatorOutput, target_domain: Tensor) -> Tensor:
-        return F.cross_entropy(self._logits(real_output), target_domain)
+    def for_discriminator(
+        self, real_output: DiscriminatorOutput, target_domain: Tensor, task_domains: Tensor
+    ) -> Tensor:
+        return self._cross_entropy(real_output, target_domain, task_domains)
 
-    def for_generator(self, fake_output: DiscriminatorOutput, target_domain: Tensor) -> Tensor:
-        return F.cross_entropy(self._logits(fake_output), target_domain)
+    def for_generator(self, fake_output: DiscriminatorOutput, target_domain: Tensor, task_domains: Tensor) -> Tensor:
+        return self._cross_entropy(fake_output, target_domain, task_domains)
 
-    def _logits(self, output: DiscriminatorOutput) -> Tensor:
+    def _cross_entropy(self, output: DiscriminatorOutput, domain: Tensor, among: Tensor) -> Tensor:
         if output.class_logits is None:
             raise ValueError("the discriminator does not classify; set its option classes = true")
-        return output.class_logits
+        wanted = (domain[:, None] == among).long().argmax(1)
+        return F.cross_entropy(output.class_logits[:, among], wanted)

@@ -9,14 +9,14 @@ class TranslationNodes(Nodes):
     """There, back again, and staying put: enough for CycleGAN, pix2pix, CUT and StarGAN."""
 
     @node
-    def to_target(self, task: Tensor, target_domain: Tensor) -> Conditions:
-        """What a generator is told on the way there."""
-        return {"task": task, "domain": target_domain}
+    def to_target(self, task: Tensor, target_domain: Tensor, target_attributes: Conditions) -> Conditions:
+        """What a generator is told on the way there: by `task`, `domain`, and the names of the attributes."""
+        return {"task": task, "domain": target_domain, **target_attributes}
 
     @node
-    def to_source(self, task: Tensor, source_domain: Tensor) -> Conditions:
+    def to_source(self, task: Tensor, source_domain: Tensor, source_attributes: Conditions) -> Conditions:
         """What a generator is told on the way back."""
-        return {"task": task, "domain": source_domain}
+        return {"task": task, "domain": source_domain, **source_attributes}
 
     @node
     def fake(self, source: Tensor, to_target: Conditions) -> Call:

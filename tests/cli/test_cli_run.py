@@ -139,10 +139,10 @@ def test_data_that_are_not_there_are_told_before_a_folder_is_made(
     wrong = transgan("run", folders, "--set", "domains.old=c").mistake(3)
     assert wrong == f"[domains] old: there is no folder '{tmp_path}/data/c'. '{tmp_path}/data' has a, b."
     (tmp_path / "data/c").mkdir()
-    assert "no pictures in" in (empty := transgan("run", folders, "--set", "domains.old=c").mistake(3))
+    assert "nothing to read in" in (empty := transgan("run", folders, "--set", "domains.old=c").mistake(3))
     assert "found nothing" in empty
     (tmp_path / "data/c/notes.txt").write_text("not a picture")
-    assert "found 1 file, no picture among them" in transgan("run", folders, "--set", "domains.old=c").mistake(3)
+    assert "found 1 file, none of the kind" in transgan("run", folders, "--set", "domains.old=c").mistake(3)
     assert "no drawn face" in transgan("run", tmp_path / "small.toml", "--set", "domains.old={age=[90,99]}").mistake(3)
     assert not Path("runs").exists()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from transgan import runs
 from transgan.api import Clock
 from transgan.cli.training import train
 from transgan.data.batches import leaves_of
+from transgan.data.draws import SampleDraws
 from transgan.engine import Engine
 from transgan.graph import Key
 from transgan.plan import Plan
@@ -69,7 +71,8 @@ def in_parts() -> Callable[[Plan, Drawn, int, Clock], list[dict[Key, Any]]]:
             part: dict[Key, Any] = {}
             for translation in plan.translations:
                 task = translation.task
-                values: dict[str, Any] = {"clock": clock, "training": True}
+                draws = SampleDraws(7, np.full(len(rows), clock.step), rows.numpy(), dtype=torch.float64)
+                values: dict[str, Any] = {"clock": clock, "training": True, "draws": draws}
                 if translation.target == "*":
                     names = ("source", "target", "source_domain", "target_domain")
                     values |= {name: samples[task, name][rows] for name in names}
@@ -94,6 +97,32 @@ def in_double() -> Callable[[Plan], tuple[Engine, dict[str, nn.Module]]]:
         return engine, copy.deepcopy(engine.networks.networks)
 
     return build
+
+
+@pytest.fixture
+def matched(planned: Any, in_double: Any, drawn: Any, in_parts: Any) -> Callable[..., Plan]:
+    """`matched(recipe, by_hand, overrides)`: trains both for three steps, or as many as said, and compares them."""
+
+    def match(recipe: str, by_hand: Callable[..., None], overrides: tuple[str, ...] = (), steps: int = 3) -> Plan:
+        plan: Plan = planned(recipe, overrides=overrides)
+        engine, twins = in_double(plan)
+        start = {name: [p.detach().clone() for p in twin.parameters()] for name, twin in twins.items()}
+        samples = [drawn(plan, step) for step in range(steps)]
+        for step, each in enumerate(samples):
+            clock = Clock(step=step, run=step / plan.recipe.train.steps)
+            engine.play(in_parts(plan, each, plan.recipe.train.accumulate, clock), clock)
+        by_hand(twins, samples)
+        for name, network in engine.networks.networks.items():
+            moved = [(p - q).abs().max() for p, q in zip(network.parameters(), start[name], strict=True)]
+            assert max(moved) > 1e-4, f"{name} was not trained"
+            for (key, ours), theirs in zip(
+                network.state_dict().items(), twins[name].state_dict().values(), strict=True
+            ):
+                gap = float((ours.double() - theirs.double()).abs().max())
+                assert gap < 1e-9, f"{name}.{key} differs by {gap:.1e}"
+        return plan
+
+    return match
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transgan.api import Clock
 from transgan.data.draws import hashed
 from transgan.plan import Plan
 
@@ -164,32 +163,6 @@ def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Ways of taking a step that make no difference."""
     merge, parts = request.param
     return (f'train.merge="{merge}"', f"train.accumulate={parts}")
-
-
-@pytest.fixture
-def matched(planned: Any, in_double: Any, drawn: Any, in_parts: Any) -> Matched:
-    """`matched(recipe, by_hand, overrides)`: trains both for three steps, or as many as said, and compares them."""
-
-    def match(recipe: str, by_hand: ByHand, overrides: tuple[str, ...] = (), steps: int = 3) -> Plan:
-        plan: Plan = planned(recipe, overrides=overrides)
-        engine, twins = in_double(plan)
-        start = {name: [p.detach().clone() for p in twin.parameters()] for name, twin in twins.items()}
-        samples = [drawn(plan, step) for step in range(steps)]
-        for step, each in enumerate(samples):
-            clock = Clock(step=step, run=step / plan.recipe.train.steps)
-            engine.play(in_parts(plan, each, plan.recipe.train.accumulate, clock), clock)
-        by_hand(twins, samples)
-        for name, network in engine.networks.networks.items():
-            moved = [(p - q).abs().max() for p, q in zip(network.parameters(), start[name], strict=True)]
-            assert max(moved) > 1e-4, f"{name} was not trained"
-            for (key, ours), theirs in zip(
-                network.state_dict().items(), twins[name].state_dict().values(), strict=True
-            ):
-                gap = float((ours.double() - theirs.double()).abs().max())
-                assert gap < 1e-9, f"{name}.{key} differs by {gap:.1e}"
-        return plan
-
-    return match
 
 
 def adam(*networks: nn.Module, **options: Any) -> torch.optim.Optimizer:

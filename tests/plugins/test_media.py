@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transgan_images.media import ImageMedia, ImageOptions, Part, contact_sheet, open_picture, to_bytes
 
-from transgan.api import DataError, DiskError
+from transgan.api import Column, DataError, DiskError
 from transgan.data.draws import SampleDraws
 
 
@@ -24,14 +24,14 @@ def test_a_batch_without_draws_is_the_middle_in_minus_one_to_one() -> None:
     decoded = noise(4, 20, 20, 3)
     media = ImageMedia(ImageOptions(enlarge=1.25), 16)
     expected = decoded[:, 2:18, 2:18].transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
-    assert np.array_equal(media.batch(torch.from_numpy(decoded), None).numpy(), expected)
+    assert np.array_equal(media.batch(torch.from_numpy(decoded), None, ()).numpy(), expected)
     assert media.space == (16, 16)
 
 
 def test_a_batch_is_cropped_and_mirrored_as_the_draws_say() -> None:
     decoded = noise(64, 20, 20, 3)
     media, chance = ImageMedia(ImageOptions(enlarge=1.25), 16), draws(*range(64))
-    x = media.batch(torch.from_numpy(decoded), chance).numpy()
+    x = media.batch(torch.from_numpy(decoded), chance, ()).numpy()
     mirror = chance.uniform("flip").numpy() < 0.5
     at = (chance.uniform("crop", 2).numpy() * 5).astype(int)
     for i in range(64):
@@ -46,18 +46,18 @@ def test_a_batch_is_cropped_and_mirrored_as_the_draws_say() -> None:
 def test_augmentation_of_a_sample_depends_on_nothing_but_seed_epoch_and_index() -> None:
     decoded = torch.from_numpy(noise(1, 20, 20, 3).repeat(8, axis=0))
     media = ImageMedia(ImageOptions(enlarge=1.25), 16)
-    whole = media.batch(decoded, draws(*range(8)))
-    shuffled = media.batch(decoded[:3], draws(5, 2, 7))
+    whole = media.batch(decoded, draws(*range(8)), ())
+    shuffled = media.batch(decoded[:3], draws(5, 2, 7), ())
     assert torch.equal(shuffled, whole[[5, 2, 7]])
-    assert torch.equal(media.batch(decoded[:1], draws(3)), whole[3:4])
-    assert not torch.equal(media.batch(decoded, draws(*range(8), epoch=1)), whole)
-    assert not torch.equal(media.batch(decoded, draws(*range(8), seed=1)), whole)
+    assert torch.equal(media.batch(decoded[:1], draws(3), ()), whole[3:4])
+    assert not torch.equal(media.batch(decoded, draws(*range(8), epoch=1), ()), whole)
+    assert not torch.equal(media.batch(decoded, draws(*range(8), seed=1), ()), whole)
 
 
 def test_without_flip_and_enlarging_nothing_is_left_to_chance() -> None:
     decoded = torch.from_numpy(noise(8, 16, 16, 3))
     media = ImageMedia(ImageOptions(flip=False), 16)
-    assert torch.equal(media.batch(decoded, draws(*range(8))), media.batch(decoded, None))
+    assert torch.equal(media.batch(decoded, draws(*range(8)), ()), media.batch(decoded, None, ()))
 
 
 def test_decoding_squashes_or_cuts_to_a_square(tmp_path: Path) -> None:
@@ -148,10 +148,10 @@ def test_a_folder_and_every_cut_of_a_picture_are_refused_or_read(tmp_path: Path)
 def test_to_the_model_and_back(size: tuple[int, int], stride: int, native: bool) -> None:
     media = ImageMedia(ImageOptions(), 32)
     x = torch.linspace(-0.9, 0.9, size[1]).expand(3, *size)
-    y, undo = media.to_model(x, stride, native)
+    y, undo = media.to_model(x, stride, native, "a")
     assert all(side % stride == 0 and side >= 8 for side in y.shape[2:])
     assert y.shape[-1] * y.shape[-2] <= max(16 * 32 * 32, size[0] * size[1]) * 3
-    back = media.from_model(y, undo)
+    back = media.from_model(y, undo, "b")
     assert back.shape == x.shape
     assert (back - x).abs().max() < (1e-6 if native else 0.1)
 
@@ -177,5 +177,5 @@ def test_a_sheet_has_a_column_a_name_and_a_row_an_item(tmp_path: Path) -> None:
     assert sheet.size == (2 * 132 + 4, 34 + 3 * 132 + 4)
     assert np.array_equal(np.asarray(sheet)[34 : 34 + 128, 4:132], items[0].repeat(8, 0).repeat(8, 1))
     media = ImageMedia(ImageOptions(channels=1), 16)
-    path = media.preview({"grey": [torch.zeros(1, 16, 16)]}, tmp_path / "samples/step-1")
+    path = media.preview({"grey": Column("a", [torch.zeros(1, 16, 16)])}, tmp_path / "samples/step-1")
     assert path == tmp_path / "samples/step-1.png" and path.exists()

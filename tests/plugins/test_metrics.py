@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transgan_images.metrics import TargetShare, TargetShareOptions
+from transgan_images.classifier import ClassifierOptions
+from transgan_images.metrics import TargetShare
 from transgan_standard.metrics import CounterpartError, CycleError
 
-from transgan.api import Domain, Sample, Translation
+from transgan.api import Domain, Media, Sample, Translation
 
 THERE, BACK = Translation("age", "young", "old"), Translation("age", "old", "young")
 
@@ -65,13 +66,13 @@ def domain(name: str, x: Tensor, held_out: Tensor) -> Domain:
             keys = [sample.key for sample in samples[held][first : first + size]]
             yield keys, parts[held][first : first + size]
 
-    return Domain(name, samples[False], samples[True], batches)
+    return Domain(name, samples[False], samples[True], batches, Media(None, 16))
 
 
 @pytest.fixture(scope="module")
 def share() -> TargetShare:
     """Dark squares are young and bright ones old; upright stripes are white and the others black."""
-    metric = TargetShare(TargetShareOptions(epochs=1, width=8))
+    metric = TargetShare(ClassifierOptions(epochs=1, width=8))
     domains = {
         "young": domain("young", pictures(False, 48, 0), pictures(False, 8, 1)),
         "old": domain("old", pictures(True, 96, 2), pictures(True, 8, 3)),

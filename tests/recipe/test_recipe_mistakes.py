@@ -173,7 +173,7 @@ def test_every_mistake_is_told_at_once_by_line(face: str) -> None:
         "--set nonsense: expected key=value, such as train.steps=500",
         "--set train.keep=0: found 0, expected a whole number of at least 1",
         "--set train.stpes=5: unknown key. Did you mean 'steps'?",
-        "--set train.x=1: unknown key. Known: accumulate, batch, checkpoint_every, clip, ema, keep, "
+        "--set train.x=1: unknown key. Known: accumulate, balance, batch, checkpoint_every, clip, ema, keep, "
         "log_every, merge, precision, sample_every, seed, steps.",
     ]
 

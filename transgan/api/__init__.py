@@ -3,10 +3,13 @@
 from torch import Tensor
 
 from transgan.api.extras import require
-from transgan.api.hookspecs import Register, hookimpl
+from transgan.api.hookspecs import Register, RegisterWeights, hookimpl
+from transgan.api.labels import Band, select
 from transgan.api.options import Options
 from transgan.api.protocols import (
+    Augmentation,
     Call,
+    Column,
     Conditioning,
     Conditions,
     Discriminator,
@@ -14,6 +17,7 @@ from transgan.api.protocols import (
     Domain,
     Draws,
     Encoder,
+    Finder,
     Generator,
     ImportedGenerator,
     Loss,
@@ -21,6 +25,7 @@ from transgan.api.protocols import (
     Metric,
     Network,
     Nodes,
+    Part,
     Sample,
     Source,
     Spec,
@@ -28,11 +33,15 @@ from transgan.api.protocols import (
     node,
 )
 from transgan.api.schedule import Clock, Schedule, constant
-from transgan.errors import DataError, DiskError, PluginError, TransganError, UsageError
+from transgan.api.weights import Weights, locate
+from transgan.errors import DataError, DiskError, PluginError, TransganError, UsageError, did_you_mean
 
 __all__ = [
+    "Augmentation",
+    "Band",
     "Call",
     "Clock",
+    "Column",
     "Conditioning",
     "Conditions",
     "DataError",
@@ -42,6 +51,7 @@ __all__ = [
     "Domain",
     "Draws",
     "Encoder",
+    "Finder",
     "Generator",
     "ImportedGenerator",
     "Loss",
@@ -50,8 +60,10 @@ __all__ = [
     "Network",
     "Nodes",
     "Options",
+    "Part",
     "PluginError",
     "Register",
+    "RegisterWeights",
     "Sample",
     "Schedule",
     "Source",
@@ -60,8 +72,12 @@ __all__ = [
     "TransganError",
     "Translation",
     "UsageError",
+    "Weights",
     "constant",
+    "did_you_mean",
     "hookimpl",
+    "locate",
     "node",
     "require",
+    "select",
 ]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker, HookspecMarker
 
+from transgan.api.weights import Weights
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -16,6 +18,7 @@ hookspec = HookspecMarker("transgan")
 hookimpl = HookimplMarker("transgan")
 
 Register = Callable[[str, type[Any]], None]
+RegisterWeights = Callable[[Weights], None]
 
 # Registration: called once, before a recipe is resolved. `register("resnet", ResnetGenerator)`.
 
@@ -51,6 +54,11 @@ def register_encoders(register: Register) -> None:
 
 
 @hookspec
+def register_augmentations(register: Register) -> None:
+    """Offer augmentations: changes of what discriminators are shown."""
+
+
+@hookspec
 def register_nodes(register: Register) -> None:
     """Offer sets of nodes."""
 
@@ -63,6 +71,16 @@ def register_losses(register: Register) -> None:
 @hookspec
 def register_metrics(register: Register) -> None:
     """Offer metrics."""
+
+
+@hookspec
+def register_finders(register: Register) -> None:
+    """Offer finders: ways of finding the parts of an item to translate. The name is what they find, in the plural."""
+
+
+@hookspec
+def register_weights(register: RegisterWeights) -> None:
+    """Announce files of weights, pinned by their hash, that `transgan download` can fetch: `register(Weights(...))`."""
 
 
 # Import: called by `transgan import`, until one plugin knows the file.

@@ -4,7 +4,7 @@ One rule runs through all of it: whatever a function needs, it names as an argum
 Shapes: N samples, C channels, *space one to three axes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from transgan.api.options import Options
+from transgan.api.schedule import Clock
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +35,8 @@ class Spec:
     """The axes of a training batch behind N and C."""
     domains: tuple[str, ...]
     tasks: tuple[str, ...]
+    attributes: Mapping[str, int] = field(default_factory=dict)
+    """How many numbers tell each of the recipe's attributes."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,17 @@ class Network(nn.Module):
     def __init__(self, options: Any, spec: Spec):
         super().__init__()
 
+    def start(self, domains: "Mapping[str, Domain]", translations: Sequence[Translation]) -> None:
+        """Called once, before the first step of a run and never again: the place to take something from the data.
+
+        It happens on one process: what is to stay must be in parameters or buffers, changed in place. They are saved
+        with the run and with the model, so that a run that is resumed, and a model that translates, need no data.
+
+        Args:
+            domains: all, with their training samples.
+            translations: those that this copy makes, or judges.
+        """
+
     def after_step(self) -> None:
         """Called when an optimizer has moved this network: the place to clip weights."""
 
@@ -121,14 +135,34 @@ class Loss:
     """One term of the objective: `for_generator`, `for_discriminator`, or both; they return a scalar.
 
     Arguments are node names, or `real_output`, `fake_output`, `real_input`, `fake_input`, `discriminator` (of the
-    discriminator that judges), `other_discriminators` (those of the other tasks) and `clock`. A loss that asks for
-    any of the first five is evaluated for each discriminator of each translation, any other once for each translation.
+    discriminator that judges, which is asked in fp32), `other_discriminators` (those of the other tasks) and `clock`. A
+    loss that asks for any of the first five is evaluated for each discriminator of each translation, any other once for
+    each translation. Besides:
+
+    - `source_outputs`, `reconstruction_outputs`: what the discriminators of the source domain, those that judge the way
+      back, say of source and reconstruction, in the same order;
+    - `fake_opinion`: (N,) how real the target domain's discriminators take each fake to be, at most 1; no gradient;
+    - `memory`: tensors that this loss has noted for this translation and discriminator, by name; what it writes there
+      is remembered as the mean over the batch's parts and all processes, from the phase's end on;
+    - `draws`: random numbers of this loss's own.
     """
 
     Options: ClassVar[type[Options]] = Options
+    unneeded: Collection[str] = ()
+    """Arguments that these options have no use for; they keep their defaults, and cost nothing."""
+    lasting: ClassVar[bool] = False
+    """True when its weight may follow any schedule, but not end at 0."""
+    slopes: ClassVar[bool] = False
+    """True when it bounds a discriminator's slope at each sample; then the discriminator may not mix samples."""
+    boundary: ClassVar[float | None] = None
+    """For adversarial losses: the logit at which a discriminator is undecided; None where there is no such logit."""
 
     def __init__(self, options: Any):
         self.options = options
+
+    def opinion(self, logits: Tensor) -> Tensor:
+        """For adversarial losses with a boundary: how real a discriminator takes something to be, at most 1."""
+        raise NotImplementedError
 
     def networks(self, spec: Spec) -> dict[str, nn.Module]:
         """Networks of the loss's own, trained with the generators; its nodes call them `<loss>/<name>`."""
@@ -165,10 +199,14 @@ class Source:
     """Where samples come from; knows files, not tensors."""
 
     Options: ClassVar[type[Options]] = Options
+    card: ClassVar[str] = ""
+    """What the card of a model made from such data must say: labels, terms, intended use. Markdown."""
 
     def __init__(self, options: Any, root: Path | None):
         self.options = options
         self.root = root
+        self.suffixes: tuple[str, ...] = ()
+        """Endings of files that the recipe's media reads. Set from without."""
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         """The samples of a domain, sorted by key. `selection` is what `[domains]` says of it.
@@ -194,17 +232,48 @@ class Draws(Protocol):
         """(N, *shape), standard normal."""
 
 
+class Augmentation:
+    """A change of what a discriminator is shown, real and fake alike (Zhao et al., 2020); gradients pass through it."""
+
+    Options: ClassVar[type[Options]] = Options
+    moves: ClassVar[bool] = False
+    """True when it moves things about: what a discriminator sees beside a sample (`given`) is then moved with it."""
+
+    def __init__(self, options: Any, spec: Spec):
+        self.options = options
+
+    def __call__(self, x: Tensor, draws: Draws, clock: Clock) -> Tensor:
+        """(N, C, *space) in [-1, 1], changed by chance, each sample by itself. Equal draws make equal changes."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Column:
+    """Samples of one domain, as networks see them, that are shown below each other."""
+
+    domain: str
+    items: Sequence[Tensor]
+    """(C, *space) each."""
+
+
 class Media:
-    """How a kind of file becomes a tensor and back, and how it is shown."""
+    """How a kind of file becomes a tensor and back, and how it is shown.
+
+    An *item* is a whole file in memory, of any size, as `read` makes it and `write` takes it.
+    """
 
     Options: ClassVar[type[Options]] = Options
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Endings of files that `read` knows, with dot, in lower case."""
+    ragged: ClassVar[bool] = False
+    """True when the first axis of what `decode` returns differs from sample to sample."""
     channels: int = 3
 
     def __init__(self, options: Any, size: int):
         self.options = options
         self.size = size
+        self.learnt: Mapping[str, Mapping[str, Tensor]] = {}
+        """What `learn` has found, by domain. Set from without, and kept in the model."""
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -215,32 +284,90 @@ class Media:
         """What the cache keeps of a sample: an array of the same shape and type for every sample. DataError."""
         raise NotImplementedError
 
-    def batch(self, decoded: Tensor, draws: Draws | None) -> Tensor:
-        """Decoded samples, (N, ...) on the device, as (N, C, *space) in [-1, 1]; augmented where `draws` is given."""
+    def learn(self, decoded: Iterable[np.ndarray]) -> Mapping[str, Tensor]:
+        """What has to be known of a domain before the first step, such as statistics, from its training samples."""
+        return {}
+
+    def batch(self, decoded: Tensor | Sequence[Tensor], draws: Draws | None, domains: Sequence[str]) -> Tensor:
+        """Decoded samples as (N, C, *space), each as its domain wants it; augmented where `draws` is given.
+
+        Args:
+            decoded: (N, ...) on the device; where they are ragged, N tensors on the CPU.
+            domains: of each sample.
+        """
         raise NotImplementedError
 
-    def read(self, item: Any) -> Tensor:
-        """A whole file, or what it is in Python (a PIL picture), as (C, *space) in [-1, 1], of any size. DataError."""
+    def read(self, item: Any) -> Any:
+        """The item in a file, or in what it is in Python (a PIL picture). DataError."""
         raise NotImplementedError
 
-    def export(self, x: Tensor) -> Any:
-        """The opposite of `read` in Python: (C, *space) in [-1, 1] as a PIL picture, say."""
+    def export(self, x: Any) -> Any:
+        """The opposite of `read` in Python: an item as a PIL picture, say."""
         raise NotImplementedError
 
-    def to_model(self, x: Tensor, stride: int, native: bool = False) -> tuple[Tensor, Any]:
-        """(C, *space) as the (1, C, *space) that a generator takes, and what `from_model` needs to undo it."""
+    def to_model(self, x: Any, stride: int, native: bool, domain: str) -> tuple[Tensor, Any]:
+        """An item of a domain as the (N, C, *space) that a generator takes, in one part or more, and what `from_model`
+        needs to undo it; with `native` at its own size, not at the size trained at."""
         raise NotImplementedError
 
-    def from_model(self, y: Tensor, undo: Any) -> Tensor:
-        """The generator's (1, C, *space) at the size of the file: (C, *space)."""
+    def from_model(self, y: Tensor, undo: Any, domain: str) -> Any:
+        """The generator's (N, C, *space), which are of `domain` now, as an item of the size that it had."""
         raise NotImplementedError
 
-    def write(self, x: Tensor, path: Path) -> None:
-        """Writes (C, *space) in [-1, 1]. DiskError."""
+    def write(self, x: Any, path: Path) -> None:
+        """Writes an item. DiskError."""
         raise NotImplementedError
 
-    def preview(self, columns: Mapping[str, Sequence[Tensor]], path: Path) -> Path:
-        """Shows samples side by side, a column a name and a row an item; returns the file written."""
+    def preview(self, columns: Mapping[str, Column], path: Path) -> Path:
+        """Shows samples side by side, a column a name and a row an item; returns the file written.
+
+        It may write more files, whose names begin as the returned one's without its ending.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an item that a model is to work on."""
+
+    sample: Tensor
+    """(C, *space) in [-1, 1], cut out of the item: an item itself."""
+    extent: float
+    """Its size in the item, in the unit in which sizes are asked for: pixels, in a picture."""
+    place: Any
+    """What its finder needs to put it back."""
+
+
+class Finder:
+    """Finds the parts of an item, (C, *space) in [-1, 1], that a model should work on; puts what has changed back.
+
+    It has the name of what it finds, in the plural: `no faces found`.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    smallest: ClassVar[float] = 0.0
+    """The extent below which parts are left alone, where nothing else is asked for."""
+    note: str = ""
+    """What whoever uses it should be told once."""
+
+    def __init__(self, options: Any):
+        self.options = options
+
+    def find(self, x: Tensor, smallest: float) -> list[Part]:
+        """The parts with an extent of at least `smallest`, the largest first."""
+        raise NotImplementedError
+
+    def put_back(self, x: Tensor, parts: Sequence[Part], changes: Sequence[Tensor]) -> Tensor:
+        """The item with its parts changed, and untouched where there are none.
+
+        Args:
+            changes: what to add to each part's sample, of the same shape: the translation less what the model was
+                shown, both at the sample's size, so that no detail is lost which the model did not see.
+        """
+        raise NotImplementedError
+
+    def show(self, x: Tensor, parts: Sequence[Part]) -> Tensor:
+        """The item with marks round its parts."""
         raise NotImplementedError
 
 
@@ -269,6 +396,7 @@ class Domain:
     held_out: Sequence[Sample]
     batches: Callable[..., Iterable[tuple[list[str], Tensor]]]
     """`batches(held_out: bool, size: int)` yields keys and (N, C, *space), once over all."""
+    media: Media
 
 
 class Metric:
@@ -289,9 +417,18 @@ class Metric:
         raise NotImplementedError
 
     def update(self, translation: Translation, **nodes: Any) -> None:
-        """A batch of one translation. The arguments are node names, `keys`, `counterpart` (skipped where unknown)."""
+        """A batch of one translation. The arguments are node names, and any of these.
+
+        - `keys` and `samples`: the N held-out samples; `counterpart`: their true translations as a tensor, without
+          which a metric that asks for it is skipped; `true_samples`: the same as samples, None where unknown.
+        - `translate(x, row=i)`: x (K, C, *space), parts of sample i as the media's `to_model` makes them, translated.
+        """
         raise NotImplementedError
 
     def compute(self) -> dict[Translation, dict[str, float]]:
         """The figures, by translation."""
         raise NotImplementedError
+
+    def protocol(self) -> Mapping[str, str]:
+        """For figures of which there are several definitions, by name, which one this is, in words."""
+        return {}

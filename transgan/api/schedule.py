@@ -77,7 +77,12 @@ class Schedule(BaseModel):
     @property
     def ever(self) -> bool:
         """Whether it is anything but zero at some moment."""
-        return any((self.start, self.to or 0.0, *self.values))
+        return any(self.numbers)
+
+    @property
+    def numbers(self) -> list[float]:
+        """Those that it goes from, through and to."""
+        return [self.start, *([] if self.to is None else [self.to]), *self.values]
 
 
 def constant(number: float) -> Schedule:

@@ -85,11 +85,11 @@ def _leave(text: str, code: int) -> None:
 
 
 def _add_commands() -> None:
-    from transgan.cli import bench, check, import_, info, plugins, resume, run, translate
+    from transgan.cli import bench, check, download, evaluate, import_, info, plugins, resume, run, translate
 
     app.registered_commands.clear()
     app.registered_groups.clear()
-    for module in (run, resume, check, translate, info, plugins, import_, bench):
+    for module in (run, resume, check, translate, evaluate, info, plugins, import_, download, bench):
         module.add(app)
 
 

@@ -11,6 +11,7 @@ def add(app: typer.Typer) -> None:
 
 def info(model: Path = typer.Argument(help="A model folder, or the folder of a run.")) -> None:
     """Tell what a model is: what it translates, its networks, its size, its plugins."""
+    from transgan.data.attributes import described
     from transgan.translator import Translator
 
     translator = Translator.from_pretrained(model, "cpu")
@@ -20,6 +21,11 @@ def info(model: Path = typer.Argument(help="A model folder, or the folder of a r
     print("translations")
     for translation in translator.translations:
         print(f"  {translation}")
+    if plan.recipe.attributes:
+        print("attributes")
+    for name, attribute in plan.recipe.attributes.items():
+        middles = ", ".join(f"{domain} {known[name]}" for domain, known in translator.middles.items())
+        print(f"  {name}: {described(attribute)}; by default {middles}")
     print("networks")
     for name, network in translator.networks.networks.items():
         count = sum(p.numel() for p in network.parameters())

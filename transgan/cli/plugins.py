@@ -31,7 +31,10 @@ def plugins(name: str = typer.Argument(None, help="A plugin, whose options are t
             f"no plugin '{name}'. {did_you_mean(name, {entry.name for entry in registry.entries.values()})}"
         )
     for entry in found:
-        print(f"{name}: a {KINDS[entry.kind]} of {entry.package} {entry.version}\n\n{_whole(entry.cls.__doc__)}\n")
+        article = "an" if KINDS[entry.kind][0] in "aeio" else "a"
+        print(
+            f"{name}: {article} {KINDS[entry.kind]} of {entry.package} {entry.version}\n\n{_whole(entry.cls.__doc__)}\n"
+        )
         fields, root = entry.cls.Options.model_fields, described(entry.cls.Options)
         print("options" if fields else "It has no options.")
         for key, field in fields.items():

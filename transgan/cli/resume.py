@@ -24,5 +24,5 @@ def resume(
 
     folder = folder.expanduser()
     if not (folder / "recipe.toml").is_file():
-        raise UsageError(f"{folder}: not the folder of a run, without recipe.toml; expected one such as runs/face-1")
+        raise UsageError(f"{folder}: not the folder of a run, without recipe.toml; expected one such as runs/zebra-1")
     raise typer.Exit(train(read_recipe(folder / "recipe.toml"), Registry.installed(), folder, quiet))

@@ -1,6 +1,7 @@
 """Decoded samples, kept: each file is decoded once, then read from memory or from a file mapped into it."""
 
 import os
+import threading
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 import transgan
 from transgan.api.protocols import Media, Sample
+from transgan.api.weights import cache_root
 from transgan.data.draws import hashed
 from transgan.errors import DataError
 
@@ -20,16 +21,19 @@ TOLERATED = 0.01
 
 
 def cache_folder() -> Path:
-    """Where decoded samples are kept: TRANSGAN_CACHE, or the system's place for caches."""
-    return Path(os.environ.get("TRANSGAN_CACHE") or platformdirs.user_cache_dir("transgan")) / "decoded"
+    """Where decoded samples are kept."""
+    return cache_root() / "decoded"
 
 
 class DecodedCache:
     """The decoded samples of one domain at one size, filled as they are asked for.
 
-    On disk there are the array and a checksum for each sample; a sample whose checksum is 0 or wrong is decoded again,
-    so that several processes may fill the same cache and a crash leaves no lie in it.
+    On disk there are the array (or, where samples differ in length, an array each) and a checksum for each sample; a
+    sample whose checksum is 0 or wrong is decoded again, so that several processes may fill the same cache and a crash
+    leaves no lie in it.
     """
+
+    array: "np.ndarray | Ragged"
 
     def __init__(
         self, samples: Sequence[Sample], media: Media, on_disk: bool = True, made: dict[Any, np.ndarray] | None = None
@@ -39,13 +43,13 @@ class DecodedCache:
         self.made = {} if made is None else made
         self.unreadable: dict[int, str] = {}
         first = self._first()
-        shape = (len(samples), *first.shape)
+        self.shape = first.shape[int(media.ragged) :]
         self.trusted = np.zeros(len(samples), dtype=bool)
         files = [sample.location for sample in samples if isinstance(sample.location, (str, os.PathLike))]
         if on_disk and len(files) == len(samples):
-            self.array, self.checksums = self._mapped(shape, first.dtype)
+            self.array, self.checksums = self._mapped(first.dtype)
         else:
-            self.array, self.checksums = np.zeros(shape, first.dtype), np.zeros(len(samples), dtype=np.uint32)
+            self.array, self.checksums = self._in_memory(first.dtype)
         self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
 
     def _first(self) -> np.ndarray:
@@ -56,7 +60,13 @@ class DecodedCache:
                 return decoded
         raise DataError(next(iter(self.unreadable.values()), "a domain without samples has nothing to decode"))
 
-    def _mapped(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    def _in_memory(self, dtype: np.dtype) -> "tuple[np.ndarray | Ragged, np.ndarray]":
+        count = len(self.samples)
+        array = Ragged() if self.media.ragged else np.zeros((count, *self.shape), dtype)
+        return array, np.zeros(count, dtype=np.uint32)
+
+    def _mapped(self, dtype: np.dtype) -> "tuple[np.ndarray | Ragged, np.ndarray]":
+        shape = (len(self.samples), *self.shape)
         parts: list[object] = [transgan.__version__, type(self.media).__qualname__, self.media.options, self.media.size]
         for sample in self.samples:
             try:
@@ -68,11 +78,10 @@ class DecodedCache:
         folder = cache_folder() / f"{hashed(*parts):016x}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return _open(folder / "samples.npy", shape, dtype), _open(
-                folder / "checksums.npy", shape[:1], np.dtype(np.uint32)
-            )
+            array = Ragged(folder) if self.media.ragged else _open(folder / "samples.npy", shape, dtype)
+            return array, _open(folder / "checksums.npy", shape[:1], np.dtype(np.uint32))
         except (OSError, ValueError):  # a cache that cannot be had is no reason to stop
-            return np.zeros(shape, dtype), np.zeros(shape[0], dtype=np.uint32)
+            return self._in_memory(dtype)
 
     def _decode(self, index: int) -> np.ndarray | None:
         location = self.samples[index].location
@@ -89,8 +98,8 @@ class DecodedCache:
                 raise
             return None
 
-    def get(self, indices: np.ndarray) -> np.ndarray:
-        """(N, ...) decoded. An unreadable file is replaced by its neighbour.
+    def get(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        """(N, ...) decoded; a list where samples differ in length. An unreadable file is replaced by its neighbour.
 
         Raises:
             DataError: more files than tolerated are unreadable; names one of them.
@@ -98,6 +107,8 @@ class DecodedCache:
         missing = [int(i) for i in dict.fromkeys(indices.tolist()) if not self._good(int(i))]
         if missing:
             list(self.pool.map(self._fill, missing))
+        if isinstance(self.array, Ragged):
+            return [self.array[int(i)] for i in indices]
         found: np.ndarray = self.array[indices]
         return found
 
@@ -110,13 +121,41 @@ class DecodedCache:
         at = index
         while (decoded := self._decode(at)) is None:
             at = (at + 1) % len(self.samples)
-        if decoded.shape != self.array.shape[1:]:
-            raise DataError(
-                f"{self.samples[at].location}: decodes to {decoded.shape}, others to {self.array.shape[1:]}"
-            )
+        shape = decoded.shape[int(self.media.ragged) :]
+        if shape != self.shape:
+            raise DataError(f"{self.samples[at].location}: decodes to {shape}, others to {self.shape}")
         self.array[index] = decoded
         self.checksums[index] = _checksum(decoded)
         self.trusted[index] = True
+
+
+class Ragged:
+    """Arrays that differ in length, each in a file of its own, or in memory where there is no folder or no room."""
+
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder
+        self.kept: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """What was stored; an empty array where it is not to be had."""
+        if index in self.kept or self.folder is None:
+            return self.kept.get(index, np.empty(0))
+        try:
+            found: np.ndarray = np.load(self.folder / f"{index}.npy", mmap_mode="c")
+            return found
+        except (OSError, ValueError, EOFError):
+            return np.empty(0)
+
+    def __setitem__(self, index: int, array: np.ndarray) -> None:
+        if self.folder is not None:
+            aside = self.folder / f".{index}.{os.getpid()}.{threading.get_ident()}.npy"
+            try:
+                np.save(aside, array)
+                aside.replace(self.folder / f"{index}.npy")
+                return
+            except OSError:
+                aside.unlink(missing_ok=True)
+        self.kept[index] = array
 
 
 def _checksum(array: np.ndarray) -> int:

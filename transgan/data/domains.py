@@ -1,7 +1,7 @@
 """Every domain's samples: found, split into those trained on and those held out, decoded when asked for."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import Domain, Media, Sample, Source
+from transgan.api.protocols import Domain, Draws, Media, Sample, Source
+from transgan.data.attributes import Told, encode_all
 from transgan.data.cache import DecodedCache
 from transgan.data.draws import hashed
 from transgan.errors import DataError, UsageError
@@ -47,6 +48,8 @@ class DomainData:
         self.held_out = held_out
         self.plan = plan
         self.caches: dict[tuple[bool, int], DecodedCache] = {}
+        self.told: Told = encode_all(plan.recipe.attributes, samples, name)
+        encode_all(plan.recipe.attributes, held_out, name)  # told now, not at the first evaluation
 
     def cache(self, held_out: bool, media: Media) -> DecodedCache:
         """The decoded samples, at the media's size."""
@@ -80,7 +83,9 @@ class Domains(Mapping[str, DomainData]):
             )
         self.plan = plan
         self.source: Source = cls(options, root)
+        self.source.suffixes = plan.media[0].suffixes
         self.media: dict[int, Media] = {}
+        self.learnt: dict[str, Mapping[str, Tensor]] = {}
         self.made: dict[int, dict[Any, np.ndarray]] = defaultdict(dict)
         self.selections = dict(recipe.domains)
         self.found = {name: self._find(name, selection) for name, selection in recipe.domains.items()}
@@ -118,7 +123,37 @@ class Domains(Mapping[str, DomainData]):
         if size not in self.media:
             cls, options = self.plan.media
             self.media[size] = cls(options, size)
+            self.media[size].learnt = self.learnt
         return self.media[size]
+
+    def learn(self, names: Sequence[str] | None = None) -> None:
+        """Lets the media learn what it has to know of these domains, or of all; what is known is not learnt again."""
+        media = self.media_at(self.plan.stages[-1].size)
+        for name in names or self:
+            if name not in self.learnt:
+                self.learnt[name] = dict(media.learn(self._decoded(name, media)))
+
+    def _decoded(self, name: str, media: Media) -> Iterator[np.ndarray]:
+        cache, count = self[name].cache(False, media), len(self[name].samples)
+        for first in range(0, count, 32):
+            yield from cache.get(np.arange(first, min(first + 32, count)))
+
+    def tensors(
+        self,
+        decoded: np.ndarray | Sequence[np.ndarray],
+        draws: Draws | None,
+        names: Sequence[str],
+        size: int,
+        device: Any,
+    ) -> Tensor:
+        """Decoded samples of these domains, one a name, as networks see them: (N, C, *space)."""
+        self.learn(list(dict.fromkeys(names)))
+        given: Tensor | list[Tensor]
+        if isinstance(decoded, np.ndarray):
+            given = torch.from_numpy(decoded).to(device, non_blocking=True)
+        else:
+            given = [torch.from_numpy(each) for each in decoded]
+        return self.media_at(size).batch(given, draws, names).to(device)
 
     def batches(
         self, name: str, held_out: bool, size: int, batch: int, device: Any = "cpu", most: int | None = None
@@ -130,8 +165,8 @@ class Domains(Mapping[str, DomainData]):
             cache = self[name].cache(held_out, media)
             for first in range(0, len(samples), batch):
                 index = np.arange(first, min(first + batch, len(samples)))
-                decoded = torch.from_numpy(cache.get(index)).to(device)
-                yield [samples[i] for i in index], media.batch(decoded, None)
+                x = self.tensors(cache.get(index), None, [name] * len(index), size, device)
+                yield [samples[i] for i in index], x
 
     def as_metrics_see(self, size: int, device: Any) -> dict[str, Domain]:
         """The domains with their real samples, for metrics that learn from them."""
@@ -141,6 +176,6 @@ class Domains(Mapping[str, DomainData]):
                 for samples, x in self.batches(name, held_out, size, batch, device):
                     yield [sample.key for sample in samples], x
 
-            return Domain(name, self[name].samples, self[name].held_out, batches)
+            return Domain(name, self[name].samples, self[name].held_out, batches, self.media_at(size))
 
         return {name: of(name) for name in self}

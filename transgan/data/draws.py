@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transgan.api.protocols import Draws
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -75,3 +77,19 @@ class SampleDraws:
         radius = np.sqrt(-2.0 * np.log1p(-numbers[:, :count]))
         values = radius * np.cos(2.0 * np.pi * numbers[:, count:])
         return torch.from_numpy(values.reshape(len(self.index), *shape)).to(self.device, self.dtype)
+
+
+class OwnDraws:
+    """Somebody's own random numbers: those of `draws`, for purposes that nobody else can name."""
+
+    def __init__(self, draws: Draws, owner: str):
+        self.draws = draws
+        self.owner = owner
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """(N, *shape) in [0, 1)."""
+        return self.draws.uniform(f"{self.owner}|{purpose}", *shape)
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        """(N, *shape), standard normal."""
+        return self.draws.normal(f"{self.owner}|{purpose}", *shape)

@@ -3,41 +3,68 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
+from transgan import __version__
+from transgan.api.protocols import Sample, Source
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
+from transgan.data.draws import hashed
 from transgan.engine.loop import Engine
 from transgan.engine.networks import Networks
 from transgan.engine.processes import Processes
 from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
-from transgan.registry import Registry
+from transgan.registry import Registered, Registry
 
 RECIPE = """
-data = {{ source = {{ use = "drawn_faces", count = 64 }}, size = {size}, held_out = 0.0 }}
-domains = {{ young = {{ age = [20, 30] }}, old = {{ age = [50, 60] }} }}
-tasks = {{ age = {{ between = ["young", "old"] }} }}
+data = {{ source = "noise", size = {size}, held_out = 0.0 }}
+domains = {{ this = "this", that = "that" }}
+tasks = {{ there = {{ between = ["this", "that"] }} }}
 train = {{ steps = {steps}, batch = {batch}, merge = "{merge}", ema = 0.999 }}
 generators = {{ g = {{ use = "resnet", per = "translation", width = {width}, blocks = {blocks} }} }}
 discriminators = {{ d = {{ use = "patch", width = {width}, history = 50 }} }}
 losses = {{ lsgan = 1.0, cycle = 10.0, identity = 5.0 }}
 """
 WARM = 2
+COUNT = 32
+
+
+@dataclass(frozen=True)
+class Noise:
+    """One sample; called with a side, it is made."""
+
+    domain: str
+    index: int
+
+    def __call__(self, size: int) -> np.ndarray:
+        chance = np.random.Generator(np.random.Philox(key=hashed(self.domain, self.index)))
+        return chance.integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+class NoiseSource(Source):
+    """As many samples of noise as are needed to shuffle."""
+
+    def samples(self, domain: str, selection: Any) -> list[Sample]:
+        return [Sample(f"{domain}-{index:02}", Noise(domain, index)) for index in range(COUNT)]
 
 
 def measure(steps: int, size: int, batch: int, width: int, blocks: int, merge: str) -> Iterator[str]:
     """The lines of `transgan bench engine`."""
     text = RECIPE.format(steps=steps + WARM, size=size, batch=batch, width=width, blocks=blocks, merge=merge)
-    plan = make_plan(parse_recipe(text, "bench"), Registry.installed())
+    registry = Registry.installed()
+    registry.entries["sources", "noise"] = Registered("sources", "noise", NoiseSource, "transgan", __version__)
+    plan = make_plan(parse_recipe(text, "bench"), registry)
     processes = Processes()
     domains = Domains(plan)
     engine = Engine(plan, processes)
     batches = Batches(plan, domains, device=processes.device)
     for name, domain in domains.items():
-        list(domains.batches(name, False, size, len(domain.samples)))  # drawing faces is not what is measured
+        list(domains.batches(name, False, size, len(domain.samples)))  # making samples is not what is measured
     spent: dict[str, float] = {}
     with _timed(spent, processes.device):
         for step, _ in engine.train(batches):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from transgan.api.protocols import Media
 from transgan.api.schedule import Clock
+from transgan.data.attributes import described, middle
 from transgan.data.batches import leaves_of
 from transgan.data.domains import Domains
 from transgan.engine.loop import sharing_nodes
@@ -114,9 +115,11 @@ def _size(kept: list[Tensor]) -> int:
 def leaves_on_paper(plan: Plan, media: Media, batch: int, clock: Clock) -> dict[Key, Any]:
     """The leaves of a batch, as shapes."""
     x = torch.empty(batch, media.channels, *media.space, device="meta")
+    told = {n: torch.empty(batch, each.numbers, device="meta") for n, each in plan.recipe.attributes.items()}
     leaves: dict[Key, Any] = {}
     for translation in plan.translations:
         values: dict[str, Any] = {"source": x, "target": x, "draws": _NoDraws(batch), "clock": clock, "training": True}
+        values |= {"source_attributes": told, "target_attributes": told}
         if translation.target == "*":
             number = torch.zeros(batch, dtype=torch.long, device="meta")
             values |= {"source_domain": number, "target_domain": number}
@@ -136,6 +139,9 @@ def describe(plan: Plan) -> Iterator[str]:
         example = domain.samples[0]
         media.decode(example.location)
         yield f"  {name}: {len(domain.samples)} samples, {len(domain.held_out)} held out; the first is {example.key}"
+    for name, attribute in recipe.attributes.items():
+        middles = ", ".join(f"{domain} {middle(name, each.samples)}" for domain, each in domains.items())
+        yield f"  told {name}: {described(attribute)}; in the middle {middles}"
     for name, task in recipe.tasks.items():
         if task.paired:
             yield f"  pairs of {name}: {', '.join(sample.key for sample in domains[task.domains[0]].samples[:5])}, ..."

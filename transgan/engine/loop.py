@@ -8,6 +8,7 @@ from torch import Tensor
 from transgan.api.schedule import Clock
 from transgan.data.batches import Batches, Leaves
 from transgan.data.draws import hashed
+from transgan.engine.balance import Balance
 from transgan.engine.networks import MovingAverage, Networks
 from transgan.engine.objective import Objective
 from transgan.engine.optimizers import Optimizers
@@ -26,6 +27,7 @@ class Engine:
         self.networks = Networks(plan, processes.device if processes else device)
         self.objective = Objective(plan, self.networks, processes)
         self.optimizers = Optimizers(plan, self.networks, processes)
+        self.balance = Balance(plan, processes, self.networks.device)
         translating = {
             name: self.networks.networks[name] for name, each in plan.networks.items() if each.side == "generator"
         }
@@ -36,7 +38,9 @@ class Engine:
     def train(self, batches: Batches) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Plays one step after the other to the end of the run; yields the steps done, and each loss unweighted."""
         while self.step < self.plan.recipe.train.steps:
-            losses = self.play(batches.at(self.step), batches.clock(self.step))
+            clock = batches.clock(self.step)
+            losses = self.play(batches.at(self.step, self.balance.task), clock)
+            self.balance.note(clock, self.objective.state)
             self.step += 1
             yield self.step, losses
 
@@ -46,6 +50,7 @@ class Engine:
         torch.manual_seed(
             hashed(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1
         )  # for dropout and the like
+        self.objective.state.begin(watching=self.plan.recipe.train.logs(clock.step + 1))
         due = [phase for phase in self.plan.recipe.phases if (clock.step + 1) % phase.every == 0]
         sharing = sharing_nodes(due, len(parts))
         shared: list[Step | None] = [None] * len(parts)
@@ -66,10 +71,12 @@ class Engine:
                     step.detach()
                 for name, value in values.items():
                     losses[name] = losses.get(name, 0.0) + value / len(parts)
+            self.objective.memory.settle()
             self.optimizers.move(trained, clock)
         if self.average and any(phase.side == "generator" for phase in due):
             self.average.decay = self.plan.recipe.train.ema.at_clock(clock)
             self.average.update()
+        self.objective.augmenter.adapt(clock)
         return losses
 
 

@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from transgan.api.protocols import Network, Translation
 from transgan.errors import UsageError, did_you_mean
-from transgan.plan import Plan, build_networks
+from transgan.plan import Plan, build_networks, mixes_batch
 
 #: Calls of fewer numbers than this share a pass on a CPU: below it a pass costs more to start than to compute.
 SMALL = 100_000
@@ -40,7 +40,7 @@ class Networks:
         self.networks = {name: network.to(self.device) for name, network in networks.items()}
         self.merge = merge or plan.recipe.train.merge
         self.bf16 = plan.recipe.train.precision == "bf16" and self.device.type != "meta"
-        self.mixing = {name for name, network in self.networks.items() if _mixes_batch(network)}
+        self.mixing = {name for name, network in self.networks.items() if mixes_batch(network)}
         self.hooked = {
             name: [
                 m for m in network.modules() if isinstance(m, Network) and type(m).after_step is not Network.after_step
@@ -78,9 +78,12 @@ class Networks:
             return self.merge == "always"
         return self.device.type != "cpu" or x.numel() < SMALL
 
-    def __call__(self, name: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False) -> Any:
+    def __call__(
+        self, name: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False, precise: bool = False
+    ) -> Any:
+        """Runs a network: as it is or frozen, and with `precise` in fp32 whatever the recipe asks for."""
         network = self.networks[name]
-        precision = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        precision = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 and not precise else nullcontext()
         with precision:
             if frozen:
                 weights = {n: p.detach() for n, p in network.named_parameters()}
@@ -99,13 +102,6 @@ def _full(output: Any) -> Any:
     if hasattr(output, "logits") and hasattr(output, "class_logits"):
         return type(output)(_full(output.logits), _full(output.class_logits), output.features)
     return output
-
-
-def _mixes_batch(network: nn.Module) -> bool:
-    return any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "mixes_batch", False)
-        for module in network.modules()
-    )
 
 
 class MovingAverage:

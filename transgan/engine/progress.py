@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from transgan.runs import RunFolder
+from transgan.runs.figures import Figures, rows
 
 #: Seconds between two plain lines.
 EVERY = 10.0
@@ -30,8 +31,8 @@ class Progress:
         self._clear()
         self.console.print(Text(text), soft_wrap=True)
 
-    def step(self, step: int, losses: Mapping[str, float]) -> None:
-        """How far it is, how long it will take, and the losses, summed over translations."""
+    def step(self, step: int, losses: Mapping[str, float], tasks: str = "") -> None:
+        """How far it is, how long it will take, how the tasks stand, and the losses, summed over translations."""
         now = time.monotonic()
         if self.started is None:
             self.started = (now, step)
@@ -49,7 +50,7 @@ class Progress:
         )
         passed, done = now - self.started[0], step - self.started[1]
         left = f"{_duration(passed / done * (self.steps - step))} left" if done else ""
-        line = f"step {step}/{self.steps}  {left}  {shown}"
+        line = "  ".join(part for part in (f"step {step}/{self.steps}", left, tasks, shown) if part)
         if terminal and sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K" + line[: self.console.width - 1])
             sys.stderr.flush()
@@ -65,15 +66,8 @@ class Progress:
         self._clear()
         translations = result["translations"]
         if translations:
-            names = list(dict.fromkeys(name for figures in translations.values() for name in figures))
-            table = Table(title="held-out samples" if result["held_out"] else "training samples (none were held out)")
-            table.add_column("", no_wrap=True)
-            for translation in translations:
-                table.add_column(Text(translation), justify="right")
-            for name in names:
-                values = [figures.get(name) for figures in translations.values()]
-                table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
-            self.out.print(table)
+            title = "held-out samples" if result["held_out"] else "training samples (none were held out)"
+            self.out.print(figures_table(translations, title))
         self.out.print(
             Text(
                 f"pictures {folder.samples}\nfigures  {folder.result}\n"
@@ -81,6 +75,17 @@ class Progress:
             ),
             soft_wrap=True,
         )
+
+
+def figures_table(translations: Figures, title: str) -> Table:
+    """A column a translation, a row a figure."""
+    table = Table(title=title)
+    table.add_column("", no_wrap=True)
+    for translation in translations:
+        table.add_column(Text(translation), justify="right")
+    for name, cells in rows(translations):
+        table.add_row(name, *cells)
+    return table
 
 
 def _duration(seconds: float) -> str:

@@ -42,6 +42,14 @@ def take(module: nn.Module, conditions: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: conditions[name] for name in asks(function) if name in conditions}
 
 
+def mixes_batch(network: nn.Module) -> bool:
+    """Whether a network's samples see each other: by batch norm, or because it says so."""
+    return any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "mixes_batch", False)
+        for module in network.modules()
+    )
+
+
 def build_network(plan: NetworkPlan, seed: int) -> nn.Module:
     """One network with fresh weights, a pure function of the plan, the seed and the network's name."""
     with torch.random.fork_rng(devices=[]):

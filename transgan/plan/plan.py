@@ -7,15 +7,24 @@ from typing import Any
 
 from torch import Tensor
 
-from transgan.api.protocols import Loss, Metric, Nodes, Spec, Translation
+from transgan.api.protocols import Augmentation, Loss, Metric, Nodes, Spec, Translation
 from transgan.api.schedule import Clock, Schedule
-from transgan.graph import Graph, Key, asks
-from transgan.recipe.schema import Optimizers, Phase, Recipe
+from transgan.graph import Graph, Key
+from transgan.recipe.schema import Adapt, Optimizers, Phase, Recipe
 
 #: What the discriminator phase and the generator phase know of the discriminator that judges.
 JUDGED = ("real_output", "fake_output", "real_input", "fake_input", "discriminator")
 #: What else the objective hands to a loss.
-GIVEN = (*JUDGED, "other_discriminators")
+GIVEN = (
+    *JUDGED,
+    "other_discriminators",
+    "source_outputs",
+    "reconstruction_outputs",
+    "fake_opinion",
+    "memory",
+)
+#: What a metric is told of held-out samples, besides nodes.
+TOLD = ("keys", "samples", "counterpart", "true_samples", "translate")
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,8 @@ class Judge:
     fake: str
     given: str | None
     history: int
+    augment: tuple[tuple[str, Augmentation], ...] = ()
+    adapt: Adapt | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,7 @@ class Term:
     translation: Translation
     judge: Judge | None
     function: Callable[..., Tensor]
+    asked: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -121,10 +133,29 @@ class Plan:
 
     def nodes_of(self, term: Term) -> list[Key]:
         """The nodes that a term asks for, itself or through what its judge is shown."""
-        asked = [self.graph.resolve(name, term.loss) for name in asks(term.function) if name not in GIVEN]
+        asked = [self.graph.resolve(name, term.loss) for name in term.asked if name not in GIVEN]
         if judge := term.judge:
             asked += [name for name in (judge.real, judge.fake, judge.given) if name]
+        asked += [name for name in ("source", "reconstruction") if f"{name}_outputs" in term.asked]
+        if "fake_opinion" in term.asked:
+            shown = [(judge.fake, judge.given) for judge in self.giving_opinions(term.translation)]
+            asked += [name for names in shown for name in names if name]
         return [(term.translation, name) for name in asked]
+
+    def judges_of_source(self, translation: Translation) -> list[Judge]:
+        """The discriminators that judge the way back: whether something is of the source domain."""
+        back = Translation(translation.task, translation.target, translation.source)
+        return [j for j in self.judges.get(back, []) if not j.given and (j.real, j.fake) == ("target", "fake")]
+
+    def giving_opinions(self, translation: Translation) -> dict[Judge, Loss]:
+        """The discriminators that learn to tell this translation's fakes from real samples, and by which loss."""
+        found = {each: self.adversary(each.network) for each in self.judges[translation] if each.fake == "fake"}
+        return {judge: loss for judge, loss in found.items() if loss}
+
+    def adversary(self, network: str) -> Loss | None:
+        """The loss by which a discriminator learns to tell real from fake, if that loss has a boundary between them."""
+        losses = (self.losses[t.loss] for t in self.terms if t.judge and t.judge.network == network)
+        return next((loss for loss in losses if loss.boundary is not None), None)
 
     @property
     def domains(self) -> list[str]:

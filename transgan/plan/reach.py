@@ -26,13 +26,17 @@ def check_reach(plan: Plan) -> list[str]:
         seen.add((network.kind, slot))
         said = getattr(plan.recipe, network.kind)[slot].conditionings
         names = list(plan.recipe.conditionings) if said is None else list(dict.fromkeys(said))
-        for condition, count in (("task", len(plan.recipe.tasks)), ("domain", len(plan.domains))):
+        for condition in ("task", "domain", *plan.recipe.attributes):
             told = _told(network, condition, names)
-            if told and count > 1 and effect(network, condition, count) < NOTHING:
+            if told and effect(network, condition) < NOTHING:
                 warnings.append(
                     f"[{network.kind}.{slot}] the condition '{condition}' cannot change the output: a norm removes "
                     f'what [conditionings.{told}] adds. Use an embedding, set norm_first = false, or padding = "zero"'
                 )
+    of = {getattr(options, "of", None) for each in plan.networks.values() for _, options in each.conditionings or ()}
+    for name in plan.recipe.attributes:
+        if name not in of:
+            warnings.append(f'[attributes] {name}: no network is told it; set of = "{name}" in [conditionings]')
     return warnings
 
 
@@ -45,8 +49,12 @@ def _told(network: NetworkPlan, condition: str, names: list[str]) -> str | None:
     return None
 
 
-def effect(plan: NetworkPlan, condition: str, count: int) -> float:
-    """How much an output differs when only the condition does, relative to the output's own spread."""
+def effect(plan: NetworkPlan, condition: str) -> float:
+    """How much an output differs when only the condition does, from the first task or domain to the last, or from the
+    least to the most of an attribute, relative to the output's own spread; infinite where there is only one."""
+    counts = {"task": len(plan.spec.tasks), "domain": len(plan.spec.domains)}
+    if counts.get(condition) == 1:
+        return float("inf")
     network = build_network(plan, 0).double().eval()
     assert isinstance(network, Conditioned)
     generator = torch.Generator().manual_seed(0)
@@ -55,11 +63,16 @@ def effect(plan: NetworkPlan, condition: str, count: int) -> float:
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
         axes = [min(side, max(32, network.stride * 2)) for side in plan.spec.space]
         x = torch.randn(1, plan.spec.channels, *axes, generator=generator, dtype=torch.float64).tanh()
-        conditions = {name: torch.zeros(1, dtype=torch.long) for name in ("task", "domain")}
+        conditions = {name: torch.zeros(1, dtype=torch.long) for name in (*counts, "origin")}
+        conditions |= {name: torch.zeros(1, k, dtype=torch.float64) for name, k in plan.spec.attributes.items()}
         for _, options in plan.conditionings or ():
             if (of := getattr(options, "of", condition)) not in conditions:  # numbers, which stay the same here
                 conditions[of] = torch.zeros(1, getattr(options, "numbers", 1), dtype=torch.float64)
-        outputs = [network(x, **{**conditions, condition: torch.tensor([value])}) for value in (0, count - 1)]
+        if condition in counts:
+            ends = [torch.tensor([0]), torch.tensor([counts[condition] - 1])]
+        else:
+            ends = [torch.full_like(conditions[condition], end) for end in (-1, 1)]
+        outputs = [network(x, **{**conditions, condition: end}) for end in ends]
     first, second = (output if isinstance(output, torch.Tensor) else output[0] for output in outputs)
     return float((first - second).abs().max() / first.std().clamp_min(1e-12))
 

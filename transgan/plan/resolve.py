@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from transgan.api.protocols import Loss, Spec, Translation
+from transgan.api.protocols import Augmentation, Loss, Metric, Spec, Translation
 from transgan.errors import PluginError, TransganError, did_you_mean
 from transgan.graph import LEAVES, Graph, accepts_all, asks
-from transgan.plan.plan import GIVEN, JUDGED, Judge, NetworkPlan, Plan, Stage, Term, matches
+from transgan.plan.checks import check_plan
+from transgan.plan.plan import GIVEN, JUDGED, TOLD, Judge, NetworkPlan, Plan, Stage, Term, matches
 from transgan.recipe import Document, Inspection, Problems
 from transgan.recipe.schema import DiscriminatorSlot, NetworkSlot, Recipe, Slot
 from transgan.registry import Registry
@@ -95,7 +96,7 @@ class _Planner:
             name: self.choose("media" if name == "media" else "sources", slot, ("data", name))
             for name, slot in slots.items()
         }
-        kinds = ("conditionings", "generators", "encoders", "discriminators", "losses", "metrics")
+        kinds = ("conditionings", "augmentations", "generators", "encoders", "discriminators", "losses", "metrics")
         chosen = {kind: self.choose_all(kind) for kind in kinds}
         nodes = self.choose("nodes", recipe.nodes, ("nodes",))
         self.problems.stop()
@@ -109,7 +110,9 @@ class _Planner:
             self.problems.add(("data", "media"), str(error))
             self.problems.stop()
         channels = media.channels
-        self.spec = Spec(channels, channels, 0, tuple(media.space), tuple(recipe.domains), tuple(recipe.tasks))
+        attributes = {name: attribute.numbers for name, attribute in recipe.attributes.items()}
+        names = (tuple(recipe.domains), tuple(recipe.tasks))
+        self.spec = Spec(channels, channels, 0, tuple(media.space), *names, attributes)
         translations = translations_of(recipe)
         roles = self.bind_roles(translations, chosen)
         judges = self.bind_judges(translations, chosen)
@@ -128,14 +131,21 @@ class _Planner:
         terms = [
             term for name, loss in losses.items() for term in self.bind_terms(name, loss, translations, judges, graph)
         ]
-        metrics = {name: cls(options) for name, (cls, options) in chosen["metrics"].items()}
+        metrics: dict[str, Metric] = {}
+        for name, (cls, options) in chosen["metrics"].items():
+            try:
+                metrics[name] = cls(options)
+            except TransganError as error:  # weights that are not there are told before the training, not after it
+                self.problems.add(("metrics", name), str(error))
         for name, metric in metrics.items():
-            asked = [each for each in asks(metric.update) if each not in ("keys", "counterpart")]
+            asked = [each for each in asks(metric.update) if each not in TOLD]
             for line in graph.missing(asked, f"metric '{name}'"):
                 self.problems.add(("metrics", name), line)
         self.check_phases(terms)
+        self.check_balance(terms)
+        self.check_best(metrics)
         self.problems.stop()
-        return Plan(
+        plan = Plan(
             recipe=recipe,
             translations=translations,
             networks=self.networks,
@@ -152,6 +162,9 @@ class _Planner:
             plugins=self.plugins,
             filled=dict(self.filled),
         )
+        check_plan(plan, self.problems)
+        self.problems.stop()
+        return plan
 
     def choose_all(self, kind: str) -> dict[str, Chosen]:
         slots: dict[str, Slot] = getattr(self.recipe, kind)
@@ -207,15 +220,27 @@ class _Planner:
         self, translations: list[Translation], chosen: dict[str, dict[str, Chosen]]
     ) -> dict[Translation, list[Judge]]:
         judges: dict[Translation, list[Judge]] = {translation: [] for translation in translations}
+        made = self.augmentations(chosen["augmentations"])
         for name, slot in self.recipe.discriminators.items():
+            augment = tuple((each, made[each]) for each in slot.augment if each in made)
             for translation in self.served(("discriminators", name), slot, translations):
                 domain = translation.source if slot.real == "source" else translation.target
                 if copy := self.copy(slot, ("discriminators", name), translation, domain):
                     inputs = self.spec.inputs * (2 if slot.given else 1)
                     told = slot.conditionings or []
                     self.network("discriminators", name, copy, "discriminator", slot.use, chosen, told, inputs)
-                    judges[translation].append(Judge(name, copy, slot.real, slot.fake, slot.given, slot.history))
+                    shown = (slot.real, slot.fake, slot.given, slot.history, augment, slot.adapt)
+                    judges[translation].append(Judge(name, copy, *shown))
         return judges
+
+    def augmentations(self, chosen: dict[str, Chosen]) -> dict[str, Augmentation]:
+        made = {}
+        for name, (cls, options) in chosen.items():
+            try:
+                made[name] = cls(options, self.spec)
+            except TransganError as error:
+                self.problems.add(("augmentations", name), str(error))
+        return made
 
     def served(self, place: tuple[str, str], slot: NetworkSlot, translations: list[Translation]) -> list[Translation]:
         served = [translation for translation in translations if matches(translation, slot.translations)]
@@ -274,6 +299,7 @@ class _Planner:
             self.spec.space,
             self.spec.domains,
             self.spec.tasks,
+            self.spec.attributes,
         )
         self.networks[name] = NetworkPlan(name, kind, side, use, cls, options, spec, tuple(conditionings.values()))
 
@@ -301,15 +327,16 @@ class _Planner:
             function = getattr(loss, f"for_{side}", None)
             if function is None:
                 continue
-            asked = [graph.resolve(each, name) for each in asks(function) if each not in GIVEN]
+            needed = tuple(each for each in asks(function) if each not in loss.unneeded)
+            asked = [graph.resolve(each, name) for each in needed if each not in GIVEN]
             for line in graph.missing(asked, f"loss '{name}'", (*LEAVES, *GIVEN)):
                 self.problems.add(("losses", name), line)
             for translation in wanted:
-                if set(asks(function)) & set(JUDGED):
+                if set(needed) & set(JUDGED):
                     judged = True
-                    terms += [Term(name, side, translation, judge, function) for judge in judges[translation]]
+                    terms += [Term(name, side, translation, judge, function, needed) for judge in judges[translation]]
                 else:
-                    terms.append(Term(name, side, translation, None, function))
+                    terms.append(Term(name, side, translation, None, function, needed))
         if not wanted:
             self.problems.add(("losses", name, "translations"), self.no_match(slot.translations, translations))
         elif not terms and not self.unclear.issuperset(wanted):
@@ -325,6 +352,15 @@ class _Planner:
         known = ", ".join(f"'{translation}'" for translation in translations)
         return f"{list(patterns)} matches no translation. Known: {known}"
 
+    def check_best(self, metrics: Mapping[str, Metric]) -> None:
+        evaluate = self.recipe.evaluate
+        known = [name for metric in metrics.values() for name in metric.better]
+        if evaluate.keep_best and evaluate.keep_best not in known:
+            what = f"no metric of this recipe has the figure '{evaluate.keep_best}', or says whether more is better."
+            self.problems.add(("evaluate", "keep_best"), f"{what} {did_you_mean(evaluate.keep_best, known)}")
+        elif evaluate.keep_best and not evaluate.every:
+            self.problems.add(("evaluate", "keep_best"), "only one model would be measured; set evaluate.every")
+
     def check_phases(self, terms: list[Term]) -> None:
         for i, phase in enumerate(self.recipe.phases):
             for key, known in (("losses", self.recipe.losses), ("trains", self.networks)):
@@ -338,6 +374,27 @@ class _Planner:
                 and "phases" in self.recipe.model_fields_set  # by default there is one for each side, needed or not
             ):
                 self.problems.add(("phases", i), f"no loss of this recipe has a term for the {phase.side} phase")
+
+    def check_balance(self, terms: list[Term]) -> None:
+        balance, tasks = self.recipe.train.balance, self.recipe.tasks
+        if balance == "auto":
+            asked = {"real_output", "fake_output"}
+            judged = {t.translation.task for t in terms if t.side == "discriminator" and asked <= {*asks(t.function)}}
+            for task in [each for each in tasks if each not in judged]:
+                message = (
+                    f"'auto' goes by how discriminators tell fakes from reals; none is trained to on task '{task}'"
+                )
+                self.problems.add(("train", "balance"), message)
+        elif balance != "all":
+            for task in [each for each in balance if each not in tasks]:
+                self.problems.add(("train", "balance", task), f"no task '{task}'. {did_you_mean(task, tasks)}")
+            for task in [each for each in tasks if each not in balance]:
+                self.problems.add(("train", "balance"), f"no share for task '{task}'; 0 leaves it out")
+            for task, share in balance.items():
+                if min(share.numbers) < 0:
+                    self.problems.add(("train", "balance", task), "expected a share of 0 or more")
+            if not any(min(share.numbers) > 0 for share in balance.values()):
+                self.problems.add(("train", "balance"), "expected a task whose share is above 0 at every moment")
 
     def stages(self) -> list[Stage]:
         recipe, found, first, share = self.recipe, [], 0, 0.0

@@ -22,7 +22,7 @@ Inspection = Callable[[Mapping[tuple[str, ...], Mapping[str, Any]], Problems], N
 
 def understand(table: dict[str, Any], problems: Problems, inspect: Inspection | None = None) -> Recipe | None:
     """The recipe that a table means, or None, with every mistake among the problems."""
-    table = _finite(table, (), problems)
+    table = _with_augmentations(_finite(table, (), problems), problems)
     _check_names(table, problems)
     _check_domains(table, problems)
     _check_stages(table, problems)
@@ -103,6 +103,18 @@ def _check_stages(table: Mapping[str, Any], problems: Problems) -> None:
     numbers = [share for share in shares if isinstance(share, (int, float))]
     if stages and len(numbers) == len(shares) and abs(sum(numbers) - 1) > 1e-6:
         problems.add(("stages",), f"the shares add up to {sum(numbers):g}, not to 1")
+
+
+def _with_augmentations(table: dict[str, Any], problems: Problems) -> dict[str, Any]:
+    """The table with every augmentation that a discriminator names, also where nobody has given it options."""
+    found = dict(_table(table.get("augmentations")))
+    for name, slot in _table(table.get("discriminators")).items():
+        named = _table(slot).get("augment")
+        for index, each in enumerate(named) if isinstance(named, list) else ():
+            if isinstance(each, str) and _NAME.fullmatch(each) and each not in found:
+                found[each] = True
+                problems.origins["augmentations", each] = problems.origin(("discriminators", name, "augment", index))
+    return {**table, "augmentations": found} if found and isinstance(table.get("augmentations", {}), dict) else table
 
 
 def _written_out(table: Mapping[str, Any], problems: Problems) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from transgan.recipe.words import described, expected, found, known_keys, printa
 M = TypeVar("M", bound=BaseModel)
 
 #: How many keys name the table, in messages; elsewhere it is one.
-_DEPTH = {**dict.fromkeys(SLOTS, 2), "tasks": 2, "optimizers": 2, "phases": 2, "stages": 2}
+_DEPTH = {**dict.fromkeys(SLOTS, 2), "tasks": 2, "attributes": 2, "optimizers": 2, "phases": 2, "stages": 2}
 #: Keys that stand above the first table, and are named without one.
 _BARE = ("version", "name", "nodes")
 #: Mistakes told at once; a file with more is no recipe.

@@ -1,6 +1,6 @@
 """A recipe as written, typed: the grammar of its tables. Knows no plugin; what is said to one is in `Slot.options`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -8,6 +8,8 @@ from transgan.api.schedule import Schedule, constant
 
 Side = Literal["generator", "discriminator"]
 Per = Literal["run", "task", "domain", "direction", "translation"]
+Action = Literal["off", "warn", "stop", "rollback", "fallback"]
+Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "hiding", "exploding"]
 
 
 class Section(BaseModel):
@@ -43,6 +45,28 @@ class NetworkSlot(Slot):
     """The conditionings that tell it; all for generators, none for other networks, where left out."""
 
 
+class Adapt(Section):
+    """How often samples are augmented, learned from how well a discriminator knows the real ones (Karras et al., 2020).
+
+    The share of samples that each augmentation changes starts at 0, and rises while the mean sign of the logits of real
+    samples is above `target` (the discriminator has begun to know them by heart), and falls while it is below.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"expected": "true or a table"})
+
+    target: float = Field(0.6, gt=-1, lt=1)
+    """The mean sign of the logits of real samples that is aimed at."""
+    samples: PositiveInt = 500_000
+    """Samples of a domain that go by while the share moves from 0 to 1."""
+    most: float = Field(0.8, gt=0, le=1)
+    """The largest share; with more, the changes begin to show in what is generated."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_is(cls, given: Any) -> Any:
+        return {} if given is True else given
+
+
 class DiscriminatorSlot(NetworkSlot):
     """A discriminator, and what it is shown."""
 
@@ -55,6 +79,10 @@ class DiscriminatorSlot(NetworkSlot):
     """A node that it sees beside either, along the channels (pix2pix: `"source"`)."""
     history: int = Field(0, ge=0)
     """Older fakes that are remembered and shown in half of the cases (Shrivastava et al., 2017); 0 for none."""
+    augment: list[str] = []
+    """Augmentations of all that it is shown, in their order; `[augmentations]` has their options."""
+    adapt: Adapt | None = None
+    """How often it is augmented is learned, as this says; always, where left out."""
 
 
 class LossSlot(Slot):
@@ -84,6 +112,45 @@ class Data(Section):
     """Share of the samples kept from training, chosen by a hash of their names."""
     cache: bool = True
     """Keep decoded samples in a file that is mapped into memory."""
+
+
+class Attribute(Section):
+    """A label of the samples, by its name, that networks are told by numbers.
+
+    Of a number, told as one from -1 to 1, it says the range: `height = { from = 150, to = 200 }`. Of a text it says the
+    values, told by a number each, of which one is 1 and the others 0: `mood = { values = ["calm", "glad"] }`.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"expected": "a table with from and to, or with values"})
+
+    low: float | None = Field(None, alias="from")
+    """What is told as -1; no sample may have less ..."""
+    high: float | None = Field(None, alias="to")
+    """... and what is told as 1; none may have more."""
+    values: list[str] | None = Field(None, min_length=2)
+    """The texts that the label can be, two or more."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "Attribute":
+        ranged = self.low is not None and self.high is not None
+        if (self.values is None) == (not ranged) or (self.values and (self.low, self.high) != (None, None)):
+            raise ValueError('expected either from = 150 and to = 200, or values = ["calm", "glad"]')
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"from = {self.low:g} must be below to = {self.high:g}")
+        if self.values and len(set(self.values)) != len(self.values):
+            raise ValueError(f"the values {', '.join(self.values)} must differ")
+        return self
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers tell it."""
+        return len(self.values) if self.values else 1
+
+
+def _can_be_told(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    if taken := sorted({"task", "domain", "style", "x", "self"} & attributes.keys()):
+        raise ValueError(f"networks are told something else by the name '{taken[0]}'; rename the label")
+    return attributes
 
 
 class Task(Section):
@@ -144,6 +211,9 @@ class Train(Section):
     ema: Annotated[Schedule, AfterValidator(_decay)] = constant(0.0)
     """Decay a step of the moving average of the generators' weights, which is what translates; below 1, a number or a
     schedule; 0 for none."""
+    balance: Literal["all", "auto"] | dict[str, Schedule] = "all"
+    """Which tasks a step plays: all; or one, so that the task that lags catches up (`auto`); or one, by fixed shares
+    such as `{ age = 2, race = 1 }`, each a number or a schedule. A step of one task costs less."""
     merge: Literal["auto", "always", "never"] = "auto"
     """Whether calls of one network become one pass. The result is the same; `auto` merges where it is faster."""
     log_every: PositiveInt = 10
@@ -154,6 +224,10 @@ class Train(Section):
     """Steps between two checkpoints; 0 for a tenth of the run, and never less than every 2000."""
     keep: PositiveInt = 3
     """Checkpoints kept."""
+
+    def logs(self, step: int) -> bool:
+        """Whether metrics.jsonl gets a line once so many steps are done."""
+        return step % self.log_every == 0 or step in (1, self.steps)
 
 
 class Optimizer(Section):
@@ -200,11 +274,77 @@ class Stage(Section):
     optimizers: Optimizers | None = None
 
 
+class Fallback(Section):
+    """The objective that takes the place of one that has failed: WGAN-GP (Gulrajani et al., 2017)."""
+
+    model_config = ConfigDict(json_schema_extra={"expected": "a table"})
+
+    adversarial: str = "wasserstein"
+    """The loss that replaces the adversarial ones (`lsgan`, `vanilla`, `hinge`, and others with a boundary) ..."""
+    weight: Schedule = constant(1.0)
+    """... and its weight, a number or a schedule."""
+    penalty: str = "gradient_penalty"
+    """The loss that bounds the critics' slope, in place of any other that does ..."""
+    penalty_weight: Schedule = constant(10.0)
+    """... and its weight, a number or a schedule."""
+    critic_steps: PositiveInt = 5
+    """Steps of the critics for one of the generators."""
+    lr: Schedule = constant(1e-4)
+    """Learning rate of both sides from then on, a number or a schedule."""
+
+
+class Guard(Section):
+    """What is done about a run that goes wrong; docs/explanation/guardian.md says how each fault is known."""
+
+    action: Action = "warn"
+    """`off`; `warn` tells; `stop` ends the run; `rollback` goes back to the last good checkpoint with lower learning
+    rates; `fallback` goes on from there by another objective, `[guard.fallback]`."""
+    actions: dict[Fault, Action] = {}
+    """Actions for single faults, where they differ: `{ copying = "off", not_finite = "rollback" }`."""
+    skip: int = Field(10, ge=0)
+    """Steps with numbers that are not finite, of the newest 1000, that are skipped before anything is done. What has to
+    be done then is at least to stop."""
+    looks: PositiveInt = 20
+    """Looks in a row, one every `train.log_every` steps, that find a fault before anything is done."""
+    warmup: int = Field(500, ge=0)
+    """Steps from the run's begin, or from the last rollback, in which nothing but numbers that are not finite counts."""
+    check_every: int = Field(0, ge=0)
+    """Steps between two looks at held-out samples, of which three in a row count; 0 for a fiftieth of the run, and never
+    less than 100."""
+    collapse: float = Field(0.3, gt=0)
+    """Outputs differ among each other by less than this share of what real samples of the target do."""
+    copying: float = Field(0.01, gt=0)
+    """The generator changes its input by less than this share of how samples of the two domains differ."""
+    discriminator_wins: float = Field(0.98, gt=0.5, le=1)
+    """Discriminators put more than this share of real samples above fakes, and have next to nothing to learn."""
+    hiding: float = Field(3.0, gt=1)
+    """The way back errs so many times as much once a translation was rounded to 8 bits with a little noise."""
+    exploding: float = Field(100.0, gt=1)
+    """The norm of a network's gradient is so many times its median."""
+    lr_factor: float = Field(0.5, gt=0, le=1)
+    """What learning rates are multiplied by at a rollback."""
+    rollbacks: int = Field(3, ge=0)
+    """Rollbacks in a run; what would be the next one stops it."""
+    fallback: Fallback = Fallback()
+
+    def action_on(self, fault: Fault) -> Action:
+        """What to do about a fault."""
+        return self.actions.get(fault, self.action)
+
+    @property
+    def wanted(self) -> set[Action]:
+        """Every action that may be taken."""
+        return {self.action_on(fault) for fault in get_args(Fault)}
+
+
 class Evaluate(Section):
     """When and on how much the metrics are measured; which ones stands in [metrics]."""
 
     every: int = Field(0, ge=0)
     """Steps between two evaluations; 0 for the end only."""
+    keep_best: str = ""
+    """A figure of [metrics], by whose mean over translations the model is chosen among those measured; then evaluations
+    before the end take only the metric that it is of. Without it the last model is kept."""
     samples: PositiveInt = 256
     """Held-out samples of a domain, at most."""
     batch: PositiveInt = 32
@@ -224,16 +364,20 @@ class Recipe(Section):
     domains: dict[str, Any] = Field(min_length=1)
     """What belongs to a domain, in the words of the source: a folder, a glob, or a selection by attributes."""
     tasks: dict[str, Task] = Field(min_length=1)
+    attributes: Annotated[dict[str, Attribute], AfterValidator(_can_be_told)] = {}
+    """Labels that networks are told by numbers, besides tasks and domains."""
     train: Train
     optimizers: Optimizers = Optimizers()
     nodes: Slot = Slot(use="translation")
     conditionings: dict[str, Slot] = {}
+    augmentations: dict[str, Slot] = {}
     generators: dict[str, NetworkSlot]
     encoders: dict[str, NetworkSlot] = {}
     discriminators: dict[str, DiscriminatorSlot] = {}
     losses: dict[str, LossSlot]
     phases: list[Phase] = [Phase(side="generator"), Phase(side="discriminator")]
     stages: list[Stage] = []
+    guard: Guard = Guard()
     evaluate: Evaluate = Evaluate()
     metrics: dict[str, Slot] = {}
 
@@ -241,6 +385,7 @@ class Recipe(Section):
 #: Tables of slots, and the class of each.
 SLOTS: dict[str, type[Slot]] = {
     "conditionings": Slot,
+    "augmentations": Slot,
     "generators": NetworkSlot,
     "encoders": NetworkSlot,
     "discriminators": DiscriminatorSlot,

@@ -1,11 +1,14 @@
 """The report of a run: one HTML file with curves, samples and figures that needs nothing but the samples folder."""
 
+import mimetypes
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from transgan.runs import _disk
+from transgan.runs.figures import rows
 from transgan.runs.folder import RunFolder
 from transgan.runs.log import read_metrics
 
@@ -24,11 +27,13 @@ def write_report(folder: RunFolder, name: str, result: Mapping[str, Any]) -> Non
             first, _, rest = key.partition("/")
             group, line = (rest, first) if rest and ": " in first else (first, rest or first)
             curves[group][line].append((float(record["step"]), float(value)))
-    newest = sorted(folder.samples.glob("*"))[-1:] if folder.samples.is_dir() else []
     parts = [
         f"<h1>{escape(name)}</h1><p>{result['steps']} steps, seed {result['seed']}.</p>",
+        _advice(result.get("advice", [])),
+        _tasks(records),
         _table(result["translations"]),
-        *(f'<h2>Samples</h2><img src="samples/{escape(path.name)}" alt="held-out samples">' for path in newest),
+        _conditions(result),
+        *_samples(folder.samples),
         "<h2>Curves</h2><p>Losses are shown unweighted; their weights have curves of their own.</p>",
         '<div class="curves">',
         *(_chart(group, lines) for group, lines in sorted(curves.items())),
@@ -38,18 +43,74 @@ def write_report(folder: RunFolder, name: str, result: Mapping[str, Any]) -> Non
     _disk.replace(folder.report, page.encode())
 
 
+def _advice(lines: Sequence[str]) -> str:
+    """What the curves mean, in words."""
+    if not lines:
+        return ""
+    items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
+    return f"<h2>What the curves say</h2><p>By the newest part of the run:</p><ul>{items}</ul>"
+
+
+def _tasks(records: Sequence[Mapping[str, Any]]) -> str:
+    """How the tasks stood at the end, where there were several."""
+    told = [record for record in records if any(key.startswith("lag/") for key in record)]
+    last: Mapping[str, Any] = told[-1] if told else {}
+    lines = [
+        f"<tr><th>{escape(task)}</th><td>{last.get(f'share/{task}', 1.0):.1%}</td><td>{last[key]:.2f}</td></tr>"
+        for key in last
+        if (task := key.removeprefix("lag/")) != key
+    ]
+    head = "<h2>Tasks</h2><table><tr><th></th><th>played, of all steps</th><th>lag</th></tr>"
+    return f"{head}{''.join(lines)}</table>" if lines else ""
+
+
+def _samples(folder: Path) -> list[str]:
+    """The newest samples: the files whose names begin as the last one's, up to the first dot or second hyphen."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+    if not names:
+        return []
+    step = names[-1].partition(".")[0].split("-")[:2]
+    parts = ["<h2>Samples</h2>"]
+    newest = [name for name in names if name.partition(".")[0].split("-")[:2] == step]
+    for name in sorted(newest, key=lambda name: (len(name), name)):
+        kind = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
+        file, shown = f"samples/{escape(name)}", escape(name)
+        if kind == "image":
+            parts.append(f'<img src="{file}" alt="held-out samples">')
+        elif kind in ("", "application", "text"):
+            parts.append(f'<p><a href="{file}">{shown}</a></p>')
+        else:  # what plays has an element of its type's name
+            player = f'<{kind} controls preload="none" src="{file}"></{kind}>'
+            parts.append(f"<figure><figcaption>{shown}</figcaption>{player}</figure>")
+    return parts
+
+
 def _table(translations: Mapping[str, Mapping[str, float]]) -> str:
     if not translations:
         return ""
-    names = list(dict.fromkeys(name for figures in translations.values() for name in figures))
     head = "".join(f"<th>{escape(translation)}</th>" for translation in translations)
-    rows = []
-    for name in names:
-        cells = "".join(
-            f"<td>{figures[name]:.4g}</td>" if name in figures else "<td></td>" for figures in translations.values()
-        )
-        rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
-    return f"<h2>Figures on held-out samples</h2><table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
+    lines = [
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+        for name, cells in rows(translations)
+    ]
+    return f"<h2>Figures on held-out samples</h2><table><tr><th></th>{head}</tr>{''.join(lines)}</table>"
+
+
+def _conditions(result: Mapping[str, Any]) -> str:
+    """How far outputs differ when only what the generator is told does."""
+    known: Mapping[str, Mapping[str, float]] = result.get("conditions", {})
+    if not known:
+        return ""
+    lines = [
+        f"<tr><th>{escape(name)}</th><td>{each['difference']:.2%}</td><td>{each['of_change']:.2f}</td></tr>"
+        for name, each in known.items()
+    ]
+    warnings = [f"<p><strong>{escape(each)}.</strong></p>" for each in result.get("warnings", [])]
+    return (
+        "<h2>Conditions</h2><p>The same inputs, told two things: how far the outputs differ, of the range of samples "
+        "and of what a translation changes.</p><table><tr><th></th><th>of the range</th><th>of the change</th></tr>"
+        f"{''.join(lines)}</table>{''.join(warnings)}"
+    )
 
 
 def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:

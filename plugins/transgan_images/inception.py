@@ -1,0 +1,158 @@
+"""Inception v3 as FID is measured over: TensorFlow's of December 2015, with poolings of its own and 1008 classes.
+
+Weights are those of pytorch-fid, `Conv2d_1a_3x3.conv.weight` and so on. Against the network of Szegedy et al. (2016) in
+torchvision, averages leave padding out, and the last block takes a maximum where others average.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from transgan.api import Weights
+
+WEIGHTS = Weights(
+    name="inception",
+    file="pt_inception-2015-12-05-6726825d.pth",
+    url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+    sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    size=95_628_359,
+    terms="Apache-2.0; Inception of December 2015 (Google), as ported by pytorch-fid",
+)
+SIDE = 299
+
+
+class Conv(nn.Module):
+    """Convolution, batch norm, ReLU."""
+
+    def __init__(self, channels: int, out: int, size: int | tuple[int, int], stride: int = 1, padded: bool = True):
+        super().__init__()
+        sides = (size, size) if isinstance(size, int) else size
+        padding = (sides[0] // 2, sides[1] // 2) if padded else 0
+        self.conv = nn.Conv2d(channels, out, sides, stride, padding, bias=False)
+        self.bn = nn.BatchNorm2d(out, eps=0.001)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x)))
+
+
+def average() -> nn.Module:
+    """The mean of a 3x3 neighbourhood, of which padding is no part."""
+    return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+
+
+class BlockA(nn.Module):
+    """35x35: 1x1, 5x5, twice 3x3, and a pooling."""
+
+    def __init__(self, channels: int, pooled: int):
+        super().__init__()
+        self.branch1x1 = Conv(channels, 64, 1)
+        self.branch5x5_1, self.branch5x5_2 = Conv(channels, 48, 1), Conv(48, 64, 5)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = Conv(channels, 64, 1), Conv(64, 96, 3)
+        self.branch3x3dbl_3 = Conv(96, 96, 3)
+        self.pool = average()
+        self.branch_pool = Conv(channels, pooled, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
+        parts = [self.branch1x1(x), self.branch5x5_2(self.branch5x5_1(x)), double, self.branch_pool(self.pool(x))]
+        return torch.cat(parts, 1)
+
+
+class BlockB(nn.Module):
+    """From 35x35 to 17x17."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.branch3x3 = Conv(channels, 384, 3, 2, padded=False)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = Conv(channels, 64, 1), Conv(64, 96, 3)
+        self.branch3x3dbl_3 = Conv(96, 96, 3, 2, padded=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
+        return torch.cat([self.branch3x3(x), double, F.max_pool2d(x, 3, 2)], 1)
+
+
+class BlockC(nn.Module):
+    """17x17: 7x7 taken apart into rows and columns."""
+
+    def __init__(self, channels: int, k: int):
+        super().__init__()
+        self.branch1x1 = Conv(channels, 192, 1)
+        self.branch7x7_1, self.branch7x7_2 = Conv(channels, k, 1), Conv(k, k, (1, 7))
+        self.branch7x7_3 = Conv(k, 192, (7, 1))
+        self.branch7x7dbl_1, self.branch7x7dbl_2 = Conv(channels, k, 1), Conv(k, k, (7, 1))
+        self.branch7x7dbl_3, self.branch7x7dbl_4 = Conv(k, k, (1, 7)), Conv(k, k, (7, 1))
+        self.branch7x7dbl_5 = Conv(k, 192, (1, 7))
+        self.pool = average()
+        self.branch_pool = Conv(channels, 192, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        once = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
+        twice = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
+        twice = self.branch7x7dbl_5(self.branch7x7dbl_4(twice))
+        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(self.pool(x))], 1)
+
+
+class BlockD(nn.Module):
+    """From 17x17 to 8x8."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.branch3x3_1, self.branch3x3_2 = Conv(channels, 192, 1), Conv(192, 320, 3, 2, padded=False)
+        self.branch7x7x3_1, self.branch7x7x3_2 = Conv(channels, 192, 1), Conv(192, 192, (1, 7))
+        self.branch7x7x3_3, self.branch7x7x3_4 = Conv(192, 192, (7, 1)), Conv(192, 192, 3, 2, padded=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        long = self.branch7x7x3_4(self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x))))
+        return torch.cat([self.branch3x3_2(self.branch3x3_1(x)), long, F.max_pool2d(x, 3, 2)], 1)
+
+
+class BlockE(nn.Module):
+    """8x8: the widest."""
+
+    def __init__(self, channels: int, pool: nn.Module):
+        super().__init__()
+        self.branch1x1 = Conv(channels, 320, 1)
+        self.branch3x3_1 = Conv(channels, 384, 1)
+        self.branch3x3_2a, self.branch3x3_2b = Conv(384, 384, (1, 3)), Conv(384, 384, (3, 1))
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = Conv(channels, 448, 1), Conv(448, 384, 3)
+        self.branch3x3dbl_3a, self.branch3x3dbl_3b = Conv(384, 384, (1, 3)), Conv(384, 384, (3, 1))
+        self.pool = pool
+        self.branch_pool = Conv(channels, 192, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        once = self.branch3x3_1(x)
+        twice = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
+        parts = [self.branch1x1(x), self.branch3x3_2a(once), self.branch3x3_2b(once)]
+        parts += [self.branch3x3dbl_3a(twice), self.branch3x3dbl_3b(twice), self.branch_pool(self.pool(x))]
+        return torch.cat(parts, 1)
+
+
+class Inception(nn.Module):
+    """Pictures in [-1, 1], resized to 299x299 (bilinear, as pytorch-fid does); 2048 features and 1008 logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Conv2d_1a_3x3 = Conv(3, 32, 3, 2, padded=False)
+        self.Conv2d_2a_3x3 = Conv(32, 32, 3, padded=False)
+        self.Conv2d_2b_3x3 = Conv(32, 64, 3)
+        self.Conv2d_3b_1x1 = Conv(64, 80, 1)
+        self.Conv2d_4a_3x3 = Conv(80, 192, 3, padded=False)
+        self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = BlockA(192, 32), BlockA(256, 64), BlockA(288, 64)
+        self.Mixed_6a = BlockB(288)
+        self.Mixed_6b, self.Mixed_6c = BlockC(768, 128), BlockC(768, 160)
+        self.Mixed_6d, self.Mixed_6e = BlockC(768, 160), BlockC(768, 192)
+        self.Mixed_7a = BlockD(768)
+        self.Mixed_7b = BlockE(1280, average())
+        self.Mixed_7c = BlockE(2048, nn.MaxPool2d(3, stride=1, padding=1))
+        self.fc = nn.Linear(2048, 1008)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.interpolate(x.expand(-1, 3, -1, -1), (SIDE, SIDE), mode="bilinear", align_corners=False)
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
+        x = F.max_pool2d(x, 3, 2)
+        x = F.max_pool2d(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)), 3, 2)
+        for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
+            x = getattr(self, f"Mixed_{name}")(x)
+        features = x.mean((2, 3))
+        return features, F.linear(features, self.fc.weight)  # without the bias, as Inception scores are computed

@@ -1,0 +1,37 @@
+"""Voices: recordings as spectra and back, drawn voices, networks, warm starts, and figures that can fail."""
+
+from transgan.api import Register, hookimpl
+from transgan_voice import discriminators, generators, media, metrics, nodes, sources
+
+
+@hookimpl
+def register_media(register: Register) -> None:
+    register("voice", media.VoiceMedia)
+
+
+@hookimpl
+def register_sources(register: Register) -> None:
+    register("drawn_voices", sources.DrawnVoices)
+
+
+@hookimpl
+def register_generators(register: Register) -> None:
+    register("gated_1d", generators.Gated1d)
+    register("gated_2_1_2d", generators.Gated212d)
+    register("residual_1d", generators.Residual1d)
+
+
+@hookimpl
+def register_discriminators(register: Register) -> None:
+    register("gated_patch", discriminators.GatedPatch)
+
+
+@hookimpl
+def register_nodes(register: Register) -> None:
+    register("voice_translation", nodes.VoiceTranslationNodes)
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    register("conversion", metrics.Conversion)
+    register("feature_distance", metrics.FeatureDistance)

@@ -1,0 +1,308 @@
+"""How good converted voices are: on whole held-out recordings, in features and in what is written to files."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from transgan.api import Domain, Metric, Options, Sample, Tensor, Translation
+from transgan_voice import measure
+from transgan_voice.audio import Sound
+from transgan_voice.mel import LogMel
+from transgan_voice.start import maps_of
+from transgan_voice.warp import Array
+
+RATE, FRAME = 16_000, 80
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A sound as it is measured, every 5 ms."""
+
+    cepstra: Array
+    """(L, 24) c_1 .. c_24."""
+    decibels: Array
+    """(L,)"""
+    f0: Array | None
+    """(L,) Hz, 0 where unvoiced; None where nothing here can tell."""
+
+    @property
+    def times(self) -> Array:
+        """(L,) seconds."""
+        return np.arange(len(self.decibels)) * (FRAME / RATE)
+
+
+class ConversionOptions(Options):
+    """Options of the metric `conversion`."""
+
+    sentences: int = Field(12, ge=1)
+    """Held-out recordings measured each way, at most."""
+    trained_on: int = Field(24, ge=2)
+    """Real training recordings of each speaker from which the classifiers of phones and of speakers are made."""
+
+
+class Conversion(Metric):
+    """Distortion to the truth, phones, pitch and speaker of converted recordings, beside what needs no training.
+
+    Each figure is taken on whole recordings as they are written, vocoder and all; `mcd_features` before the vocoder.
+    `mcd` is the mel-cepstral distortion to the true conversion, by the protocol that result.json spells out, with
+    `mcd_low` and `mcd_high` around it (bootstrap over recordings, 95%). Beside it, by the same protocol: `_of_source`
+    is doing nothing, `_of_mean_variance` and `_of_baseline` (vocal-tract-length warp and Gaussian transport) are
+    unpaired closed forms, `_of_vocoder` the true features through the vocoder, a floor. `phone_accuracy` is that of a
+    nearest-neighbour classifier made from real frames of the target speaker, where labels are known, `_of_real` its
+    accuracy on real held-out speech; a speaker's share alone says nothing of what is said. `speaker_share` is how many
+    conversions a linear classifier of spectra gives to the target. `variance_ratio` (1 is right) and
+    `modulation_distance` (dB) show over-smoothing, which distortion rewards. What cannot be known is left out.
+    """
+
+    Options = ConversionOptions
+    better = {
+        "mcd": "lower",
+        "mcd_features": "lower",
+        "phone_accuracy": "higher",
+        "f0_error_cents": "lower",
+        "voicing_error": "lower",
+        "speaker_share": "higher",
+        "modulation_distance": "lower",
+    }
+
+    def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
+        self.domains, self.tasks = domains, tasks
+        self.media: Any = next(iter(domains.values())).media
+        self.front = "CheapTrick, all-pass 0.41" if measure.has_world() else "80 mel bands by DCT"
+        self.mel = LogMel(80, RATE, hop=FRAME)
+        names = [name for task in tasks.values() for name in task]
+        real = {name: self._real(domains[name].samples) for name in dict.fromkeys(names)}
+        self.phones = {name: _phones(each) for name, each in real.items()}
+        frames = {name: np.concatenate([x.cepstra[measure.active(x.decibels)] for _, x in each])
+                  for name, each in real.items()}  # fmt: skip
+        self.speakers = {task: measure.Speakers({n: frames[n] for n in each}) for task, each in tasks.items()}
+        self.aligned: set[str] = set()
+        order = list(domains)
+        pairs = {(a, b) for each in tasks.values() for a in each for b in each if a != b}
+        self.maps = maps_of(domains, order, pairs, "warp_transport")
+
+    def _real(self, samples: Sequence[Sample]) -> list[tuple[Sample, Heard]]:
+        chosen = samples[: self.options.trained_on]
+        return [(sample, self.hear(self.media.read(sample.location))) for sample in chosen]
+
+    def reset(self) -> None:
+        self.values: dict[Translation, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self.made: dict[Translation, list[tuple[Array, Array]]] = defaultdict(list)
+        self.counts: dict[Translation, int] = defaultdict(int)
+
+    def hear(self, sound: Sound) -> Heard:
+        """A sound at 16 kHz, frame by frame; by WORLD, or without pyworld by mel bands, which know no pitch."""
+        samples = sound.at(RATE).samples
+        if found := measure.world_analysis(samples, RATE):
+            return Heard(found[1], found[2], found[0])
+        bands = self.mel(torch.from_numpy(samples)).double().numpy()
+        return Heard(measure.cepstra_of_bands(bands), 10 * np.log10(np.exp(2 * bands).sum(1)), None)
+
+    @torch.no_grad()
+    def update(  # type: ignore[override]
+        self,
+        translation: Translation,
+        samples: list[Sample],
+        true_samples: list[Sample | None],
+        translate: Callable[..., Tensor],
+    ) -> None:
+        for i, (sample, true) in enumerate(zip(samples, true_samples, strict=True)):
+            if self.counts[translation] >= self.options.sentences:
+                return
+            self.counts[translation] += 1
+            self._one(translation, sample, true, partial(translate, row=i))
+
+    def _one(
+        self, translation: Translation, sample: Sample, true: Sample | None, translate: Callable[[Tensor], Tensor]
+    ) -> None:
+        a, b, media = translation.source, translation.target, self.media
+        sound = media.read(sample.location)
+        x, undo = media.to_model(sound, 1, True, a)
+        matrix, shift = (torch.from_numpy(each).float() for each in self.maps[a, b])
+        features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": matrix @ x + shift[:, None]}
+        sounds = {name: media.from_model(y, undo, b) for name, y in features.items()}
+        sounds["of_source"] = sound
+        heard = {name: self.hear(each) for name, each in sounds.items()}
+        values = self.values[translation]
+        made = heard[""].cepstra[measure.active(heard[""].decibels)]
+        speakers = self.speakers[translation.task]
+        values["speaker_share"].append(speakers(made) == b)
+        loud = heard["of_source"].cepstra[measure.active(heard["of_source"].decibels)]
+        values["speaker_share_of_source"].append(speakers(loud) == b)
+        if true is None:
+            return
+        truth = media.read(true.location)
+        heard["of_real"] = self.hear(truth)
+        heard["of_vocoder"] = self.hear(self._through_vocoder(truth, b))
+        for name, figure in self._distortions(heard, _drawn(true)).items():
+            values[_named("mcd", name)].append(figure)
+        for name, figure in self._feature_distortions(features, sound, truth, translation, _drawn(true)).items():
+            values[_named("mcd_features", name)].append(figure)
+        self.made[translation].append((made, heard["of_real"].cepstra[measure.active(heard["of_real"].decibels)]))
+        if _drawn(true):
+            self._truth(values, heard, true.location.truth(), self.phones[b])
+
+    def _through_vocoder(self, sound: Sound, domain: str) -> Sound:
+        x, undo = self.media.to_model(sound, 1, True, domain)
+        made: Sound = self.media.from_model(x, undo, domain)
+        return made
+
+    def _distortions(self, heard: Mapping[str, Heard], aligned: bool) -> dict[str, float]:
+        """The mean over active frames of the truth, or over the cheapest way through active frames of both."""
+        real = heard["of_real"]
+        self.aligned.add("frame by frame" if aligned else "aligned by DTW")
+        loud = measure.active(real.decibels)
+        found = {}
+        for name, each in heard.items():
+            if name == "of_real":
+                continue
+            found[name] = _mean_distortion((each.cepstra, measure.active(each.decibels)), (real.cepstra, loud), aligned)
+        return found
+
+    def _feature_distortions(
+        self,
+        features: Mapping[str, Tensor],
+        sound: Sound,
+        truth: Sound,
+        translation: Translation,
+        aligned: bool,
+    ) -> dict[str, float]:
+        """The same on features, before the vocoder."""
+        media = self.media
+        source, real = media.analyse(sound).frames, media.analyse(truth).frames
+        frames = {n: media.restored(y[0, :, : len(source)], translation.target) for n, y in features.items()}
+        frames["of_source"] = source
+        loud = {
+            name: measure.active(np.asarray(media.front.levels(media.front.pack(media.analyse(each)))))
+            for name, each in (("source", sound), ("real", truth))
+        }
+        return {
+            name: _mean_distortion((self._cepstra(each), loud["source"]), (self._cepstra(real), loud["real"]), aligned)
+            for name, each in frames.items()
+        }
+
+    def _cepstra(self, frames: Array) -> Array:
+        return frames if self.media.kind == "cepstra" else measure.cepstra_of_bands(frames.astype(np.float64))
+
+    def _truth(self, values: dict[str, list[float]], heard: Mapping[str, Heard], truth: Any, phones: Any) -> None:
+        """What only drawn voices tell: phones and pitch."""
+        known = truth.at(heard[""].times)
+        spoken = known.labels > 0
+        for name in ("", "of_source", "of_baseline", "of_real"):
+            right = phones(heard[name].cepstra[spoken]) == known.labels[spoken]
+            values[_named("phone_accuracy", name)].append(float(right.mean()))
+        for name in ("", "of_source", "of_real"):
+            f0 = heard[name].f0
+            if f0 is not None:
+                cents, wrong = measure.f0_errors(f0, known.f0)
+                values[_named("voicing_error", name)].append(wrong)
+                if np.isfinite(cents):
+                    values[_named("f0_error_cents", name)].append(cents)
+
+    def compute(self) -> dict[Translation, dict[str, float]]:
+        return {translation: self._figures(translation) for translation in self.values}
+
+    def _figures(self, translation: Translation) -> dict[str, float]:
+        values = self.values[translation]
+        figures = {name: float(np.mean(each)) for name, each in values.items() if each}
+        if "mcd" in values:
+            figures["mcd_low"], figures["mcd_high"] = measure.interval(np.array(values["mcd"]))
+            made, real = (list(each) for each in zip(*self.made[translation], strict=True))
+            figures["variance_ratio"] = measure.variance_ratio(made, real)
+            if np.isfinite(distance := measure.modulation_distance(made, real)):
+                figures["modulation_distance"] = distance
+        return figures
+
+    def protocol(self) -> dict[str, str]:
+        how = " and ".join(sorted(self.aligned)) if getattr(self, "aligned", None) else ""
+        if not how:
+            return {}
+        orders = f"c1-c24, frames within {measure.BELOW:.0f} dB of the 97th percentile, {how}"
+        features = "the features themselves" if self.media.kind == "cepstra" else "the mel bands by DCT"
+        return {
+            "mcd": f"MCD-TG: written wav at 16 kHz every 5 ms, {self.front}, {orders}",
+            "mcd_features": f"before the vocoder, {features}, {orders}",
+        }
+
+
+def _named(figure: str, name: str) -> str:
+    return f"{figure}_{name}" if name else figure
+
+
+def _drawn(sample: Sample) -> bool:
+    """Whether the truth is known sample by sample."""
+    return hasattr(sample.location, "truth")
+
+
+def _phones(real: list[tuple[Sample, Heard]]) -> measure.NearestNeighbours | None:
+    if not all(_drawn(sample) for sample, _ in real):
+        return None
+    labels = np.concatenate([sample.location.truth().at(heard.times).labels for sample, heard in real])
+    frames = np.concatenate([heard.cepstra for _, heard in real])
+    return measure.NearestNeighbours(frames[labels > 0], labels[labels > 0])
+
+
+def _mean_distortion(made: tuple[Array, Array], real: tuple[Array, Array], aligned: bool) -> float:
+    """Of cepstra and active frames, each."""
+    (a, loud_a), (b, loud_b) = made, real
+    if aligned:
+        count = min(len(a), len(b))
+        at = np.flatnonzero(loud_b[:count])
+        return float(measure.distortion(a[at], b[at]).mean())
+    a, b = a[loud_a], b[loud_b]
+    i, j = measure.align(a, b)
+    return float(measure.distortion(a[i], b[j]).mean())
+
+
+class FeatureDistanceOptions(Options):
+    """Options of the metric `feature_distance`."""
+
+    frames: int = Field(1500, ge=50)
+    """Frames of either side that are compared, at most."""
+    together: int = Field(4, ge=1)
+    """Successive frames that count as one point, so that movement counts too."""
+
+
+class FeatureDistance(Metric):
+    """How far conversions are from real held-out speech of the target, which says something else: energy distance.
+
+    Of the features as networks see them, in windows of a few frames (Szekely and Rizzo, 2013). It needs no truth, so a
+    model may be chosen by it: `[evaluate] keep_best = "feature_distance"`. It is 0 for the same distribution.
+    """
+
+    Options = FeatureDistanceOptions
+    better = {"feature_distance": "lower"}
+
+    def reset(self) -> None:
+        self.points: dict[Translation, list[tuple[Array, Array, Array]]] = defaultdict(list)
+
+    def update(self, translation: Translation, source: Tensor, fake: Tensor, target: Tensor) -> None:  # type: ignore[override]
+        self.points[translation].append((self._points(source), self._points(fake), self._points(target)))
+
+    def _points(self, x: Tensor) -> Array:
+        """(N, B, T) as (N * T / together, B * together)."""
+        frames = x.shape[-1] // self.options.together * self.options.together
+        parts = x[..., :frames].unfold(-1, self.options.together, self.options.together)
+        points: Array = parts.permute(0, 2, 1, 3).flatten(2).flatten(0, 1).double().cpu().numpy()
+        return points
+
+    def compute(self) -> dict[Translation, dict[str, float]]:
+        found = {}
+        for translation, parts in self.points.items():
+            source, fake, target = (self._some(np.concatenate(each)) for each in zip(*parts, strict=True))
+            scale = 1 / np.sqrt(source.shape[1])
+            found[translation] = {
+                "feature_distance": measure.energy_distance(fake * scale, target * scale),
+                "feature_distance_of_source": measure.energy_distance(source * scale, target * scale),
+            }
+        return found
+
+    def _some(self, points: Array) -> Array:
+        some: Array = points[np.random.default_rng(0).permutation(len(points))[: self.options.frames]]
+        return some

@@ -1,0 +1,147 @@
+"""Where a voice's translation starts: affine maps between the features of two speakers who said different things.
+
+Closed form, from unpaired frames, in seconds. They are what a trained network has to beat, and a start for it: from the
+identity, training fails without a sign in its losses where two vocal tracts differ much.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from transgan.api import Domain
+from transgan_voice.warp import Array, Mixture, cosine_basis, warped_bands, warped_cepstra
+
+StartKind = Literal["none", "mean_variance", "transport", "warp_transport"]
+
+#: Warps that are tried, as all-pass constants.
+WARPS = np.round(np.arange(-0.20, 0.201, 0.02), 2)
+#: Cepstra by which a warp of mel bands is chosen.
+ORDERS = 24
+#: Frames that a warp is chosen by, of the target and of the source.
+MOST = 8000, 4000
+#: Of the mean variance, added to all variances before a transport: estimates of many bands need it.
+SHARE = 0.5
+Affine = tuple[Array, Array]
+
+
+def monge(source: Array, target: Array) -> Array:
+    """The optimal transport between two centred Gaussians (Olkin and Pukelsheim, 1982): symmetric, W S W = T.
+
+    W = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2; S and T are (D, D), positive definite.
+    """
+    root, inverse = _power(source, 0.5), _power(source, -0.5)
+    matrix: Array = inverse @ _power(root @ target @ root, 0.5) @ inverse
+    return matrix
+
+
+def _power(symmetric: Array, exponent: float) -> Array:
+    values, vectors = np.linalg.eigh(0.5 * (symmetric + symmetric.T))
+    least = values.max() * 1e-10
+    power: Array = vectors * np.maximum(values, least) ** exponent @ vectors.T
+    return power
+
+
+def transport(source: Array, target: Array, share: float = 0.0) -> Affine:
+    """The affine map (W, s), y = W x + s, that gives `source` (F, D) the mean and the covariance of `target` (G, D).
+
+    Args:
+        share: of the mean variance, added to all variances, so that directions with little are hardly stretched.
+    """
+
+    def covariance(x: Array) -> Array:
+        found = np.atleast_2d(np.cov(x.T))
+        widened: Array = found + share * np.trace(found) / len(found) * np.eye(len(found))
+        return widened
+
+    matrix = monge(covariance(source), covariance(target))
+    return matrix, target.mean(0) - matrix @ source.mean(0)
+
+
+def choose_warp(source: Array, target: Array) -> float:
+    """The all-pass constant that makes centred cepstra (F, D) of one speaker most likely under a mixture of another's.
+
+    With the term log|det M|, without which the likelihood would reward whatever shrinks. Rows are c_1 .. c_D.
+    """
+    rng = np.random.default_rng(0)
+    target, source = (x[rng.permutation(len(x))[:most]] for x, most in zip((target, source), MOST, strict=True))
+    mixture = Mixture(target - target.mean(0))
+    orders = source.shape[1]
+    scores = []
+    for alpha in WARPS:
+        matrix = warped_cepstra(orders, orders, alpha)[1:, 1:]
+        warped = (source - source.mean(0)) @ matrix.T
+        scores.append(mixture.log_likelihood(warped) + np.linalg.slogdet(matrix)[1])
+    return float(WARPS[int(np.argmax(scores))]) + 0.0
+
+
+def affine_map(source: Array, target: Array, scales: tuple[Array, Array], features: str, kind: StartKind) -> Affine:
+    """The map from normalised frames (F, B) of one speaker to those of another.
+
+    Args:
+        scales: what each speaker's normalised values are multiplied by to be cepstra or log amplitudes again.
+        features: `"cepstra"` (c_1 .. c_B) or `"bands"` (log amplitudes at equal steps of a mel axis).
+    """
+    bands = source.shape[1]
+    if kind in ("none", "mean_variance"):
+        return np.eye(bands), np.zeros(bands)
+    matrix = np.eye(bands)
+    if kind == "warp_transport":
+        basis = np.eye(bands) if features == "cepstra" else cosine_basis(bands, min(ORDERS, bands - 1))[1:]
+        alpha = choose_warp(source * scales[0] @ basis.T, target * scales[1] @ basis.T)
+        warp = warped_cepstra(bands, bands, alpha)[1:, 1:] if features == "cepstra" else warped_bands(bands, alpha)
+        matrix = warp * scales[0] / scales[1][:, None]
+    moved, shift = transport(source @ matrix.T, target, SHARE)
+    return moved @ matrix, shift
+
+
+def inverse(affine: Affine, source: Array, share: float = 1e-3) -> Affine:
+    """The map back, as far as it can be told: the best linear guess of x from y = W x + s with a little noise.
+
+    A warp squeezes the finest detail of some bands out of the picture; dividing by what is left of it would blow noise
+    up. Where nothing is lost it is the inverse.
+
+    Args:
+        source: (F, D) frames x.
+        share: variance of the noise, of the mean variance of y.
+    """
+    matrix, shift = affine
+    spread = np.atleast_2d(np.cov(source.T)) @ matrix.T
+    seen = matrix @ spread
+    seen += share * np.trace(seen) / len(seen) * np.eye(len(seen))
+    back = np.linalg.solve(seen, spread.T).T
+    return back, source.mean(0) - back @ (matrix @ source.mean(0) + shift)
+
+
+def maps_of(
+    domains: Mapping[str, Domain], names: Sequence[str], pairs: Iterable[tuple[str, str]], kind: StartKind
+) -> dict[tuple[str, str], Affine]:
+    """The maps between pairs of speakers; found for the one first in `names`, inverted for the other."""
+    found: dict[tuple[str, str], Affine] = {}
+    frames: dict[str, Array] = {}
+    for pair in sorted(pairs):
+        if pair[0] == pair[1]:
+            continue
+        first, second = sorted(pair, key=list(names).index)
+        if (first, second) not in found:
+            for name in (first, second):
+                if name not in frames:
+                    frames[name] = active_frames(domains[name])
+            media: Any = domains[first].media
+            scales = tuple(media.statistics(name).std.double().numpy() for name in (first, second))
+            found[first, second] = affine_map(frames[first], frames[second], scales, media.kind, kind)
+            found[second, first] = inverse(found[first, second], frames[first])
+    return {pair: found[pair] for pair in pairs if pair[0] != pair[1]}
+
+
+def active_frames(domain: Domain) -> Array:
+    """(F, B) normalised frames of a domain's training samples in which somebody speaks."""
+    media: Any = domain.media
+    parts = [x.double().cpu().transpose(1, 2).reshape(-1, x.shape[1]).numpy() for _, x in domain.batches(False, 64)]
+    frames: Array = np.concatenate(parts)
+    if media.kind == "bands":
+        statistics = media.statistics(domain.name)
+        raw = frames * statistics.std.double().numpy() + statistics.mean.double().numpy()
+        power = np.log10(np.exp(2 * raw).sum(1)) * 10
+        frames = frames[power > np.percentile(power, 97) - 35]
+    return frames

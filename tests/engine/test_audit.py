@@ -1,0 +1,158 @@
+"""A generator that ignores what it is told is found, and one that heeds it is not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from transgan.data.domains import Domains
+from transgan.engine.audit import Heed, Telling, audit, told_of
+from transgan.engine.networks import Networks
+from transgan.plan import Plan, make_plan
+from transgan.recipe import read_recipe
+from transgan.registry import Registry
+from transgan.runs import read_metrics
+
+RECIPE = """
+[data]
+source = { use = "drawn_faces", count = 24 }
+size = 16
+held_out = 0.5
+[domains]
+young = { age = [20, 30] }
+old = { age = [50, 60] }
+white = { race = "White" }
+black = { race = "Black" }
+[tasks]
+age = { between = ["young", "old"] }
+race = { between = ["white", "black"] }
+[train]
+steps = 10
+batch = 2
+[conditionings.which]
+use = "channel"
+of = "OF"
+[generators.face]
+use = "unet"
+per = "PER"
+width = 4
+downs = 2
+norm = "none"
+[discriminators.d]
+use = "patch"
+width = 2
+layers = 1
+[losses]
+lsgan = 1.0
+"""
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Callable[..., Plan]:
+    def plan(of: str, per: str, more: str = "") -> Plan:
+        path = tmp_path / "audit.toml"
+        path.write_text(RECIPE.replace("OF", of).replace("PER", per) + more)
+        return make_plan(read_recipe(path), Registry.installed())
+
+    return plan
+
+
+def networks_of(plan: Plan) -> Networks:
+    networks = Networks(plan)
+    for network in networks.networks.values():
+        network.eval()
+    return networks
+
+
+def hear(networks: Networks, volume: float) -> None:
+    """Multiplies what the first convolution makes of the planes behind the three channels of a picture."""
+    for network in networks.networks.values():
+        inputs = 3 + sum(each.channels for each in network.conditionings)  # type: ignore[union-attr]
+        for parameter in network.parameters():
+            if parameter.dim() == 4 and parameter.shape[1] == inputs:
+                with torch.no_grad():
+                    parameter[:, 3:] *= volume
+
+
+def test_two_tasks_of_one_direction_are_a_pair_and_a_deaf_generator_is_found(planned: Any) -> None:
+    plan = planned("task", "direction")
+    domains, networks = Domains(plan), networks_of(plan)
+    heeding = audit(plan, domains, networks, 3, "cpu")
+    assert [each.name for each in heeding] == ["age -> old | race -> black", "age -> young | race -> white"]
+    assert not any(each.none for each in heeding)
+    hear(networks, 0.0)
+    deaf = audit(plan, domains, networks, 3, "cpu")
+    assert all(each.none and each.difference == 0 and each.change > 0.01 for each in deaf)
+    assert "has no visible effect: told 'age -> old' or 'race -> black', its outputs differ by 0.00%" in str(deaf[0])
+
+
+def test_a_pair_is_measured_on_the_inputs_of_both_with_only_the_condition_changed(planned: Any) -> None:
+    plan = planned("domain", "run")
+    domains, networks = Domains(plan), networks_of(plan)
+    found = {each.name: each for each in audit(plan, domains, networks, 2, "cpu")}
+    assert len(found) == 6  # of four domains to make
+    ((network),) = [each for name, each in networks.networks.items() if name == "face"]
+    inputs = [next(iter(domains.batches(name, True, 16, 2, "cpu", 2)))[1] for name in ("young", "white")]
+    x = torch.cat(inputs)
+    with torch.no_grad():
+        old, black = (network(x, domain=torch.full((4,), plan.domains.index(name))) for name in ("old", "black"))
+    pair = found["age -> old | race -> black"]
+    assert pair.difference == pytest.approx(float((old - black).abs().mean()) / 2, rel=1e-5)
+    change = ((old - x).abs().mean() + (black - x).abs().mean()) / 2
+    assert pair.change == pytest.approx(float(change) / 2, rel=1e-5)
+    assert told_of([pair])[pair.name]["of_change"] == pytest.approx(pair.difference / pair.change, rel=1e-5)
+
+
+def test_generators_that_can_be_told_one_thing_only_have_no_pairs(planned: Any) -> None:
+    plan = planned("task", "translation")
+    assert audit(plan, Domains(plan), networks_of(plan), 2, "cpu") == []
+
+
+def test_a_number_is_told_as_the_least_and_the_most(planned: Any) -> None:
+    plan = planned("age", "translation", "[attributes]\nage = { from = 20, to = 60 }\n")
+    domains, networks = Domains(plan), networks_of(plan)
+    hear(networks, 100.0)
+    found = audit(plan, domains, networks, 2, "cpu")
+    assert "age -> old, age -1 | age -> old, age +1" in [each.name for each in found]
+    assert len(found) == 4 and not any(each.none for each in found)
+    hear(networks, 0.0)
+    assert all(each.none for each in audit(plan, domains, networks, 2, "cpu"))
+
+
+@pytest.mark.parametrize(
+    ("difference", "change", "none"),
+    [(0.1, 0.1, False), (0.0009, 0.001, True), (0.002, 0.3, True), (0.004, 0.3, False)],
+)
+def test_no_effect_is_a_thousandth_of_the_range_or_a_hundredth_of_the_change(
+    difference: float, change: float, none: bool
+) -> None:
+    told: Any = Telling(None)  # type: ignore[arg-type]
+    assert Heed(told, told, difference, change).none is none
+
+
+def test_a_run_logs_what_conditions_do_and_warns_once_of_those_that_do_nothing(
+    planned: Any, trained: Any, tmp_path: Path
+) -> None:
+    planned("task", "run")  # told the task and not which way: both ways are the same to it
+    trained(tmp_path / "audit.toml", tmp_path / "run")
+    deaf = {"age -> old | age -> young", "race -> black | race -> white"}
+    heard = "age -> old | race -> black"
+    logged = [each for each in read_metrics(tmp_path / "run/metrics.jsonl") if f"condition/{heard}" in each]
+    assert [record["step"] for record in logged] == list(range(1, 11))
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["conditions"][heard]["of_change"] > 0
+    for record in logged:
+        assert {name for name in deaf if record[f"condition/{name}"] == 0} == deaf
+    lines = (tmp_path / "run/log.txt").read_text().splitlines()
+    report = (tmp_path / "run/report.html").read_text()
+    assert "<h2>Conditions</h2>" in report
+    for name in deaf:
+        first, second = name.split(" | ")
+        told = f"told '{first}' or '{second}', its outputs differ by 0.00%"
+        (line,) = [line for line in lines if told in line]  # once
+        assert "warning: step 2: " in line  # the first tenth is over
+        assert sum(told in warning for warning in result["warnings"]) == 1
+    assert report.count("no visible effect") == len(result["warnings"])

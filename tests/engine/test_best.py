@@ -1,0 +1,121 @@
+"""Which model is kept: a run in which a later one is worse, whole and resumed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from transgan import runs
+from transgan.api import Metric, Register, Tensor, Translation, hookimpl
+from transgan.cli.training import train
+from transgan.errors import RecipeError
+from transgan.plan import make_plan
+from transgan.recipe import parse_recipe, read_recipe
+from transgan.registry import Registry
+
+RECIPE = """
+[data]
+source = { use = "drawn_faces", count = 24 }
+size = 16
+[domains]
+young = { age = [20, 30] }
+old = { age = [50, 60] }
+[tasks.age]
+between = ["young", "old"]
+[train]
+steps = 6
+batch = 2
+checkpoint_every = 2
+[generators.g]
+use = "resnet"
+per = "direction"
+width = 4
+blocks = 0
+[losses]
+cycle = 1.0
+[evaluate]
+every = 1
+keep_best = "wave"
+samples = 4
+[metrics]
+wave = true
+quiet = true
+"""
+asked: list[str] = []
+
+
+class Wave(Metric):
+    """Best at the third of six evaluations, whatever is shown."""
+
+    better = {"wave": "higher"}
+    numbers = iter(())
+
+    def reset(self) -> None:
+        asked.append("wave")
+        self.found: dict[Translation, dict[str, float]] = {}
+
+    def update(self, translation: Translation, fake: Tensor) -> None:  # type: ignore[override]
+        self.found.setdefault(translation, {"wave": next(Wave.numbers) if not self.found else -1.0})
+
+    def compute(self) -> dict[Translation, dict[str, float]]:
+        return self.found
+
+
+class Quiet(Metric):
+    def reset(self) -> None:
+        asked.append("quiet")
+
+    def update(self, translation: Translation, fake: Tensor) -> None:  # type: ignore[override]
+        pass
+
+    def compute(self) -> dict[Translation, dict[str, float]]:
+        return {}
+
+
+class Plugin:
+    @hookimpl
+    def register_metrics(self, register: Register) -> None:
+        register("wave", Wave)
+        register("quiet", Quiet)
+
+
+def known() -> Registry:
+    registry = Registry.installed()
+    registry.add(Plugin(), "of_this_test")
+    return registry
+
+
+def test_the_best_measured_model_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE)
+    asked.clear()
+    monkeypatch.setattr(Wave, "numbers", iter([1.0, 2.0, 9.0, 3.0, 2.0, 1.0, 0.0]))
+    assert (
+        train(read_recipe(recipe, ("train.keep=9", "train.checkpoint_every=1")), known(), tmp_path / "a", quiet=True)
+        == 0
+    )
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["kept"] == 3
+    assert asked == ["wave"] * 6 + ["wave", "quiet"]  # what costs much is measured at the end alone
+    tensors, _ = runs.read_model(tmp_path / "a" / "model")
+    checkpoints = {each.step: each for each in _checkpoints(tmp_path / "a")}
+    assert all(torch.equal(value, checkpoints[3].groups["networks"][key]) for key, value in tensors.items())
+    assert not all(torch.equal(value, checkpoints[6].groups["networks"][key]) for key, value in tensors.items())
+
+
+def _checkpoints(folder: Path) -> list[Any]:
+    found = []
+    while (checkpoint := runs.newest(folder / "checkpoints")[0]) is not None:
+        found.append(checkpoint)
+        checkpoint.path.rename(folder / checkpoint.path.name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("evaluate.keep_best='waves'", "Did you mean 'wave'"), ("evaluate.every=0", "set evaluate.every")],
+)
+def test_a_figure_that_cannot_choose_is_told(change: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        make_plan(parse_recipe(RECIPE, "recipe", (change,)), known())
