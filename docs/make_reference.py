@@ -51,6 +51,8 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[[phases]]", schema.Phase, "Played in the order in which they stand; by default the generator's, then the "
      "discriminator's."),
     ("[[stages]]", schema.Stage, "One after the other; their shares add up to 1. Without any, the run is one stage."),
+    ("[guard]", schema.Guard, ""),
+    ("[guard.fallback]", schema.Fallback, ""),
     ("[evaluate]", schema.Evaluate, ""),
 )  # fmt: skip
 

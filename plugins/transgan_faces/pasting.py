@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 #: Half axes of the ellipse outside of which nothing changes, and the share of it that changes fully.
-AXES, FULL = (0.46, 0.48), 0.5
+AXES, FULL = (0.485, 0.495), 0.68
 
 
 @dataclass(frozen=True)

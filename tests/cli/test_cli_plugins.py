@@ -78,7 +78,7 @@ options
   on: true or false, default true
 """
     )
-    assert "It has no options." in transgan("plugins", "cycle").out
+    assert "It has no options." in transgan("plugins", "paired").out
 
 
 def test_every_option_of_resnet_has_type_default_and_help(transgan: Any) -> None:

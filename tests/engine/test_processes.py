@@ -59,7 +59,7 @@ both, one, nobody = (nn.Parameter(torch.zeros(2, 3, dtype=torch.float64)) for _ 
 both.grad = torch.full((2, 3), p.rank + 1.0, dtype=torch.float64)
 if p.rank:
     one.grad = torch.arange(6, dtype=torch.float64).view(2, 3)
-p.average_gradients([both, nobody, one])
+p.average_gradients([both, nobody, one], torch.zeros(()))
 assert torch.equal(both.grad, torch.full((2, 3), 1.5, dtype=torch.float64)), both.grad
 assert torch.equal(one.grad, torch.arange(6, dtype=torch.float64).view(2, 3) / 2), one.grad
 assert nobody.grad is None
@@ -139,5 +139,5 @@ def test_alone_nothing_is_copied_and_nothing_is_changed() -> None:
     assert processes.all_equal(x)
     parameter = torch.nn.Parameter(torch.zeros(2))
     gradient = parameter.grad = torch.ones(2)
-    processes.average_gradients([parameter])
+    processes.average_gradients([parameter], torch.zeros(()))
     assert parameter.grad is gradient

@@ -150,7 +150,6 @@ class Evaluation:
             if all(given.get(each) is not None for each in asked[name]):
                 metric.update(**{each: given[each] for each in asked[name]})
 
-
     def _translate(
         self, direction: Direction, networks: Networks, leaves: Mapping[Key, Any], x: Tensor, row: int
     ) -> Tensor:
@@ -159,12 +158,18 @@ class Evaluation:
         def repeated(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return value[row : row + 1].expand(len(x), *value.shape[1:])
-            return {name: repeated(each) for name, each in value.items()} if isinstance(value, dict) else value
+            return {name: repeated(each) for name, each in value.items()}
 
+        ends = ("source_domain", "target_domain", "source_attributes", "target_attributes")
         zero = np.zeros(len(x), dtype=np.uint64)
-        draws = SampleDraws("evaluate", zero, zero, self.device)
-        here = {key: repeated(value) for key, value in leaves.items()}
-        here |= {(direction.made, "source"): x.to(self.device), (direction.made, "draws"): draws}
+        values = {
+            "source": x.to(self.device),
+            **{name: repeated(leaves[direction.made, name]) for name in ends},
+            "draws": SampleDraws("evaluate", zero, zero, self.device),
+            "clock": leaves[direction.made, "clock"],
+            "training": False,
+        }
+        here = leaves_of(self.plan, direction.made, values)
         return make(self.plan, networks, direction.made, here, ["fake"])["fake"]
 
 

@@ -13,6 +13,7 @@ from transgan.engine.networks import MovingAverage, Networks
 from transgan.engine.objective import Objective
 from transgan.engine.optimizers import Optimizers
 from transgan.engine.processes import Processes
+from transgan.engine.trial import Trial
 from transgan.graph import Step
 from transgan.plan import Plan
 from transgan.recipe.schema import Phase
@@ -34,18 +35,23 @@ class Engine:
         ema = plan.recipe.train.ema
         self.average = MovingAverage(translating, ema.start) if ema.ever else None
         self.step = 0
+        self.skipped = False
 
     def train(self, batches: Batches) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Plays one step after the other to the end of the run; yields the steps done, and each loss unweighted."""
         while self.step < self.plan.recipe.train.steps:
             clock = batches.clock(self.step)
             losses = self.play(batches.at(self.step, self.balance.task), clock)
-            self.balance.note(clock, self.objective.state)
+            if not self.skipped:
+                self.balance.note(clock, self.objective.state)
             self.step += 1
             yield self.step, losses
 
     def play(self, parts: list[Leaves], clock: Clock) -> dict[str, Tensor]:
-        """One step on a batch, which may come in parts: each phase that is due moves the networks that it trains."""
+        """One step on a batch, which may come in parts: each phase that is due moves the networks that it trains.
+
+        It is `skipped` from the first phase on whose total or gradients are not finite, and leaves nothing of itself.
+        """
         rank = self.processes.rank if self.processes else 0
         torch.manual_seed(
             hashed(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1
@@ -55,7 +61,9 @@ class Engine:
         sharing = sharing_nodes(due, len(parts))
         shared: list[Step | None] = [None] * len(parts)
         losses: dict[str, Tensor] = {}
+        trial = Trial(self.objective, self.networks)
         for phase in due:
+            whole = torch.zeros((), device=self.networks.device)
             trained = self.plan.trained(phase)
             self.optimizers.zero(trained)
             for i, leaves in enumerate(parts):
@@ -65,14 +73,20 @@ class Engine:
                     step = self.objective.step(leaves, [phase], clock)
                 self.networks.train_only(trained)
                 total, values = self.objective(phase, step, clock)
-                if total is not None and total.requires_grad:
-                    (total / len(parts)).backward()  # type: ignore[no-untyped-call]
+                if total is not None:
+                    whole = whole + total.detach()
+                    if total.requires_grad:
+                        (total / len(parts)).backward()  # type: ignore[no-untyped-call]
                 if len(parts) > 1:
                     step.detach()
                 for name, value in values.items():
                     losses[name] = losses.get(name, 0.0) + value / len(parts)
             self.objective.memory.settle()
-            self.optimizers.move(trained, clock)
+            self.optimizers.move(trained, clock, whole, trial)
+        self.skipped = trial.failed()
+        if self.skipped:
+            trial.undo()
+            return losses
         if self.average and any(phase.side == "generator" for phase in due):
             self.average.decay = self.plan.recipe.train.ema.at_clock(clock)
             self.average.update()

@@ -9,6 +9,7 @@ from torch import Tensor
 from transgan.api.schedule import Clock
 from transgan.engine.networks import Networks
 from transgan.engine.processes import Processes
+from transgan.engine.trial import Trial
 from transgan.plan import Plan
 from transgan.recipe.schema import Optimizer
 
@@ -20,6 +21,10 @@ class Optimizers:
         self.plan = plan
         self.networks = networks
         self.processes = processes
+        self.factor = 1.0
+        """What learning rates are multiplied by."""
+        self.norms: dict[str, Tensor] = {}
+        """Of each network's newest gradient, before it was clipped."""
         self.by_name: dict[str, torch.optim.Optimizer] = {}
         for name, network in networks.networks.items():
             if parameters := list(network.parameters()):
@@ -39,7 +44,7 @@ class Optimizers:
 
     def learning_rate(self, name: str, clock: Clock) -> float:
         """A network's learning rate at a moment."""
-        return self._options(name, clock).lr.at_clock(clock)
+        return self._options(name, clock).lr.at_clock(clock) * self.factor
 
     def zero(self, names: Iterable[str]) -> None:
         """Forgets gradients."""
@@ -47,19 +52,28 @@ class Optimizers:
             if name in self.by_name:
                 self.by_name[name].zero_grad(set_to_none=True)
 
-    def move(self, names: Iterable[str], clock: Clock) -> None:
-        """One step of each of these networks, on the mean of all processes' gradients."""
+    def move(self, names: Iterable[str], clock: Clock, total: Tensor, trial: Trial) -> None:
+        """One step of each of these networks, on the mean of all processes' gradients; none if the trial has failed.
+
+        Args:
+            total: the loss that the gradients are of.
+        """
         names = [name for name in names if name in self.by_name]
         if self.processes and names:
             parameters = [p for name in names for p in self.networks.networks[name].parameters()]
-            self.processes.average_gradients(parameters)
+            total = self.processes.average_gradients(parameters, total)
+        for name in names:
+            gradients = [p.grad for p in self.networks.networks[name].parameters() if p.grad is not None]
+            self.norms[name] = torch.nn.utils.get_total_norm(gradients)
+        spoilt = trial.see([total, *(self.norms[name] for name in names)])
         for name in names:
             optimizer = self.by_name[name]
+            optimizer.found_inf, optimizer.grad_scale = spoilt, None  # type: ignore[attr-defined]  # as by a scaler
             if clip := self.plan.recipe.train.clip.at_clock(clock):
-                torch.nn.utils.clip_grad_norm_(self.networks.networks[name].parameters(), clip)
+                torch.nn.utils.clip_grads_with_norm_(self.networks.networks[name].parameters(), clip, self.norms[name])
             options = self._options(name, clock)
             for group in optimizer.param_groups:
-                group["lr"] = options.lr.at_clock(clock)
+                group["lr"] = self.learning_rate(name, clock)
                 group["betas"] = (options.betas[0], options.betas[1])
                 group["weight_decay"] = options.weight_decay
             optimizer.step()

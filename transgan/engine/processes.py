@@ -25,20 +25,21 @@ class Processes:
         self.device = self.accelerator.device
         self.main = self.accelerator.is_main_process
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """The mean over all processes, in place. A gradient that is missing here counts as zero; one that is missing
-        everywhere stays missing."""
+    def average_gradients(self, parameters: Iterable[nn.Parameter], total: Tensor) -> Tensor:
+        """The mean over all processes, in place, and that of their totals. A gradient that is missing here counts as
+        zero; one that is missing everywhere stays missing."""
         if self.world == 1:
-            return
+            return total
         parameters = list(parameters)
         has = torch.tensor([p.grad is not None for p in parameters], dtype=parameters[0].dtype, device=self.device)
         grads = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters]
-        flat = torch.cat([*grads, has])
+        flat = torch.cat([*grads, has, total[None].to(has)])
         dist.all_reduce(flat)
         flat /= self.world
-        *averages, counts = torch.split(flat, [g.numel() for g in grads] + [len(has)])
+        *averages, counts, mean = torch.split(flat, [g.numel() for g in grads] + [len(has), 1])
         for parameter, average, count in zip(parameters, averages, counts.tolist(), strict=True):
             parameter.grad = average.view_as(parameter) if count else None
+        return mean[0]
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Scalars, averaged over the processes and read from the device, all at once."""

@@ -16,26 +16,37 @@ import transgan
 from transgan import runs
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.engine.audit import Heed, audit, told_of
+from transgan.engine.audit import Heed, audit
 from transgan.engine.balance import in_words
 from transgan.engine.best import Best
 from transgan.engine.evaluate import Evaluation, preview
+from transgan.engine.finish import finish, write_text
+from transgan.engine.guard import Guardian, Verdict
+from transgan.engine.guard_acts import check, fall_back, go_back, heed, skip
 from transgan.engine.loop import Engine
 from transgan.engine.networks import Networks
 from transgan.engine.processes import Processes
 from transgan.engine.progress import Progress
+from transgan.engine.saving import (
+    check_replicas,
+    finite,
+    load_tensors,
+    restore,
+    state_of,
+    tensors_of,
+)
 from transgan.engine.start import start_networks
 from transgan.engine.state import roles
-from transgan.errors import INTERRUPTED, TERMINATED, DiskError, DivergedError, TransganError
-from transgan.model import MEDIA, learnt_of, learnt_tensors, model_card, model_config
+from transgan.errors import INTERRUPTED, TERMINATED, DiskError, TransganError
 from transgan.plan import Plan
 from transgan.recipe import Document, write_recipe
 from transgan.registry import Registry
-from transgan.runs.advice import Adviser, Names, advise
-from transgan.runs.report import write_report
+from transgan.runs.advice import Adviser, Names
 
 #: Steps between two looks for a signal that has reached another process; one process looks after every step.
 AGREE_EVERY = 10
+#: What the guardian may ask for that needs a good checkpoint.
+GOING_BACK = {"rollback", "fallback"}
 
 
 class Run:
@@ -55,21 +66,31 @@ class Run:
         folder: runs.RunFolder | None,
         domains: Domains | None = None,
     ):
-        self.plan = plan
-        self.document = document
         self.registry = registry
         self.processes = processes
         self.folder = folder
         self.path: Path = Path(processes.share(str(folder.path) if folder else ""))
         self.domains = domains or Domains(plan)
-        self.batches = Batches(plan, self.domains, processes.rank, processes.world, processes.device)
-        self.engine = Engine(plan, processes)
-        self.evaluation = Evaluation(plan, self.domains, processes.device)
-        self.best = Best(plan)
-        self.adviser = Adviser(Names(**roles(plan)))
+        self.adopt(document, plan)
         self.signal = 0
         self.failed_saves = 0
         self.told: set[str] = set()
+
+    def adopt(self, document: Document, plan: Plan) -> None:
+        """Takes a plan to go by."""
+        self.document = document
+        self.plan = plan
+        processes = self.processes
+        self.batches = Batches(plan, self.domains, processes.rank, processes.world, processes.device)
+        self.evaluation = Evaluation(plan, self.domains, processes.device)
+        self.guardian = Guardian(plan.recipe.guard, Names(**roles(plan)))
+        self.adviser = Adviser(self.guardian.names)
+        self.renew()
+
+    def renew(self) -> None:
+        """Everything as it is before the first step."""
+        self.engine = Engine(self.plan, self.processes)
+        self.best = Best(self.plan)
 
     @contextmanager
     def translating(self) -> Iterator[Networks]:
@@ -99,15 +120,24 @@ class Run:
                 code = self._train(log, progress)
                 outcome = "interrupted" if code else "finished"
                 if not code:
-                    self._finish(progress)
+                    finish(self, progress)
                 return code
         finally:
             with suppress(DiskError):
-                self._note(f"{outcome} at step {self.engine.step}")
+                self.note(f"{outcome} at step {self.engine.step}")
             self._tell("run_finished", outcome=outcome)
 
     def _train(self, log: "runs.MetricsLog | None", progress: Progress) -> int:
-        train = self.plan.recipe.train
+        while isinstance(outcome := self._steps(log, progress), Verdict):
+            go_back(self, outcome, log, progress)
+        return outcome
+
+    def _steps(self, log: "runs.MetricsLog | None", progress: Progress) -> int | Verdict:
+        """Trains to the end, to a signal, whose exit code is returned, or until the run has to go back."""
+        train, guard = self.plan.recipe.train, self.plan.recipe.guard
+        check_every = guard.check_every or max(100, train.steps // 50)
+        if guard.wanted & GOING_BACK and not self.engine.step and self.guardian.good < 0:
+            self.save(0)  # to go back to while there is nothing else
         sample_every = train.sample_every or max(1, train.steps // 10)
         checkpoint_every = train.checkpoint_every or max(1, min(2000, train.steps // 10))
         every = self.plan.recipe.evaluate.every
@@ -117,11 +147,15 @@ class Run:
             last = step == train.steps
             if self.folder:
                 self._tell("step_finished", step=step, losses=losses)
-            if train.logs(step):
-                self._log(step, losses, log, progress)
             code = self._stop_code(step)
-            if step % checkpoint_every == 0 or last or code:
-                self._save(step)
+            saves = bool(step % checkpoint_every == 0 or last or code)
+            checks = step % check_every == 0
+            if self.engine.skipped or train.logs(step) or checks or saves:
+                verdict = heed(self, step, self._look(step, losses, checks, log, progress), progress)
+                if verdict:
+                    return verdict
+            if saves:
+                self.save(step)
             if code:
                 return code
             if step % sample_every == 0 or last:
@@ -130,21 +164,22 @@ class Run:
                 self._measure(step, log)
         return 0
 
-    def _log(self, step: int, losses: Mapping[str, Tensor], log: "runs.MetricsLog | None", progress: Progress) -> None:
+    def _log(
+        self, step: int, losses: Mapping[str, Tensor], log: "runs.MetricsLog | None", progress: Progress
+    ) -> list[Verdict]:
+        """Logs a step; returns what the guardian makes of it."""
         engine = self.engine
         figures = {**engine.objective.state.figures(), **engine.objective.augmenter.figures()}
-        read = self.processes.mean({**losses, **figures})
+        norms = {f"|{name}": norm for name, norm in engine.optimizers.norms.items()}
+        read = self.processes.mean({**losses, **figures, **norms})
+        looked = self.guardian.look(step, read, {name[1:]: read.pop(name) for name in norms})
         values = {name: read.pop(name) for name in losses}
-        if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
-            raise DivergedError(
-                f"step {step}: not finite: {', '.join(bad[:3])}. The checkpoints before "
-                f"it are whole; lower the learning rates ([optimizers]) or set train.clip, and resume {self.path}"
-            )
-        read |= engine.balance.figures()
+        read |= engine.balance.figures() | looked[0]
         if log:
             clock = self.batches.clock(step)
             rates = {
                 side: getattr(self.plan.stage_at(max(0, step - 1)).optimizers, side).lr.at_clock(clock)
+                * engine.optimizers.factor
                 for side in ("generator", "discriminator")
             }
             weights = {f"weight/{name}": self.plan.weight(name, clock) for name in self.plan.losses}
@@ -157,15 +192,33 @@ class Run:
                 **{name: float(f"{value:.6g}") for name, value in {**values, **read}.items()},
             }
             log.write(record)
+            self.adviser.told |= {(each.fault, each.where) for each in looked[1]}  # once is enough
             for advice in self.adviser.hear(record):
                 progress.say(f"step {step}: {advice}")
-                self._note(f"step {step}: {advice}")
+                self.note(f"step {step}: {advice}")
         for path, why in ((p, w) for domain in self.domains.values() for p, w in domain.unreadable.items()):
             if path not in self.told:
                 self.told.add(path)
                 progress.say(f"warning: replaced by another sample: {why}")
-                self._note(f"replaced by another sample: {why}")
+                self.note(f"replaced by another sample: {why}")
         progress.step(step, values, in_words(read))
+        return looked[1]
+
+    def _look(
+        self,
+        step: int,
+        losses: Mapping[str, Tensor],
+        checks: bool,
+        log: "runs.MetricsLog | None",
+        progress: Progress,
+    ) -> list[Verdict]:
+        """All that there is to say of a step, logged where it is to be."""
+        verdicts = skip(self, step, losses, progress) if self.engine.skipped else []
+        if self.plan.recipe.train.logs(step):
+            verdicts += self._log(step, losses, log, progress)
+        if checks:
+            verdicts += check(self, step, log)
+        return verdicts if finite(self.engine) else [self.guardian.weights(), *verdicts]
 
     def _stop_code(self, step: int) -> int:
         """The exit code if any process was told to stop: all of them learn of it at the same step."""
@@ -205,7 +258,7 @@ class Run:
     def _open_folder(self) -> None:
         if self.folder:
             if not self.folder.recipe.exists():  # what is there knows better where each value came from
-                _write(self.folder.recipe, write_recipe(self.document, self.plan.filled))
+                write_text(self.folder.recipe, write_recipe(self.document, self.plan.filled))
             environment = {
                 "transgan": transgan.__version__,
                 "torch": torch.__version__,
@@ -215,78 +268,51 @@ class Run:
                 "processes": self.processes.world,
                 "plugins": self.plan.plugins,
             }
-            _write(self.folder.path / "env.json", json.dumps(environment, indent=2) + "\n")
-            self._note(
-                f"begins at step {self.engine.step} of {self.plan.recipe.train.steps} on {environment['device']}"
-            )
+            write_text(self.folder.path / "env.json", json.dumps(environment, indent=2) + "\n")
+            self.note(f"begins at step {self.engine.step} of {self.plan.recipe.train.steps} on {environment['device']}")
 
-    def _save(self, step: int) -> None:
+    def save(self, step: int) -> None:
         """A checkpoint. A full disk is told and outlived three times, since older checkpoints are untouched."""
         failure: TransganError | None = None
-        self._check_replicas(step)
+        check_replicas(self.engine, self.processes)
+        if self.guardian.healthy:
+            self.guardian.good = step
         groups, state = self.state()  # on every process: some of it is gathered
         if self.folder:
+            spare = self.guardian.good if self.guardian.rules.wanted & GOING_BACK else None
             try:
-                path = runs.save(self.folder.checkpoints, step, groups, state, keep=self.plan.recipe.train.keep)
+                keep = self.plan.recipe.train.keep
+                path = runs.save(self.folder.checkpoints, step, groups, state, keep=keep, spare=spare)
                 self.failed_saves = 0
-                self._note(f"step {step}: checkpoint {path.name}")
+                self.note(f"step {step}: checkpoint {path.name}")
                 self._tell("checkpoint_saved", step=step, path=path)
             except DiskError as error:
                 self.failed_saves += 1
                 if self.failed_saves >= 3 or step == self.plan.recipe.train.steps:
                     failure = error
                 else:
-                    self._note(f"step {step}: no checkpoint: {error}; trying again at the next one")
+                    self.note(f"step {step}: no checkpoint: {error}; trying again at the next one")
             except TransganError as error:
                 failure = error
         if failure := self.processes.share(failure):
             raise failure
 
-    def _check_replicas(self, step: int) -> None:
-        """Every process must hold the same weights; if not, a plugin has drawn or counted for itself."""
-        if self.processes.world == 1:
-            return
-        for name, network in self.engine.networks.networks.items():
-            sums = [parameter.detach().double().sum() for parameter in network.parameters()]
-            if sums and not self.processes.all_equal(torch.stack(sums)):
-                raise DivergedError(
-                    f"step {step}: the processes hold different weights of '{name}'; no checkpoint is written"
-                )
-
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """A line of log.txt."""
         if self.folder:
             with runs.TextLog(self.folder.log) as log:
                 log.write(text)
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        """All that a run is, as tensors by group and name and a JSON object."""
-        engine = self.engine
-        groups = {"networks": _tensors(engine.networks.networks), "optimizers": engine.optimizers.state()}
-        if engine.average:
-            groups["ema"] = _tensors(engine.average.networks)
-        if learnt := learnt_tensors(self.domains.learnt):
-            groups["media"] = learnt
-        pools, counts = engine.objective.history.state()
-        groups["history"] = dict(pools)
-        if remembered := engine.objective.memory.values:
-            groups["memory"] = dict(remembered)
-        if self.best.tensors:
-            groups["best"] = self.best.tensors
-        state = {
-            "step": engine.step,
-            "best": self.best.state(),
-            "samples": self.batches.samples_before(engine.step),
-            "history": counts,
-            "ema_updates": engine.average.updates if engine.average else 0,
-            "balance": engine.balance.state(),
-        }
-        return groups, state
+        """All that the run is, as tensors by group and name and a JSON object."""
+        groups, state = state_of(self.engine, self.domains, self.best, self.guardian)
+        return groups, {**state, "samples": self.batches.samples_before(self.engine.step)}
 
     def _resume(self, progress: Progress, log: "runs.MetricsLog | None") -> None:
         checkpoint, rejected = runs.newest(self.path / "checkpoints")
         for line in rejected:
             progress.say(f"passing over a damaged checkpoint: {line}")
-            self._note(f"passed over {line}")
+            self.note(f"passed over {line}")
         step = checkpoint.step if checkpoint else 0
         if self.processes.share(step) != step:
             raise DiskError(
@@ -297,18 +323,10 @@ class Run:
             raise DiskError(f"{self.path}: none of its checkpoints is whole; start anew in another --out")
         if checkpoint is None:
             return
-        self.domains.learnt.update(learnt_of(checkpoint.groups.get("media", {})))
+        if checkpoint.state["guard"]["fell"] >= 0:
+            fall_back(self)
+        restore(checkpoint, self.engine, self.domains, self.best, self.guardian)
         engine = self.engine
-        _load(engine.networks.networks, checkpoint.groups["networks"], checkpoint.path)
-        if engine.average:
-            _load(engine.average.networks, checkpoint.groups["ema"], checkpoint.path)
-            engine.average.updates = int(checkpoint.state["ema_updates"])
-        engine.optimizers.load(checkpoint.groups["optimizers"])
-        engine.objective.history.load(checkpoint.groups["history"], checkpoint.state["history"], self.processes.device)
-        engine.objective.memory.load(checkpoint.groups.get("memory", {}), self.processes.device)
-        engine.balance.load(checkpoint.state["balance"])
-        self.best.load(checkpoint.state["best"], checkpoint.groups.get("best", {}))
-        engine.step = checkpoint.step
         if log:
             log.rewind(engine.step)
             self.adviser = Adviser(self.adviser.names, runs.read_metrics(log.path))
@@ -320,7 +338,7 @@ class Run:
         if not engine.step and start_networks(self.plan, engine.networks.networks, self.domains, self.processes):
             progress.say("networks have started from the training data")
             if engine.average:
-                _load(engine.average.networks, _tensors(engine.networks.networks), self.path)
+                load_tensors(engine.average.networks, tensors_of(engine.networks.networks), self.path)
 
     def _draw(self, step: int, log: "runs.MetricsLog | None", progress: Progress) -> None:
         if self.folder:
@@ -342,7 +360,7 @@ class Run:
             if each.none and step > self.plan.recipe.train.steps / 10 and each.name not in self.told:
                 self.told.add(each.name)
                 progress.say(f"warning: step {step}: {each}")
-                self._note(f"warning: step {step}: {each}")
+                self.note(f"warning: step {step}: {each}")
 
     def _measure(self, step: int, log: "runs.MetricsLog | None") -> dict[str, dict[str, float]]:
         if not self.folder:
@@ -357,69 +375,3 @@ class Run:
             }
             log.write({"step": step, **flat})
         return result
-
-    def _finish(self, progress: Progress) -> None:
-        """The model, its figures, the report."""
-        if not self.folder:
-            return
-        if self.plan.metrics:
-            progress.say("measuring on held-out samples")
-        with self.translating() as networks:
-            if self.best.figure:
-                last = self.evaluation(networks, self.best.metrics)
-                self.best.see(self.engine.step, last, networks.networks)
-                if self.best.tensors:
-                    self.best.restore(networks.networks)
-                    progress.say(f"keeping the model of step {self.best.step}, the best by {self.best.figure}")
-            figures = self.evaluation(networks) if self.plan.metrics else {}
-            heeded = audit(self.plan, self.domains, networks, 16, self.processes.device)
-        advice = [str(each) for each in advise(runs.read_metrics(self.folder.metrics), self.adviser.names)]
-        result = {
-            "recipe": self.plan.recipe.name,
-            "steps": self.engine.step,
-            **({"kept": self.best.step} if self.best.figure else {}),
-            "seed": self.plan.recipe.train.seed,
-            "held_out": all(domain.held_out for domain in self.domains.values()),
-            "translations": figures,
-            "protocols": {k: v for metric in self.plan.metrics.values() for k, v in metric.protocol().items()},
-            "conditions": told_of(heeded),
-            "warnings": [str(each) for each in heeded if each.none],
-            "advice": advice,
-        }
-        translating = {
-            name: networks.networks[name] for name, each in self.plan.networks.items() if each.side == "generator"
-        }
-        config = model_config(self.plan, self.engine.step, self.domains)
-        tensors = _tensors(translating) | learnt_tensors(self.domains.learnt, MEDIA)
-        runs.write_model(self.folder.model, tensors, config, model_card(self.plan, self.domains, result))
-        _write(self.folder.result, json.dumps(result, indent=2) + "\n")
-        write_report(self.folder, self.plan.recipe.name, result)
-        for line in advice:
-            progress.say(line)
-        progress.result(result, self.folder)
-
-
-def _tensors(networks: Mapping[str, torch.nn.Module]) -> dict[str, Tensor]:
-    """Parameters and buffers by `network|name`."""
-    return {f"{name}|{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
-
-
-def _load(networks: Mapping[str, torch.nn.Module], tensors: Mapping[str, Tensor], where: Path) -> None:
-    for name, network in networks.items():
-        begin = f"{name}|"
-        own = {key.removeprefix(begin): value for key, value in tensors.items() if key.startswith(begin)}
-        try:
-            network.load_state_dict(own)
-        except RuntimeError as error:
-            raise DiskError(
-                f"{where}: does not fit network '{name}' of this recipe: {str(error).splitlines()[-1].strip()}"
-            ) from None
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DiskError(
-            f"{path}: cannot be written: {error.strerror}; free some space or choose another --out"
-        ) from error

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from transgan.api.protocols import Augmentation, Loss, Metric, Spec, Translation
-from transgan.errors import PluginError, TransganError, did_you_mean
+from transgan.errors import PluginError, TransganError, UsageError, did_you_mean
 from transgan.graph import LEAVES, Graph, accepts_all, asks
 from transgan.plan.checks import check_plan
+from transgan.plan.fallback import fallen_back
 from transgan.plan.plan import GIVEN, JUDGED, TOLD, Judge, NetworkPlan, Plan, Stage, Term, matches
 from transgan.recipe import Document, Inspection, Problems
 from transgan.recipe.schema import DiscriminatorSlot, NetworkSlot, Recipe, Slot
@@ -27,7 +28,15 @@ def make_plan(document: Document, registry: Registry) -> Plan:
     Raises:
         RecipeError: with every mistake found, one line each.
     """
-    return _Planner(document, registry).plan()
+    plan = _Planner(document, registry).plan()
+    if "fallback" in plan.recipe.guard.wanted:
+        try:
+            make_plan(fallen_back(document, plan.losses), registry)
+        except UsageError as error:
+            for line in getattr(error, "problems", [str(error)]):
+                document.problems.add(("guard",), f"'fallback' would not run: {line}")
+        document.problems.stop()
+    return plan
 
 
 def options_checker(registry: Registry) -> Inspection:

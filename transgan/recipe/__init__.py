@@ -3,7 +3,7 @@
 from transgan.recipe.grammar import Inspection
 from transgan.recipe.problems import Origin, Problems
 from transgan.recipe.reading import Document, parse_recipe, read_recipe
-from transgan.recipe.schema import SLOTS, Recipe
+from transgan.recipe.schema import SLOTS, Recipe, Section
 from transgan.recipe.writing import write_recipe
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Origin",
     "Problems",
     "Recipe",
+    "Section",
     "parse_recipe",
     "read_recipe",
     "write_recipe",

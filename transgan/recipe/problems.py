@@ -25,11 +25,12 @@ MOST = 100
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was written: in a line of the file, or in a `--set`, which says what it sets."""
+    """Where a value was written: in a line of the file, in a `--set`, which says what it sets, or `by` the program."""
 
     line: int = 0
     override: str = ""
     sets: Keys = ()
+    by: str = ""
 
 
 Origins = dict[Keys, Origin]

@@ -294,7 +294,7 @@ class Fallback(Section):
 
 
 class Guard(Section):
-    """What is done about a run that goes wrong; docs/explanation/guardian.md says how each fault is known."""
+    """What is done about a run that goes wrong; [](../explanation/guardian.md) says how each fault is known."""
 
     action: Action = "warn"
     """`off`; `warn` tells; `stop` ends the run; `rollback` goes back to the last good checkpoint with lower learning

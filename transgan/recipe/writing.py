@@ -73,8 +73,8 @@ class _Writer:
         origin = self.document.problems.origins.get(path)
         if origin is None:
             return "default"
-        if origin.override:
-            return "--set"
+        if origin.override or origin.by:
+            return origin.by or "--set"
         return f"{self.document.problems.name}:{origin.line}" + (", --set" if path in self.changed else "")
 
 

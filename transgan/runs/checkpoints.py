@@ -43,9 +43,10 @@ def save(
     state: Mapping[str, Any],
     *,
     keep: int = 3,
+    spare: int | None = None,
     texts: Mapping[str, str] = {},
 ) -> Path:
-    """Write `folder/step-<step>`, whole or not at all, then let go of all but the newest `keep`.
+    """Write `folder/step-<step>`, whole or not at all, then let go of all but the newest `keep`, and that of `spare`.
 
     A run that saves `step` goes on from there: checkpoints of later steps, which it did not or could not resume from,
     are let go of as well. Nothing is written when a tensor is not finite.
@@ -81,7 +82,8 @@ def save(
     with suppress(OSError):  # the checkpoint is safe: neither a hint nor tidying up is worth an error
         _disk.replace(folder / "LATEST", place.name.encode())
         for name in steps[: max(0, here - keep)]:
-            _disk.discard(folder / name)
+            if spare is None or name != f"step-{spare:08d}":
+                _disk.discard(folder / name)
     return place
 
 

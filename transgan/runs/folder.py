@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "recipe.toml"
 
     @property
+    def fallback(self) -> Path:
+        """The recipe that the run has gone on by, where its objective had failed."""
+        return self.path / "recipe.fallback.toml"
+
+    @property
     def metrics(self) -> Path:
         """One JSON record a line."""
         return self.path / "metrics.jsonl"

@@ -29,6 +29,7 @@ def write_report(folder: RunFolder, name: str, result: Mapping[str, Any]) -> Non
             curves[group][line].append((float(record["step"]), float(value)))
     parts = [
         f"<h1>{escape(name)}</h1><p>{result['steps']} steps, seed {result['seed']}.</p>",
+        _guard(result.get("guard", [])),
         _advice(result.get("advice", [])),
         _tasks(records),
         _table(result["translations"]),
@@ -49,6 +50,14 @@ def _advice(lines: Sequence[str]) -> str:
         return ""
     items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
     return f"<h2>What the curves say</h2><p>By the newest part of the run:</p><ul>{items}</ul>"
+
+
+def _guard(lines: Sequence[str]) -> str:
+    """What the guardian said and did."""
+    if not lines:
+        return ""
+    items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
+    return f"<h2>What the guardian did</h2><ul>{items}</ul>"
 
 
 def _tasks(records: Sequence[Mapping[str, Any]]) -> str:

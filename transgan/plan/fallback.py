@@ -1,0 +1,107 @@
+"""The recipe that a run goes on by where its objective has failed: WGAN-GP in place of the adversarial losses."""
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
+from typing import Any
+
+from transgan.api.protocols import Loss
+from transgan.errors import UsageError
+from transgan.recipe import Document, Origin, Problems, Section
+from transgan.recipe.schema import Guard, LossSlot, Phase, Recipe
+
+#: What the resolved recipe says of values that a fallback has changed.
+BY = "fallback"
+
+
+def fallen_back(document: Document, losses: Mapping[str, Loss]) -> Document:
+    """The recipe under `[guard.fallback]`: of another objective, and its own in everything else.
+
+    Adversarial losses with a boundary, and losses that bound slopes, give way to the two of the table. A generator phase
+    is due after `critic_steps` times as many steps. No older fakes are shown: the penalty is taken between real samples
+    and the fakes of now. A fault for which this was the cure ends the run.
+
+    Args:
+        losses: those of the recipe, by name.
+
+    Raises:
+        UsageError: no loss of the recipe would be replaced.
+    """
+    recipe, to = document.recipe, document.recipe.guard.fallback
+    adversarial = [name for name, loss in losses.items() if loss.boundary is not None]
+    gone = [name for name, loss in losses.items() if loss.boundary is not None or loss.slopes]
+    if not adversarial:
+        raise UsageError("no loss of the recipe would be replaced; vanilla, hinge and lsgan are")
+    kept = {name: slot for name, slot in recipe.losses.items() if name not in gone}
+    where = list(dict.fromkeys(pattern for name in gone for pattern in recipe.losses[name].translations))
+    new = {
+        _free(name, kept): LossSlot(use=name, weight=weight, translations=where)
+        for name, weight in ((to.adversarial, to.weight), (to.penalty, to.penalty_weight))
+    }
+    sides = {side: getattr(recipe.optimizers, side).model_copy(update={"lr": to.lr}) for side in _SIDES}
+    changed = recipe.model_copy(
+        update={
+            "losses": {**new, **kept},
+            "phases": [_phase(phase, gone, list(new), list(kept), to.critic_steps) for phase in recipe.phases],
+            "stages": [
+                stage.model_copy(
+                    update={
+                        "losses": {name: weight for name, weight in stage.losses.items() if name in kept},
+                        "optimizers": None,
+                    }
+                )
+                for stage in recipe.stages
+            ],
+            "discriminators": {
+                name: slot.model_copy(update={"history": 0}) for name, slot in recipe.discriminators.items()
+            },
+            "optimizers": recipe.optimizers.model_copy(update=sides),
+            "guard": _after(recipe.guard),
+        }
+    )
+    origins = dict(document.problems.origins) | dict.fromkeys(_differing(recipe, changed, ()), Origin(by=BY))
+    return Document(Recipe.model_validate(changed), document.name, Problems(document.name, origins))
+
+
+_SIDES = ("generator", "discriminator")
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    return name if name not in taken else _free(f"{name}_{BY}", taken)
+
+
+def _phase(phase: Phase, gone: list[str], new: list[str], kept: list[str], critic_steps: int) -> Phase:
+    """The phase with its patterns meaning the losses that there are now."""
+    patterns = phase.losses
+    if any(fnmatch(name, pattern) for name in gone for pattern in patterns):
+        unmet = [name for name in new if not any(fnmatch(name, pattern) for pattern in patterns)]
+        patterns = [*patterns, *unmet]
+    patterns = [pattern for pattern in patterns if any(fnmatch(name, pattern) for name in (*new, *kept))]
+    every = phase.every * (critic_steps if phase.side == "generator" else 1)
+    return phase.model_copy(update={"losses": patterns, "every": every})
+
+
+def _after(guard: Guard) -> Guard:
+    """What to do about faults from then on."""
+
+    def ends(action: str) -> str:
+        return "stop" if action == "fallback" else action
+
+    actions = {fault: ends(action) for fault, action in guard.actions.items()}
+    return guard.model_copy(update={"action": ends(guard.action), "actions": actions})
+
+
+def _differing(old: Any, new: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """The places of a recipe that hold something else than before."""
+    if old == new:
+        return
+    if isinstance(new, Section):
+        for name, field in type(new).model_fields.items():
+            yield from _differing(getattr(old, name, None), getattr(new, name), (*path, field.alias or name))
+    elif isinstance(new, dict) and all(isinstance(each, Section) for each in new.values()):
+        for name, each in new.items():
+            yield from _differing((old or {}).get(name), each, (*path, name))
+    elif isinstance(new, list) and all(isinstance(each, Section) for each in new):
+        for i, each in enumerate(new):
+            yield from _differing(old[i] if i < len(old or ()) else None, each, (*path, i))
+    else:
+        yield path
