@@ -23,8 +23,8 @@ from transgan.runs.advice import Names
 FLOOR = 0.05
 #: Gradients are compared with the median of so many looks, and of no fewer than this.
 LOOKS, FEWEST = 100, 20
-#: Held-out samples of a translation that are looked at.
-ROWS = 8
+#: Held-out samples of a translation that are looked at, and the fewest that have a spread.
+ROWS, SOME = 8, 4
 #: What a picture of 8 bits keeps of the range of a sample, from -1 to 1.
 LEVEL = 2 / 255
 
@@ -117,7 +117,7 @@ def of_held_out(plan: Plan, domains: Domains, networks: Networks, device: Any) -
         made, where = direction.made, str(direction.shown)
         source, target = leaves[made, "source"], leaves[made, "target"]
         fake = make(plan, networks, made, leaves, ["fake"])["fake"]
-        if plan.stages[-1].batch == 1 and len(fake) > 1 and (real := _spread(target)):
+        if plan.stages[-1].batch == 1 and len(fake) >= SOME and (real := _spread(target)):
             yield _below("collapse", where, _spread(fake) / real, rules.collapse)
         if possible(plan, made, "reconstruction") and "reconstruction" in plan.graph.functions:
             clean, rough = (

@@ -172,9 +172,9 @@ class Run:
         figures = {**engine.objective.state.figures(), **engine.objective.augmenter.figures()}
         norms = {f"|{name}": norm for name, norm in engine.optimizers.norms.items()}
         read = self.processes.mean({**losses, **figures, **norms})
-        looked = self.guardian.look(step, read, {name[1:]: read.pop(name) for name in norms})
+        watched, verdicts = self.guardian.look(step, read, {name[1:]: read.pop(name) for name in norms})
         values = {name: read.pop(name) for name in losses}
-        read |= engine.balance.figures() | looked[0]
+        read |= engine.balance.figures() | watched
         if log:
             clock = self.batches.clock(step)
             rates = {
@@ -192,7 +192,9 @@ class Run:
                 **{name: float(f"{value:.6g}") for name, value in {**values, **read}.items()},
             }
             log.write(record)
-            self.adviser.told |= {(each.fault, each.where) for each in looked[1]}  # once is enough
+            told = self.adviser.told  # once is enough
+            verdicts = [each for each in verdicts if each.action != "warn" or (each.fault, each.where) not in told]
+            told |= {(each.fault, each.where) for each in verdicts}
             for advice in self.adviser.hear(record):
                 progress.say(f"step {step}: {advice}")
                 self.note(f"step {step}: {advice}")
@@ -202,7 +204,7 @@ class Run:
                 progress.say(f"warning: replaced by another sample: {why}")
                 self.note(f"replaced by another sample: {why}")
         progress.step(step, values, in_words(read))
-        return looked[1]
+        return verdicts
 
     def _look(
         self,

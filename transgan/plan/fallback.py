@@ -16,9 +16,9 @@ BY = "fallback"
 def fallen_back(document: Document, losses: Mapping[str, Loss]) -> Document:
     """The recipe under `[guard.fallback]`: of another objective, and its own in everything else.
 
-    Adversarial losses with a boundary, and losses that bound slopes, give way to the two of the table. A generator phase
-    is due after `critic_steps` times as many steps. No older fakes are shown: the penalty is taken between real samples
-    and the fakes of now. A fault for which this was the cure ends the run.
+    Adversarial losses with a boundary, and losses that bound slopes, give way to the two of the table. A generator
+    phase is due after `critic_steps` times as many steps. No older fakes are shown: the penalty is taken between real
+    samples and the fakes of now. A fault for which this was the cure ends the run.
 
     Args:
         losses: those of the recipe, by name.

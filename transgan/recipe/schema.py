@@ -307,9 +307,9 @@ class Guard(Section):
     looks: PositiveInt = 20
     """Looks in a row, one every `train.log_every` steps, that find a fault before anything is done."""
     warmup: int = Field(500, ge=0)
-    """Steps from the run's begin, or from the last rollback, in which nothing but numbers that are not finite counts."""
+    """Steps from the begin, or from when the run last went back, in which only numbers that are not finite count."""
     check_every: int = Field(0, ge=0)
-    """Steps between two looks at held-out samples, of which three in a row count; 0 for a fiftieth of the run, and never
+    """Steps between two looks at held-out samples, of which three in a row count; 0 for a fiftieth of the run, and no
     less than 100."""
     collapse: float = Field(0.3, gt=0)
     """Outputs differ among each other by less than this share of what real samples of the target do."""
