@@ -31,6 +31,8 @@ CASCADES, WINDOW = (("frontalface_alt2", 0.0), ("frontalface_default", 5.0), ("p
 
 #: Pixels to which the smallest face wanted is scaled, and the factor from one scale to the next coarser one.
 SMALLEST, STEP = 32, 3.0
+#: Pixels a side that YuNet is given at least: with a single cell of 32 on a side it answers with boxes at 1e30.
+LEAST = 64
 #: Pictures with no longer side than this are looked at whole.
 SIDE = 640
 
@@ -72,6 +74,8 @@ class YuNet:
         found = []
         for scale in scales(picture.shape[:2], smallest):
             scaled = _scaled(self.cv2, picture, scale)
+            below, right = (max(0, LEAST - side) for side in scaled.shape[:2])
+            scaled = self.cv2.copyMakeBorder(scaled, 0, below, 0, right, self.cv2.BORDER_CONSTANT)
             self.network.setInputSize((scaled.shape[1], scaled.shape[0]))
             _, rows = self.network.detect(scaled)
             for row in () if rows is None else np.asarray(rows, dtype=np.float64):

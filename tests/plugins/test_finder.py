@@ -66,7 +66,14 @@ def test_small_faces_are_left_alone(faces: Faces) -> None:
 
 def test_a_picture_without_faces_has_no_parts(faces: Faces) -> None:
     assert faces.find(torch.zeros(3, 200, 300), 48) == []
-    assert faces.find(torch.zeros(1, 9, 7), 1) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 7), (12, 90), (90, 12), (16, 99)])
+def test_a_picture_of_a_few_pixels_has_no_parts(faces: Faces, size: tuple[int, int]) -> None:
+    """Ten times each: what YuNet answered on a single cell hung on what the memory held before."""
+    for fill in range(10):
+        torch.full((100, 100 + fill), 1e30)
+        assert faces.find(torch.zeros(1, *size), 1) == []
 
 
 def test_cut_outs_have_the_eyes_where_crops_have_them(faces: Faces) -> None:
