@@ -68,12 +68,12 @@ def test_a_picture_without_faces_has_no_parts(faces: Faces) -> None:
     assert faces.find(torch.zeros(3, 200, 300), 48) == []
 
 
-@pytest.mark.parametrize("size", [(1, 1), (9, 7), (12, 90), (90, 12), (16, 99)])
-def test_a_picture_of_a_few_pixels_has_no_parts(faces: Faces, size: tuple[int, int]) -> None:
-    """Ten times each: what YuNet answered on a single cell hung on what the memory held before."""
-    for fill in range(10):
-        torch.full((100, 100 + fill), 1e30)
-        assert faces.find(torch.zeros(1, *size), 1) == []
+def test_pictures_of_a_few_pixels_have_no_parts(faces: Faces) -> None:
+    """One after another, since what YuNet answered on a single cell hung on what the memory held before."""
+    for height in range(1, 40, 3):
+        for width in (1, 5, 9, 60, 100):
+            np.full((10 * height, 100), 1e30, np.float32)
+            assert faces.find(torch.zeros(1, height, width), 1) == []
 
 
 def test_cut_outs_have_the_eyes_where_crops_have_them(faces: Faces) -> None:
