@@ -36,7 +36,7 @@ class ImageOptions(Options):
 
 
 class ImageMedia(Media):
-    """Pictures in files: PNG, JPEG, WebP, BMP, TIFF, GIF (first frame), PPM."""
+    """Pictures in files: PNG, JPEG, WebP, BMP, TIFF, GIF (first frame), PPM. `data.size` is a side in pixels."""
 
     Options = ImageOptions
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")

@@ -20,8 +20,9 @@ class VoiceOptions(Options):
 
     start: StartKind = "none"
     """What the network starts from, and adds to: `none`, `mean_variance` (its input, which is normalised by speaker),
-    `transport` (Gaussian optimal transport) or `warp_transport` (vocal-tract-length warp, then transport). All but the
-    first need `nodes = "voice_translation"`."""
+    `transport` (Gaussian optimal transport), `warp_transport` (vocal-tract-length warp, then transport) or `matching`
+    (from there on, regression between frames that are nearest to each other, in rounds). The last three need
+    `nodes = "voice_translation"`."""
     start_trains: bool = False
     """Whether the map that it starts from is trained with it, or stays as it was found."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transgan_voice.warp import Array, cosine_basis, warped_cepstra
+from transgan_voice.world import pyworld
 
 #: Distortion in dB of a distance 1 between cepstra: of both halves of a spectrum, hence the 2 (Kubichek, 1993).
 DECIBELS = 10 / np.log(10) * np.sqrt(2)
@@ -197,10 +198,9 @@ def world_analysis(samples: Any, rate: int, period: float = 5.0) -> tuple[Array,
     None without pyworld (Morise et al., 2016)."""
     if not has_world():
         return None
-    import pyworld
-
+    world = pyworld("measuring voices")
     x = np.ascontiguousarray(samples, dtype=np.float64)
-    rough, times = pyworld.dio(x, rate, frame_period=period)
-    f0 = pyworld.stonemask(x, rough, times, rate)
-    power = pyworld.cheaptrick(x, f0, times, rate)
+    rough, times = world.dio(x, rate, frame_period=period)
+    f0 = world.stonemask(x, rough, times, rate)
+    power = world.cheaptrick(x, f0, times, rate)
     return f0, mel_cepstra(power), 10 * np.log10(power.mean(1) + 1e-16)

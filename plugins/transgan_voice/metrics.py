@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -13,28 +13,9 @@ from pydantic import Field
 from transgan.api import Domain, Metric, Options, Sample, Tensor, Translation
 from transgan_voice import measure
 from transgan_voice.audio import Sound
-from transgan_voice.mel import LogMel
+from transgan_voice.hearing import Heard, Hearing, closed_forms, together
 from transgan_voice.start import maps_of
 from transgan_voice.warp import Array
-
-RATE, FRAME = 16_000, 80
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A sound as it is measured, every 5 ms."""
-
-    cepstra: Array
-    """(L, 24) c_1 .. c_24."""
-    decibels: Array
-    """(L,)"""
-    f0: Array | None
-    """(L,) Hz, 0 where unvoiced; None where nothing here can tell."""
-
-    @property
-    def times(self) -> Array:
-        """(L,) seconds."""
-        return np.arange(len(self.decibels)) * (FRAME / RATE)
 
 
 class ConversionOptions(Options):
@@ -42,8 +23,8 @@ class ConversionOptions(Options):
 
     sentences: int = Field(12, ge=1)
     """Held-out recordings measured each way, at most."""
-    trained_on: int = Field(24, ge=2)
-    """Real training recordings of each speaker from which the classifiers of phones and of speakers are made."""
+    trained_on: int = Field(100, ge=2)
+    """Real training recordings of each speaker, at most: for classifiers, and the closed forms of `mcd_cepstra`."""
 
 
 class Conversion(Metric):
@@ -51,13 +32,18 @@ class Conversion(Metric):
 
     Each figure is taken on whole recordings as they are written, vocoder and all; `mcd_features` before the vocoder.
     `mcd` is the mel-cepstral distortion to the true conversion, by the protocol that result.json spells out, with
-    `mcd_low` and `mcd_high` around it (bootstrap over recordings, 95%). Beside it, by the same protocol: `_of_source`
-    is doing nothing, `_of_mean_variance` and `_of_baseline` (vocal-tract-length warp and Gaussian transport) are
-    unpaired closed forms, `_of_vocoder` the true features through the vocoder, a floor. `phone_accuracy` is that of a
-    nearest-neighbour classifier made from real frames of the target speaker, where labels are known, `_of_real` its
-    accuracy on real held-out speech; a speaker's share alone says nothing of what is said. `speaker_share` is how many
-    conversions a linear classifier of spectra gives to the target. `variance_ratio` (1 is right) and
-    `modulation_distance` (dB) show over-smoothing, which distortion rewards. What cannot be known is left out.
+    `mcd_low` and `mcd_high` around it (bootstrap over recordings, 95%). The truth is known of drawn voices, frame by
+    frame, and of tasks with `paired = "held_out"`, whose frames are aligned by DTW. Beside it, by the same protocol:
+    `_of_source` is doing nothing, `_of_mean_variance` and `_of_baseline` (vocal-tract-length warp and Gaussian
+    transport) are unpaired closed forms, `_of_vocoder` the true features through the vocoder, a floor; `mcd_cepstra` is
+    that of closed forms found and applied on the compared cepstra themselves, the same for all recipes.
+
+    `phone_accuracy` is that of a nearest-neighbour classifier made from real frames of the target speaker, where labels
+    are known, `_of_real` its accuracy on real speech of the target; a speaker's share alone says nothing of what is
+    said. `speaker_share` is how many conversions a linear classifier of spectra gives to the target. `variance_ratio`
+    (1 is right) and `modulation_distance` (dB) show over-smoothing, which distortion rewards; `f0_hz` is the geometric
+    mean of the pitch and `f0_spread` the standard deviation of its logarithm. These compare with the truth or, where it
+    is not known, with held-out speech of the target. What cannot be known is left out.
     """
 
     Options = ConversionOptions
@@ -74,18 +60,16 @@ class Conversion(Metric):
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         self.domains, self.tasks = domains, tasks
         self.media: Any = next(iter(domains.values())).media
-        self.front = "CheapTrick, all-pass 0.41" if measure.has_world() else "80 mel bands by DCT"
-        self.mel = LogMel(80, RATE, hop=FRAME)
-        names = [name for task in tasks.values() for name in task]
-        real = {name: self._real(domains[name].samples) for name in dict.fromkeys(names)}
+        self.hear = Hearing()
+        names = list(dict.fromkeys(name for task in tasks.values() for name in task))
+        real = {name: self._real(domains[name].samples) for name in names}
         self.phones = {name: _phones(each) for name, each in real.items()}
-        frames = {name: np.concatenate([x.cepstra[measure.active(x.decibels)] for _, x in each])
-                  for name, each in real.items()}  # fmt: skip
+        frames = {name: np.concatenate([heard.spoken for _, heard in each]) for name, each in real.items()}
         self.speakers = {task: measure.Speakers({n: frames[n] for n in each}) for task, each in tasks.items()}
         self.aligned: set[str] = set()
-        order = list(domains)
-        pairs = {(a, b) for each in tasks.values() for a in each for b in each if a != b}
-        self.maps = maps_of(domains, order, pairs, "warp_transport")
+        pairs = {pair for each in tasks.values() for pair in permutations(each, 2)}
+        self.closed = {(a, b): closed_forms(frames[a], frames[b]) for a, b in sorted(pairs)}
+        self.maps = maps_of(domains, list(domains), pairs, "warp_transport")
 
     def _real(self, samples: Sequence[Sample]) -> list[tuple[Sample, Heard]]:
         chosen = samples[: self.options.trained_on]
@@ -93,16 +77,8 @@ class Conversion(Metric):
 
     def reset(self) -> None:
         self.values: dict[Translation, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        self.made: dict[Translation, list[tuple[Array, Array]]] = defaultdict(list)
+        self.heard: dict[Translation, dict[str, list[Heard]]] = defaultdict(lambda: defaultdict(list))
         self.counts: dict[Translation, int] = defaultdict(int)
-
-    def hear(self, sound: Sound) -> Heard:
-        """A sound at 16 kHz, frame by frame; by WORLD, or without pyworld by mel bands, which know no pitch."""
-        samples = sound.at(RATE).samples
-        if found := measure.world_analysis(samples, RATE):
-            return Heard(found[1], found[2], found[0])
-        bands = self.mel(torch.from_numpy(samples)).double().numpy()
-        return Heard(measure.cepstra_of_bands(bands), 10 * np.log10(np.exp(2 * bands).sum(1)), None)
 
     @torch.no_grad()
     def update(  # type: ignore[override]
@@ -128,23 +104,24 @@ class Conversion(Metric):
         features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": matrix @ x + shift[:, None]}
         sounds = {name: media.from_model(y, undo, b) for name, y in features.items()}
         sounds["of_source"] = sound
+        likeness = self.domains[b].held_out or self.domains[b].samples
+        like = true or likeness[(self.counts[translation] - 1) % len(likeness)]
+        sounds["of_real"] = media.read(like.location)
         heard = {name: self.hear(each) for name, each in sounds.items()}
+        for name in ("", "of_source", "of_baseline", "of_real"):
+            self.heard[translation][name].append(heard[name])
         values = self.values[translation]
-        made = heard[""].cepstra[measure.active(heard[""].decibels)]
-        speakers = self.speakers[translation.task]
-        values["speaker_share"].append(speakers(made) == b)
-        loud = heard["of_source"].cepstra[measure.active(heard["of_source"].decibels)]
-        values["speaker_share_of_source"].append(speakers(loud) == b)
+        for name in ("", "of_source", "of_real"):
+            who = self.speakers[translation.task](heard[name].spoken)
+            values[_named("speaker_share", name)].append(who == b)
         if true is None:
             return
-        truth = media.read(true.location)
-        heard["of_real"] = self.hear(truth)
+        truth = sounds["of_real"]
         heard["of_vocoder"] = self.hear(self._through_vocoder(truth, b))
-        for name, figure in self._distortions(heard, _drawn(true)).items():
-            values[_named("mcd", name)].append(figure)
-        for name, figure in self._feature_distortions(features, sound, truth, translation, _drawn(true)).items():
-            values[_named("mcd_features", name)].append(figure)
-        self.made[translation].append((made, heard["of_real"].cepstra[measure.active(heard["of_real"].decibels)]))
+        for figure, value in self._distortions(translation, heard, _drawn(true)).items():
+            values[figure].append(value)
+        for name, value in self._feature_distortions(features, sound, truth, translation, _drawn(true)).items():
+            values[_named("mcd_features", name)].append(value)
         if _drawn(true):
             self._truth(values, heard, true.location.truth(), self.phones[b])
 
@@ -153,16 +130,24 @@ class Conversion(Metric):
         made: Sound = self.media.from_model(x, undo, domain)
         return made
 
-    def _distortions(self, heard: Mapping[str, Heard], aligned: bool) -> dict[str, float]:
-        """The mean over active frames of the truth, or over the cheapest way through active frames of both."""
-        real = heard["of_real"]
+    def _distortions(self, translation: Translation, heard: Mapping[str, Heard], aligned: bool) -> dict[str, float]:
+        """Mean distances over frames that belong together; of pitch too, where only an alignment tells which do."""
+        real, source = heard["of_real"], heard["of_source"]
         self.aligned.add("frame by frame" if aligned else "aligned by DTW")
-        loud = measure.active(real.decibels)
         found = {}
-        for name, each in heard.items():
-            if name == "of_real":
-                continue
-            found[name] = _mean_distortion((each.cepstra, measure.active(each.decibels)), (real.cepstra, loud), aligned)
+        for name in (each for each in heard if each != "of_real"):
+            i, j = together((heard[name].cepstra, heard[name].active), (real.cepstra, real.active), aligned)
+            found[_named("mcd", name)] = float(measure.distortion(heard[name].cepstra[i], real.cepstra[j]).mean())
+            made, true = heard[name].f0, real.f0
+            if name in ("", "of_source") and not aligned and made is not None and true is not None:
+                cents, _ = measure.f0_errors(made[i], true[j])
+                if np.isfinite(cents):
+                    found[_named("f0_error_cents", name)] = cents
+        for name, (matrix, shift) in self.closed[translation.source, translation.target].items():
+            moved = source.cepstra @ matrix.T + shift
+            found[_named("mcd_cepstra", name)] = _distortion(
+                (moved, source.active), (real.cepstra, real.active), aligned
+            )
         return found
 
     def _feature_distortions(
@@ -183,7 +168,7 @@ class Conversion(Metric):
             for name, each in (("source", sound), ("real", truth))
         }
         return {
-            name: _mean_distortion((self._cepstra(each), loud["source"]), (self._cepstra(real), loud["real"]), aligned)
+            name: _distortion((self._cepstra(each), loud["source"]), (self._cepstra(real), loud["real"]), aligned)
             for name, each in frames.items()
         }
 
@@ -213,10 +198,18 @@ class Conversion(Metric):
         figures = {name: float(np.mean(each)) for name, each in values.items() if each}
         if "mcd" in values:
             figures["mcd_low"], figures["mcd_high"] = measure.interval(np.array(values["mcd"]))
-            made, real = (list(each) for each in zip(*self.made[translation], strict=True))
-            figures["variance_ratio"] = measure.variance_ratio(made, real)
-            if np.isfinite(distance := measure.modulation_distance(made, real)):
-                figures["modulation_distance"] = distance
+        heard = self.heard[translation]
+        spoken = {name: [x.spoken for x in each] for name, each in heard.items()}
+        for name in ("", "of_source", "of_baseline"):
+            figures[_named("variance_ratio", name)] = measure.variance_ratio(spoken[name], spoken["of_real"])
+            distance = measure.modulation_distance(spoken[name], spoken["of_real"])
+            if np.isfinite(distance):
+                figures[_named("modulation_distance", name)] = distance
+        for name in ("", "of_source", "of_real"):
+            pitch = np.concatenate([x.f0[x.f0 > 0] for x in heard[name] if x.f0 is not None] or [np.empty(0)])
+            if len(pitch):
+                figures[_named("f0_hz", name)] = float(np.exp(np.log(pitch).mean()))
+                figures[_named("f0_spread", name)] = float(np.log(pitch).std())
         return figures
 
     def protocol(self) -> dict[str, str]:
@@ -225,10 +218,17 @@ class Conversion(Metric):
             return {}
         orders = f"c1-c24, frames within {measure.BELOW:.0f} dB of the 97th percentile, {how}"
         features = "the features themselves" if self.media.kind == "cepstra" else "the mel bands by DCT"
-        return {
-            "mcd": f"MCD-TG: written wav at 16 kHz every 5 ms, {self.front}, {orders}",
+        said = {
+            "mcd": f"MCD-TG: written wav at 16 kHz every 5 ms, {self.hear.front}, {orders}",
             "mcd_features": f"before the vocoder, {features}, {orders}",
+            "mcd_cepstra": f"closed forms on the cepstra that are compared, {self.hear.front}, no vocoder, {orders}",
         }
+        if "aligned by DTW" in self.aligned and measure.has_world():
+            said["f0_error_cents"] = (
+                "DIO and StoneMask, frames aligned by DTW of cepstra where both are voiced; two people's melodies "
+                "differ where everything is right, too"
+            )
+        return said
 
 
 def _named(figure: str, name: str) -> str:
@@ -248,16 +248,10 @@ def _phones(real: list[tuple[Sample, Heard]]) -> measure.NearestNeighbours | Non
     return measure.NearestNeighbours(frames[labels > 0], labels[labels > 0])
 
 
-def _mean_distortion(made: tuple[Array, Array], real: tuple[Array, Array], aligned: bool) -> float:
-    """Of cepstra and active frames, each."""
-    (a, loud_a), (b, loud_b) = made, real
-    if aligned:
-        count = min(len(a), len(b))
-        at = np.flatnonzero(loud_b[:count])
-        return float(measure.distortion(a[at], b[at]).mean())
-    a, b = a[loud_a], b[loud_b]
-    i, j = measure.align(a, b)
-    return float(measure.distortion(a[i], b[j]).mean())
+def _distortion(made: tuple[Array, Array], real: tuple[Array, Array], aligned: bool) -> float:
+    """The mean over frames that belong together, of cepstra and active frames each."""
+    i, j = together(made, real, aligned)
+    return float(measure.distortion(made[0][i], real[0][j]).mean())
 
 
 class FeatureDistanceOptions(Options):

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from transgan.api import Domain
-from transgan_voice.warp import Array, Mixture, cosine_basis, warped_bands, warped_cepstra
+from transgan_voice.matching import matched
+from transgan_voice.warp import Affine, Array, Mixture, cosine_basis, warped_bands, warped_cepstra
 
-StartKind = Literal["none", "mean_variance", "transport", "warp_transport"]
+StartKind = Literal["none", "mean_variance", "transport", "warp_transport", "matching"]
 
 #: Warps that are tried, as all-pass constants.
 WARPS = np.round(np.arange(-0.20, 0.201, 0.02), 2)
@@ -22,7 +23,6 @@ ORDERS = 24
 MOST = 8000, 4000
 #: Of the mean variance, added to all variances before a transport: estimates of many bands need it.
 SHARE = 0.5
-Affine = tuple[Array, Array]
 
 
 def monge(source: Array, target: Array) -> Array:
@@ -86,7 +86,7 @@ def affine_map(source: Array, target: Array, scales: tuple[Array, Array], featur
     if kind in ("none", "mean_variance"):
         return np.eye(bands), np.zeros(bands)
     matrix = np.eye(bands)
-    if kind == "warp_transport":
+    if kind in ("warp_transport", "matching"):
         basis = np.eye(bands) if features == "cepstra" else cosine_basis(bands, min(ORDERS, bands - 1))[1:]
         alpha = choose_warp(source * scales[0] @ basis.T, target * scales[1] @ basis.T)
         warp = warped_cepstra(bands, bands, alpha)[1:, 1:] if features == "cepstra" else warped_bands(bands, alpha)
@@ -116,29 +116,51 @@ def inverse(affine: Affine, source: Array, share: float = 1e-3) -> Affine:
 def maps_of(
     domains: Mapping[str, Domain], names: Sequence[str], pairs: Iterable[tuple[str, str]], kind: StartKind
 ) -> dict[tuple[str, str], Affine]:
-    """The maps between pairs of speakers; found for the one first in `names`, inverted for the other."""
+    """The maps between pairs of speakers; found for the one first in `names`, inverted for the other.
+
+    Of the kind `matching` each of the two goes on from there by itself, and ends with a transport: regression makes
+    what it is not sure of too small, and phones are then taken for each other.
+    """
     found: dict[tuple[str, str], Affine] = {}
-    frames: dict[str, Array] = {}
+    spoken: dict[str, Array] = {}
     for pair in sorted(pairs):
         if pair[0] == pair[1]:
             continue
         first, second = sorted(pair, key=list(names).index)
         if (first, second) not in found:
             for name in (first, second):
-                if name not in frames:
-                    frames[name] = active_frames(domains[name])
+                if name not in spoken:
+                    spoken[name] = recordings(domains[name])
+            frames = [active_frames(spoken[name], domains[name]) for name in (first, second)]
             media: Any = domains[first].media
-            scales = tuple(media.statistics(name).std.double().numpy() for name in (first, second))
-            found[first, second] = affine_map(frames[first], frames[second], scales, media.kind, kind)
-            found[second, first] = inverse(found[first, second], frames[first])
+            scales = {name: media.statistics(name).std.double().numpy() for name in (first, second)}
+            there = affine_map(frames[0], frames[1], (scales[first], scales[second]), media.kind, kind)
+            back = inverse(there, frames[0])
+            if kind == "matching":
+                there = matched(spoken[first], spoken[second], scales[second], there)
+                back = matched(spoken[second], spoken[first], scales[first], back)
+                there, back = _spread(there, frames[0], frames[1]), _spread(back, frames[1], frames[0])
+            found[first, second], found[second, first] = there, back
     return {pair: found[pair] for pair in pairs if pair[0] != pair[1]}
 
 
-def active_frames(domain: Domain) -> Array:
-    """(F, B) normalised frames of a domain's training samples in which somebody speaks."""
+def _spread(affine: Affine, source: Array, target: Array) -> Affine:
+    """The map, and then the transport of what it makes of `source` to `target`, (F, B) each."""
+    matrix, shift = affine
+    after, moved = transport(source @ matrix.T + shift, target, SHARE)
+    return after @ matrix, after @ shift + moved
+
+
+def recordings(domain: Domain) -> Array:
+    """(N, T, B) normalised frames of a domain's training samples, of each what the media keeps of the middle."""
+    parts = [x.double().cpu().transpose(1, 2).numpy() for _, x in domain.batches(False, 64)]
+    return np.concatenate(parts)
+
+
+def active_frames(spoken: Array, domain: Domain) -> Array:
+    """(F, B) of those in which somebody speaks, as far as frames tell."""
     media: Any = domain.media
-    parts = [x.double().cpu().transpose(1, 2).reshape(-1, x.shape[1]).numpy() for _, x in domain.batches(False, 64)]
-    frames: Array = np.concatenate(parts)
+    frames: Array = spoken.reshape(-1, spoken.shape[-1])
     if media.kind == "bands":
         statistics = media.statistics(domain.name)
         raw = frames * statistics.std.double().numpy() + statistics.mean.double().numpy()

@@ -6,6 +6,8 @@ Cepstra are those of the logarithm of an amplitude: log|H(w)| = sum over m of c_
 import numpy as np
 
 Array = np.ndarray
+#: A matrix and a shift: y = W x + s.
+Affine = tuple[Array, Array]
 
 
 def bilinear(w: Array, alpha: float) -> Array:

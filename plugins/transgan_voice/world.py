@@ -22,6 +22,13 @@ LEAST = 1600
 FLOOR = 1e-12
 
 
+def pyworld(purpose: str) -> Any:
+    """The module. PluginError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks for setuptools in a way that setuptools warns of
+        return require("pyworld", "world", purpose)
+
+
 @dataclass(frozen=True)
 class WorldAnalysis:
     """A sound as a filter and what goes into it."""
@@ -52,9 +59,7 @@ class WorldFeatures:
     names: tuple[str, ...] = ("log_f0", "energy")
 
     def __init__(self, order: int, pitch: Literal["harvest", "dio"]):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it asks for setuptools in a way that setuptools warns of
-            self.world = require("pyworld", "world", 'features = "world"')
+        self.world = pyworld('features = "world"')
         self.channels, self.pitch = order, pitch
         self.to_mel = warped_cepstra(order, N_FFT // 2, ALPHA)
         self.from_mel = warped_cepstra(N_FFT // 2, order, -ALPHA)

@@ -1,6 +1,7 @@
 """Voices from the recipe to the converted recording, by the commands that a user types."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ VOICES = """\
 name = "voices"
 [data]
 source = { use = "drawn_voices", count = 4 }
-media = { use = "voice", bands = 16, hop = 256, iterations = 2, excerpt = 24 }
+media = { use = "voice", bands = 16, hop = 256, window = 1024, iterations = 2, excerpt = 24 }
 size = 16
 held_out = 0.3
 [domains]
@@ -88,6 +89,28 @@ def test_a_run_leaves_a_model_that_converts_recordings(
     before = load_file(tmp_path / "aside/networks.safetensors")
     assert all(np.array_equal(again[key], value) for key, value in before.items())
     assert json.loads((tmp_path / "run/result.json").read_text())["steps"] == 2
+
+
+def test_the_model_that_is_kept_outlives_an_interruption(
+    transgan: Callable[..., Any], voices: Path, tmp_path: Path
+) -> None:
+    """Steps so large that conversions only get worse: the best model is of before the interruption."""
+    chosen = ("evaluate.every=1", "evaluate.keep_best=feature_distance", "metrics.feature_distance=true")
+    worse = ("optimizers.generator.lr=0.1", "train.steps=4", "train.keep=9", "train.ema=0.5")
+    assert transgan("run", voices, *(f"--set={each}" for each in (*chosen, *worse)), "--out", "whole", "-q").code == 0
+    result = json.loads((tmp_path / "whole/result.json").read_text())
+    assert result["kept"] < result["steps"] == 4
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut/model")
+    (tmp_path / "cut/result.json").unlink()
+    for step in range(result["kept"] + 1, 5):
+        shutil.rmtree(tmp_path / f"cut/checkpoints/step-{step:08}")
+    assert transgan("resume", "cut", "-q").code == 0
+    for name in ("model/model.safetensors", "result.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    last = load_file(tmp_path / "cut/checkpoints/step-00000004/ema.safetensors")
+    model = load_file(tmp_path / "cut/model/model.safetensors")
+    assert not all(np.array_equal(model[key], value) for key, value in last.items() if key in model)
 
 
 def test_folders_of_recordings_are_learnt_from(transgan: Callable[..., Any], voices: Path, tmp_path: Path) -> None:

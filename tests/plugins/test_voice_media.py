@@ -20,7 +20,7 @@ from transgan_voice.sources import DrawnVoice, speaker
 from transgan.api import Column, DataError
 from transgan.data.draws import SampleDraws
 
-SMALL: dict[str, Any] = {"bands": 32, "hop": 256, "iterations": 4}
+SMALL: dict[str, Any] = {"bands": 32, "hop": 256, "window": 1024, "iterations": 4}
 
 
 def media_of(size: int = 16, *, learnt: bool = True, **options: Any) -> VoiceMedia:
@@ -130,6 +130,19 @@ def test_rate_length_and_loudness_are_kept(rate: int) -> None:
     assert loudness(made) == pytest.approx(loudness(sound), rel=1e-3)
 
 
+def frames_given(media: VoiceMedia) -> dict[str, np.ndarray]:
+    """What is heard is made of these `frames`: the newest, once something was translated."""
+    kept: dict[str, np.ndarray] = {}
+    original = media.front.converted
+
+    def converted(analysis: Any, frames: Any, *known: Any) -> Any:
+        kept["frames"] = frames
+        return original(analysis, frames, *known)
+
+    media.front.converted = converted  # type: ignore[method-assign]
+    return kept
+
+
 @pytest.mark.parametrize("size", [16, 17, 64])
 def test_windows_are_joined_without_a_seam(size: int) -> None:
     media = media_of(size)
@@ -137,14 +150,7 @@ def test_windows_are_joined_without_a_seam(size: int) -> None:
     x, undo = media.to_model(sound, 1, False, "a")
     whole, _ = media.to_model(sound, 1, True, "a")
     assert x.shape[0] > 1 and x.shape[2] == size
-    kept: dict[str, np.ndarray] = {}
-    original = media.front.converted
-    media.front.converted = lambda analysis, frames, *known: (
-        kept.update(frames=frames)
-        or original(  # type: ignore
-            analysis, frames, *known
-        )
-    )
+    kept = frames_given(media)
     media.from_model(x, undo, "a")
     assert np.allclose(kept["frames"], media.restored(whole[0, :, : len(kept["frames"])], "a"), atol=1e-4)
     # A network that says something else in every window: what is heard goes from one to the next, step by step.
@@ -156,14 +162,7 @@ def test_windows_are_joined_without_a_seam(size: int) -> None:
 
 def test_what_a_network_returns_is_of_the_target_domain() -> None:
     media = media_of()
-    kept: dict[str, np.ndarray] = {}
-    original = media.front.converted
-    media.front.converted = lambda analysis, frames, *known: (
-        kept.update(frames=frames)
-        or original(  # type: ignore
-            analysis, frames, *known
-        )
-    )
+    kept = frames_given(media)
     x, undo = media.to_model(media.read(voice()), 1, True, "a")
     media.from_model(torch.zeros_like(x), undo, "b")
     assert np.allclose(kept["frames"], media.statistics("b").mean.numpy())

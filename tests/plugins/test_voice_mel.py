@@ -28,7 +28,7 @@ def test_the_filter_bank_is_as_worked_out_by_hand() -> None:
 
 
 def test_a_tone_is_in_its_band_and_as_loud_as_it_is() -> None:
-    mel = LogMel()
+    mel = LogMel(window=1024)
     place = 64 * 15.625  # in the middle of a bin, so that its magnitude is half the window's sum
     x = torch.sin(2 * torch.pi * place * torch.arange(8000) / 16_000)
     frames = mel(x)
@@ -52,6 +52,15 @@ def test_the_transform_and_back(length: int) -> None:
     assert mel.griffin_lim(spectrum.abs(), length, iterations=2).shape == (length,)
 
 
+def test_frames_are_as_short_as_formants_move() -> None:
+    """A click is in the frames whose middle is within half a window of it, and in no other."""
+    mel = LogMel()
+    x = torch.zeros(8000)
+    x[4000] = 1.0
+    heard = (mel(x).exp() > 2 * FLOOR).any(1).nonzero().flatten() * 128
+    assert len(heard) == 3 and bool(((heard - 4000).abs() < 200).all())
+
+
 def test_griffin_lim_comes_closer_with_every_round() -> None:
     mel = LogMel()
     x = torch.randn(6000, generator=torch.Generator().manual_seed(1)).cumsum(0) / 50
@@ -63,7 +72,7 @@ def test_griffin_lim_comes_closer_with_every_round() -> None:
         return float((made - magnitude).norm() / magnitude.norm())
 
     errors = [convergence(n) for n in (0, 4, 32)]
-    assert errors[2] < errors[1] < errors[0] and errors[2] < 0.2
+    assert errors[2] < errors[1] < errors[0] and errors[2] < 0.35
     phase = mel.stft(x) / magnitude.clamp_min(1e-9)
     assert torch.allclose(mel.griffin_lim(magnitude, 6000, phase, 4), x, atol=2e-3)  # what is right already stays
 
