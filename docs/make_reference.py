@@ -18,13 +18,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from transgan.api import hookspecs, protocols
+from transgan.api import hookspecs, protocols, samples
 from transgan.api.options import Options
 from transgan.api.schedule import Clock, Schedule
 from transgan.api.weights import Weights
 from transgan.graph import LEAVES
 from transgan.plan.plan import GIVEN
-from transgan.recipe import schema
+from transgan.recipe import schema, slots
 from transgan.recipe.words import described, expected, step_into
 from transgan.registry import KINDS, Registered, Registry
 
@@ -40,14 +40,14 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[attributes.NAME]", schema.Attribute, "`of` in `[conditionings]` is the same name."),
     ("[train]", schema.Train, ""),
     ("[optimizers.generator], [optimizers.discriminator]", schema.Optimizer, ""),
-    ("[conditionings.NAME]", schema.Slot, ""),
-    ("[generators.NAME], [encoders.NAME]", schema.NetworkSlot, ""),
-    ("[discriminators.NAME]", schema.DiscriminatorSlot, ""),
-    ("[discriminators.NAME.adapt]", schema.Adapt, "`adapt = true` is short for `adapt = {}`."),
-    ("[augmentations.NAME]", schema.Slot, "Needed only where options differ from their defaults: discriminators name "
+    ("[conditionings.NAME]", slots.Slot, ""),
+    ("[generators.NAME], [encoders.NAME]", slots.NetworkSlot, ""),
+    ("[discriminators.NAME]", slots.DiscriminatorSlot, ""),
+    ("[discriminators.NAME.adapt]", slots.Adapt, "`adapt = true` is short for `adapt = {}`."),
+    ("[augmentations.NAME]", slots.Slot, "Needed only where options differ from their defaults: discriminators name "
      "augmentations in `augment`."),
-    ("[losses.NAME]", schema.LossSlot, "`cycle = 10.0` is short for `cycle = { weight = 10.0 }`."),
-    ("[metrics.NAME]", schema.Slot, "`cycle_error = true` is short for `cycle_error = {}`."),
+    ("[losses.NAME]", slots.LossSlot, "`cycle = 10.0` is short for `cycle = { weight = 10.0 }`."),
+    ("[metrics.NAME]", slots.Slot, "`cycle_error = true` is short for `cycle_error = {}`."),
     ("[[phases]]", schema.Phase, "Played in the order in which they stand; by default the generator's, then the "
      "discriminator's."),
     ("[[stages]]", schema.Stage, "One after the other; their shares add up to 1. Without any, the run is one stage."),
@@ -107,7 +107,7 @@ def _recipe() -> Iterator[str]:
         if note:
             yield from (note, "")
         yield from (*_table(model), "")
-        if issubclass(model, schema.Slot):
+        if issubclass(model, slots.Slot):
             yield from ("Every other key is an option of the plugin; see [](plugins.md).", "")
     yield from ("## Schedules", "", _text(Schedule.__doc__), "", *_table(Schedule), "")
     yield from ("The moments are those of the run's clock:", "", _text(Clock.__doc__), "")
@@ -183,7 +183,7 @@ def _table(model: type[BaseModel], plain: tuple[str, ...] = ()) -> list[str]:
             continue
         key = field.alias or name
         words = "a table" if name in plain else expected(root, step_into(root, root, key))
-        default = "the slot's name" if issubclass(model, schema.Slot) and key == "use" else _default(field)
+        default = "the slot's name" if issubclass(model, slots.Slot) and key == "use" else _default(field)
         rows.append(f"| `{key}` | {_cell(words)} | {default} | {_cell(_flat(field.description))} |")
     return rows
 
@@ -201,9 +201,9 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, Schedule):
         return _shown(value.start)
-    if isinstance(value, schema.Slot):
+    if isinstance(value, slots.Slot):
         return f'`"{value.use}"`'
-    if isinstance(value, schema.Section) or (isinstance(value, list) and value and isinstance(value[0], BaseModel)):
+    if isinstance(value, slots.Section) or (isinstance(value, list) and value and isinstance(value[0], BaseModel)):
         return "see below"
     return f"`{_toml(value)}`"
 
@@ -278,9 +278,9 @@ def _hooks() -> list[tuple[str, Any]]:
 
 
 def _protocols() -> list[type[Any]]:
-    """The classes of `transgan.api.protocols`, in the order of the file."""
-    found = [each for each in vars(protocols).values() if inspect.isclass(each)]
-    return [each for each in found if each.__module__ == protocols.__name__]
+    """The classes of `transgan.api.protocols` and `transgan.api.samples`, in the order of the files."""
+    found = [(module, each) for module in (protocols, samples) for each in vars(module).values()]
+    return [each for module, each in found if inspect.isclass(each) and each.__module__ == module.__name__]
 
 
 def _protocol(cls: type[Any]) -> Iterator[str]:

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import transgan
-from transgan.api.protocols import ImportedGenerator, Source
+from transgan.api.protocols import ImportedGenerator
+from transgan.api.samples import Source
 from transgan.data.attributes import described, middle
 from transgan.data.domains import Domains
 from transgan.data.draws import hashed
@@ -36,7 +37,7 @@ LIMITS = """\
 
 Labels are categories of the data set that the model was trained on, not facts about people or things. What the model
 shows is what its training data have in common, and no prediction about anyone. It must not be used to identify, judge
-or deceive people, or to make pictures of real persons without their consent.
+or deceive people, or to imitate real persons without their consent.
 """
 
 
@@ -159,7 +160,7 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
         weights: a file that the `read_weights` hook of some plugin knows.
         out: the model folder.
         source, target: what to call the domain that is translated, and the one that it becomes.
-        size: the side in pixels that the generator was trained at.
+        size: what the generator was trained at.
 
     Raises:
         DataError: the file is missing, or nobody knows it.

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from transgan.api.protocols import Finder, Part
+from transgan.api.samples import Finder, Part
 from transgan.errors import DataError
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.problems import Problems

@@ -7,11 +7,11 @@ from typing import Any
 
 from pluggy import PluginManager
 
-from transgan.api import hookspecs, protocols
+from transgan.api import hookspecs, protocols, samples
 from transgan.api.options import Options
 from transgan.api.weights import Weights
 from transgan.errors import PluginError, did_you_mean
-from transgan.recipe.schema import SLOTS
+from transgan.recipe.slots import SLOTS
 
 #: Kinds of plugin, in the order in which `transgan plugins` lists them, and the word for one of each.
 KINDS = {
@@ -30,8 +30,8 @@ KINDS = {
 
 #: What a plugin of a kind has to be a subclass of.
 BASES: dict[str, type[Any]] = {
-    "sources": protocols.Source,
-    "media": protocols.Media,
+    "sources": samples.Source,
+    "media": samples.Media,
     "conditionings": protocols.Conditioning,
     "generators": protocols.Generator,
     "discriminators": protocols.Discriminator,
@@ -40,7 +40,7 @@ BASES: dict[str, type[Any]] = {
     "nodes": protocols.Nodes,
     "losses": protocols.Loss,
     "metrics": protocols.Metric,
-    "finders": protocols.Finder,
+    "finders": samples.Finder,
 }
 
 

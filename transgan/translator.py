@@ -1,4 +1,4 @@
-"""A trained model as an object: `Translator.from_pretrained("runs/face-1")(picture, to="old")`."""
+"""A trained model as an object: `Translator.from_pretrained("runs/old-1")(path, to="old")`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import Media, Part, Translation
+from transgan.api.protocols import Translation
+from transgan.api.samples import Media, Part
 from transgan.api.schedule import Clock
 from transgan.data.attributes import encode
 from transgan.data.batches import leaves_of
@@ -148,13 +149,13 @@ class Translator:
         attributes: Mapping[str, Any] | None = None,
         parts: Parts | str | None = None,
     ) -> Any:
-        """Translates one item: a path, or what the media knows in Python (a PIL picture); returns the latter.
+        """Translates one item: a path, or what the media knows in Python; returns the latter.
 
         Args:
             to: target domain. Needed, unless the model has only one.
             native: take the item at its own size, instead of the size that the model was trained at.
             attributes: what to make, by the names of the model's attributes; of others, the target domain's middle.
-            parts: translate only these, such as `"faces"`, and leave the rest as it is; all of it where there are none.
+            parts: translate only what the finder of this name finds, and leave the rest; all of it where there is none.
         """
         direction = self.choose(to, task, source)
         x = self.media.read(item)

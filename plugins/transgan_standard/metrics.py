@@ -38,7 +38,7 @@ class CycleError(_MeanError):
 class CounterpartError(_MeanError):
     """Mean absolute difference between a translation and the true one, and, to compare, of leaving the source as it is.
 
-    Only for sources that know counterparts (drawn faces, drawn voices).
+    Only where the true one is known: of pairs, and of drawn faces and voices.
     """
 
     better = {"counterpart_error": "lower"}

@@ -9,29 +9,22 @@ from transgan.api.options import Options
 from transgan.api.protocols import (
     Augmentation,
     Call,
-    Column,
     Conditioning,
     Conditions,
     Discriminator,
     DiscriminatorOutput,
-    Domain,
-    Draws,
     Encoder,
-    Finder,
     Generator,
     ImportedGenerator,
     Loss,
-    Media,
     Metric,
     Network,
     Nodes,
-    Part,
-    Sample,
-    Source,
     Spec,
     Translation,
     node,
 )
+from transgan.api.samples import Column, Domain, Draws, Finder, Media, Part, Sample, Source
 from transgan.api.schedule import Clock, Schedule, constant
 from transgan.api.weights import Weights, locate
 from transgan.errors import DataError, DiskError, PluginError, TransganError, UsageError, did_you_mean

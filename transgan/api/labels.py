@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from transgan.api.protocols import Sample
+from transgan.api.samples import Sample
 from transgan.errors import UsageError, did_you_mean
 
 _NUMBER = r"\s*(\d+(?:\.\d+)?)\s*"

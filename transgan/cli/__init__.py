@@ -13,7 +13,7 @@ from transgan.errors import INTERRUPTED, DiskError, OutOfMemory, RecipeError, Tr
 
 app = typer.Typer(
     name="transgan",
-    help="Train and run translations between domains: faces, pictures, voices.",
+    help="Train and run translations between domains.",
     no_args_is_help=True,
     invoke_without_command=True,
     add_completion=True,

@@ -14,7 +14,7 @@ def add(app: typer.Typer) -> None:
 
 def engine(
     steps: int = typer.Option(6, help="Steps measured, after two that are not."),
-    size: int = typer.Option(64, help="Side of a picture in pixels."),
+    size: int = typer.Option(64, help="Side of a sample."),
     batch: int = typer.Option(8, help="Samples of a domain in a step."),
     width: int = typer.Option(64, help="Channels of the networks' first layer."),
     blocks: int = typer.Option(9, help="Residual blocks of the generators."),

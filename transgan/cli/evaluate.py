@@ -28,8 +28,9 @@ def evaluate(
     from rich.text import Text
 
     from transgan.engine.progress import figures_table
-    from transgan.errors import DiskError, UsageError
+    from transgan.errors import UsageError
     from transgan.judging import judge
+    from transgan.runs import write_text
 
     out = out.expanduser()
     if out.is_dir():
@@ -38,11 +39,7 @@ def evaluate(
     if samples is not None:
         added.append(f"evaluate.samples={samples}")
     found = judge(model, data, [*added, *(set_ or ())], device)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found.result, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DiskError(f"{out}: cannot be written: {error.strerror}; choose another --out") from None
+    write_text(out, json.dumps(found.result, indent=2) + "\n")
     console = Console(highlight=False)
     if found.result["translations"]:
         console.print(figures_table(found.result["translations"], found.title))

@@ -16,7 +16,7 @@ def import_(
     out: Path = typer.Option(..., "--out", "-o", help="The model folder to make."),
     source: str = typer.Option("a", "--from", help="What to call the domain translated."),
     target: str = typer.Option("b", "--to", help="What to call the domain that it becomes."),
-    size: int = typer.Option(256, "--size", min=1, help="Side in pixels that the generator was trained at."),
+    size: int = typer.Option(256, "--size", min=1, help="Size that the generator was trained at."),
 ) -> None:
     """Turn a generator's .pth into a model folder with identical outputs. Only weights are read, never code."""
     from transgan.model import import_reference

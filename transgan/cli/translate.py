@@ -50,7 +50,7 @@ def translate(
         None, "--parts", metavar="FINDER", help="Translate only what a finder finds; --FINDER is short for it."
     ),
     only_largest: bool = typer.Option(False, "--only-largest", help="Of the parts found, only the largest."),
-    min_size: float = typer.Option(None, "--min-size", min=0, metavar="PIXELS", help="Leave smaller parts alone."),
+    min_size: float = typer.Option(None, "--min-size", min=0, metavar="SIZE", help="Leave smaller parts alone."),
     show_boxes: bool = typer.Option(False, "--show-boxes", help="Mark the parts found in the result."),
     settings: list[str] = typer.Option(
         None, "--set", metavar="KEY=VALUE", help="An option of the finder; see transgan plugins FINDER. Repeatable."

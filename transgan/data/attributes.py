@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from transgan.api.protocols import Sample
+from transgan.api.samples import Sample
 from transgan.errors import DataError, did_you_mean
 from transgan.recipe.schema import Attribute
 

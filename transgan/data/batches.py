@@ -14,7 +14,7 @@ from transgan.api.schedule import Clock
 from transgan.data.attributes import Told
 from transgan.data.domains import Domains
 from transgan.data.draws import SampleDraws, hashed, permutation
-from transgan.errors import DataError, UsageError
+from transgan.errors import UsageError
 from transgan.graph import Key
 from transgan.plan.plan import Plan
 
@@ -62,20 +62,8 @@ class Batches:
                     f"a batch of {stage.batch} cannot be shared by {world} processes in {self.parts} parts each; "
                     f"set train.batch to a multiple of {world * self.parts}"
                 )
-        self._check_pairs()
         self.ahead: tuple[int, str | None, Future[list[dict[Any, Picked]]]] | None = None
         self.pool = ThreadPoolExecutor(1)
-
-    def _check_pairs(self) -> None:
-        for name, task in self.plan.recipe.tasks.items():
-            if task.paired:
-                first, second = ([sample.key for sample in self.domains[d].samples] for d in task.domains[:2])
-                if first != second:
-                    lone = sorted(set(first) ^ set(second))
-                    raise DataError(
-                        f"[tasks.{name}] is paired, but {len(lone)} samples have no partner of the same name: "
-                        f"{', '.join(lone[:5])}{', ...' if len(lone) > 5 else ''}"
-                    )
 
     def samples_before(self, step: int) -> int:
         """Samples of a domain that were seen before a step."""
@@ -134,7 +122,7 @@ class Batches:
                 picked[task_name, "target"] = self._stream(task_name, task.domains, target, positions, "target", size)
             else:
                 for i, domain in enumerate(task.domains):
-                    key = "pairs" if task.paired else domain
+                    key = "pairs" if task.paired is True else domain
                     which = np.full(len(positions), i)
                     picked[task_name, domain] = self._stream(task_name, task.domains, which, positions, key, size)
         return picked

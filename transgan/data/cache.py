@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import transgan
-from transgan.api.protocols import Media, Sample
+from transgan.api.samples import Media, Sample
 from transgan.api.weights import cache_root
 from transgan.data.draws import hashed
 from transgan.errors import DataError

@@ -1,6 +1,6 @@
 """Every domain's samples: found, split into those trained on and those held out, decoded when asked for."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import Domain, Draws, Media, Sample, Source
+from transgan.api.samples import Domain, Draws, Media, Sample, Source
 from transgan.data.attributes import Told, encode_all
 from transgan.data.cache import DecodedCache
 from transgan.data.draws import hashed
@@ -60,6 +60,11 @@ class DomainData:
         return self.caches[key]
 
     @property
+    def measured(self) -> list[Sample]:
+        """What figures are taken on: the samples held out, or all where none are."""
+        return self.held_out or self.samples
+
+    @property
     def unreadable(self) -> dict[str, str]:
         """Files that could not be decoded so far, and why."""
         return {
@@ -89,6 +94,7 @@ class Domains(Mapping[str, DomainData]):
         self.made: dict[int, dict[Any, np.ndarray]] = defaultdict(dict)
         self.selections = dict(recipe.domains)
         self.found = {name: self._find(name, selection) for name, selection in recipe.domains.items()}
+        self._check_pairs()
 
     def _find(self, name: str, selection: Any) -> DomainData:
         apart = None
@@ -108,6 +114,21 @@ class Domains(Mapping[str, DomainData]):
         if apart is None:
             samples, held_out = split(samples, self.plan.recipe.data.held_out)
         return DomainData(name, samples, held_out, self.plan, self.made)
+
+    def _check_pairs(self) -> None:
+        for name, task in self.plan.recipe.tasks.items():
+            if task.paired is True:
+                self._check_same(name, "", [self[each].samples for each in task.domains])
+            if task.paired:
+                self._check_same(name, "held-out ", [self[each].measured for each in task.domains])
+
+    def _check_same(self, task: str, which: str, sides: list[list[Sample]]) -> None:
+        names = [Counter(sample.key for sample in side) for side in sides]
+        if lone := sorted({key for side in names for key in side if any(each[key] != side[key] for each in names)}):
+            raise DataError(
+                f"[tasks.{task}] is paired, but {len(lone)} {which}samples have no partner of the same name: "
+                f"{', '.join(lone[:5])}{', ...' if len(lone) > 5 else ''}"
+            )
 
     def __getitem__(self, name: str) -> DomainData:
         return self.found[name]

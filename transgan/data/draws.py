@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import Draws
+from transgan.api.samples import Draws
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import DiscriminatorOutput, Draws
+from transgan.api.protocols import DiscriminatorOutput
+from transgan.api.samples import Draws
 from transgan.api.schedule import Clock
 from transgan.data.draws import OwnDraws
 from transgan.engine.memory import Memory

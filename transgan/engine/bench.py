@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from transgan import __version__
-from transgan.api.protocols import Sample, Source
+from transgan.api.samples import Sample, Source
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.data.draws import hashed

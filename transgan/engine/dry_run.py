@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import Media
+from transgan.api.samples import Media
 from transgan.api.schedule import Clock
 from transgan.data.attributes import described, middle
 from transgan.data.batches import leaves_of
@@ -144,7 +144,9 @@ def describe(plan: Plan) -> Iterator[str]:
         yield f"  told {name}: {described(attribute)}; in the middle {middles}"
     for name, task in recipe.tasks.items():
         if task.paired:
-            yield f"  pairs of {name}: {', '.join(sample.key for sample in domains[task.domains[0]].samples[:5])}, ..."
+            first = domains[task.domains[0]]
+            pairs = first.samples if task.paired is True else first.measured
+            yield f"  pairs of {name}: {', '.join(sample.key for sample in pairs[:5])}, ..."
     yield "translations"
     for direction in directions(plan):
         judges = ", ".join(judge.network for judge in plan.judges[direction.made]) or "nobody"

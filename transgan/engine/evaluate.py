@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import Column, Metric, Sample, Translation
+from transgan.api.protocols import Metric, Translation
+from transgan.api.samples import Column, Sample
 from transgan.api.schedule import Clock
 from transgan.data.attributes import encode_all
 from transgan.data.batches import as_tensors, leaves_of
@@ -174,7 +175,10 @@ class Evaluation:
 
 
 def true_translations(domains: Domains, translation: Translation, samples: list[Sample]) -> list[Sample | None]:
-    """The counterpart of each sample in the target domain, where the source knows it."""
+    """The counterpart of each sample in the target domain: its pair, or what the source knows."""
+    if domains.plan.recipe.tasks[translation.task].paired:
+        pairs = {sample.key: sample for sample in domains[translation.target].measured}
+        return [pairs.get(sample.key) for sample in samples]
     ends = domains.selections[translation.source], domains.selections[translation.target]
     return [domains.source.counterpart(sample, *ends) for sample in samples]
 
@@ -182,7 +186,7 @@ def true_translations(domains: Domains, translation: Translation, samples: list[
 def counterparts(
     domains: Domains, translation: Translation, samples: list[Sample], size: int, device: Any
 ) -> Tensor | None:
-    """The true translations, where the source knows them."""
+    """The true translations, where all are known."""
     found = true_translations(domains, translation, samples)
     if any(each is None for each in found):
         return None

@@ -1,14 +1,12 @@
 """The end of a run: the model, its figures, the report."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transgan import runs
 from transgan.engine.audit import audit, told_of
 from transgan.engine.progress import Progress
 from transgan.engine.saving import tensors_of
-from transgan.errors import DiskError
 from transgan.model import MEDIA, learnt_tensors, model_card, model_config
 from transgan.runs.advice import advise
 from transgan.runs.report import write_report
@@ -32,7 +30,8 @@ def finish(run: "Run", progress: Progress) -> None:
                 progress.say(f"keeping the model of step {run.best.step}, the best by {run.best.figure}")
         figures = run.evaluation(networks) if run.plan.metrics else {}
         heeded = audit(run.plan, run.domains, networks, 16, run.processes.device)
-    advice = [str(each) for each in advise(runs.read_metrics(run.folder.metrics), run.adviser.names)]
+    records, rules = runs.read_metrics(run.folder.metrics), run.plan.recipe.guard
+    advice = [str(each) for each in advise(records, run.guardian.names, rules)]
     result = {
         "recipe": run.plan.recipe.name,
         "steps": run.engine.step,
@@ -52,18 +51,8 @@ def finish(run: "Run", progress: Progress) -> None:
     config = model_config(run.plan, run.engine.step, run.domains)
     tensors = tensors_of(translating) | learnt_tensors(run.domains.learnt, MEDIA)
     runs.write_model(run.folder.model, tensors, config, model_card(run.plan, run.domains, result))
-    write_text(run.folder.result, json.dumps(result, indent=2) + "\n")
+    runs.write_text(run.folder.result, json.dumps(result, indent=2) + "\n")
     write_report(run.folder, run.plan.recipe.name, result)
     for line in advice:
         progress.say(line)
     progress.result(result, run.folder)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file of the run. DiskError."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DiskError(
-            f"{path}: cannot be written: {error.strerror}; free some space or choose another --out"
-        ) from error

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from transgan.engine.guard_faults import LOOKS, WORDS, Finding, of_gradients, of_state
+from transgan.engine.guard_faults import LOOKS, of_gradients, of_state
 from transgan.recipe.schema import Action, Fault, Guard
-from transgan.runs.advice import Names
+from transgan.runs.faults import WITHIN, Finding, Names, found, told
 
-#: Steps among which those that were skipped are counted.
-WITHIN = 1000
 #: Looks at held-out samples in a row that count.
 HELD_OUT = 3
 
@@ -28,7 +26,8 @@ class Verdict:
 
 
 class Guardian:
-    """What a run's faults come to so far. It is a part of the run, saved with it, the same on every process.
+    """What a run's faults come to so far. It is a part of the run, and saved with it. That of the main process counts:
+    it alone looks at held-out samples.
 
     A fault counts once it was found in so many looks in a row. A checkpoint is good if nothing looked bad when it was
     saved, whether or not it counted yet.
@@ -38,7 +37,8 @@ class Guardian:
         self.rules = rules
         self.names = names
         self.strikes: dict[str, int] = {}
-        self.bad: dict[str, list[str]] = {}
+        self.bad: set[str] = set()
+        """What looked bad when it was last looked at: not every step shows every translation."""
         self.norms: dict[str, list[float]] = {}
         self.skipped: list[int] = []
         self.told: set[str] = set()
@@ -55,15 +55,14 @@ class Guardian:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing looked bad at the newest look."""
-        return not any(self.bad.values())
+        """Whether nothing looked bad when it was last looked at."""
+        return not self.bad
 
     def skip(self, step: int) -> Verdict | None:
         """Takes in that a step was skipped."""
         self.skipped = [each for each in self.skipped if each > step - WITHIN] + [step]
-        if len(self.skipped) <= self.rules.skip:
-            return None
-        return self._verdict(Finding("not_finite", "", len(self.skipped), True), self.rules.skip)
+        counted = found("not_finite", "", len(self.skipped), self.rules)
+        return self._verdict(counted) if counted.bad else None
 
     def weights(self) -> Verdict:
         """What is to be done about weights that are not finite."""
@@ -81,39 +80,35 @@ class Guardian:
         """
         finite = {key: value for key, value in figures.items() if abs(value) < float("inf")}
         norms = {key: value for key, value in norms.items() if abs(value) < float("inf")}
-        found = [*of_state(finite, self.rules, self.names), *of_gradients(norms, self.norms, self.rules)]
+        seen = [*of_state(finite, self.rules, self.names), *of_gradients(norms, self.norms, self.rules)]
         for name, norm in norms.items():
             self.norms[name] = [*self.norms.get(name, ()), float(f"{norm:.6g}")][-LOOKS:]
-        record, verdicts = self._weigh(step, found, "state")
+        record, verdicts = self._weigh(step, seen, self.rules.looks)
         return {**record, "guard/not_finite": sum(each > step - WITHIN for each in self.skipped)}, verdicts
 
-    def look_held_out(self, step: int, found: Iterable[Finding]) -> tuple[dict[str, float], list[Verdict]]:
+    def look_held_out(self, step: int, seen: Iterable[Finding]) -> tuple[dict[str, float], list[Verdict]]:
         """The same of what was found on held-out samples."""
-        return self._weigh(step, list(found), "held_out")
+        return self._weigh(step, seen, HELD_OUT)
 
-    def _weigh(self, step: int, found: list[Finding], kind: str) -> tuple[dict[str, float], list[Verdict]]:
-        found = [each for each in found if self.rules.action_on(each.fault) != "off"]
-        self.bad[kind] = [each.key for each in found if each.bad]
+    def _weigh(self, step: int, seen: Iterable[Finding], looks: int) -> tuple[dict[str, float], list[Verdict]]:
+        judged = [each for each in seen if self.rules.action_on(each.fault) != "off"]
         verdicts: list[Verdict] = []
-        for each in found:
+        for each in judged:
+            (self.bad.add if each.bad else self.bad.discard)(each.key)
             counts = each.bad and step - self.begun > self.rules.warmup
             self.strikes[each.key] = self.strikes.get(each.key, 0) + 1 if counts else 0
-            if self.strikes[each.key] >= self._patience(each.fault, kind):
-                verdicts.append(self._verdict(each, getattr(self.rules, each.fault)))
-        news = [each for each in verdicts if each.action != "warn" or f"{each.fault}/{each.where}" not in self.told]
-        self.told |= {f"{each.fault}/{each.where}" for each in news}
-        return {f"guard/{each.key}": float(f"{each.figure:.6g}") for each in found}, news
+            enough = max(1, looks // 4) if each.fault == "exploding" else looks
+            verdict = self._verdict(each)
+            if self.strikes[each.key] >= enough and (verdict.action != "warn" or each.key not in self.told):
+                verdicts.append(verdict)
+                self.told.add(each.key)
+        return {f"guard/{each.key}": float(f"{each.figure:.6g}") for each in judged}, verdicts
 
-    def _patience(self, fault: Fault, kind: str) -> int:
-        if kind == "held_out":
-            return HELD_OUT
-        return max(1, self.rules.looks // 4) if fault == "exploding" else self.rules.looks
-
-    def _verdict(self, found: Finding, limit: float) -> Verdict:
-        action = self.rules.action_on(found.fault)
-        if found.fault == "not_finite":
+    def _verdict(self, finding: Finding) -> Verdict:
+        action = self.rules.action_on(finding.fault)
+        if finding.fault == "not_finite":
             action = _at_least_stop(action)
-        return Verdict(action, found.fault, found.where, WORDS[found.fault].format(figure=found.figure, limit=limit))
+        return Verdict(action, finding.fault, finding.where, told(finding, self.rules, self.names))
 
     def roll_back(self, step: int) -> None:
         """The run goes on from a checkpoint at `step` with lower learning rates."""
@@ -128,7 +123,7 @@ class Guardian:
 
     def _begin(self, step: int) -> None:
         self.begun, self.good = step, step
-        self.strikes, self.bad, self.norms, self.skipped, self.told = {}, {}, {}, [], set()
+        self.strikes, self.bad, self.norms, self.skipped, self.told = {}, set(), {}, [], set()
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

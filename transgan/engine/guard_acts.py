@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from transgan import runs
-from transgan.engine.finish import write_text
 from transgan.engine.guard import Verdict
 from transgan.engine.guard_faults import of_held_out
 from transgan.engine.progress import Progress
@@ -16,7 +15,6 @@ from transgan.errors import DivergedError
 from transgan.plan import make_plan
 from transgan.plan.fallback import fallen_back
 from transgan.recipe import write_recipe
-from transgan.runs.advice import Adviser
 
 if TYPE_CHECKING:
     from transgan.engine.run import Run
@@ -27,8 +25,8 @@ def check(run: "Run", step: int, log: runs.MetricsLog | None) -> list[Verdict]:
     if not run.folder:
         return []
     with run.translating() as networks:
-        found = list(of_held_out(run.plan, run.domains, networks, run.processes.device))
-    record, verdicts = run.guardian.look_held_out(step, found)
+        seen = list(of_held_out(run.plan, run.domains, networks, step, run.processes.device))
+    record, verdicts = run.guardian.look_held_out(step, seen)
     if log and record:
         log.write({"step": step, **record})
     return verdicts
@@ -89,7 +87,7 @@ def go_back(run: "Run", verdict: Verdict, log: runs.MetricsLog | None, progress:
     if log:
         log.rewind(step)
         log.write({"step": step, f"guard/{verdict.action}": 1, "guard/from": at, "guard/lr_factor": guardian.factor})
-        run.adviser = Adviser(guardian.names, runs.read_metrics(log.path))
+        run.adviser = run.listener(runs.read_metrics(log.path))
     run.save(step)
 
 
@@ -98,4 +96,4 @@ def fall_back(run: "Run") -> None:
     document = fallen_back(run.document, run.plan.losses)
     run.adopt(document, make_plan(document, run.registry))
     if run.folder:
-        write_text(run.folder.fallback, write_recipe(document, run.plan.filled))
+        runs.write_text(run.folder.fallback, write_recipe(document, run.plan.filled))

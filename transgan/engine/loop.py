@@ -56,6 +56,7 @@ class Engine:
         torch.manual_seed(
             hashed(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1
         )  # for dropout and the like
+        self.optimizers.norms = {}
         self.objective.state.begin(watching=self.plan.recipe.train.logs(clock.step + 1))
         due = [phase for phase in self.plan.recipe.phases if (clock.step + 1) % phase.every == 0]
         sharing = sharing_nodes(due, len(parts))

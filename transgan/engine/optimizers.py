@@ -24,7 +24,7 @@ class Optimizers:
         self.factor = 1.0
         """What learning rates are multiplied by."""
         self.norms: dict[str, Tensor] = {}
-        """Of each network's newest gradient, before it was clipped."""
+        """Of each network's newest gradient in this step, before it was clipped."""
         self.by_name: dict[str, torch.optim.Optimizer] = {}
         for name, network in networks.networks.items():
             if parameters := list(network.parameters()):
@@ -62,9 +62,11 @@ class Optimizers:
         if self.processes and names:
             parameters = [p for name in names for p in self.networks.networks[name].parameters()]
             total = self.processes.average_gradients(parameters, total)
-        for name in names:
-            gradients = [p.grad for p in self.networks.networks[name].parameters() if p.grad is not None]
-            self.norms[name] = torch.nn.utils.get_total_norm(gradients)
+        gradients = {
+            name: [p.grad for p in self.networks.networks[name].parameters() if p.grad is not None] for name in names
+        }
+        names = [name for name in names if gradients[name]]  # those that had a part in this step
+        self.norms |= {name: torch.nn.utils.get_total_norm(gradients[name]) for name in names}
         spoilt = trial.see([total, *(self.norms[name] for name in names)])
         for name in names:
             optimizer = self.by_name[name]

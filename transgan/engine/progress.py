@@ -70,7 +70,7 @@ class Progress:
             self.out.print(figures_table(translations, title))
         self.out.print(
             Text(
-                f"pictures {folder.samples}\nfigures  {folder.result}\n"
+                f"samples  {folder.samples}\nfigures  {folder.result}\n"
                 f"report   {folder.report}\nmodel    {folder.model}"
             ),
             soft_wrap=True,

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from transgan.api.protocols import Domain, Network, Translation
+from transgan.api.protocols import Network, Translation
+from transgan.api.samples import Domain
 from transgan.data.domains import Domains
 from transgan.engine.processes import Processes
 from transgan.plan import Plan

@@ -1,20 +1,31 @@
-"""What losses demand of weights and discriminators, and learned augmentation of losses: asked of a whole plan."""
+"""What is wrong with a recipe though every name in it is known: asked of the whole plan."""
 
 from collections.abc import Iterator
+from fnmatch import fnmatch
 
 import torch
 
 from transgan.api.protocols import Loss
+from transgan.api.schedule import Schedule
+from transgan.errors import did_you_mean
+from transgan.graph import asks
 from transgan.plan.build import build_network, mixes_batch
-from transgan.plan.plan import Plan, Term
-from transgan.recipe import Problems
-from transgan.recipe.schema import Schedule
+from transgan.plan.plan import Plan, Term, matches
+from transgan.recipe import Problems, Recipe
 
 Place = tuple[str | int, ...]
 
 
 def check_plan(plan: Plan, problems: Problems) -> None:
-    """Adds what is wrong to the problems."""
+    """Looks at a plan whose names have been looked up, with the mistakes that were found on the way.
+
+    Raises:
+        RecipeError: there are mistakes, those or others.
+    """
+    _check_phases(plan, problems)
+    _check_balance(plan, problems)
+    _check_best(plan, problems)
+    problems.stop()  # what follows would only follow from those
     for name, loss in plan.losses.items():
         for place, weight in _weights(plan, name):
             _check_weight(name, loss, weight, place, problems)
@@ -22,6 +33,52 @@ def check_plan(plan: Plan, problems: Problems) -> None:
         _check_asked(plan, term, problems)
     _check_slopes(plan, problems)
     _check_adapt(plan, problems)
+    problems.stop()
+
+
+def _check_phases(plan: Plan, problems: Problems) -> None:
+    usual = Recipe.model_fields["phases"].default
+    for i, phase in enumerate(plan.recipe.phases):
+        for key, known in (("losses", plan.losses), ("trains", plan.networks)):
+            for pattern in getattr(phase, key) or ():
+                if not any(fnmatch(name, pattern) for name in known):
+                    problems.add(("phases", i, key), f"'{pattern}' matches none. {did_you_mean(pattern, known)}")
+        if (
+            not any(term.side == phase.side and matches(term.translation, phase.translations) for term in plan.terms)
+            and not problems
+            and plan.recipe.phases != usual  # one for each side, needed or not, whether or not that is written
+        ):
+            problems.add(("phases", i), f"no loss of this recipe has a term for the {phase.side} phase")
+
+
+def _check_balance(plan: Plan, problems: Problems) -> None:
+    place, balance, tasks = ("train", "balance"), plan.recipe.train.balance, plan.recipe.tasks
+    if balance == "auto":
+        asked = {"real_output", "fake_output"}
+        judged = {t.translation.task for t in plan.terms if t.side == "discriminator" and asked <= {*asks(t.function)}}
+        for task in [each for each in tasks if each not in judged]:
+            what = "'auto' goes by how discriminators tell fakes from reals"
+            problems.add(place, f"{what}; none is trained to on task '{task}'")
+    elif balance != "all":
+        for task in [each for each in balance if each not in tasks]:
+            problems.add((*place, task), f"no task '{task}'. {did_you_mean(task, tasks)}")
+        for task in [each for each in tasks if each not in balance]:
+            problems.add(place, f"no share for task '{task}'; 0 leaves it out")
+        for task, share in balance.items():
+            if min(share.numbers) < 0:
+                problems.add((*place, task), "expected a share of 0 or more")
+        if not any(min(share.numbers) > 0 for share in balance.values()):
+            problems.add(place, "expected a task whose share is above 0 at every moment")
+
+
+def _check_best(plan: Plan, problems: Problems) -> None:
+    place, evaluate = ("evaluate", "keep_best"), plan.recipe.evaluate
+    known = [name for metric in plan.metrics.values() for name in metric.better]
+    if evaluate.keep_best and evaluate.keep_best not in known:
+        what = f"no metric of this recipe has the figure '{evaluate.keep_best}', or says whether more is better."
+        problems.add(place, f"{what} {did_you_mean(evaluate.keep_best, known)}")
+    elif evaluate.keep_best and not evaluate.every:
+        problems.add(place, "only one model would be measured; set evaluate.every")
 
 
 def _weights(plan: Plan, loss: str) -> Iterator[tuple[Place, Schedule]]:

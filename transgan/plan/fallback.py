@@ -7,7 +7,8 @@ from typing import Any
 from transgan.api.protocols import Loss
 from transgan.errors import UsageError
 from transgan.recipe import Document, Origin, Problems, Section
-from transgan.recipe.schema import Guard, LossSlot, Phase, Recipe
+from transgan.recipe.schema import Guard, Phase, Recipe
+from transgan.recipe.slots import LossSlot
 
 #: What the resolved recipe says of values that a fallback has changed.
 BY = "fallback"
@@ -17,8 +18,9 @@ def fallen_back(document: Document, losses: Mapping[str, Loss]) -> Document:
     """The recipe under `[guard.fallback]`: of another objective, and its own in everything else.
 
     Adversarial losses with a boundary, and losses that bound slopes, give way to the two of the table. A generator
-    phase is due after `critic_steps` times as many steps. No older fakes are shown: the penalty is taken between real
-    samples and the fakes of now. A fault for which this was the cure ends the run.
+    phase is due after `critic_steps` times as many steps; a phase of nothing but what has gone is left out. No older
+    fakes are shown: the penalty is taken between real samples and the fakes of now. A fault for which this was the cure
+    ends the run.
 
     Args:
         losses: those of the recipe, by name.
@@ -32,7 +34,7 @@ def fallen_back(document: Document, losses: Mapping[str, Loss]) -> Document:
     if not adversarial:
         raise UsageError("no loss of the recipe would be replaced; vanilla, hinge and lsgan are")
     kept = {name: slot for name, slot in recipe.losses.items() if name not in gone}
-    where = list(dict.fromkeys(pattern for name in gone for pattern in recipe.losses[name].translations))
+    where = list(dict.fromkeys(pattern for name in adversarial for pattern in recipe.losses[name].translations))
     new = {
         _free(name, kept): LossSlot(use=name, weight=weight, translations=where)
         for name, weight in ((to.adversarial, to.weight), (to.penalty, to.penalty_weight))
@@ -41,7 +43,11 @@ def fallen_back(document: Document, losses: Mapping[str, Loss]) -> Document:
     changed = recipe.model_copy(
         update={
             "losses": {**new, **kept},
-            "phases": [_phase(phase, gone, list(new), list(kept), to.critic_steps) for phase in recipe.phases],
+            "phases": [
+                phase
+                for each in recipe.phases
+                if (phase := _phase(each, adversarial, list(new), list(kept), to.critic_steps)).losses
+            ],
             "stages": [
                 stage.model_copy(
                     update={
@@ -69,10 +75,10 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
     return name if name not in taken else _free(f"{name}_{BY}", taken)
 
 
-def _phase(phase: Phase, gone: list[str], new: list[str], kept: list[str], critic_steps: int) -> Phase:
-    """The phase with its patterns meaning the losses that there are now."""
+def _phase(phase: Phase, adversarial: list[str], new: list[str], kept: list[str], critic_steps: int) -> Phase:
+    """The phase with its patterns meaning the losses that there are now: the new ones where it had adversarial ones."""
     patterns = phase.losses
-    if any(fnmatch(name, pattern) for name in gone for pattern in patterns):
+    if any(fnmatch(name, pattern) for name in adversarial for pattern in patterns):
         unmet = [name for name in new if not any(fnmatch(name, pattern) for pattern in patterns)]
         patterns = [*patterns, *unmet]
     patterns = [pattern for pattern in patterns if any(fnmatch(name, pattern) for name in (*new, *kept))]

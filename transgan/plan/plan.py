@@ -10,7 +10,8 @@ from torch import Tensor
 from transgan.api.protocols import Augmentation, Loss, Metric, Nodes, Spec, Translation
 from transgan.api.schedule import Clock, Schedule
 from transgan.graph import Graph, Key
-from transgan.recipe.schema import Adapt, Optimizers, Phase, Recipe
+from transgan.recipe.schema import Optimizers, Phase, Recipe
+from transgan.recipe.slots import Adapt
 
 #: What the discriminator phase and the generator phase know of the discriminator that judges.
 JUDGED = ("real_output", "fake_output", "real_input", "fake_input", "discriminator")

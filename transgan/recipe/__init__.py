@@ -3,7 +3,8 @@
 from transgan.recipe.grammar import Inspection
 from transgan.recipe.problems import Origin, Problems
 from transgan.recipe.reading import Document, parse_recipe, read_recipe
-from transgan.recipe.schema import SLOTS, Recipe, Section
+from transgan.recipe.schema import Recipe
+from transgan.recipe.slots import SLOTS, Section
 from transgan.recipe.writing import write_recipe
 
 __all__ = [

@@ -9,7 +9,8 @@ from transgan.errors import did_you_mean
 from transgan.recipe.lines import Keys
 from transgan.recipe.overrides import is_weight, move_origins
 from transgan.recipe.problems import Problems
-from transgan.recipe.schema import SLOTS, LossSlot, Recipe, Slot
+from transgan.recipe.schema import Recipe
+from transgan.recipe.slots import SLOTS, LossSlot, Slot
 from transgan.recipe.words import found, printable
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -7,7 +7,8 @@ from typing import Any
 from transgan.api.schedule import Schedule
 from transgan.recipe.lines import DEEPEST, Keys, TooDeep, key_lines, split_key
 from transgan.recipe.problems import Origin, Problems
-from transgan.recipe.schema import SLOTS, Recipe
+from transgan.recipe.schema import Recipe
+from transgan.recipe.slots import SLOTS
 from transgan.recipe.words import found, is_unicode
 
 LONGEST = 4096

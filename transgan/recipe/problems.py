@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from transgan.errors import RecipeError, did_you_mean
 from transgan.recipe.lines import Keys
-from transgan.recipe.schema import SLOTS
+from transgan.recipe.slots import SLOTS
 from transgan.recipe.words import described, expected, found, known_keys, printable, quoted, step_into
 
 M = TypeVar("M", bound=BaseModel)
@@ -141,7 +141,7 @@ def _grammar(path: Keys) -> set[str]:
 
 
 def _label(keys: Keys) -> str:
-    """`[generators.face] width`."""
+    """`[generators.g] width`."""
     if not keys:
         return ""
     if keys[0] in _BARE:

@@ -1,98 +1,15 @@
-"""A recipe as written, typed: the grammar of its tables. Knows no plugin; what is said to one is in `Slot.options`."""
+"""A recipe as written, typed: the grammar of its tables. Knows no plugin."""
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from transgan.api.schedule import Schedule, constant
+from transgan.recipe.slots import DiscriminatorSlot, LossSlot, NetworkSlot, Section, Slot
 
 Side = Literal["generator", "discriminator"]
-Per = Literal["run", "task", "domain", "direction", "translation"]
 Action = Literal["off", "warn", "stop", "rollback", "fallback"]
 Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "hiding", "exploding"]
-
-
-class Section(BaseModel):
-    """Base of the recipe's own tables: strict, frozen, no unknown keys."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
-
-
-class Slot(Section):
-    """A named place in the recipe, and the plugin that fills it. Every key that is not the grammar's is an option."""
-
-    model_config = ConfigDict(json_schema_extra={"expected": "true, the name of a plugin, or a table"})
-
-    use: str
-    """Name of the plugin; the slot's own name where left out."""
-    options: dict[str, Any] = {}
-
-
-class NetworkSlot(Slot):
-    """A generator or an encoder."""
-
-    per: Per = "run"
-    """How many copies there are: one a run, a task, a domain, a direction (shared by all tasks), a translation."""
-    translations: list[str] = ["*"]
-    """The translations that it serves: `"age"`, `"* -> old"`, `"young -> old"`."""
-    conditionings: list[str] | None = None
-    """The conditionings that tell it; all for generators, none for other networks, where left out."""
-
-
-class Adapt(Section):
-    """How often samples are augmented, learned from how well a discriminator knows the real ones (Karras et al., 2020).
-
-    The share of samples that each augmentation changes starts at 0, and rises while the mean sign of the logits of real
-    samples is above `target` (the discriminator has begun to know them by heart), and falls while it is below.
-    """
-
-    model_config = ConfigDict(json_schema_extra={"expected": "true or a table"})
-
-    target: float = Field(0.6, gt=-1, lt=1)
-    """The mean sign of the logits of real samples that is aimed at."""
-    samples: PositiveInt = 500_000
-    """Samples of a domain that go by while the share moves from 0 to 1."""
-    most: float = Field(0.8, gt=0, le=1)
-    """The largest share; with more, the changes begin to show in what is generated."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_it_is(cls, given: Any) -> Any:
-        return {} if given is True else given
-
-
-class DiscriminatorSlot(NetworkSlot):
-    """A discriminator, and what it is shown."""
-
-    per: Per = "domain"
-    real: str = "target"
-    """The node that is real."""
-    fake: str = "fake"
-    """The node that is judged."""
-    given: str | None = None
-    """A node that it sees beside either, along the channels (pix2pix: `"source"`)."""
-    history: int = Field(0, ge=0)
-    """Older fakes that are remembered and shown in half of the cases (Shrivastava et al., 2017); 0 for none."""
-    augment: list[str] = []
-    """Augmentations of all that it is shown, in their order; `[augmentations]` has their options."""
-    adapt: Adapt | None = None
-    """How often it is augmented is learned, as this says; always, where left out."""
-
-
-class LossSlot(Slot):
-    """A loss and its weight."""
-
-    model_config = ConfigDict(json_schema_extra={"expected": "a weight, a schedule or a table"})
-
-    weight: Schedule = constant(1.0)
-    """Factor of the term, absolute; a number or a schedule."""
-    translations: list[str] = ["*"]
 
 
 class Data(Section):
@@ -107,7 +24,7 @@ class Data(Section):
     media: Slot = Slot(use="image")
     """How files become tensors."""
     size: PositiveInt = 256
-    """Side of a training picture in pixels, or frames of a training crop."""
+    """Size of a training sample, in the unit of the media."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Share of the samples kept from training, chosen by a hash of their names."""
     cache: bool = True
@@ -162,8 +79,9 @@ class Task(Section):
     """One way only: the domain translated ..."""
     target: str | None = Field(None, alias="to")
     """... and the domain that it becomes."""
-    paired: bool = False
-    """Samples of the same name belong together."""
+    paired: bool | Literal["held_out"] = False
+    """Samples of the same name belong together: each is the other's true translation. With `"held_out"` only those that
+    are held out; training takes samples as they come, and figures know the truth."""
     targets: Literal["all", "random"] = "all"
     """With more than two domains: each translation a batch of its own, or one batch with targets drawn by chance."""
     weight: Schedule = constant(1.0)
@@ -219,7 +137,7 @@ class Train(Section):
     log_every: PositiveInt = 10
     """Steps between two lines of metrics.jsonl."""
     sample_every: int = Field(0, ge=0)
-    """Steps between two pictures in samples/; 0 for a tenth of the run."""
+    """Steps between two sheets in samples/; 0 for a tenth of the run."""
     checkpoint_every: int = Field(0, ge=0)
     """Steps between two checkpoints; 0 for a tenth of the run, and never less than every 2000."""
     keep: PositiveInt = 3
@@ -380,17 +298,3 @@ class Recipe(Section):
     guard: Guard = Guard()
     evaluate: Evaluate = Evaluate()
     metrics: dict[str, Slot] = {}
-
-
-#: Tables of slots, and the class of each.
-SLOTS: dict[str, type[Slot]] = {
-    "conditionings": Slot,
-    "augmentations": Slot,
-    "generators": NetworkSlot,
-    "encoders": NetworkSlot,
-    "discriminators": DiscriminatorSlot,
-    "losses": LossSlot,
-    "metrics": Slot,
-}
-
-__all__ = ["SLOTS", "Recipe", "Schedule", "Section", "Slot"]

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from transgan.api.schedule import Schedule, constant
 from transgan.recipe.lines import Keys
 from transgan.recipe.reading import Document
-from transgan.recipe.schema import Section, Slot
+from transgan.recipe.slots import Section, Slot
 
 #: Longer lists and texts are broken into lines.
 _WIDE = 100
@@ -25,7 +25,7 @@ Filled = Mapping[tuple[str, ...], Mapping[str, Any] | BaseModel]
 def write_recipe(document: Document, filled: Filled | None = None) -> str:
     """The recipe as TOML that `parse_recipe` reads back.
 
-    `filled` has the plugins' options with their defaults, by the place of the slot: `("generators", "face")`,
+    `filled` has the plugins' options with their defaults, by the place of the slot: `("generators", "g")`,
     `("data", "source")`, `("nodes",)`. Options objects will do, and `dict(options)`.
     """
     writer = _Writer(document, filled or {})

@@ -101,6 +101,17 @@ def replace(path: Path, data: bytes) -> None:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """A file that holds, at any moment, either what it held or `text`, in a folder that is made where it is missing.
+    What is there and is no file, such as /dev/stdout, is written into. DiskError."""
+    with blame(path):
+        make(path.parent)
+        if path.exists() and not path.is_file():
+            path.write_bytes(text.encode())
+        else:
+            replace(path.resolve(), text.encode())  # a link stays a link
+
+
 @contextmanager
 def replacing(place: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `place` when all went well, and vanishes if not."""

@@ -6,8 +6,12 @@ alone. docs/explanation/reading_the_curves.md has the rules with their threshold
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from transgan.recipe.schema import Fault, Guard
+from transgan.runs.faults import Names, found_in, told
 
 #: A verdict rests on the newest tenth of the run, and on no less than so many records over so many steps.
 PART, RECORDS, STEPS = 0.1, 20, 200
@@ -32,21 +36,13 @@ class Advice:
 
 
 @dataclass(frozen=True)
-class Names:
-    """What the recipe calls the losses that do these jobs."""
-
-    cycle: Sequence[str] = ()
-    identity: Sequence[str] = ()
-    adversarial: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
 class _Window:
     """The newest records of one translation."""
 
     records: Sequence[Record]
     where: str
     names: Names
+    rules: Guard
 
     def values(self, name: str) -> list[float]:
         """A figure over time; records without it, or in which it is not finite, are left out."""
@@ -72,64 +68,42 @@ class _Window:
         first, second = fmean(values[: len(values) // 2]), fmean(values[len(values) // 2 :])
         return second / first if first > 0 else 1.0 if second <= 0 else float("inf")
 
-    def loss(self, side: str) -> float | None:
-        """The mean of the adversarial losses of a side, added up."""
-        sums = [self.values(f"{side}/{name}") for name in self.names.adversarial]
-        means = [fmean(values) for values in sums if len(values) >= RECORDS // 2]
-        return sum(means) if means else None
+    def means(self) -> dict[str, float]:
+        """The mean of every loss and figure of the state that there is enough of."""
+        begin = f"{self.where}/"
+        names = dict.fromkeys(
+            key.removeprefix(begin) for record in self.records for key in record if key.startswith(begin)
+        )
+        values = {name: self.values(name) for name in names}
+        return {name: fmean(each) for name, each in values.items() if len(each) >= RECORDS // 2}
+
+    @property
+    def growing(self) -> bool:
+        """Whether translations begin to change more."""
+        return self.mean("change") is not None and self.trend("change") > 1.1
 
 
-def _collapse(at: _Window) -> str | None:
-    spread, real = at.mean("spread"), at.mean("spread_of_target")
-    if spread is None or not real or spread >= 0.3 * real:
+def _known(fault: Fault, at: _Window) -> str | None:
+    """A fault that is defined for the guardian too, by the means over the window."""
+    if fault != "collapse" and at.growing:
         return None
-    return (
-        f"outputs have collapsed: they differ among each other by {spread:.3f}, real samples of the target by "
-        f"{real:.3f} ({spread / real:.0%}, expected above 30%). Go back to a checkpoint from before; raise the "
-        f"weight of {_called(at.names.cycle, 'a cycle loss')}, lower the learning rates, or show the discriminators "
-        "older fakes (history = 50)"
-    )
-
-
-def _copying(at: _Window) -> str | None:
-    change, distance = at.mean("change"), at.mean("distance")
-    if change is None or not distance or change >= 0.01 * distance or at.trend("change") > 1.1:
-        return None
-    return (
-        f"the generator copies its input: it changes it by {change:.4f}, where samples of the two domains differ by "
-        f"{distance:.3f} ({change / distance:.1%}, expected above 1%). Lower the weights of "
-        f"{_called((*at.names.cycle, *at.names.identity), 'what holds it back')}, let them rise in the course of the "
-        "run, or choose an output that cannot close (no mask)"
-    )
-
-
-def _winning(at: _Window) -> str | None:
-    recognised, judge, generator = at.mean("recognised"), at.loss("discriminator"), at.loss("generator")
-    if recognised is None or judge is None or generator is None:
-        return None
-    unanswered = at.mean("change") is None or at.trend("change") <= 1.1
-    if recognised < 0.97 or not 0 <= judge < 0.05 * generator or not unanswered:
-        return None
-    return (
-        f"the discriminator has won: it puts {recognised:.1%} of real samples above fakes (expected below 97%), and "
-        f"its loss is {judge:.4f} beside {generator:.2f} of the generator's, which learns little from it. Lower its "
-        "learning rate ([optimizers] discriminator.lr), train it less often ([[phases]] every), or make it smaller"
-    )
+    found = [each for each in found_in(at.means(), at.where, at.rules, at.names) if each.bad and each.fault == fault]
+    return told(found[0], at.rules, at.names) if found else None
 
 
 def _timid(at: _Window) -> str | None:
     change, distance, recognised = at.mean("change"), at.mean("distance"), at.mean("recognised")
     if change is None or not distance or recognised is None:
         return None
-    if change >= 0.05 * distance or recognised < 0.8 or at.trend("change") > 1.1:
+    if change >= 0.05 * distance or recognised < 0.8 or at.growing:
         return None
     share = at.mean("cycle_share")
     beside = "" if share is None else f"; the cycle term is {share:.0%} of it and the adversarial one"
     return (
         f"translations are timid: they change a sample by {change:.4f}, where samples of the two domains differ by "
         f"{distance:.3f} ({change / distance:.1%}, expected above 5%), and discriminators tell {recognised:.0%} of "
-        f"them{beside}. Lower the weight of {_called(at.names.cycle, 'what holds them back')}, or raise that of "
-        f"{_called(at.names.adversarial, 'the adversarial loss')}"
+        f"them{beside}. Lower the weight of {at.names.called('cycle', otherwise='what holds them back')}, or raise "
+        f"that of {at.names.called('adversarial', otherwise='the adversarial loss')}"
     )
 
 
@@ -140,8 +114,8 @@ def _dominated(at: _Window) -> str | None:
     return (
         f"the cycle term dominates: it is {share:.0%} of it and the adversarial one (expected below 90%), and "
         f"discriminators tell {recognised:.0%} of the translations. Lower the weight of "
-        f"{_called(at.names.cycle, 'the cycle loss')}, or raise that of "
-        f"{_called(at.names.adversarial, 'the adversarial loss')}"
+        f"{at.names.called('cycle', otherwise='the cycle loss')}, or raise that of "
+        f"{at.names.called('adversarial', otherwise='the adversarial loss')}"
     )
 
 
@@ -154,7 +128,7 @@ def _forgetting(at: _Window) -> str | None:
     return (
         f"reconstructions are poor, and do not get better: {back:.3f} off, where translations change {change:.3f} and "
         f"samples of the two domains differ by {distance:.3f} ({back / distance:.0%}, expected below 30%). Raise the "
-        f"weight of {_called(at.names.cycle, 'the cycle loss')}"
+        f"weight of {at.names.called('cycle', otherwise='the cycle loss')}"
     )
 
 
@@ -172,17 +146,17 @@ def _drifting(at: _Window) -> str | None:
     if not worst:
         return None
     return (
-        f"levels drift (the colours of a picture): the mean of a channel lies {worst:+.3f} beyond what sources and "
+        f"levels drift: the mean of a channel lies {worst:+.3f} beyond what sources and "
         f"real targets have, among which it differs by {spread:.3f} (expected below half of that). Raise the weight of "
-        f"{_called(at.names.identity, 'an identity loss')}"
+        f"{at.names.called('identity', otherwise='an identity loss')}"
     )
 
 
 #: In the order in which they are cured: of one translation only the first that holds is told, others follow from it.
 RULES: Sequence[tuple[str, Literal["warning", "hint"], Callable[[_Window], str | None]]] = (
-    ("collapse", "warning", _collapse),
-    ("copying", "warning", _copying),
-    ("discriminator_wins", "warning", _winning),
+    ("collapse", "warning", partial(_known, "collapse")),
+    ("copying", "warning", partial(_known, "copying")),
+    ("discriminator_wins", "warning", partial(_known, "discriminator_wins")),
     ("timid", "hint", _timid),
     ("cycle_dominates", "hint", _dominated),
     ("reconstruction", "hint", _forgetting),
@@ -190,25 +164,26 @@ RULES: Sequence[tuple[str, Literal["warning", "hint"], Callable[[_Window], str |
 )
 
 
-def advise(records: Sequence[Record], names: Names | None = None) -> list[Advice]:
+def advise(records: Sequence[Record], names: Names | None = None, rules: Guard | None = None) -> list[Advice]:
     """What the records so far call for: at most one piece of advice a translation, nothing of a healthy run.
 
     Args:
         records: of metrics.jsonl, oldest first.
         names: what the recipe calls its losses.
+        rules: the limits of faults that the guardian knows too, whether it acts on them or not.
     """
     translations = [
         key.rpartition("/state/")[0] for record in records for key in record if key.endswith("/state/change")
     ]
     found = []
     for where in dict.fromkeys(translations):
-        if window := _newest(records, where, names or Names()):
-            told = ((rule, severity, text(window)) for rule, severity, text in RULES)
-            found += [Advice(severity, rule, where, said) for rule, severity, said in told if said][:1]
+        if window := _newest(records, where, names or Names(), rules or Guard()):
+            said = ((rule, severity, text(window)) for rule, severity, text in RULES)
+            found += [Advice(severity, rule, where, text) for rule, severity, text in said if text][:1]
     return found
 
 
-def _newest(records: Sequence[Record], where: str, names: Names) -> _Window | None:
+def _newest(records: Sequence[Record], where: str, names: Names, rules: Guard) -> _Window | None:
     """The newest records of a translation that a verdict may rest on; None while there are too few."""
     mine = [record for record in records if f"{where}/state/change" in record]
     if len(mine) < RECORDS:
@@ -216,21 +191,24 @@ def _newest(records: Sequence[Record], where: str, names: Names) -> _Window | No
     last, every = mine[-1]["step"], mine[-1]["step"] - mine[-2]["step"]
     begin = min(last - max(STEPS, PART * last) + every, mine[-RECORDS]["step"])  # a record stands for the steps before
     window = [record for record in mine if record["step"] >= begin]
-    return _Window(window, where, names) if mine[0]["step"] <= begin else None
+    return _Window(window, where, names, rules) if mine[0]["step"] <= begin else None
 
 
 class Adviser:
-    """Listens to a run, and says each thing once.
+    """Listens to a run, and says each thing once; what the guardian judges it leaves to the guardian.
 
     Args:
+        rules: which faults those are.
         records: of a run that goes on.
     """
 
-    def __init__(self, names: Names, records: Sequence[Record] = ()):
+    def __init__(self, names: Names, rules: Guard, records: Sequence[Record] = ()):
         self.names = names
+        self.rules = rules
         self.records = list(records)
         self.heard = 0
         self.told: set[tuple[str, str]] = set()
+        self.others: set[str] = {fault for fault in get_args(Fault) if rules.action_on(fault) != "off"}
 
     def hear(self, record: Record) -> list[Advice]:
         """Takes in a record; returns the advice that was not given before."""
@@ -240,10 +218,10 @@ class Adviser:
             return []
         while len(self.records) > KEPT:
             self.records = self.records[::2]
-        new = [each for each in advise(self.records, self.names) if (each.rule, each.where) not in self.told]
+        new = [
+            each
+            for each in advise(self.records, self.names, self.rules)
+            if each.rule not in self.others and (each.rule, each.where) not in self.told
+        ]
         self.told |= {(each.rule, each.where) for each in new}
         return new
-
-
-def _called(names: Sequence[str], otherwise: str) -> str:
-    return " and ".join(f"'{name}'" for name in names) or otherwise

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from transgan.runs import _disk
+from transgan.runs._disk import write_text
 from transgan.runs.figures import rows
 from transgan.runs.folder import RunFolder
 from transgan.runs.log import read_metrics
@@ -41,7 +41,7 @@ def write_report(folder: RunFolder, name: str, result: Mapping[str, Any]) -> Non
         "</div>",
     ]
     page = _PAGE.format(title=escape(name), body="\n".join(parts))
-    _disk.replace(folder.report, page.encode())
+    write_text(folder.report, page)
 
 
 def _advice(lines: Sequence[str]) -> str:
