@@ -272,24 +272,15 @@ def test_an_error_says_what_was_being_made() -> None:
 
 
 CYCLEGAN = """
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
 [train]
 steps = 4
 merge = "always"
-[conditionings.domain]
-use = "embedding"
-[generators.g]
-use = "resnet"
-width = 2
-blocks = 0
-[discriminators.d]
-use = "patch"
-width = 2
-layers = 1
+[conditionings]
+domain = { use = "embedding" }
+[generators]
+g = { use = "resnet", width = 2, blocks = 0 }
+[discriminators]
+d = { use = "patch", width = 2, layers = 1 }
 [losses]
 lsgan = 1.0
 cycle = 10.0

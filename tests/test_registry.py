@@ -164,11 +164,6 @@ def test_a_broken_plugin_stops_no_recipe_that_does_not_use_it(
     points = [*module.entry_points(group="transgan"), Point("brittle", failing(ImportError("no glass")))]
     monkeypatch.setattr(module, "entry_points", lambda group: points)
     text = """
-        [domains]
-        young = { age = [20, 30] }
-        old = { age = [50, 60] }
-        [tasks]
-        age = { from = "young", to = "old" }
         [train]
         steps = 1
         [generators.resnet]

@@ -2,24 +2,18 @@
 
 import json
 import shutil
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from transgan import Translator
-from transgan.cli import main
 from transgan.errors import DataError, UsageError
 
 RECIPE = """\
-[data]
-source = { use = "drawn_faces", count = 24 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
 [tasks]
 years = { between = ["young", "old"] }
 [attributes]
@@ -28,23 +22,13 @@ race = { values = ["White", "Black"] }
 [train]
 steps = 2
 batch = 2
-[conditionings.age]
-use = "channel"
-of = "age"
-[conditionings.race]
-use = "embedding"
-of = "race"
-[generators.g]
-use = "resnet"
-width = 4
-blocks = 1
-norm_first = false
-[discriminators.d]
-use = "patch"
-per = "run"
-conditionings = ["age"]
-width = 4
-layers = 1
+[conditionings]
+age = { use = "channel", of = "age" }
+race = { use = "embedding", of = "race" }
+[generators]
+g = { use = "resnet", width = 4, blocks = 1, norm_first = false }
+[discriminators]
+d = { use = "patch", per = "run", conditionings = ["age"], width = 4, layers = 1 }
 [losses]
 lsgan = 1.0
 cycle = 5.0
@@ -54,20 +38,11 @@ counterpart_error = true
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
 
 
-def transgan(patch: pytest.MonkeyPatch, *words: object) -> int:
-    patch.setattr(sys, "argv", ["transgan", *map(str, words)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("told")
-    (folder / "years.toml").write_text(RECIPE)
-    with pytest.MonkeyPatch.context() as patch:
-        assert transgan(patch, "run", folder / "years.toml", "--out", folder / "run", "-q") == 0
-    return folder / "run"
+def run(trained: Callable[..., Any], written: Callable[[str], Path], tmp_path_factory: Any) -> Path:
+    folder: Path = tmp_path_factory.mktemp("told") / "run"
+    trained(written(RECIPE), folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -111,19 +86,19 @@ def test_what_cannot_be_made_is_said(translator: Translator, attributes: dict[st
 def test_on_the_command_line(
     run: Path,
     translator: Translator,
+    typed: Callable[..., int],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     PICTURE.save(tmp_path / "a.png")
     words = ("translate", run, tmp_path / "a.png", "--to", "old", "--out", tmp_path / "out", "--device", "cpu")
-    assert transgan(monkeypatch, *words, "--with", "age=43", "--with", "race=Black") == 0
+    assert typed(*words, "--with", "age=43", "--with", "race=Black") == 0
     written = Image.open(tmp_path / "out/a.png")
     assert written.tobytes() == made(translator, age=43, race="Black")
     for wrong, message in (("age", "--with age: expected NAME=VALUE"), ("age=7", "expected a number from 15 to 65")):
-        assert transgan(monkeypatch, *words, "--with", wrong) == 2
+        assert typed(*words, "--with", wrong) == 2
         assert message in capsys.readouterr().err
-    assert transgan(monkeypatch, "info", run) == 0
+    assert typed("info", run) == 0
     assert "age: 15 to 65; by default young 2" in capsys.readouterr().out
 
 

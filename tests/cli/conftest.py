@@ -1,6 +1,5 @@
 """The command line as a function, a recipe that takes a second, and the model that it trains."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
-
-from transgan.cli import main
 
 FACES = """\
 name = "small"
@@ -62,17 +59,14 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def transgan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """`transgan("run", recipe)` in this process, which has torch already."""
+def transgan(typed: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Command:
+    """`transgan("run", recipe)`: how it ends within this process, and what it says."""
 
-    def command(*words: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["transgan", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        said = capsys.readouterr()
-        return Result(int(stop.value.code or 0), said.out, said.err)
+    def run(*words: object) -> Result:
+        code = typed(*words)
+        return Result(code, *capsys.readouterr())
 
-    return command
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -104,12 +98,9 @@ def picture() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(typed: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model of a run of two steps."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "small.toml").write_text(FACES)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr(sys, "argv", ["transgan", "run", str(folder / "small.toml"), "--out", str(folder / "run"), "-q"])
-        main()
-    assert not stop.value.code
+    assert typed("run", folder / "small.toml", "--out", folder / "run", "-q") == 0
     return folder / "run" / "model"

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,11 @@ from torch import Tensor, nn
 
 from transgan import runs
 from transgan.api import Clock
-from transgan.cli.training import train
 from transgan.data.batches import leaves_of
 from transgan.data.draws import SampleDraws
 from transgan.engine import Engine
 from transgan.graph import Key
 from transgan.plan import Plan
-from transgan.recipe import read_recipe
-from transgan.registry import Registry
 
 Drawn = dict[Any, Tensor]
 SIZE, BATCH = 16, 4
@@ -100,7 +96,22 @@ def in_double() -> Callable[[Plan], tuple[Engine, dict[str, nn.Module]]]:
 
 
 @pytest.fixture
-def matched(planned: Any, in_double: Any, drawn: Any, in_parts: Any) -> Callable[..., Plan]:
+def as_by_hand() -> Callable[[Engine, dict[str, nn.Module]], None]:
+    """`as_by_hand(engine, twins)`: whether both have the same weights and buffers."""
+
+    def compare(engine: Engine, twins: dict[str, nn.Module]) -> None:
+        for name, network in engine.networks.networks.items():
+            ours, theirs = network.state_dict(), twins[name].state_dict()
+            assert ours.keys() == theirs.keys()
+            for key, tensor in ours.items():
+                gap = float((tensor.double() - theirs[key].double()).abs().max())
+                assert gap < 1e-9, f"{name}.{key} differs by {gap:.1e}"
+
+    return compare
+
+
+@pytest.fixture
+def matched(planned: Any, in_double: Any, drawn: Any, in_parts: Any, as_by_hand: Any) -> Callable[..., Plan]:
     """`matched(recipe, by_hand, overrides)`: trains both for three steps, or as many as said, and compares them."""
 
     def match(recipe: str, by_hand: Callable[..., None], overrides: tuple[str, ...] = (), steps: int = 3) -> Plan:
@@ -115,27 +126,23 @@ def matched(planned: Any, in_double: Any, drawn: Any, in_parts: Any) -> Callable
         for name, network in engine.networks.networks.items():
             moved = [(p - q).abs().max() for p, q in zip(network.parameters(), start[name], strict=True)]
             assert max(moved) > 1e-4, f"{name} was not trained"
-            for (key, ours), theirs in zip(
-                network.state_dict().items(), twins[name].state_dict().values(), strict=True
-            ):
-                gap = float((ours.double() - theirs.double()).abs().max())
-                assert gap < 1e-9, f"{name}.{key} differs by {gap:.1e}"
+        as_by_hand(engine, twins)
         return plan
 
     return match
 
 
-@pytest.fixture(scope="module")
-def trained() -> Callable[..., runs.Checkpoint]:
-    """`trained(recipe, out, *overrides)`: its last checkpoint, after training within this process."""
+@pytest.fixture
+def agree() -> Callable[..., None]:
+    """`agree(one, two, networks=1e-6)`: whether checkpoints hold the same tensors in these groups, but for so much."""
 
-    def run(recipe: Path, out: Path, *overrides: str) -> runs.Checkpoint:
-        assert train(read_recipe(recipe, overrides), Registry.installed(), out, quiet=True) == 0
-        checkpoint, rejected = runs.newest(out / "checkpoints")
-        assert checkpoint is not None and not rejected
-        return checkpoint
+    def compare(one: runs.Checkpoint, two: runs.Checkpoint, **tolerances: float) -> None:
+        for group, tolerance in tolerances.items():
+            assert one.groups[group].keys() == two.groups[group].keys()
+            for name, tensor in one.groups[group].items():
+                torch.testing.assert_close(two.groups[group][name], tensor, rtol=0, atol=tolerance, msg=name)
 
-    return run
+    return compare
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A generator that ignores what it is told is found, and one that heeds it is not."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import torch
 from transgan.data.domains import Domains
 from transgan.engine.audit import Heed, Telling, audit, told_of
 from transgan.engine.networks import Networks
-from transgan.plan import Plan, make_plan
-from transgan.recipe import read_recipe
-from transgan.registry import Registry
+from transgan.plan import Plan
 from transgan.runs import read_metrics
 
 RECIPE = """
@@ -21,43 +18,25 @@ RECIPE = """
 source = { use = "drawn_faces", count = 24 }
 size = 16
 held_out = 0.5
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-white = { race = "White" }
-black = { race = "Black" }
 [tasks]
 age = { between = ["young", "old"] }
 race = { between = ["white", "black"] }
 [train]
 steps = 10
 batch = 2
-[conditionings.which]
-use = "channel"
-of = "OF"
-[generators.face]
-use = "unet"
-per = "PER"
-width = 4
-downs = 2
-norm = "none"
-[discriminators.d]
-use = "patch"
-width = 2
-layers = 1
+[conditionings]
+which = { use = "channel", of = "OF" }
+[generators]
+face = { use = "unet", per = "PER", width = 4, downs = 2, norm = "none" }
+[discriminators]
+d = { use = "patch", width = 2, layers = 1 }
 [losses]
 lsgan = 1.0
 """
 
 
-@pytest.fixture
-def planned(tmp_path: Path) -> Callable[..., Plan]:
-    def plan(of: str, per: str, more: str = "") -> Plan:
-        path = tmp_path / "audit.toml"
-        path.write_text(RECIPE.replace("OF", of).replace("PER", per) + more)
-        return make_plan(read_recipe(path), Registry.installed())
-
-    return plan
+def telling(of: str, per: str, more: str = "") -> str:
+    return RECIPE.replace("OF", of).replace("PER", per) + more
 
 
 def networks_of(plan: Plan) -> Networks:
@@ -78,7 +57,7 @@ def hear(networks: Networks, volume: float) -> None:
 
 
 def test_two_tasks_of_one_direction_are_a_pair_and_a_deaf_generator_is_found(planned: Any) -> None:
-    plan = planned("task", "direction")
+    plan = planned(telling("task", "direction"))
     domains, networks = Domains(plan), networks_of(plan)
     heeding = audit(plan, domains, networks, 3, "cpu")
     assert [each.name for each in heeding] == ["age -> old | race -> black", "age -> young | race -> white"]
@@ -90,7 +69,7 @@ def test_two_tasks_of_one_direction_are_a_pair_and_a_deaf_generator_is_found(pla
 
 
 def test_a_pair_is_measured_on_the_inputs_of_both_with_only_the_condition_changed(planned: Any) -> None:
-    plan = planned("domain", "run")
+    plan = planned(telling("domain", "run"))
     domains, networks = Domains(plan), networks_of(plan)
     found = {each.name: each for each in audit(plan, domains, networks, 2, "cpu")}
     assert len(found) == 6  # of four domains to make
@@ -107,12 +86,12 @@ def test_a_pair_is_measured_on_the_inputs_of_both_with_only_the_condition_change
 
 
 def test_generators_that_can_be_told_one_thing_only_have_no_pairs(planned: Any) -> None:
-    plan = planned("task", "translation")
+    plan = planned(telling("task", "translation"))
     assert audit(plan, Domains(plan), networks_of(plan), 2, "cpu") == []
 
 
 def test_a_number_is_told_as_the_least_and_the_most(planned: Any) -> None:
-    plan = planned("age", "translation", "[attributes]\nage = { from = 20, to = 60 }\n")
+    plan = planned(telling("age", "translation", "[attributes]\nage = { from = 20, to = 60 }\n"))
     domains, networks = Domains(plan), networks_of(plan)
     hear(networks, 100.0)
     found = audit(plan, domains, networks, 2, "cpu")
@@ -134,10 +113,9 @@ def test_no_effect_is_a_thousandth_of_the_range_or_a_hundredth_of_the_change(
 
 
 def test_a_run_logs_what_conditions_do_and_warns_once_of_those_that_do_nothing(
-    planned: Any, trained: Any, tmp_path: Path
+    trained: Any, written: Any, tmp_path: Path
 ) -> None:
-    planned("task", "run")  # told the task and not which way: both ways are the same to it
-    trained(tmp_path / "audit.toml", tmp_path / "run")
+    trained(written(telling("task", "run")), tmp_path / "run")  # not told which way: both are the same to it
     deaf = {"age -> old | age -> young", "race -> black | race -> white"}
     heard = "age -> old | race -> black"
     logged = [each for each in read_metrics(tmp_path / "run/metrics.jsonl") if f"condition/{heard}" in each]

@@ -19,24 +19,14 @@ SHIFT = """
 [train]
 steps = 4
 batch = 4
-[domains]
-label = { age = [20, 30] }
-photo = { age = [20, 30] }
-[tasks.paint]
-from = "label"
-to = "photo"
+[tasks.age]
+from = "young"
+to = "old"
 paired = true
-[generators.g]
-use = "resnet"
-width = 4
-blocks = 1
-[discriminators.d]
-use = "patch"
-per = "run"
-given = "source"
-width = 4
-layers = 1
-augment = ["lighter", "rolled"]
+[generators]
+g = { use = "resnet", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", per = "run", given = "source", width = 4, layers = 1, augment = ["lighter", "rolled"] }
 [losses]
 vanilla = 1.0
 [[phases]]
@@ -82,7 +72,7 @@ def leaves(drawn: Any, in_parts: Any) -> Callable[..., list[dict[Any, Any]]]:
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_both_kinds_are_shown_alike_and_what_is_beside_them_moves_with_them(
-    planned: Any, in_double: Any, drawn: Any, leaves: Any, parts: int
+    planned: Any, in_double: Any, drawn: Any, leaves: Any, as_by_hand: Any, parts: int
 ) -> None:
     plan = planned(SHIFT, Plugin(), (f"train.accumulate={parts}",))
     engine, nets = in_double(plan)
@@ -90,7 +80,7 @@ def test_both_kinds_are_shown_alike_and_what_is_beside_them_moves_with_them(
     og, od = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (g, d))
     for step in range(3):
         engine.play(leaves(plan, step), Clock(step=step))
-        source, target = drawn(plan, step)["paint", "label"], drawn(plan, step)["paint", "photo"]
+        source, target = drawn(plan, step)["age", "young"], drawn(plan, step)["age", "old"]
         chance = SampleDraws(7, np.full(4, step), np.arange(4), dtype=torch.float64)
 
         def seen(x: Tensor, phase: int, source: Tensor = source, chance: Any = chance) -> Tensor:
@@ -107,32 +97,18 @@ def test_both_kinds_are_shown_alike_and_what_is_beside_them_moves_with_them(
         og.zero_grad()
         F.softplus(-d(seen(fake, 1)).logits[0]).mean().backward()
         og.step()
-    for name, network in engine.networks.networks.items():
-        for ours, theirs in zip(network.state_dict().values(), nets[name].state_dict().values(), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+    as_by_hand(engine, nets)
 
 
 ADAPT = """
-[data]
-source = { use = "drawn_faces", count = 24 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
 [train]
 steps = 8
 batch = 4
 log_every = 1
 checkpoint_every = 4
 sample_every = 8
-[generators.g]
-use = "resnet"
-per = "direction"
-width = 4
-blocks = 1
-norm = "group"
+[generators]
+g = { use = "resnet", per = "direction", width = 4, blocks = 1, norm = "group" }
 [discriminators.d]
 use = "patch"
 width = 4
@@ -145,13 +121,6 @@ adapt = { samples = 40, target = 0.1, most = 0.9 }
 vanilla = 1.0
 cycle = 10.0
 """
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    path = tmp_path / "adapt.toml"
-    path.write_text(ADAPT)
-    return path
 
 
 def test_shares_follow_the_signs_of_what_is_said_of_real_samples(planned: Any, in_double: Any, leaves: Any) -> None:
@@ -183,8 +152,9 @@ def test_shares_follow_the_signs_of_what_is_said_of_real_samples(planned: Any, i
 
 
 def test_a_learned_share_is_that_of_the_run_that_nobody_stopped_or_shared(
-    started: Any, trained: Any, recipe: Path, tmp_path: Path
+    started: Any, trained: Any, written: Any, agree: Any, tmp_path: Path
 ) -> None:
+    recipe = written(ADAPT)
     always = "discriminators.d.adapt.target=-0.99"  # what is learned goes up
     whole = trained(recipe, tmp_path / "whole", always)
     share = whole.groups["memory"]["augment/d.old|share"]
@@ -192,10 +162,7 @@ def test_a_learned_share_is_that_of_the_run_that_nobody_stopped_or_shared(
     codes = started(2, "-m", "transgan", "run", recipe, "--set", always, "--out", tmp_path / "two", "-q")
     assert [code for code, _ in codes] == [0, 0], codes
     two = runs.load(tmp_path / "two" / "checkpoints" / "step-00000008")
-    for group, tolerance in (("memory", 0.0), ("networks", 5e-5)):
-        assert two.groups[group].keys() == whole.groups[group].keys()
-        for name, tensor in whole.groups[group].items():
-            torch.testing.assert_close(two.groups[group][name], tensor, rtol=0, atol=tolerance, msg=name)
+    agree(whole, two, memory=0.0, networks=5e-5)
     halfway = tmp_path / "whole" / "checkpoints" / "step-00000008"
     for path in halfway.iterdir():
         path.unlink()

@@ -14,28 +14,14 @@ from transgan.engine import Engine
 from transgan.engine.networks import MovingAverage
 
 RECIPE = """
-[data]
-source = { use = "drawn_faces", count = 16 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
 [train]
 steps = 4
 batch = 4
 ema = 0.5
-[generators.g]
-use = "resnet"
-per = "direction"
-width = 4
-blocks = 0
-norm = "batch"
-[discriminators.d]
-use = "patch"
-width = 4
-layers = 1
+[generators]
+g = { use = "resnet", per = "direction", width = 4, blocks = 0, norm = "batch" }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1 }
 [losses]
 lsgan = 1.0
 cycle = 10.0
@@ -132,10 +118,8 @@ def test_a_recipe_without_an_average_keeps_none(planned: Any) -> None:
     assert Engine(planned(RECIPE, overrides=("train.ema=0.0",))).average is None
 
 
-def test_the_model_that_a_run_leaves_is_the_average(trained: Any, tmp_path: Path) -> None:
-    recipe = tmp_path / "average.toml"
-    recipe.write_text(RECIPE)
-    checkpoint = trained(recipe, tmp_path / "run")
+def test_the_model_that_a_run_leaves_is_the_average(trained: Any, written: Any, tmp_path: Path) -> None:
+    checkpoint = trained(written(RECIPE), tmp_path / "run")
     model, _ = runs.read_model(tmp_path / "run" / "model")
     assert model.keys() == checkpoint.groups["ema"].keys()
     assert all(torch.equal(model[name], checkpoint.groups["ema"][name]) for name in model)

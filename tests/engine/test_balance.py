@@ -1,6 +1,7 @@
 """Which task a step plays: by fixed shares, or so that the task that lags catches up; and that nothing else moves."""
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,14 +17,6 @@ from transgan.engine.balance import EVERY, FLOOR, MEMORY, Balance, auto_shares, 
 from transgan.errors import RecipeError
 
 RECIPE = """
-[data]
-source = { use = "drawn_faces", count = 24 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-white = { race = "White" }
-black = { race = "Black" }
 [tasks]
 age = { between = ["young", "old"] }
 race = { between = ["white", "black"], weight = 0.5 }
@@ -31,21 +24,12 @@ race = { between = ["white", "black"], weight = 0.5 }
 steps = 100_000
 batch = 4
 balance = "auto"
-[conditionings.task]
-use = "channel"
-[generators.face]
-use = "resnet"
-per = "direction"
-width = 4
-blocks = 1
-norm = "group"
-norm_first = false
-[discriminators.face]
-use = "patch"
-width = 4
-layers = 1
-norm = "group"
-history = 3
+[conditionings]
+task = { use = "channel" }
+[generators]
+face = { use = "resnet", per = "direction", width = 4, blocks = 1, norm = "group", norm_first = false }
+[discriminators]
+face = { use = "patch", width = 4, layers = 1, norm = "group", history = 3 }
 [losses]
 lsgan = 1.0
 cycle = 10.0
@@ -152,9 +136,9 @@ def test_what_discriminators_have_not_learned_to_see_counts_as_lag(planned: Any)
 
 @pytest.mark.parametrize("task", ["age", "race"])
 def test_a_step_of_one_task_is_as_by_hand_and_moves_no_other_discriminator(
-    planned: Any, in_double: Any, drawn: Any, in_parts: Any, task: str
+    planned: Any, in_double: Any, drawn: Any, in_parts: Any, as_by_hand: Any, task: str
 ) -> None:
-    plan = planned(RECIPE.replace("history = 3", ""))
+    plan = planned(RECIPE, overrides=("discriminators.face.history=0",))
     engine, twins = in_double(plan)
     first, second = plan.recipe.tasks[task].domains
     channel = list(plan.recipe.tasks).index(task)
@@ -188,9 +172,7 @@ def test_a_step_of_one_task_is_as_by_hand_and_moves_no_other_discriminator(
         (weight * 0.5 * (real + judged(first, fake_a.detach(), 0) + judged(second, fake_b.detach(), 0))).backward()
         for optimizer in judges:
             optimizer.step()
-    for name, network in engine.networks.networks.items():
-        for ours, theirs in zip(network.parameters(), twins[name].parameters(), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9, msg=name)
+    as_by_hand(engine, twins)
 
 
 def test_momentum_does_not_move_a_discriminator_whose_task_is_not_played(
@@ -214,10 +196,8 @@ def test_momentum_does_not_move_a_discriminator_whose_task_is_not_played(
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recipe") / "two_tasks.toml"
-    path.write_text(RECIPE)
-    return path
+def path(written: Callable[[str], Path]) -> Path:
+    return written(RECIPE)
 
 
 @pytest.fixture
@@ -255,7 +235,9 @@ def test_a_balanced_run_goes_on_to_the_same_bytes(trained: Any, path: Path, tmp_
 
 
 @pytest.mark.usefixtures("eager")
-def test_two_processes_draw_the_tasks_that_one_draws(started: Any, trained: Any, path: Path, tmp_path: Path) -> None:
+def test_two_processes_draw_the_tasks_that_one_draws(
+    started: Any, trained: Any, agree: Any, path: Path, tmp_path: Path
+) -> None:
     overrides = ("train.steps=6", "train.log_every=1", "train.checkpoint_every=6")
     sets = [part for each in overrides for part in ("--set", each)]
     eager = "import transgan.engine.balance as b; b.EVERY, b.MEMORY, b.BEGUN = 2, 2, 1e-6"
@@ -265,8 +247,7 @@ def test_two_processes_draw_the_tasks_that_one_draws(started: Any, trained: Any,
     one = trained(path, tmp_path / "one", *overrides)
     two = runs.load(tmp_path / "two" / "checkpoints" / "step-00000006")
     assert plays(tmp_path / "two") == plays(tmp_path / "one")
-    for name, tensor in one.groups["networks"].items():
-        torch.testing.assert_close(two.groups["networks"][name], tensor, rtol=0, atol=1e-5, msg=name)
+    agree(one, two, networks=1e-5)
     [alone], both = one.state["balance"].pop("apart"), two.state["balance"].pop("apart")
     assert len(both) == 2
     assert both[0] != both[1]  # each has seen its own samples

@@ -9,30 +9,15 @@ import torch
 
 from transgan import runs
 from transgan.api import Metric, Register, Tensor, Translation, hookimpl
-from transgan.cli.training import train
 from transgan.errors import RecipeError
-from transgan.plan import make_plan
-from transgan.recipe import parse_recipe, read_recipe
-from transgan.registry import Registry
 
 RECIPE = """
-[data]
-source = { use = "drawn_faces", count = 24 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
 [train]
 steps = 6
 batch = 2
 checkpoint_every = 2
-[generators.g]
-use = "resnet"
-per = "direction"
-width = 4
-blocks = 0
+[generators]
+g = { use = "resnet", per = "direction", width = 4, blocks = 0 }
 [losses]
 cycle = 1.0
 [evaluate]
@@ -81,21 +66,12 @@ class Plugin:
         register("quiet", Quiet)
 
 
-def known() -> Registry:
-    registry = Registry.installed()
-    registry.add(Plugin(), "of_this_test")
-    return registry
-
-
-def test_the_best_measured_model_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(RECIPE)
+def test_the_best_measured_model_is_kept(
+    trained: Any, written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked.clear()
     monkeypatch.setattr(Wave, "numbers", iter([1.0, 2.0, 9.0, 3.0, 2.0, 1.0, 0.0]))
-    assert (
-        train(read_recipe(recipe, ("train.keep=9", "train.checkpoint_every=1")), known(), tmp_path / "a", quiet=True)
-        == 0
-    )
+    trained(written(RECIPE), tmp_path / "a", "train.keep=9", "train.checkpoint_every=1", plugin=Plugin())
     assert json.loads((tmp_path / "a" / "result.json").read_text())["kept"] == 3
     assert asked == ["wave"] * 6 + ["wave", "quiet"]  # what costs much is measured at the end alone
     tensors, _ = runs.read_model(tmp_path / "a" / "model")
@@ -116,6 +92,6 @@ def _checkpoints(folder: Path) -> list[Any]:
     ("change", "said"),
     [("evaluate.keep_best='waves'", "Did you mean 'wave'"), ("evaluate.every=0", "set evaluate.every")],
 )
-def test_a_figure_that_cannot_choose_is_told(change: str, said: str) -> None:
+def test_a_figure_that_cannot_choose_is_told(planned: Any, change: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        make_plan(parse_recipe(RECIPE, "recipe", (change,)), known())
+        planned(RECIPE, Plugin(), (change,))

@@ -20,24 +20,11 @@ BETTER = """
 [train]
 steps = 4
 batch = 4
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
-[generators.g]
-use = "resnet"
-per = "translation"
-width = 4
-blocks = 1
-[discriminators.d]
-use = "patch"
-width = 4
-layers = 1
-scales = 2
-[discriminators.e]
-use = "pixel"
-width = 4
+[generators]
+g = { use = "resnet", per = "translation", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1, scales = 2 }
+e = { use = "pixel", width = 4 }
 [losses]
 lsgan = 1.0
 cycle = 10.0
@@ -131,28 +118,15 @@ TOLD = """
 [train]
 steps = 4
 batch = 4
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-white = { race = "White" }
-black = { race = "Black" }
 [tasks]
 age = { between = ["young", "old"] }
 race = { between = ["white", "black"] }
-[conditionings.domain]
-use = "embedding"
-width = 3
-[generators.g]
-use = "resnet"
-per = "run"
-width = 4
-blocks = 1
-[discriminators.d]
-use = "patch"
-per = "run"
-conditionings = ["domain"]
-width = 4
-layers = 1
+[conditionings]
+domain = { use = "embedding", width = 3 }
+[generators]
+g = { use = "resnet", per = "run", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", per = "run", conditionings = ["domain"], width = 4, layers = 1 }
 [losses]
 vanilla = 1.0
 cycle = { weight = 10.0, features = 0.5, quality = true }

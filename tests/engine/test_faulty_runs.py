@@ -16,33 +16,23 @@ from transgan.engine import Engine
 from transgan.engine.state import roles
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
-from transgan.runs.advice import Advice, Names, advise
+from transgan.runs.advice import Advice, advise
+from transgan.runs.faults import Names
 
 RECIPE = """
 [data]
 source = { use = "drawn_faces", count = 32 }
 size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
 [train]
 steps = 230
 batch = 4
 [optimizers]
 generator.lr = 1e-3
 discriminator.lr = 1e-3
-[generators.g]
-use = "resnet"
-per = "direction"
-width = 6
-blocks = 1
-output = "residual"
-[discriminators.d]
-use = "patch"
-width = 6
-layers = 1
+[generators]
+g = { use = "resnet", per = "direction", width = 6, blocks = 1, output = "residual" }
+[discriminators]
+d = { use = "patch", width = 6, layers = 1 }
 [losses]
 lsgan = 1.0
 cycle = 5.0
@@ -106,15 +96,14 @@ def told(planned: Any, *overrides: str) -> list[Advice]:
 
 
 def test_advice_is_told_in_the_progress_the_log_the_result_and_the_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, number in (("RECORDS", 4), ("STEPS", 4), ("EVERY", 1)):
         monkeypatch.setattr(f"transgan.runs.advice.{name}", number)
-    path, folder = tmp_path / "shy.toml", tmp_path / "shy"
-    path.write_text(RECIPE)
+    folder = tmp_path / "shy"
     overrides = ("train.steps=6", "train.log_every=1")
     monkeypatch.setattr("transgan.runs.advice.RULES", [("timid", "hint", lambda window: "say <so>")])
-    assert train(read_recipe(path, overrides), Registry.installed(), folder, quiet=False) == 0
+    assert train(read_recipe(written(RECIPE), overrides), Registry.installed(), folder, quiet=False) == 0
     line = "hint: age: young -> old: say <so>"
     told = [each for each in capsys.readouterr().err.splitlines() if "say <so>" in each]
     first, last = [each for each in told if "young -> old" in each]
@@ -122,6 +111,26 @@ def test_advice_is_told_in_the_progress_the_log_the_result_and_the_report(
     assert (folder / "log.txt").read_text().count(line) == 1
     assert json.loads((folder / "result.json").read_text())["advice"][0] == line
     assert "hint: age: young -&gt; old: say &lt;so&gt;" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("action", ["warn", "off"])
+def test_a_fault_is_told_once_by_the_guardian_or_by_advice_and_stands_in_the_report(
+    trained: Any, written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    for name, number in (("RECORDS", 4), ("STEPS", 4), ("EVERY", 1)):
+        monkeypatch.setattr(f"transgan.runs.advice.{name}", number)
+    folder = tmp_path / "same"
+    overrides = (
+        "train.steps=8", "train.log_every=1", "guard.warmup=0", "guard.looks=4", f"guard.action={action!r}",
+        'generators.g={use="constant",per="direction"}',
+    )  # fmt: skip
+    trained(written(RECIPE), folder, *overrides, plugin=Faults())
+    said = "age: young -> old: outputs have collapsed"
+    result = json.loads((folder / "result.json").read_text())
+    assert (folder / "log.txt").read_text().count(said) == 1
+    assert [said in each for each in result["guard"]].count(True) == (action == "warn")
+    assert [said in each for each in result["advice"]].count(True) == 1
+    assert (folder / "report.html").read_text().count("old: outputs have collapsed") == 1 + (action == "warn")
 
 
 @pytest.mark.slow

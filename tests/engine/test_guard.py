@@ -19,17 +19,12 @@ from transgan.errors import RecipeError
 from transgan.plan.fallback import fallen_back
 from transgan.recipe import parse_recipe
 from transgan.recipe.schema import Guard
-from transgan.runs.advice import Names
+from transgan.runs.faults import WORDS, Names, found, told
 
 RECIPE = """
 [data]
 source = { use = "drawn_faces", count = 32 }
 size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
 [train]
 steps = 120
 batch = 4
@@ -37,16 +32,10 @@ log_every = 2
 [optimizers]
 generator.lr = 1e-3
 discriminator.lr = 1e-3
-[generators.g]
-use = "resnet"
-per = "direction"
-width = 6
-blocks = 1
-output = "residual"
-[discriminators.d]
-use = "patch"
-width = 6
-layers = 1
+[generators]
+g = { use = "resnet", per = "direction", width = 6, blocks = 1, output = "residual" }
+[discriminators]
+d = { use = "patch", width = 6, layers = 1 }
 [losses]
 lsgan = 1.0
 cycle = 5.0
@@ -113,7 +102,7 @@ def watched(planned: Any, *overrides: str) -> tuple[list[Verdict], dict[str, flo
             figures, said = guardian.look(step, read, norms)
             verdicts += said
         if step % plan.recipe.guard.check_every == 0:
-            held_out, said = guardian.look_held_out(step, of_held_out(plan, domains, engine.networks, "cpu"))
+            held_out, said = guardian.look_held_out(step, of_held_out(plan, domains, engine.networks, step, "cpu"))
             figures, verdicts = figures | held_out, verdicts + said
     return verdicts, figures
 
@@ -184,6 +173,26 @@ def test_each_fault_has_its_limit(changed: Mapping[str, float], fault: str | Non
     assert found == ([fault] if fault else [])
 
 
+def test_what_was_not_measured_says_nothing_and_losses_of_other_translations_do_not_count() -> None:
+    two = Names(adversarial=["gan", "of_another_task"])
+    won = HEALTHY | {f"{WHERE}/state/recognised": 0.99, f"{WHERE}/discriminator/gan": 0.01}
+    assert [each.fault for each in of_state(won, Guard(), two) if each.bad] == ["discriminator_wins"]
+    for name in HEALTHY:
+        left = {key: value for key, value in won.items() if key != name}
+        assert all(each.fault == "discriminator_wins" or not each.bad for each in of_state(left, Guard(), two)), name
+
+
+def test_words_have_the_figure_its_limit_and_the_losses_of_the_recipe() -> None:
+    names = Names(cycle=["back"], identity=["stay"], adversarial=["gan"])
+    for fault in WORDS:
+        text = told(found(fault, WHERE, 0.123, rules := Guard(skip=7)), rules, names)
+        assert "{" not in text and "cycle" not in text
+    assert "12.3%" in told(found("collapse", WHERE, 0.123, rules), rules, names)
+    assert "expected 7 at most" in told(found("not_finite", "", 8, rules), rules, names)
+    assert "'back' and 'stay'" in told(found("copying", WHERE, 0.123, rules), rules, names)
+    assert "part of 'gan'" in told(found("discriminator_wins", WHERE, 0.99, rules), rules, names)
+
+
 def test_a_gradient_explodes_beside_its_own_median() -> None:
     before = {"g": [1.0] * 15 + [3.0] * 10, "new": [1.0] * 5}
     norms = {"g": 150.0, "new": 1e6}
@@ -206,6 +215,18 @@ def test_a_fault_counts_after_the_warm_up_and_so_many_looks_in_a_row() -> None:
     assert looks(guardian, HEALTHY, range(15, 16)) == []
     assert guardian.healthy
     assert looks(guardian, sick, range(16, 40)) == [(20, "collapse")]  # and is told of once
+
+
+def test_what_looked_bad_does_until_it_is_looked_at_again() -> None:
+    """A step may show one task alone."""
+    guardian = Guardian(Guard(), NAMES)
+    sick = HEALTHY | {f"{WHERE}/state/spread": 0.01}
+    other = {name.replace(WHERE, "u: c -> d"): value for name, value in HEALTHY.items()}
+    looks(guardian, sick, range(1, 2))
+    looks(guardian, other, range(2, 4))
+    assert not guardian.healthy
+    looks(guardian, HEALTHY, range(4, 5))
+    assert guardian.healthy
 
 
 def test_what_a_guardian_knows_goes_through_a_checkpoint() -> None:
@@ -284,6 +305,15 @@ def test_a_fallback_changes_the_objective_and_nothing_else(planned: Any) -> None
     assert new.guard.action == "stop"
     kept = ("data", "domains", "tasks", "train", "generators", "metrics", "evaluate", "nodes")
     assert all(getattr(new, name) == getattr(document.recipe, name) for name in kept)
+
+
+def test_a_phase_of_nothing_but_what_has_gone_is_left_out(planned: Any) -> None:
+    text = FALLING + '[[phases]]\nside = "discriminator"\nlosses = ["r1"]\nevery = 4\n'
+    plan = planned(text, overrides=("phases.1.losses=['hinge']",))
+    new = fallen_back(parse_recipe(text, "recipe", ("phases.1.losses=['hinge']",)), plan.losses).recipe
+    assert [(p.side, p.every, p.losses) for p in new.phases[1:]] == [
+        ("discriminator", 2, ["wasserstein", "gradient_penalty"])
+    ]
 
 
 @pytest.mark.parametrize(

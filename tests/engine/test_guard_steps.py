@@ -14,7 +14,7 @@ from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.engine import Engine, Processes, Run
 from transgan.engine.progress import Progress
-from transgan.errors import DivergedError
+from transgan.errors import DiskError, DivergedError
 from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
 from transgan.registry import Registry
@@ -159,6 +159,21 @@ def test_a_step_that_is_not_finite_leaves_no_trace(first: str, way: str) -> None
             break
 
 
+def test_gradients_are_those_of_networks_that_had_a_part_in_the_step() -> None:
+    """Steps play one task, and generators learn in every other step."""
+    phases = '[[phases]]\nside = "generator"\nevery = 2\n[[phases]]\nside = "discriminator"\n'
+    per_task = ('generators.g.per="task"', 'discriminators.d.per="task"', "train.balance={age=0.5,race=0.5}")
+    plan = make_plan(parse_recipe(RECIPE + phases, "recipe", per_task), known())
+    engine = Engine(plan)
+    seen = set()
+    for step, losses in engine.train(Batches(plan, Domains(plan))):
+        [task] = {name.partition(":")[0] for name in losses}
+        assert engine.optimizers.norms.keys() == {f"d.{task}", *([f"g.{task}"] if step % 2 == 0 else [])}
+        assert all(norm > 0 for norm in engine.optimizers.norms.values())
+        seen.add((task, step % 2))
+    assert len(seen) > 2
+
+
 def test_a_phase_after_one_that_was_finite_moves_nothing() -> None:
     plan = make_plan(parse_recipe(RECIPE), known())
     engine = Engine(plan)
@@ -268,6 +283,24 @@ def test_before_any_checkpoint_there_is_the_begin(tmp_path: Path) -> None:
     with pytest.raises(DivergedError):
         go(tmp_path / "run", *BACK, "guard.rollbacks=1")
     assert "Back at step 0" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_a_checkpoint_that_could_not_be_written_is_not_gone_back_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Faulty.when = {5: ("generator", "nan")}
+    real = runs.save
+
+    def full(folder: Path, step: int, *args: Any, **options: Any) -> Path:
+        if step == 5:
+            raise DiskError("the disk is full")
+        return real(folder, step, *args, **options)
+
+    monkeypatch.setattr(runs, "save", full)
+    with pytest.raises(DivergedError):
+        go(tmp_path / "run", *BACK, "guard.rollbacks=1")
+    text = (tmp_path / "run" / "log.txt").read_text()
+    assert text.count("Back at step 4,") == 1 and "no checkpoint: the disk is full" in text
 
 
 FALL = (*BACK[:2], 'guard.actions.not_finite="fallback"', "guard.fallback.critic_steps=2", 'generators.g.norm="group"')

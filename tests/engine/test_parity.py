@@ -16,104 +16,62 @@ Drawn = Mapping[Any, Tensor]
 ByHand = Callable[[Mapping[str, Any], list[Drawn]], None]
 Matched = Callable[..., Plan]
 
-TRAIN = """
-[train]
-steps = 4
-batch = 4
-"""
-CYCLEGAN = f"""{TRAIN}
-[domains]
-young = {{ age = [20, 30] }}
-old = {{ age = [50, 60] }}
-[tasks.age]
-between = ["young", "old"]
-[generators.g]
-use = "resnet"
-per = "translation"
-width = 4
-blocks = 1
-[discriminators.d]
-use = "patch"
-width = 4
-layers = 1
-history = 5
+CYCLEGAN = """
+train = { steps = 4, batch = 4 }
+[generators]
+g = { use = "resnet", per = "translation", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1, history = 5 }
 [losses]
 lsgan = 1.0
 cycle = 10.0
 identity = 5.0
 """
-CHANNEL = f"""{TRAIN}
-[domains]
-young = {{ age = [20, 30] }}
-old = {{ age = [50, 60] }}
-white = {{ race = "White" }}
-black = {{ race = "Black" }}
+CHANNEL = """
+train = { steps = 4, batch = 4 }
 [tasks]
-age = {{ between = ["young", "old"] }}
-race = {{ between = ["white", "black"], weight = 0.5 }}
-[conditionings.task]
-use = "channel"
-[generators.face]
-use = "resnet"
-per = "direction"
-width = 4
-blocks = 1
-norm_first = false
-[discriminators.face]
-use = "patch"
-width = 4
-layers = 1
+age = { between = ["young", "old"] }
+race = { between = ["white", "black"], weight = 0.5 }
+[conditionings]
+task = { use = "channel" }
+[generators]
+face = { use = "resnet", per = "direction", width = 4, blocks = 1, norm_first = false }
+[discriminators]
+face = { use = "patch", width = 4, layers = 1 }
 [losses]
 lsgan = 1.0
 cycle = 10.0
 identity = 5.0
 preserve = 0.7
 """
-EMBEDDING = f"""{TRAIN}
-[domains]
-young = {{ age = [20, 30] }}
-old = {{ age = [50, 60] }}
-white = {{ race = "White" }}
-black = {{ race = "Black" }}
+EMBEDDING = """
+train = { steps = 4, batch = 4 }
 [tasks]
-age = {{ between = ["young", "old"] }}
-race = {{ between = ["white", "black"] }}
-[conditionings.domain]
-use = "embedding"
-width = 3
-[generators.g]
-use = "resnet"
-per = "run"
-width = 4
-blocks = 1
-[discriminators.d]
-use = "patch"
-per = "run"
-conditionings = ["domain"]
-width = 4
-layers = 1
+age = { between = ["young", "old"] }
+race = { between = ["white", "black"] }
+[conditionings]
+domain = { use = "embedding", width = 3 }
+[generators]
+g = { use = "resnet", per = "run", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", per = "run", conditionings = ["domain"], width = 4, layers = 1 }
 [losses]
 lsgan = 1.0
 cycle = 10.0
 """
-PIX2PIX = f"""{TRAIN}
+PIX2PIX = """
+train = { steps = 4, batch = 4 }
 [domains]
-label = {{ age = [20, 30] }}
-photo = {{ age = [20, 30] }}
+label = { age = [20, 30] }
+photo = { age = [20, 30] }
 [tasks.paint]
 from = "label"
 to = "photo"
 paired = true
-[generators.g]
-use = "resnet"
-width = 4
-blocks = 1
-[discriminators.d]
-use = "patch"
-per = "run"
-given = "source"
-width = 4
-layers = 1
+[generators]
+g = { use = "resnet", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", per = "run", given = "source", width = 4, layers = 1 }
 [losses]
 vanilla = 1.0
 paired = 100.0
@@ -122,30 +80,17 @@ side = "discriminator"
 [[phases]]
 side = "generator"
 """
-STARGAN = f"""{TRAIN}
-[domains]
-white = {{ race = "White" }}
-black = {{ race = "Black" }}
-old = {{ age = [50, 60] }}
+STARGAN = """
+train = { steps = 4, batch = 4 }
 [tasks.hair]
 between = ["white", "black", "old"]
 targets = "random"
-[conditionings.domain]
-use = "channel"
-of = "domain"
-[generators.g]
-use = "resnet"
-per = "run"
-width = 4
-blocks = 1
-norm_first = false
-[discriminators.d]
-use = "patch"
-per = "run"
-classes = true
-norm = "none"
-width = 4
-layers = 1
+[conditionings]
+domain = { use = "channel", of = "domain" }
+[generators]
+g = { use = "resnet", per = "run", width = 4, blocks = 1, norm_first = false }
+[discriminators]
+d = { use = "patch", per = "run", classes = true, norm = "none", width = 4, layers = 1 }
 [losses]
 lsgan = 1.0
 domain_classification = 0.5

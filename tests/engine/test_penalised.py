@@ -19,36 +19,18 @@ from transgan.plan import Plan
 Drawn = Mapping[Any, Tensor]
 
 TOLD = """
-[data]
-source = { use = "drawn_faces", count = 24 }
-size = 16
 [train]
 steps = 4
 batch = 4
 log_every = 1
 checkpoint_every = 4
 sample_every = 4
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks]
-age = { between = ["young", "old"] }
-[conditionings.domain]
-use = "embedding"
-width = 3
-[generators.g]
-use = "resnet"
-per = "run"
-width = 4
-blocks = 1
-norm = "group"
-[discriminators.d]
-use = "patch"
-per = "run"
-conditionings = ["domain"]
-norm = "none"
-width = 4
-layers = 1
+[conditionings]
+domain = { use = "embedding", width = 3 }
+[generators]
+g = { use = "resnet", per = "run", width = 4, blocks = 1, norm = "group" }
+[discriminators]
+d = { use = "patch", per = "run", conditionings = ["domain"], norm = "none", width = 4, layers = 1 }
 [losses]
 wasserstein = 1.0
 gradient_penalty = 10.0
@@ -125,9 +107,8 @@ MORE = ("losses={vanilla={smooth=0.1}, gradient_penalty={weight=10.0, form='one-
         "lecam={weight=0.3}, cycle={weight=10.0, features=0.5, quality=true}}")  # fmt: skip
 
 
-def test_two_processes_penalise_as_one(started: Any, trained: Any, tmp_path: Path) -> None:
-    recipe = tmp_path / "penalised.toml"
-    recipe.write_text(TOLD)
+def test_two_processes_penalise_as_one(started: Any, trained: Any, written: Any, agree: Any, tmp_path: Path) -> None:
+    recipe = written(TOLD)
     one = trained(recipe, tmp_path / "one", MORE)
     codes = started(2, "-m", "transgan", "run", recipe, "--set", MORE, "--out", tmp_path / "two", "-q")
     assert [code for code, _ in codes] == [0, 0], codes
@@ -135,10 +116,7 @@ def test_two_processes_penalise_as_one(started: Any, trained: Any, tmp_path: Pat
     assert sorted(one.groups["memory"]) == [
         f"lecam/age: {way}/d|{kind}" for way in ("old -> young", "young -> old") for kind in ("fake", "real")
     ]
-    for group, tolerance in (("networks", 2e-6), ("memory", 1e-6)):
-        assert one.groups[group].keys() == two.groups[group].keys()
-        for name, tensor in one.groups[group].items():
-            torch.testing.assert_close(two.groups[group][name], tensor, rtol=0, atol=tolerance, msg=name)
+    agree(one, two, networks=2e-6, memory=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["gradient_penalty", "r1"])

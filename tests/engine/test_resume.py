@@ -18,11 +18,6 @@ RECIPE = """
 source = { use = "drawn_faces", count = 24 }
 media = { use = "image", enlarge = 1.2 }
 size = 24
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
 [train]
 steps = 8
 batch = 4
@@ -34,17 +29,10 @@ sample_every = 8
 keep = 9
 [optimizers]
 generator.lr = { from = 1e-3, to = 0.0, between = [0.25, 1.0] }
-[generators.g]
-use = "resnet"
-per = "direction"
-width = 4
-blocks = 1
-dropout = 0.5
-[discriminators.d]
-use = "patch"
-width = 4
-layers = 1
-history = 6
+[generators]
+g = { use = "resnet", per = "direction", width = 4, blocks = 1, dropout = 0.5 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1, history = 6 }
 [losses]
 lsgan = 1.0
 cycle = { from = 10.0, to = 1.0 }
@@ -69,10 +57,8 @@ def step_finished(run, step, losses):
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recipe") / "resume.toml"
-    path.write_text(RECIPE)
-    return path
+def recipe(written: Callable[[str], Path]) -> Path:
+    return written(RECIPE)
 
 
 @pytest.fixture(scope="module")

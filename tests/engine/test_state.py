@@ -11,22 +11,13 @@ from transgan.plan.plan import Judge
 from transgan.recipe.schema import Phase
 
 RECIPE = """
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-[tasks.age]
-between = ["young", "old"]
 [train]
 steps = 4
 log_every = 2
-[generators.g]
-use = "resnet"
-width = 4
-blocks = 1
-[discriminators.d]
-use = "patch"
-width = 4
-layers = 1
+[generators]
+g = { use = "resnet", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1 }
 [losses]
 first = { use = "hinge" }
 back = { use = "cycle", weight = 3.0 }

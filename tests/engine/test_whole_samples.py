@@ -1,6 +1,5 @@
 """What metrics are told of samples besides nodes: the samples, their truths, and a way to translate parts of one."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,30 +8,17 @@ from transgan.api import Metric, Register, Translation, hookimpl
 from transgan.data.domains import Domains
 from transgan.engine.evaluate import Evaluation
 from transgan.engine.networks import Networks
-from transgan.plan import make_plan
-from transgan.recipe import parse_recipe
-from transgan.registry import Registry
 
 RECIPE = """
-[data]
-source = { use = "drawn_faces", count = 40 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
 [tasks.age]
 between = ["young", "old"]
 targets = "TARGETS"
 [train]
 steps = 1
-[conditionings.domain]
-use = "embedding"
-of = "domain"
-width = 4
-[generators.g]
-use = "resnet"
-width = 4
-blocks = 0
+[conditionings]
+domain = { use = "embedding", of = "domain", width = 4 }
+[generators]
+g = { use = "resnet", width = 4, blocks = 0 }
 [losses]
 cycle = 1.0
 [metrics]
@@ -70,13 +56,11 @@ class Plugin:
         register("whole", Whole)
 
 
-def test_parts_of_a_sample_are_translated_as_the_sample_is(tmp_path: Path) -> None:
-    registry = Registry.installed()
-    registry.add(Plugin(), "of_this_test")
+def test_parts_of_a_sample_are_translated_as_the_sample_is(planned: Any) -> None:
     for targets in ("all", "random"):
-        plan = make_plan(parse_recipe(RECIPE.replace("TARGETS", targets), "recipe", ()), registry)
+        plan = planned(RECIPE.replace("TARGETS", targets), Plugin())
         Evaluation(plan, Domains(plan))(Networks(plan))
-        seen = plan.metrics["whole"].seen  # type: ignore[attr-defined]
+        seen = plan.metrics["whole"].seen
         assert len(seen) == 2
         for keys, samples, true_samples, *_ in seen.values():
             assert [sample.key for sample in samples] == keys

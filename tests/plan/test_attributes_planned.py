@@ -9,12 +9,6 @@ from transgan.errors import RecipeError
 from transgan.plan.reach import check_reach
 
 RECIPE = """
-[data]
-source = { use = "drawn_faces", count = 24 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
 [tasks]
 years = { between = ["young", "old"] }
 [attributes]
@@ -22,23 +16,13 @@ age = { from = 15, to = 65 }
 race = { values = ["White", "Black"] }
 [train]
 steps = 10
-[conditionings.age]
-use = "channel"
-of = "age"
-[conditionings.race]
-use = "channel"
-of = "race"
-[generators.g]
-use = "resnet"
-width = 4
-blocks = 1
-norm_first = false
-[discriminators.d]
-use = "patch"
-per = "run"
-conditionings = ["age"]
-width = 2
-layers = 1
+[conditionings]
+age = { use = "channel", of = "age" }
+race = { use = "channel", of = "race" }
+[generators]
+g = { use = "resnet", width = 4, blocks = 1, norm_first = false }
+[discriminators]
+d = { use = "patch", per = "run", conditionings = ["age"], width = 2, layers = 1 }
 [losses]
 lsgan = 1.0
 cycle = 1.0

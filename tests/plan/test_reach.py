@@ -7,30 +7,17 @@ import pytest
 from transgan.plan.reach import check_reach, effect
 
 FACE = """
-[data]
-source = { use = "drawn_faces", count = 24 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-white = { race = "White" }
-black = { race = "Black" }
 [tasks]
 age = { between = ["young", "old"] }
 race = { between = ["white", "black"] }
 [train]
 steps = 10
-[conditionings.which]
-use = "channel"
-[generators.face]
-use = "resnet"
-per = "direction"
-width = 4
-blocks = 1
-[discriminators.d]
-use = "patch"
-width = 2
-layers = 1
+[conditionings]
+which = { use = "channel" }
+[generators]
+face = { use = "resnet", per = "direction", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 2, layers = 1 }
 [losses]
 lsgan = 1.0
 """

@@ -22,16 +22,9 @@ from transgan.api import (
 )
 from transgan.errors import RecipeError
 from transgan.plan import build_networks
+from transgan.recipe import Document, Problems, write_recipe
 
 FACE = """
-[data]
-source = { use = "drawn_faces", count = 24 }
-size = 16
-[domains]
-young = { age = [20, 30] }
-old = { age = [50, 60] }
-white = { race = "White" }
-black = { race = "Black" }
 [tasks]
 age = { between = ["young", "old"] }
 race = { between = ["white", "black"] }
@@ -252,12 +245,12 @@ CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         ),
         (
             ['nodes="mistaken_nodes"'],
-            "recipe:20: [discriminators] d: node 'fake' (needed by discriminator 'd') asks for 'sorce', "
+            "recipe:12: [discriminators] d: node 'fake' (needed by discriminator 'd') asks for 'sorce', "
             "which nothing makes. Did you mean 'source'?",
         ),
         (
             ['discriminators.d.fake="fakee"'],
-            "recipe:20: [discriminators] d: discriminator 'd' asks for 'fakee', which nothing makes. "
+            "recipe:12: [discriminators] d: discriminator 'd' asks for 'fakee', which nothing makes. "
             "Did you mean 'fake'?",
         ),
         (
@@ -288,7 +281,7 @@ CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         ),
         (
             ['generators.g.translations=["race", "young -> old"]'],
-            "recipe:16: [generators]: none serves [age: old -> young]",
+            "recipe:8: [generators]: none serves [age: old -> young]",
         ),
         (
             ['generators.g.translations=["yuong -> old"]'],
@@ -302,7 +295,7 @@ CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         ),
         (
             [CHANCE],
-            "recipe:20: [discriminators.d] per: found 'domain', expected 'run' or 'task', since task 'hair' draws its "
+            "recipe:12: [discriminators.d] per: found 'domain', expected 'run' or 'task', since task 'hair' draws its "
             "targets by chance",
         ),
         (
@@ -328,15 +321,24 @@ def test_a_mistake_is_told_in_one_line(problems: Any, overrides: list[str], line
 
 def test_a_loss_that_asks_for_a_discriminator_where_there_is_none_is_told(problems: Any) -> None:
     why = "would never be evaluated: no discriminator judges its translations"
-    assert problems(recipe=WITHOUT_D) == [f"recipe:21: [losses] lsgan: {why}"]
+    assert problems(recipe=WITHOUT_D) == [f"recipe:13: [losses] lsgan: {why}"]
 
 
 def test_a_phase_in_which_nothing_counts_is_told(problems: Any) -> None:
     recipe = WITHOUT_D.replace("lsgan = 1.0", "cycle = 1.0")
     assert problems(recipe=recipe) == []
     lines = recipe + '[[phases]]\nside = "generator"\n[[phases]]\nside = "discriminator"\n'
-    (line,) = problems(recipe=lines)
+    (line,) = problems(recipe=lines + "every = 2")
     assert line.endswith("no loss of this recipe has a term for the discriminator phase")
+    assert problems(recipe=lines) == []  # as where they are left out
+
+
+@pytest.mark.parametrize("recipe", [FACE, WITHOUT_D.replace("lsgan", "cycle"), FACE.replace("lsgan", "cycle")])
+def test_a_recipe_that_is_written_as_it_was_resolved_is_as_good_as_before(planned: Any, recipe: str) -> None:
+    plan = planned(recipe)
+    again = planned(write_recipe(Document(plan.recipe, "resolved", Problems("resolved")), plan.filled))
+    assert [(term.loss, term.side) for term in again.terms] == [(term.loss, term.side) for term in plan.terms]
+    assert again.recipe.phases == plan.recipe.phases
 
 
 def test_all_mistakes_are_told_at_once(problems: Any) -> None:

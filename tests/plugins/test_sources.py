@@ -11,8 +11,10 @@ from transgan_faces.sources import DrawnFace, DrawnFaces, LabelledFaces
 from transgan_images.folders import FolderSource
 from transgan_images.media import ImageMedia, Part
 
-from transgan.api import DataError, Options, UsageError
+from transgan.api import DataError, Options, Translation, UsageError
+from transgan.data.batches import Batches
 from transgan.data.domains import Domains
+from transgan.engine.evaluate import true_translations
 from transgan.plan import Plan
 
 PLAN = """
@@ -138,6 +140,27 @@ def test_held_out_folders_and_shares(tmp_path: Path, planned: Callable[..., Plan
     assert {sample.key for sample in fewer["b"].held_out} == split - {"9"}  # the others stay where they were
     whole = Domains(planned(PLAN.format(root=tmp_path, a='"a"', paired="false", more="held_out = 0.0")))
     assert len(whole["a"].samples) == 20 and not whole["a"].held_out
+
+
+def test_held_out_samples_may_be_pairs_where_those_trained_on_are_not(
+    tmp_path: Path, planned: Callable[..., Plan]
+) -> None:
+    pictures(tmp_path, "a/0.png", "a/1.png", "b/2.png", *(f"test/{side}/{i}.png" for side in "ab" for i in (7, 8)))
+    plan = PLAN.replace('b = "b"', 'b = {{ path = "b", held_out = "test/b" }}')
+    a = '{ path = "a", held_out = "test/a" }'
+    paired = planned(plan.format(root=tmp_path, a=a, paired='"held_out"', more=""))
+    there = Translation("task", "a", "b")
+    domains = Domains(paired)
+    found = true_translations(domains, there, list(reversed(domains["a"].held_out)))
+    assert [each.location for each in found if each] == [tmp_path / "test/b/8.png", tmp_path / "test/b/7.png"]
+    assert len(Batches(paired, domains).at(0)) == 1  # training takes no notice
+    lone = Domains(planned(plan.format(root=tmp_path, a=a, paired="false", more="")))
+    assert true_translations(lone, there, lone["a"].held_out) == [None, None]
+    with pytest.raises(DataError, match=r"\[tasks.task\] is paired, but 3 samples have no partner .*: 0, 1, 2$"):
+        Domains(planned(plan.format(root=tmp_path, a=a, paired="true", more="")))
+    pictures(tmp_path, "test/b/9.png")
+    with pytest.raises(DataError, match=r"\[tasks.task\] is paired, but 1 held-out samples have no partner .*: 9$"):
+        Domains(paired)
 
 
 UTK = (

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from transgan.runs.advice import KEPT, RECORDS, RULES, Adviser, Names, advise
+from transgan.recipe.schema import Guard
+from transgan.runs.advice import KEPT, RECORDS, RULES, Adviser, advise
+from transgan.runs.faults import Names
 
 WHERE = "age: young -> old"
 NAMES = Names(cycle=["back"], identity=["stay"], adversarial=["judge"])
@@ -29,8 +31,8 @@ GOOD = {
     "cycle_share": 0.5,
 }
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "collapse": ({"spread": 0.02, "reconstruction": 0.09, "recognised": 0.99}, "17%"),
-    "copying": ({"change": 0.001, "recognised": 0.98, "reconstruction": 0.001}, "0.5%"),
+    "collapse": ({"spread": 0.02, "reconstruction": 0.09, "recognised": 0.99}, "16.7%"),
+    "copying": ({"change": 0.001, "recognised": 0.98, "reconstruction": 0.001}, "0.50%"),
     "discriminator_wins": ({"recognised": 0.995, "discriminator": 0.01, "generator": 0.95}, "99.5%"),
     "timid": ({"change": 0.006, "recognised": 0.9, "cycle_share": 0.8}, "3.0%"),
     "cycle_dominates": ({"cycle_share": 0.95, "recognised": 0.95}, "95%"),
@@ -81,7 +83,9 @@ def test_each_fault_is_told_alone_with_its_figure(fault: str) -> None:
         ("timid", ("'back'", "'judge'")),
         ("reconstruction", ("'back'",)),
         ("drift", ("'stay'",)),
-        ("copying", ("'stay'",)),
+        ("collapse", ("'back'",)),
+        ("copying", ("'back' and 'stay'",)),
+        ("discriminator_wins", ("'judge'",)),
     ],
 )
 def test_the_losses_are_called_as_the_recipe_calls_them(fault: str, names: tuple[str, ...]) -> None:
@@ -155,11 +159,31 @@ def test_each_translation_is_judged_by_its_own_records() -> None:
     assert [(each.rule, each.where) for each in advise(mixed, NAMES)] == [("copying", "race: white -> black")]
 
 
+@pytest.mark.parametrize("fault", ["collapse", "copying", "discriminator_wins"])
+def test_what_the_guardian_judges_is_left_to_it_while_the_run_goes_on(fault: str) -> None:
+    run = records(**FAULTS[fault][0])
+
+    def heard(rules: Guard) -> list[str]:
+        adviser = Adviser(NAMES, rules)
+        return [each.rule for record in run for each in adviser.hear(record)]
+
+    assert heard(Guard()) == []  # neither this nor what follows from it
+    assert heard(Guard(action="off")) == heard(Guard(actions={fault: "off"})) == [fault]
+    assert [each.rule for each in advise(run, NAMES, Guard())] == [fault]  # of the whole log
+
+
+def test_limits_are_those_of_the_recipe() -> None:
+    run = records(noise=0.0, spread=0.05)
+    assert advise(run, NAMES) == []
+    [advice] = advise(run, NAMES, Guard(collapse=0.5))
+    assert advice.rule == "collapse" and "expected above 50%" in advice.text
+
+
 def test_each_thing_is_said_once_and_memory_is_bounded() -> None:
-    adviser = Adviser(NAMES)
+    adviser = Adviser(NAMES, Guard(action="off"))
     said = [each for record in records(count=3 * KEPT, change=0.001) for each in adviser.hear(record)]
     assert [each.rule for each in said] == ["copying"]
     assert len(adviser.records) <= KEPT + 10
     begun, rest = (run := records(count=50, change=0.001))[:40], run[40:]
-    again = Adviser(NAMES, begun)  # a run that goes on remembers its curves
+    again = Adviser(NAMES, Guard(action="off"), begun)  # a run that goes on remembers its curves
     assert [each.rule for record in rest for each in again.hear(record)] == ["copying"]

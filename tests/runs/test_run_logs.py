@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transgan.errors import DiskError
-from transgan.runs import MetricsLog, TextLog, read_metrics
+from transgan.runs import MetricsLog, TextLog, read_metrics, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -113,6 +113,34 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
                 log.write({"step": 1, "loss": 0.5})
         log.write({"step": 2})
     assert (tmp_path / "m").read_text() == '{"step": 2}\n'
+
+
+def test_a_text_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a" / "b" / "result.json"
+    write_text(path, "größer\n")
+    assert path.read_bytes() == "größer\n".encode()
+
+    def fail(*args: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    for call in ("write", "fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, fail)
+            with pytest.raises(DiskError, match=r"cannot write .*result.json.*: No space left .*; free some space"):
+                write_text(path, "smaller\n")
+        assert path.read_bytes() == "größer\n".encode()
+        assert names(path.parent) == ["result.json"]
+    with pytest.raises(DiskError, match="Not a directory"):
+        write_text(path / "below", "")
+
+
+def test_a_text_goes_where_a_link_leads_and_into_what_is_no_file(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "there")
+    write_text(link, "a")
+    assert link.is_symlink() and (tmp_path / "there").read_text() == "a"
+    write_text(Path(os.devnull), "a")
+    assert not Path(os.devnull).is_file()
 
 
 def test_each_line_of_text_has_its_time(tmp_path: Path) -> None:
