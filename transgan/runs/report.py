@@ -1,6 +1,7 @@
 """The report of a run: one HTML file with curves, samples and figures that needs nothing but the samples folder."""
 
 import mimetypes
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -13,6 +14,8 @@ from transgan.runs.folder import RunFolder
 from transgan.runs.log import read_metrics
 
 COLOURS = ("#3366cc", "#dc3912", "#ff9900", "#109618", "#990099", "#0099c6", "#dd4477", "#66aa00")
+#: Curves that advice and the guardian are for; folded away.
+WATCHED = ("state/", "guard")
 WIDTH, HEIGHT, LEFT, BELOW = 560, 220, 52, 22
 
 
@@ -36,9 +39,10 @@ def write_report(folder: RunFolder, name: str, result: Mapping[str, Any]) -> Non
         _conditions(result),
         *_samples(folder.samples),
         "<h2>Curves</h2><p>Losses are shown unweighted; their weights have curves of their own.</p>",
-        '<div class="curves">',
-        *(_chart(group, lines) for group, lines in sorted(curves.items())),
-        "</div>",
+        _charts({group: lines for group, lines in curves.items() if not group.startswith(WATCHED)}),
+        "<details><summary>What is watched beside the losses</summary>",
+        _charts({group: lines for group, lines in curves.items() if group.startswith(WATCHED)}),
+        "</details>",
     ]
     page = _PAGE.format(title=escape(name), body="\n".join(parts))
     write_text(folder.report, page)
@@ -81,7 +85,7 @@ def _samples(folder: Path) -> list[str]:
     step = names[-1].partition(".")[0].split("-")[:2]
     parts = ["<h2>Samples</h2>"]
     newest = [name for name in names if name.partition(".")[0].split("-")[:2] == step]
-    for name in sorted(newest, key=lambda name: (len(name), name)):
+    for name in sorted(newest, key=_by_number):
         kind = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
         file, shown = f"samples/{escape(name)}", escape(name)
         if kind == "image":
@@ -92,6 +96,12 @@ def _samples(folder: Path) -> list[str]:
             player = f'<{kind} controls preload="none" src="{file}"></{kind}>'
             parts.append(f"<figure><figcaption>{shown}</figcaption>{player}</figure>")
     return parts
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """For sorting: numbers in names by their value, and a name before those that go on from it."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name.partition(".")[0])
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _table(translations: Mapping[str, Mapping[str, float]]) -> str:
@@ -120,6 +130,11 @@ def _conditions(result: Mapping[str, Any]) -> str:
         "and of what a translation changes.</p><table><tr><th></th><th>of the range</th><th>of the change</th></tr>"
         f"{''.join(lines)}</table>{''.join(warnings)}"
     )
+
+
+def _charts(groups: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> str:
+    charts = "".join(_chart(group, lines) for group, lines in sorted(groups.items()))
+    return f'<div class="curves">{charts}</div>'
 
 
 def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
@@ -156,7 +171,7 @@ table {{ border-collapse: collapse }} th, td {{ padding: .2em .8em; border-botto
 th:first-child {{ text-align: left }} img {{ max-width: 100%; image-rendering: pixelated }}
 .curves {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 1em }}
 figure {{ margin: 0 }} figcaption {{ font-weight: 600 }} figure p {{ margin: 0; font-size: 12px }}
-text {{ font-size: 11px }}
+text {{ font-size: 11px }} summary {{ cursor: pointer; margin: 1em 0 }}
 </style>
 <body>
 {body}
