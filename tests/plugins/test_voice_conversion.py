@@ -27,7 +27,7 @@ RECIPE = """
 [data]
 source = "folders"
 root = "{root}"
-media = {{ use = "voice", bands = 32, hop = 256, iterations = 2, excerpt = 48 }}
+media = {{ use = "voice", bands = 32, hop = 256, window = 1024, iterations = 2, excerpt = 48 }}
 size = 16
 [domains]
 anna = {{ path = "train/anna", held_out = "test/anna" }}
