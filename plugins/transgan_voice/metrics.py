@@ -264,7 +264,7 @@ class FeatureDistanceOptions(Options):
 
 
 class FeatureDistance(Metric):
-    """How far conversions are from real held-out speech of the target, which says something else: energy distance.
+    """How far conversions are from real held-out speech of the target, no pair of which is used: energy distance.
 
     Of the features as networks see them, in windows of a few frames (Szekely and Rizzo, 2013). It needs no truth, so a
     model may be chosen by it: `[evaluate] keep_best = "feature_distance"`. It is 0 for the same distribution.
