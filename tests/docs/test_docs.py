@@ -144,7 +144,7 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
                 document = read_recipe(ROOT / recipe, changes, options_checker(plugins))
             make_plan(document, plugins)
         except TransganError as error:
-            assert wrong, error
+            assert wrong or 'pip install "transgan[' in str(error), error  # an extra that is not here
             continue
         assert not wrong
 
