@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transgan.api import DataError
+from transgan.api import DataError, UsageError
 from transgan_voice.mel import LogMel
 
 
@@ -85,6 +85,8 @@ class MelFeatures:
     names: tuple[str, ...] = ()
 
     def __init__(self, bands: int, hop: int, window: int, iterations: int, vocoder: str | None):
+        if window < 2 * hop:
+            raise UsageError(f"window = {window} is less than twice hop = {hop}: frames must overlap")
         self.mel = LogMel(bands, self.rate, hop=hop, window=window)
         self.channels, self.hop = bands, hop
         self.iterations, self.path = iterations, vocoder

@@ -8,8 +8,8 @@ import torch
 from transgan_voice import measure
 from transgan_voice.audio import Sound
 from transgan_voice.mel import LogMel
-from transgan_voice.start import choose_warp, transport
-from transgan_voice.warp import Affine, Array, warped_cepstra
+from transgan_voice.start import affine_map
+from transgan_voice.warp import Affine, Array
 
 RATE, FRAME = 16_000, 80
 
@@ -84,10 +84,8 @@ def closed_forms(source: Array, target: Array) -> dict[str, Affine]:
     `of_mean_variance`, and `of_baseline`: vocal-tract-length warp and Gaussian transport, as they come.
     """
     scale = target.std(0) / np.maximum(source.std(0), 1e-9)
-    orders = source.shape[1]
-    warp = warped_cepstra(orders, orders, choose_warp(source, target))[1:, 1:]
-    moved, shift = transport(source @ warp.T, target)
+    same = np.ones(source.shape[1])
     return {
         "of_mean_variance": (np.diag(scale), target.mean(0) - scale * source.mean(0)),
-        "of_baseline": (moved @ warp, shift),
+        "of_baseline": affine_map(source, target, (same, same), "cepstra", "warp_transport", share=0.0),
     }

