@@ -11,7 +11,9 @@ from torch import nn
 from transgan_standard.layers import Norm, run
 
 from transgan.api import Domain, Generator, Options, Spec, Tensor, Translation, UsageError
+from transgan_voice.kernel import CENTRES
 from transgan_voice.layers import Gated, GatedResidual, LeakyResidual, VoiceNorm, pad_frames, start_styles
+from transgan_voice.matching import CONTEXT
 from transgan_voice.start import StartKind, maps_of
 
 
@@ -21,18 +23,19 @@ class VoiceOptions(Options):
     start: StartKind = "none"
     """What the network starts from, and adds to: `none`, `mean_variance` (its input, which is normalised by speaker),
     `transport` (Gaussian optimal transport), `warp_transport` (vocal-tract-length warp, then transport) or `matching`
-    (from there on, regression between frames that are nearest to each other, in rounds). The last three need
+    (from there on, regression between frames that are nearest to each other, in rounds, in the end with bumps: a map
+    that bends, of a frame and its neighbours). The last three need
     `nodes = "voice_translation"`."""
     start_trains: bool = False
     """Whether the map that it starts from is trained with it, or stays as it was found."""
 
 
 class VoiceGenerator(Generator):
-    """y = z + f(z), where z = W M x is the start's affine map of x, and f a network that starts near zero; or y = f(x).
+    """y = z + f(z), where z is what the start makes of x, and f a network that starts near zero; or y = f(x).
 
-    The map belongs to the pair of speakers: W M from one to the other, its inverse on the way back, and nothing where
-    they are the same, so that an identity loss asks f alone to do nothing. It is found in closed form before the first
-    step (`transgan_voice.start`) and is kept with the weights.
+    The start belongs to the pair of speakers: z = W x + s from one to the other, of the kind `matching` with bumps over
+    x and its neighbours, and z = x where they are the same, so that an identity loss asks f alone to do nothing. It is
+    found in closed form before the first step (`transgan_voice.start`) and is kept with the weights.
 
     Shapes: x (N, spec.inputs, T), the bands first and what conditionings add behind; mask (N, 1, T), 0 where frames
     were removed; domain and origin (N,) numbers of the speakers to make and given; style (N, spec.style).
@@ -52,11 +55,22 @@ class VoiceGenerator(Generator):
             maps, shifts = torch.eye(self.bands).repeat(pairs, 1, 1), torch.zeros(pairs, self.bands, 1)
             self.maps: Tensor = nn.Parameter(maps) if options.start_trains else nn.Buffer(maps)
             self.shifts: Tensor = nn.Parameter(shifts) if options.start_trains else nn.Buffer(shifts)
+        if self.has_bumps:
+            speakers, stretch = len(spec.domains), len(CONTEXT) * self.bands
+            self.centres = nn.Buffer(torch.zeros(speakers, CENTRES, stretch))
+            self.widths = nn.Buffer(torch.ones(speakers))
+            weights = torch.zeros(speakers**2, self.bands, CENTRES)
+            self.weights: Tensor = nn.Parameter(weights) if options.start_trains else nn.Buffer(weights)
 
     @property
     def has_map(self) -> bool:
         """Whether the start is a map of its own, and not just the input."""
         return self.kind not in ("none", "mean_variance")
+
+    @property
+    def has_bumps(self) -> bool:
+        """Whether that map bends."""
+        return self.kind == "matching"
 
     def finish(self, last: nn.Conv1d | nn.Conv2d) -> None:
         """Initialises styles, and the last convolution near zero where its output is a change."""
@@ -73,10 +87,15 @@ class VoiceGenerator(Generator):
         if not self.has_map:
             return
         pairs = {(a, b) for t in translations for a in _ends(t.source, self.names) for b in _ends(t.target, self.names)}
-        for (source, target), (matrix, shift) in maps_of(domains, self.names, pairs, self.kind).items():
-            row = self.names.index(source) * len(self.names) + self.names.index(target)
-            self.maps[row].copy_(torch.as_tensor(matrix))
-            self.shifts[row].copy_(torch.as_tensor(shift)[:, None])
+        for (source, target), found in maps_of(domains, self.names, pairs, self.kind).items():
+            speaker = self.names.index(source)
+            row = speaker * len(self.names) + self.names.index(target)
+            self.maps[row].copy_(torch.as_tensor(found.matrix))
+            self.shifts[row].copy_(torch.as_tensor(found.shift)[:, None])
+            if found.bumps is not None:
+                self.centres[speaker].copy_(torch.as_tensor(found.bumps.centres))
+                self.widths[speaker] = found.bumps.width
+                self.weights[row].copy_(torch.as_tensor(found.weights))
 
     def forward(
         self,
@@ -101,9 +120,22 @@ class VoiceGenerator(Generator):
                 f"start = '{self.kind}' must know who speaks and who is to speak; set nodes = \"voice_translation\""
             )
         row = origin * len(self.names) + domain
-        z = torch.baddbmm(self.shifts[row].to(x.dtype), self.maps[row].to(x.dtype), x[:, : self.bands])
-        z = z if mask is None else z * mask  # frames that were removed stay so
+        with torch.autocast(x.device.type, enabled=False):  # exponents of differences of large numbers
+            frames = x[:, : self.bands].to(self.maps.dtype)
+            z = torch.baddbmm(self.shifts[row], self.maps[row], frames)
+            if self.has_bumps:
+                z = z + self.weights[row] @ self._bumps(frames, origin)
+        z = (z if mask is None else z * mask).to(x.dtype)  # frames that were removed stay so
         return torch.cat([z, x[:, self.bands :]], 1) if x.shape[1] > self.bands else z
+
+    def _bumps(self, x: Tensor, origin: Tensor) -> Tensor:
+        """(N, K, T), as `transgan_voice.kernel.Bumps`."""
+        frames, reach = x.shape[-1], max(CONTEXT)
+        wide = F.pad(x, (reach, reach), "replicate")
+        around = torch.cat([wide[..., reach + at : reach + at + frames] for at in CONTEXT], 1)
+        centres = self.centres[origin]
+        squares = around.square().sum(1, keepdim=True) + centres.square().sum(2)[..., None] - 2 * centres @ around
+        return torch.exp(-squares.clamp_min(0) / self.widths[origin][:, None, None])
 
 
 def _ends(name: str, names: Sequence[str]) -> Sequence[str]:

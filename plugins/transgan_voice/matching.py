@@ -1,4 +1,4 @@
-"""Frames of two speakers that say the same, found without being told which: a better affine map from a good one."""
+"""Frames of two speakers that say the same, found without being told which: a better map from a good one."""
 
 import numpy as np
 
@@ -28,25 +28,40 @@ def matched(source: Array, target: Array, scale: Array, affine: Affine) -> Affin
     """
     rng = np.random.default_rng(0)
     matrix, shift = affine
-    weights = scale.astype(np.float32)
     x, y = (each.reshape(-1, each.shape[-1]) for each in (source, target))
-    seen = (y * weights).astype(np.float32)
     for _ in range(ROUNDS):
-        mine, theirs = (rng.permutation(len(each))[:AMONG] for each in (x, y))
-        moved = ((x @ matrix.T + shift) * weights).astype(np.float32)
-        here, there = _stretches(moved, mine, source.shape[1]), _stretches(seen, theirs, target.shape[1])
-        a = np.concatenate([mine[:SEEK], mine[_nearest(there[:SEEK], here)]])
-        b = np.concatenate([theirs[_nearest(here[:SEEK], there)], theirs[:SEEK]])
+        a, b = like(source @ matrix.T + shift, target, scale, rng)
         matrix, shift = _regression(x[a], y[b], matrix)
     return matrix, shift
 
 
-def _stretches(frames: Array, places: Array, length: int) -> Array:
-    """(K, 5 B): frames with their neighbours within the same recording, whose ends go on for ever."""
+def like(moved: Array, target: Array, scale: Array, rng: np.random.Generator, often: int = 1) -> tuple[Array, Array]:
+    """(2 K,) and (2 K,): places of frames that are near each other, K found for frames of either side.
+
+    Args:
+        moved: (N, T, B) one speaker's frames as a map makes them, recording by recording.
+        target: (M, T, B) of the other.
+        scale: as for `matched`.
+        often: times SEEK frames look for their like, among that many times AMONG.
+    """
+    seek, among = often * SEEK, often * AMONG
+    mine, theirs = (rng.permutation(each.shape[0] * each.shape[1])[:among] for each in (moved, target))
+    weights = scale.astype(np.float32)
+    here, there = (
+        stretches(each.astype(np.float32) * weights, places) for each, places in ((moved, mine), (target, theirs))
+    )
+    a = np.concatenate([mine[:seek], mine[_nearest(there[:seek], here)]])
+    b = np.concatenate([theirs[_nearest(here[:seek], there)], theirs[:seek]])
+    return a, b
+
+
+def stretches(recordings: Array, places: Array) -> Array:
+    """(K, 5 B): frames of (N, T, B) with their neighbours within the same recording, whose ends go on for ever."""
+    length = recordings.shape[1]
     first, at = np.divmod(places, length)
-    around = np.clip(at[:, None] + CONTEXT, 0, length - 1) + (first * length)[:, None]
-    stretches: Array = frames[around].reshape(len(places), -1)
-    return stretches
+    around = np.clip(at[:, None] + CONTEXT, 0, length - 1)
+    found: Array = recordings[first[:, None], around].reshape(len(places), -1)
+    return found
 
 
 def _nearest(points: Array, among: Array) -> Array:

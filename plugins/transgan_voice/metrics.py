@@ -99,8 +99,8 @@ class Conversion(Metric):
         a, b, media = translation.source, translation.target, self.media
         sound = media.read(sample.location)
         x, undo = media.to_model(sound, 1, True, a)
-        matrix, shift = (torch.from_numpy(each).float() for each in self.maps[a, b])
-        features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": matrix @ x + shift[:, None]}
+        baseline = torch.from_numpy(self.maps[a, b](x.mT.double().numpy())).float().mT
+        features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": baseline}
         sounds = {name: media.from_model(y, undo, b) for name, y in features.items()}
         sounds["of_source"] = sound
         likeness = self.domains[b].held_out or self.domains[b].samples

@@ -1,16 +1,18 @@
-"""Where a voice's translation starts: affine maps between the features of two speakers who said different things.
+"""Where a voice's translation starts: maps between the features of two speakers who said different things.
 
 Closed form, from unpaired frames, in seconds. They are what a trained network has to beat, and a start for it: from the
 identity, training fails without a sign in its losses where two vocal tracts differ much.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from transgan.api import Domain
-from transgan_voice.matching import matched
+from transgan_voice.kernel import Bumps, bumps_of, ridge
+from transgan_voice.matching import like, matched, stretches
 from transgan_voice.warp import Affine, Array, Mixture, cosine_basis, warped_bands, warped_cepstra
 
 StartKind = Literal["none", "mean_variance", "transport", "warp_transport", "matching"]
@@ -23,6 +25,36 @@ ORDERS = 24
 MOST = 8000, 4000
 #: Of the mean variance, added to all variances before a transport: estimates of many bands need it.
 SHARE = 0.5
+#: Recordings by which the variances of a map with bumps are found.
+SEEN = 40
+
+
+@dataclass(frozen=True)
+class VoiceMap:
+    """From one speaker's normalised frames to another's: y = W x + s, plus what bumps over x and its neighbours add."""
+
+    matrix: Array
+    """(B, B)"""
+    shift: Array
+    """(B,)"""
+    bumps: Bumps | None = None
+    weights: Array | None = None
+    """(B, K): of the bumps."""
+
+    def __call__(self, recordings: Array) -> Array:
+        """(N, T, B) as (N, T, B)."""
+        made: Array = recordings @ self.matrix.T + self.shift
+        if self.bumps is None or self.weights is None:
+            return made
+        every = stretches(recordings, np.arange(made.shape[0] * made.shape[1]))
+        made += (self.bumps(every) @ self.weights.T).reshape(made.shape)
+        return made
+
+    def then(self, affine: Affine) -> "VoiceMap":
+        """This map, and then an affine one."""
+        matrix, shift = affine
+        weights = None if self.weights is None else matrix @ self.weights
+        return replace(self, matrix=matrix @ self.matrix, shift=matrix @ self.shift + shift, weights=weights)
 
 
 def monge(source: Array, target: Array) -> Array:
@@ -118,14 +150,13 @@ def inverse(affine: Affine, source: Array, share: float = 1e-3) -> Affine:
 
 def maps_of(
     domains: Mapping[str, Domain], names: Sequence[str], pairs: Iterable[tuple[str, str]], kind: StartKind
-) -> dict[tuple[str, str], Affine]:
+) -> dict[tuple[str, str], VoiceMap]:
     """The maps between pairs of speakers; found for the one first in `names`, inverted for the other.
 
-    Of the kind `matching` each of the two goes on from there by itself, and ends with a transport: regression makes
-    what it is not sure of too small, and phones are then taken for each other.
+    Of the kind `matching` each of the two goes on from there by itself.
     """
     wanted = {pair for pair in pairs if pair[0] != pair[1]}
-    found: dict[tuple[str, str], Affine] = {}
+    found: dict[tuple[str, str], VoiceMap] = {}
     spoken: dict[str, Array] = {}
     for first, second in sorted({tuple(sorted(pair, key=list(names).index)) for pair in wanted}):
         for name in (first, second):
@@ -138,16 +169,34 @@ def maps_of(
         for (a, b), affine in {(first, second): there, (second, first): inverse(there, frames[first])}.items():
             if (a, b) in wanted:
                 if kind == "matching":
-                    affine = _spread(matched(spoken[a], spoken[b], scales[b], affine), frames[a], frames[b])
-                found[a, b] = affine
+                    found[a, b] = matching_map(spoken[a], spoken[b], scales[b], affine, domains[b])
+                else:
+                    found[a, b] = VoiceMap(*affine)
     return found
 
 
-def _spread(affine: Affine, source: Array, target: Array) -> Affine:
-    """The map, and then the transport of what it makes of `source` to `target`, (F, B) each."""
-    matrix, shift = affine
-    after, moved = transport(source @ matrix.T + shift, target, SHARE)
-    return after @ matrix, after @ shift + moved
+def matching_map(source: Array, target: Array, scale: Array, affine: Affine, speaker: Domain) -> VoiceMap:
+    """From an affine map to one that bends: by regression on pairs of frames that are near each other.
+
+    First affine, in rounds (`matched`); then, on pairs found once more, bumps for what is left. Regression makes what
+    it is not sure of too small, and phones are then taken for each other; so a transport follows either.
+
+    Args:
+        source, target: (N, T, B) and (M, T, B) normalised frames, recording by recording.
+        scale, affine: as for `matched`.
+        speaker: the target.
+    """
+
+    def spread(made: VoiceMap) -> VoiceMap:
+        mine = active_frames(made(source[:SEEN]), speaker)
+        return made.then(transport(mine, active_frames(target, speaker), SHARE))
+
+    straight = VoiceMap(*matched(source, target, scale, affine))
+    a, b = like(spread(straight)(source), target, scale, np.random.default_rng(1), often=2)
+    rest = target.reshape(-1, target.shape[-1])[b] - straight(source).reshape(-1, source.shape[-1])[a]
+    bumps = bumps_of(source)
+    weights, constant = ridge(bumps(stretches(source, a)), rest)
+    return spread(VoiceMap(straight.matrix, straight.shift + constant, bumps, weights))
 
 
 def recordings(domain: Domain) -> Array:

@@ -18,6 +18,7 @@ from transgan_voice.generators import (
     Residual1dOptions,
 )
 from transgan_voice.layers import pad_frames, pixel_shuffle_1d
+from transgan_voice.start import maps_of
 
 from transgan.api import Generator, Spec, Translation, UsageError
 
@@ -216,3 +217,23 @@ def test_a_network_starts_as_the_map_between_the_speakers_and_back(trains: bool)
     assert float(net(x * mask, mask=mask, domain=one, origin=zero)[..., 7:9].abs().max()) < 0.5
     with pytest.raises(UsageError, match="voice_translation"):
         net(x)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 50])
+@torch.no_grad()
+def test_a_start_with_bumps_is_the_map_that_was_found(frames: int) -> None:
+    rng = np.random.default_rng(0)
+    domains: Any = {name: Speaker(name, rng.normal(size=(4, 4))) for name in ("anna", "bert")}
+    pairs = [("anna", "bert"), ("bert", "anna")]
+    found = maps_of(domains, ["anna", "bert"], pairs, "matching")
+    net = Residual1d(Residual1dOptions(width=4, blocks=1, start="matching"), spec(4))
+    assert net.centres.shape == (2, 500, 20)
+    with torch.no_grad():
+        net.last.weight.zero_()
+    net.start(domains, [Translation("voice", *pair) for pair in pairs])
+    x = torch.cat([domains[name].frames[:3, :, :frames] for name in ("anna", "bert")])
+    origin = torch.tensor([0, 0, 0, 1, 1, 1])
+    made = net(x, domain=1 - origin, origin=origin).mT.double().numpy()
+    for part, pair in ((slice(3), pairs[0]), (slice(3, 6), pairs[1])):
+        assert np.allclose(made[part], found[pair](x[part].mT.double().numpy()), atol=1e-4)
+    assert torch.equal(net(x, domain=origin, origin=origin), x)  # nobody to become

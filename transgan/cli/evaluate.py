@@ -42,7 +42,7 @@ def evaluate(
     write_text(out, json.dumps(found.result, indent=2) + "\n")
     console = Console(highlight=False)
     if found.result["translations"]:
-        console.print(figures_table(found.result["translations"], found.title))
+        console.print(figures_table(found.result["translations"], found.title, console.width))
     for name, each in found.result["conditions"].items():
         console.print(Text(f"condition  {name}: {each['of_change']:.2f} of what is changed"), soft_wrap=True)
     for warning in found.result["warnings"]:

@@ -3,9 +3,10 @@
 import sys
 import time
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -32,7 +33,7 @@ class Progress:
         self.console.print(Text(text), soft_wrap=True)
 
     def step(self, step: int, losses: Mapping[str, float], tasks: str = "") -> None:
-        """How far it is, how long it will take, how the tasks stand, and the losses, summed over translations."""
+        """How far it is, how long it will take, how the tasks stand, and the losses: of translations the mean."""
         now = time.monotonic()
         if self.started is None:
             self.started = (now, step)
@@ -40,13 +41,12 @@ class Progress:
         if not terminal and now - self.spoke < EVERY and step not in (1, self.steps):
             return
         self.spoke = now
-        sums: dict[str, float] = {}
+        means: dict[str, list[float]] = {}
         for name, value in losses.items():
-            short = name.partition("/")[2]
-            sums[short] = sums.get(short, 0.0) + value
+            means.setdefault(name.partition("/")[2], []).append(value)
         shown = "  ".join(
-            f"{name.replace('generator/', 'G ').replace('discriminator/', 'D ')} {value:.3f}"
-            for name, value in sums.items()
+            f"{name.replace('generator/', 'G ').replace('discriminator/', 'D ')} {fmean(values):.3f}"
+            for name, values in means.items()
         )
         passed, done = now - self.started[0], step - self.started[1]
         left = f"{_duration(passed / done * (self.steps - step))} left" if done else ""
@@ -67,7 +67,7 @@ class Progress:
         translations = result["translations"]
         if translations:
             title = "held-out samples" if result["held_out"] else "training samples (none were held out)"
-            self.out.print(figures_table(translations, title))
+            self.out.print(figures_table(translations, title, self.out.width))
         self.out.print(
             Text(
                 f"samples  {folder.samples}\nfigures  {folder.result}\n"
@@ -77,15 +77,27 @@ class Progress:
         )
 
 
-def figures_table(translations: Figures, title: str) -> Table:
-    """A column a translation, a row a figure."""
-    table = Table(title=title)
-    table.add_column("", no_wrap=True)
-    for translation in translations:
-        table.add_column(Text(translation), justify="right")
-    for name, cells in rows(translations):
-        table.add_row(name, *cells)
-    return table
+def figures_table(translations: Figures, title: str, width: int) -> Group:
+    """A column a translation, a row a figure; in several tables where the columns would be too narrow to be read.
+
+    Args:
+        width: characters that there are.
+    """
+    cells = list(rows(translations))
+    first = max((len(name) for name, _ in cells), default=0)
+    column = max(len(each) for each in (*translations, *(cell for _, row in cells for cell in row)))
+    fit = max(1, (width - first - 4) // (column + 3))
+    tables = []
+    for begin in range(0, len(translations), fit):
+        table = Table(title=title if not begin else None)
+        table.add_column("", no_wrap=True)
+        for translation in list(translations)[begin : begin + fit]:
+            table.add_column(Text(translation), justify="right")
+        for name, row in cells:
+            if any(row[begin : begin + fit]):
+                table.add_row(name, *row[begin : begin + fit])
+        tables.append(table)
+    return Group(*tables)
 
 
 def _duration(seconds: float) -> str:
