@@ -1,14 +1,16 @@
 """Which model is kept: a run in which a later one is worse, whole and resumed."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from transgan import runs
-from transgan.api import Metric, Register, Tensor, Translation, hookimpl
+from transgan.api import Domain, Generator, Metric, Options, Register, Spec, Tensor, Translation, hookimpl
 from transgan.errors import RecipeError
 
 RECIPE = """
@@ -59,7 +61,26 @@ class Quiet(Metric):
         return {}
 
 
+class Begun(Generator):
+    """Knows something before the first step."""
+
+    def __init__(self, options: Options, spec: Spec):
+        super().__init__(options, spec)
+        self.shift = nn.Parameter(torch.zeros(1))
+
+    def start(self, domains: Mapping[str, Domain], translations: Sequence[Translation]) -> None:
+        with torch.no_grad():
+            self.shift.fill_(0.25)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.shift
+
+
 class Plugin:
+    @hookimpl
+    def register_generators(self, register: Register) -> None:
+        register("begun", Begun)
+
     @hookimpl
     def register_metrics(self, register: Register) -> None:
         register("wave", Wave)
@@ -78,6 +99,23 @@ def test_the_best_measured_model_is_kept(
     checkpoints = {each.step: each for each in _checkpoints(tmp_path / "a")}
     assert all(torch.equal(value, checkpoints[3].groups["networks"][key]) for key, value in tensors.items())
     assert not all(torch.equal(value, checkpoints[6].groups["networks"][key]) for key, value in tensors.items())
+
+
+@pytest.mark.parametrize(("first", "second", "kept"), [(9.0, 1.0, 0), (1.0, 9.0, 1)])
+def test_what_networks_took_from_the_data_is_measured_before_training_and_kept_if_that_does_not_better_it(
+    trained: Any, written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: float, second: float, kept: int
+) -> None:
+    monkeypatch.setattr(Wave, "numbers", iter([first, second, *[0.0] * 6]))
+    recipe = RECIPE.replace(
+        'use = "resnet", per = "direction", width = 4, blocks = 0', 'use = "begun", per = "direction"'
+    )
+    trained(written(recipe), tmp_path / "a", plugin=Plugin())
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["kept"] == kept
+    tensors, _ = runs.read_model(tmp_path / "a" / "model")
+    shifts = [float(value) for key, value in tensors.items() if key.endswith("shift")]
+    assert len(shifts) == 2 and all((shift == 0.25) == (kept == 0) for shift in shifts)
+    begun = json.loads((tmp_path / "a" / "metrics.jsonl").read_text().splitlines()[0])
+    assert begun["step"] == 0 and first in [value for key, value in begun.items() if key.endswith("/wave")]
 
 
 def _checkpoints(folder: Path) -> list[Any]:

@@ -11,6 +11,7 @@ from transgan import runs
 from transgan.engine.guard_acts import fall_back
 from transgan.engine.progress import Progress
 from transgan.engine.saving import load_tensors, restore, tensors_of
+from transgan.engine.show import measure
 from transgan.engine.start import start_networks
 from transgan.errors import DiskError
 from transgan.recipe import write_recipe
@@ -23,7 +24,7 @@ def begin(run: "Run", log: runs.MetricsLog | None, progress: Progress) -> None:
     """Everything as it is where the next step begins, and a folder that says so."""
     _resume(run, log, progress)
     run.domains.learn()
-    _start(run, progress)
+    _start(run, log, progress)
     run.tell("run_started")
     _open_folder(run)
 
@@ -53,13 +54,15 @@ def _resume(run: "Run", log: runs.MetricsLog | None, progress: Progress) -> None
     progress.say(f"resuming {run.path} at step {engine.step} of {run.plan.recipe.train.steps}")
 
 
-def _start(run: "Run", progress: Progress) -> None:
-    """Before the first step, networks may take something from the data."""
+def _start(run: "Run", log: runs.MetricsLog | None, progress: Progress) -> None:
+    """Before the first step, networks may take something from the data; what that is worth, training has to beat."""
     engine = run.engine
     if not engine.step and start_networks(run.plan, engine.networks.networks, run.domains, run.processes):
         progress.say("networks have started from the training data")
         if engine.average:
             load_tensors(engine.average.networks, tensors_of(engine.networks.networks), run.path)
+        if run.best.figure:
+            measure(run, 0, log)
 
 
 def _open_folder(run: "Run") -> None:

@@ -262,7 +262,8 @@ class Evaluate(Section):
     """Steps between two evaluations; 0 for the end only."""
     keep_best: str = ""
     """A figure of [metrics], by whose mean over translations the model is chosen among those measured; then evaluations
-    before the end take only the metric that it is of. Without it the last model is kept."""
+    before the end take only the metric that it is of. What networks take from the data before the first step is
+    measured too, as step 0. Without it the last model is kept."""
     samples: PositiveInt = 256
     """Held-out samples of a domain, at most."""
     batch: PositiveInt = 32
