@@ -12,7 +12,7 @@ from transgan_standard.layers import Norm, run
 
 from transgan.api import Domain, Generator, Options, Spec, Tensor, Translation, UsageError
 from transgan_voice.kernel import CENTRES
-from transgan_voice.layers import Gated, GatedResidual, LeakyResidual, VoiceNorm, pad_frames, start_styles
+from transgan_voice.layers import Gated, GatedResidual, LeakyResidual, VoiceNorm, exactly, pad_frames, start_styles
 from transgan_voice.matching import CONTEXT
 from transgan_voice.start import StartKind, maps_of
 
@@ -120,7 +120,7 @@ class VoiceGenerator(Generator):
                 f"start = '{self.kind}' must know who speaks and who is to speak; set nodes = \"voice_translation\""
             )
         row = origin * len(self.names) + domain
-        with torch.autocast(x.device.type, enabled=False):  # exponents of differences of large numbers
+        with exactly(x):  # exponents of differences of large numbers
             frames = x[:, : self.bands].to(self.maps.dtype)
             z = torch.baddbmm(self.shifts[row], self.maps[row], frames)
             if self.has_bumps:

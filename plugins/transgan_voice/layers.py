@@ -1,6 +1,7 @@
 """Pieces of the networks for voices: gated convolutions, 1-D pixel shuffle, padding to any length."""
 
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -91,3 +92,9 @@ def start_styles(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, FiLM):
             layer.start()
+
+
+def exactly(x: Tensor) -> AbstractContextManager[Any]:
+    """Within it, what is done where x lies is not rounded to 16 bits."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

@@ -186,25 +186,30 @@ def _made(played: Pass) -> str:
 def _costs(plan: Plan, networks: dict[str, torch.nn.Module], acts: list[Act]) -> Iterator[str]:
     """Estimates of memory and disk."""
     weights = 4 * sum(parameters(network) for network in networks.values())
-    translating = 4 * sum(
-        parameters(networks[name]) for name, each in plan.networks.items() if each.side == "generator"
-    )
+    held = {name: _held(network) for name, network in networks.items()}
+    translating = sum(held[name] for name, each in plan.networks.items() if each.side == "generator")
     average = translating if plan.recipe.train.ema.ever else 0
+    best = translating if plan.recipe.evaluate.keep_best else 0
     shared = max((act.activations for act in acts if act.side == "nodes"), default=0)
     activations = shared + max((act.activations for act in acts if act.side != "nodes"), default=0)
     if plan.recipe.train.precision == "bf16":
         activations //= 2
-    state = 4 * weights + average
+    state = sum(held.values()) + 3 * weights + average + best  # a gradient and two moments each
     yield (
         f"memory: about {_bytes(state + activations)}: {_bytes(state)} for weights, gradients and optimizers, "
         f"{_bytes(activations)} for activations"
     )
-    checkpoint = 3 * weights + average
+    checkpoint = sum(held.values()) + 2 * weights + average + best
     free = shutil.disk_usage(Path.cwd()).free
     kept = plan.recipe.train.keep
     yield f"disk: {_bytes(checkpoint)} a checkpoint, {kept} kept, {_bytes(translating)} the model; {_bytes(free)} free"
     if free < (kept + 1) * checkpoint:
         yield "warning: the disk may become full; lower train.keep or make room"
+
+
+def _held(network: torch.nn.Module) -> int:
+    """Bytes of what is kept of a network."""
+    return sum(value.numel() * value.element_size() for value in network.state_dict().values())
 
 
 def _bytes(count: float) -> str:
