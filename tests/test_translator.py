@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,3 +205,15 @@ def test_a_plugin_that_is_not_installed_is_named_in_one_line(run: Path, tmp_path
         Translator.from_pretrained(tmp_path, "cpu")
     line = f"{tmp_path}/config.json: [generators.face] use: no generator 'os.system'. Known: "
     assert str(raised.value).startswith(line) and "\n" not in str(raised.value)
+
+
+def test_a_model_is_loaded_without_a_compiler(run: Path) -> None:
+    """Seconds of every `transgan translate`: torch loads one where shapes are worked out in Python."""
+    code = f"""
+import sys
+from transgan.translator import Translator
+Translator.from_pretrained({str(run)!r})
+sys.exit(" ".join({{"sympy", "torch._dynamo"}} & set(sys.modules)) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr

@@ -52,7 +52,8 @@ class VoiceGenerator(Generator):
         self.kind: StartKind = options.start
         if self.has_map:
             pairs = len(spec.domains) ** 2
-            maps, shifts = torch.eye(self.bands).repeat(pairs, 1, 1), torch.zeros(pairs, self.bands, 1)
+            maps, shifts = torch.zeros(pairs, self.bands, self.bands), torch.zeros(pairs, self.bands, 1)
+            maps.diagonal(dim1=1, dim2=2).fill_(1.0)  # torch.eye of a network without storage takes seconds
             self.maps: Tensor = nn.Parameter(maps) if options.start_trains else nn.Buffer(maps)
             self.shifts: Tensor = nn.Parameter(shifts) if options.start_trains else nn.Buffer(shifts)
         if self.has_bumps:

@@ -10,6 +10,7 @@ from transgan.api.protocols import Conditioning
 from transgan.data.draws import hashed
 from transgan.graph import accepts_all, asks
 from transgan.plan.plan import NetworkPlan, Plan
+from transgan.plan.shapes import shapes
 
 
 class Conditioned(nn.Module):
@@ -63,5 +64,5 @@ def build_network(plan: NetworkPlan, seed: int) -> nn.Module:
 
 def build_networks(plan: Plan, device: str = "cpu") -> dict[str, nn.Module]:
     """Every network of a plan; on `meta` they have shapes and no numbers."""
-    with torch.device(device):
+    with shapes() if device == "meta" else torch.device(device):
         return {name: build_network(network, plan.recipe.train.seed) for name, network in plan.networks.items()}

@@ -6,13 +6,13 @@ from functools import partial
 from itertools import permutations
 from typing import Any
 
-import torch
 from torch import nn
 
 from transgan.api.protocols import Augmentation, Loss, Spec, Translation
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import accepts_all, asks
 from transgan.plan.plan import Judge, NetworkPlan, matches
+from transgan.plan.shapes import shapes
 from transgan.recipe import Problems
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import DiscriminatorSlot, NetworkSlot
@@ -42,7 +42,7 @@ class Cast:
     def add_networks_of(self, losses: Mapping[str, Loss]) -> None:
         """Adds the networks that losses bring along."""
         for name, loss in losses.items():
-            with torch.device("meta"):
+            with shapes():
                 own = list(loss.networks(self.spec))
             for each in own:
                 build = partial(_network_of_loss, loss, each)
@@ -123,7 +123,7 @@ class Cast:
             return
         slot: NetworkSlot = getattr(self.recipe, kind)[slot_name]
         conditionings = self._conditionings(kind, slot_name, slot)
-        with torch.device("meta"):
+        with shapes():
             built = {each: cls(options, self.spec) for each, (cls, options) in conditionings.items()}
         style = sum(each.style for each in built.values())
         cls, options = self.chosen[kind][slot_name]

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from fnmatch import fnmatch
 
-import torch
-
 from transgan.api.protocols import Loss
 from transgan.api.schedule import Schedule
 from transgan.errors import did_you_mean
 from transgan.graph import asks
 from transgan.plan.build import build_network, mixes_batch
 from transgan.plan.plan import Plan, Term, matches
+from transgan.plan.shapes import shapes
 from transgan.recipe import Problems, Recipe
 
 Place = tuple[str | int, ...]
@@ -112,7 +111,7 @@ def _check_asked(plan: Plan, term: Term, problems: Problems) -> None:
 def _check_slopes(plan: Plan, problems: Problems) -> None:
     bounded = {(t.loss, t.judge.network) for t in plan.terms if t.judge and plan.losses[t.loss].slopes}
     for name, network in sorted(bounded):
-        with torch.device("meta"):
+        with shapes():
             mixing = mixes_batch(build_network(plan.networks[network], 0))
         if mixing:
             message = (
