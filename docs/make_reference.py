@@ -47,7 +47,8 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[augmentations.NAME]", slots.Slot, "Needed only where options differ from their defaults: discriminators name "
      "augmentations in `augment`."),
     ("[losses.NAME]", slots.LossSlot, "`cycle = 10.0` is short for `cycle = { weight = 10.0 }`."),
-    ("[metrics.NAME]", slots.Slot, "`cycle_error = true` is short for `cycle_error = {}`."),
+    ("[metrics.NAME]", slots.Slot, "`cycle_error = true` is short for `cycle_error = {}`. `false` leaves it out; so it "
+     "does wherever something is named like this: `--set losses.identity=false`."),
     ("[[phases]]", schema.Phase, "Played in the order in which they stand; by default the generator's, then the "
      "discriminator's."),
     ("[[stages]]", schema.Stage, "One after the other; their shares add up to 1. Without any, the run is one stage."),

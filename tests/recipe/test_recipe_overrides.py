@@ -145,3 +145,11 @@ def test_mistakes(override: str, line: str | None, face: str) -> None:
 def test_through_a_number_that_is_too_large(face: str) -> None:
     with pytest.raises(RecipeError, match=r"train\.steps is a very large number"):
         read(face.replace("steps = 1000", "steps = 1" + "0" * 400), "train.steps.x=1")
+
+
+def test_what_is_said_to_be_false_is_left_out(face: str) -> None:
+    whole = read(face)
+    loss = next(iter(whole.losses))
+    assert read(face, f"losses.{loss}=false").losses == {name: x for name, x in whole.losses.items() if name != loss}
+    again = read(face, f"losses.{loss}=false", f"losses.{loss}=2.0")  # the last word counts
+    assert again.losses[loss].weight == constant(2.0)

@@ -119,11 +119,15 @@ def _with_augmentations(table: dict[str, Any], problems: Problems) -> dict[str, 
 
 
 def _written_out(table: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """The table with every slot in its long form."""
+    """The table with every slot in its long form, and without those that are said to be false."""
     whole = dict(table)
     for section, cls in SLOTS.items():
         if isinstance(slots := table.get(section), dict):
-            whole[section] = {name: _slot(value, cls, (section, name), problems, name) for name, value in slots.items()}
+            whole[section] = {
+                name: _slot(value, cls, (section, name), problems, name)
+                for name, value in slots.items()
+                if value is not False
+            }
     if isinstance(data := table.get("data"), dict):
         whole["data"] = {
             key: _slot(value, Slot, ("data", key), problems) if key in ("source", "default", "media") else value
