@@ -24,8 +24,7 @@ class VoiceOptions(Options):
     """What the network starts from, and adds to: `none`, `mean_variance` (its input, which is normalised by speaker),
     `transport` (Gaussian optimal transport), `warp_transport` (vocal-tract-length warp, then transport) or `matching`
     (from there on, regression between frames that are nearest to each other, in rounds, in the end with bumps: a map
-    that bends, of a frame and its neighbours). The last three need
-    `nodes = "voice_translation"`."""
+    that bends, of a frame and its neighbours). The last three need `nodes = "voice_translation"`."""
     start_trains: bool = False
     """Whether the map that it starts from is trained with it, or stays as it was found."""
 

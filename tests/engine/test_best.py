@@ -76,10 +76,18 @@ class Begun(Generator):
         return x + self.shift
 
 
+class Idle(Begun):
+    """Might know something, and does not."""
+
+    def start(self, domains: Mapping[str, Domain], translations: Sequence[Translation]) -> None:
+        pass
+
+
 class Plugin:
     @hookimpl
     def register_generators(self, register: Register) -> None:
         register("begun", Begun)
+        register("idle", Idle)
 
     @hookimpl
     def register_metrics(self, register: Register) -> None:
@@ -116,6 +124,15 @@ def test_what_networks_took_from_the_data_is_measured_before_training_and_kept_i
     assert len(shifts) == 2 and all((shift == 0.25) == (kept == 0) for shift in shifts)
     begun = json.loads((tmp_path / "a" / "metrics.jsonl").read_text().splitlines()[0])
     assert begun["step"] == 0 and first in [value for key, value in begun.items() if key.endswith("/wave")]
+
+
+def test_networks_that_took_nothing_are_not_measured_before_training(
+    trained: Any, written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Wave, "numbers", iter([9.0, *[0.0] * 6]))
+    recipe = RECIPE.replace('"resnet", per = "direction", width = 4, blocks = 0', '"idle", per = "direction"')
+    trained(written(recipe), tmp_path / "a", plugin=Plugin())
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["kept"] == 1
 
 
 def _checkpoints(folder: Path) -> list[Any]:

@@ -16,18 +16,21 @@ def start_networks(plan: Plan, networks: Mapping[str, nn.Module], domains: Domai
     """Lets every network start from the data, on the main process, and hands what it found to the others.
 
     Returns:
-        Whether there was a network that does.
+        Whether that changed any of them.
     """
     started = False
     seen: dict[str, Domain] = {}
     for name, network in networks.items():
         for module in network.modules():
             if isinstance(module, Network) and type(module).start is not Network.start:
-                started = True
                 seen = seen or domains.as_metrics_see(plan.stages[-1].size, processes.device)
+                changed = False
                 if processes.main:
+                    before = {key: value.clone() for key, value in module.state_dict().items()}
                     with torch.random.fork_rng(devices=[]):
                         module.start(seen, served(plan, name))
+                    changed = any(not torch.equal(before[key], value) for key, value in module.state_dict().items())
+                started |= processes.share(changed)
                 if processes.world > 1:
                     mine = {key: value.cpu() for key, value in module.state_dict().items()} if processes.main else None
                     module.load_state_dict(processes.share(mine))
