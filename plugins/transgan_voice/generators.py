@@ -11,7 +11,7 @@ from torch import nn
 from transgan_standard.layers import Norm, run
 
 from transgan.api import Domain, Generator, Options, Spec, Tensor, Translation, UsageError
-from transgan_voice.kernel import CENTRES
+from transgan_voice.kernel import CENTRES, heights
 from transgan_voice.layers import Gated, GatedResidual, LeakyResidual, VoiceNorm, exactly, pad_frames, start_styles
 from transgan_voice.matching import CONTEXT
 from transgan_voice.start import StartKind, maps_of
@@ -133,9 +133,7 @@ class VoiceGenerator(Generator):
         frames, reach = x.shape[-1], max(CONTEXT)
         wide = F.pad(x, (reach, reach), "replicate")
         around = torch.cat([wide[..., reach + at : reach + at + frames] for at in CONTEXT], 1)
-        centres = self.centres[origin]
-        squares = around.square().sum(1, keepdim=True) + centres.square().sum(2)[..., None] - 2 * centres @ around
-        return torch.exp(-squares.clamp_min(0) / self.widths[origin][:, None, None])
+        return heights(around, self.centres[origin], self.widths[origin][:, None, None])
 
 
 def _ends(name: str, names: Sequence[str]) -> Sequence[str]:

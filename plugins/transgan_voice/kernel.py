@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from transgan_voice.matching import stretches
 from transgan_voice.warp import Array
@@ -29,8 +31,11 @@ class Bumps:
 
     def __call__(self, stretches: Array) -> Array:
         """(F, D) as (F, K)."""
-        parts = np.array_split(stretches, len(stretches) // MEASURED + 1)
-        return np.concatenate([np.exp(-_squares(part, self.centres) / self.width) for part in parts])
+        centres, every = torch.from_numpy(self.centres), torch.from_numpy(stretches)
+        found: Array = torch.cat(
+            [heights(part.T, centres, self.width).T for part in torch.split(every, MEASURED)]
+        ).numpy()
+        return found
 
 
 def bumps_of(recordings: Array) -> Bumps:
@@ -38,7 +43,8 @@ def bumps_of(recordings: Array) -> Bumps:
     places = np.random.default_rng(0).permutation(recordings.shape[0] * recordings.shape[1])
     # Of a speaker who said very little some are there twice.
     centres = stretches(recordings, np.resize(places, CENTRES))
-    width = float(np.median(_squares(stretches(recordings, places[:MEASURED]), centres)))
+    some = stretches(recordings, places[:MEASURED])
+    width = float(np.median(_squares(torch.from_numpy(some).T, torch.from_numpy(centres)).numpy()))
     return Bumps(centres, max(width, 1e-6))
 
 
@@ -52,7 +58,12 @@ def ridge(bumps: Array, rest: Array) -> tuple[Array, Array]:
     return weights, rest.mean(0) - weights @ middle
 
 
-def _squares(a: Array, b: Array) -> Array:
-    """(F, K) squared distances."""
-    squares: Array = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
-    return squares
+def heights(stretches: Tensor, centres: Tensor, width: Tensor | float) -> Tensor:
+    """(..., D, T) and centres (..., K, D) as (..., K, T)."""
+    return torch.exp(-_squares(stretches, centres) / width)
+
+
+def _squares(stretches: Tensor, centres: Tensor) -> Tensor:
+    """Squared distances, of the same shapes."""
+    squares = stretches.square().sum(-2, keepdim=True) + centres.square().sum(-1)[..., None]
+    return (squares - 2 * centres @ stretches).clamp_min(0)
