@@ -21,11 +21,10 @@ from pydantic_core import PydanticUndefined
 from transgan.api import hookspecs, protocols, samples
 from transgan.api.options import Options
 from transgan.api.schedule import Clock, Schedule
-from transgan.api.weights import Weights
-from transgan.graph import LEAVES
-from transgan.plan.plan import GIVEN
+from transgan.graph import BATCH_INPUTS
+from transgan.plan.plan import LOSS_ARGUMENTS
 from transgan.recipe import schema, slots
-from transgan.recipe.words import described, expected, step_into
+from transgan.recipe.describe import expected, json_schema, subschema
 from transgan.registry import KINDS, Registered, Registry
 
 HERE = Path(__file__).resolve().parent
@@ -177,13 +176,13 @@ share `data.held_out` of the domain.
 
 def _table(model: type[BaseModel], plain: tuple[str, ...] = ()) -> list[str]:
     """The fields of a model as a table; `plain` are those that have a table of their own and no default."""
-    root = described(model)
+    root = json_schema(model)
     rows = ["| key | expected | default | |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         if name == "options":
             continue
         key = field.alias or name
-        words = "a table" if name in plain else expected(root, step_into(root, root, key))
+        words = "a table" if name in plain else expected(root, subschema(root, root, key))
         default = "the slot's name" if issubclass(model, slots.Slot) and key == "use" else _default(field)
         rows.append(f"| `{key}` | {_cell(words)} | {default} | {_cell(_flat(field.description))} |")
     return rows
@@ -239,12 +238,12 @@ def _plugins() -> Iterator[str]:
     yield f"These are the recipe's own words, and no option may be called so: {_words(sorted(Options.reserved))}; "
     yield "nor may it be called like a key that its slot's table has anyway.\n"
     yield from ("## Names that can be asked for", "")
-    yield f"From the data, in nodes, losses and metrics: {_words(LEAVES)}.\n"
-    yield f"In losses besides: {_words(GIVEN)}.\n"
+    yield f"From the data, in nodes, losses and metrics: {_words(BATCH_INPUTS)}.\n"
+    yield f"In losses besides: {_words(LOSS_ARGUMENTS)}.\n"
     yield "In metrics besides: `keys`, `counterpart`.\n"
     yield "And every node: those of the set that `nodes` names, and, for a loss, its own.\n"
     registry = Registry.installed()
-    for kind, word in KINDS.items():
+    for kind, word in ((kind.name, kind.singular) for kind in KINDS.values()):
         entries = [each for each in registry.entries.values() if each.kind == kind and each.package == PACKAGE]
         if entries:
             yield from (f"## {kind.capitalize()}", "")
@@ -341,8 +340,8 @@ def _asks(entry: Registered) -> Iterator[str]:
         yield ""
     if entry.kind == "metrics":
         yield f"Asks for {_words(_arguments(cls.update))}."
-        if cls.better:
-            yield from ("", "; ".join(f"`{name}`: {way} is better" for name, way in cls.better.items()) + ".")
+        if cls.direction:
+            yield from ("", "; ".join(f"`{name}`: {way} is better" for name, way in cls.direction.items()) + ".")
         yield ""
 
 
@@ -373,7 +372,7 @@ def _type(annotation: Any) -> str:
         return "None"
     if annotation is hookspecs.Register:
         return "Register"
-    if annotation is hookspecs.RegisterWeights:
+    if annotation is hookspecs.RegisterWeightFiles:
         return "RegisterWeights"
     if annotation is protocols.Conditions:
         return "Conditions"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from transgan import runs
 from transgan.cli import main
 from transgan.cli.training import train
 from transgan.plan import Plan, make_plan
@@ -20,7 +19,7 @@ from transgan.registry import Registry
 
 DATA = """
 [data]
-source = { use = "drawn_faces", count = 24 }
+source = { use = "synthetic_faces", count = 24 }
 size = 16
 """
 TASKS = """

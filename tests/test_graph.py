@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api import Call, Clock, DiscriminatorOutput, Loss, Nodes, Options, Translation, node
-from transgan.engine import Engine
 from transgan.graph import Graph, Step
+from transgan.training.engine import Engine
 
 THERE, BACK = Translation("age", "young", "old"), Translation("age", "old", "young")
 
@@ -84,7 +84,7 @@ class Networks:
     def mixes_batch(self, network: str) -> bool:
         return network in self.mixing
 
-    def pays(self, x: Tensor) -> bool:
+    def should_merge(self, x: Tensor) -> bool:
         return self.paying
 
     def __call__(self, network: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False) -> Any:
@@ -100,7 +100,7 @@ def graph(nodes: type[Nodes] = Nodes1, **losses: type[Loss]) -> Graph:
     return Graph({"": nodes(Options()), **{name: cls(Options()) for name, cls in losses.items()}})
 
 
-def leaves(*translations: Translation, count: int = 2) -> dict[tuple[Translation, str], Any]:
+def batch_inputs(*translations: Translation, count: int = 2) -> dict[tuple[Translation, str], Any]:
     generator = torch.Generator().manual_seed(0)
     return {
         (translation, name): torch.randn(count, 3, 4, 4, generator=generator)
@@ -120,7 +120,7 @@ def test_what_a_node_needs_comes_before_it_and_nothing_twice() -> None:
     order = graph().closure(["reconstruction", "identity"])
     assert sorted(order) == ["fake", "identity", "reconstruction", "source", "style", "target"]
     for name in order:
-        assert all(order.index(need) < order.index(name) for need in graph().needs(name))
+        assert all(order.index(need) < order.index(name) for need in graph().dependencies(name))
 
 
 def test_a_circle_of_nodes_is_named() -> None:
@@ -142,7 +142,7 @@ def test_a_node_that_asks_for_what_nothing_makes_is_told_with_who_needs_it() -> 
 
 
 def test_a_name_that_is_near_none_is_told_with_all_that_there_are() -> None:
-    [line] = graph(Mistaken).missing(["zebra"], "metric 'm'", leaves=("source", "target"))
+    [line] = graph(Mistaken).missing(["zebra"], "metric 'm'", batch_inputs=("source", "target"))
     assert line == "metric 'm' asks for 'zebra', which nothing makes. Known: fake, source, target."
 
 
@@ -151,13 +151,13 @@ def test_a_loss_sees_its_own_nodes_by_their_short_names_and_nobody_elses() -> No
     assert both.resolve("patches", "nce") == "nce/patches"
     assert both.resolve("patches", "cut") == "cut/patches"
     assert both.resolve("heads", "cut") == "heads"
-    assert both.needs("nce/patches") == ["fake", "nce/heads"]
+    assert both.dependencies("nce/patches") == ["fake", "nce/heads"]
     assert both.missing(["heads"], "loss 'cut'")
 
 
 def test_calls_that_are_ready_together_are_one_pass() -> None:
     networks = Networks({"generator": plain})
-    step = Step(graph(), networks, leaves(THERE, BACK))
+    step = Step(graph(), networks, batch_inputs(THERE, BACK))
     step.make([(t, name) for t in (THERE, BACK) for name in ("fake", "identity", "reconstruction")])
     assert networks.ran == [8, 4]
     assert [each.samples for each in step.passes] == [8, 4]
@@ -168,7 +168,7 @@ def test_calls_that_are_ready_together_are_one_pass() -> None:
 def test_merged_or_not_the_nodes_are_the_same(how: dict[str, Any]) -> None:
     values = []
     for networks in (Networks({"generator": plain}), Networks({"generator": plain}, **how)):
-        step = Step(graph(), networks, leaves(THERE, BACK))
+        step = Step(graph(), networks, batch_inputs(THERE, BACK))
         step.make([(t, name) for t in (THERE, BACK) for name in ("identity", "reconstruction")])
         values.append(step.values)
     assert len(networks.ran) == 6
@@ -178,14 +178,14 @@ def test_merged_or_not_the_nodes_are_the_same(how: dict[str, Any]) -> None:
 
 def test_nothing_is_made_twice() -> None:
     networks = Networks({"generator": plain})
-    step = Step(graph(), networks, leaves(THERE))
+    step = Step(graph(), networks, batch_inputs(THERE))
     step.make([(THERE, "fake")])
     step.make([(THERE, "fake"), (THERE, "reconstruction")])
     assert networks.ran == [2, 2]
 
 
 def test_what_nobody_wants_is_not_made() -> None:
-    step = Step(graph(), Networks({"generator": plain}), leaves(THERE, BACK))
+    step = Step(graph(), Networks({"generator": plain}), batch_inputs(THERE, BACK))
     step.make([(THERE, "fake")])
     assert (THERE, "reconstruction") not in step.values
     assert (BACK, "fake") not in step.values
@@ -246,7 +246,7 @@ def test_every_kind_of_output_is_taken_apart_again() -> None:
 def test_letting_go_keeps_the_numbers_and_forgets_how_they_were_made() -> None:
     weight = torch.ones((), requires_grad=True)
     networks = Networks({"generator": lambda x, style: DiscriminatorOutput([x * weight], None, [x * weight])})
-    step = Step(graph(), networks, leaves(THERE))
+    step = Step(graph(), networks, batch_inputs(THERE))
     step.values[THERE, "table"] = {"a": weight * 2}
     step.make([(THERE, "fake")])
     before = step.values[THERE, "fake"].logits[0]
@@ -263,7 +263,7 @@ def test_an_error_says_what_was_being_made() -> None:
     def broken(x: Tensor, style: Tensor) -> Tensor:
         raise ValueError("too small")
 
-    step = Step(graph(), Networks({"generator": broken}), leaves(THERE))
+    step = Step(graph(), Networks({"generator": broken}), batch_inputs(THERE))
     with pytest.raises(ValueError, match="too small") as error:
         step.make([(THERE, "fake")])
     assert error.value.__notes__ == ["while running network 'generator' for age: young -> old: fake"]

@@ -1,4 +1,4 @@
-"""Plugins are found, and a broken one is named and harms nothing else."""
+"""Plugins are discovered; one that fails to load is reported, and disables nothing else."""
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from transgan import registry as module
-from transgan.api import Loss, PluginError, Register, hookimpl
-from transgan.engine.dry_run import play
+from transgan.api import Augmentation, Loss, Options, PluginError, Register, Source, hookimpl, hooks
 from transgan.plan import Plan
-from transgan.registry import Registry
+from transgan.registry import KINDS, Registry
 
 
 class Mine(Loss):
@@ -40,7 +39,7 @@ def registry() -> Registry:
 
 
 class Point:
-    """An entry point whose module does what it likes."""
+    """An entry point that loads in a given way."""
 
     value = "somewhere"
 
@@ -57,14 +56,14 @@ def failing(error: BaseException) -> Callable[[], object]:
     return load
 
 
-def test_what_is_installed_is_found() -> None:
+def test_installed_plugins_are_found() -> None:
     installed = Registry.installed()
     assert installed.broken == {}
     assert {"resnet", "unet"} <= set(installed.names("generators"))
     assert installed.entries["generators", "resnet"].package == "transgan"
 
 
-def test_a_broken_plugin_is_named_with_its_error_and_harms_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_plugin_is_reported_with_its_error_and_disables_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     class HalfBroken:
         @hookimpl
         def register_losses(self, register: Register) -> None:
@@ -100,7 +99,50 @@ def test_a_broken_plugin_is_named_with_its_error_and_harms_nothing_else(monkeypa
         found.get("losses", "half")
 
 
-def test_two_packages_may_call_their_entry_points_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_plugin_has_one_registration_hook() -> None:
+    registration = {
+        name
+        for name, each in vars(hooks).items()
+        if hasattr(each, "transgan_spec") and name.startswith("register_") and name != "register_weight_files"
+    }
+    assert {kind.hook for kind in KINDS.values()} == registration
+    assert len({kind.hook for kind in KINDS.values()}) == len(KINDS)
+    assert all(name == kind.name for name, kind in KINDS.items())
+
+
+class Named(Options):
+    use: str = ""
+
+
+def test_an_option_cannot_have_the_name_of_a_key_of_its_slot(registry: Registry) -> None:
+    class Files(Source[Named]):
+        """A source."""
+
+    class Weighted(Options):
+        weight: float = 1.0
+
+    class WeightedLoss(Loss[Weighted]):
+        """A loss."""
+
+    class WeightedAugmentation(Augmentation[Weighted]):
+        """An augmentation, whose slot has no key `weight`."""
+
+    class Plugin:
+        def __init__(self, hook: str, cls: type[Any]):
+            def implementation(register: Register) -> None:
+                register("it", cls)
+
+            setattr(self, hook, hookimpl(implementation))
+
+    for hook, cls, key in (("register_sources", Files, "use"), ("register_losses", WeightedLoss, "weight")):
+        with pytest.raises(TypeError, match=f"recipes have a key '{key}' beside the options; rename it"):
+            registry.add(Plugin(hook, cls), hook)
+    registry.add(Plugin("register_augmentations", WeightedAugmentation), "augmentation")
+    assert registry.names("augmentations") == ["it"]
+    assert registry.names("sources") == []
+
+
+def test_two_packages_may_have_entry_points_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
         Point("losses", lambda: offering(one=Mine), "one-package"),
         Point("losses", lambda: offering(two=Mine), "two-package"),
@@ -110,21 +152,21 @@ def test_two_packages_may_call_their_entry_points_alike(monkeypatch: pytest.Monk
     assert (found.names("losses"), found.broken) == (["one", "two"], {})
 
 
-def test_a_name_that_two_packages_claim_is_nobodys(registry: Registry) -> None:
+def test_a_name_that_two_packages_register_is_an_error(registry: Registry) -> None:
     registry.add(offering(mine=Other, other=Other), "second", "second-package", "2.0")
     with pytest.raises(
-        PluginError, match="loss 'mine' is claimed by first-package and by second-package; uninstall one"
+        PluginError, match="loss 'mine' is registered by first-package and by second-package; uninstall one"
     ):
         registry.get("losses", "mine")
     assert registry.get("losses", "other") is Other
 
 
-def test_a_class_under_one_name_twice_is_no_clash(registry: Registry) -> None:
+def test_the_same_class_may_be_registered_twice(registry: Registry) -> None:
     registry.add(offering(mine=Mine), "second", "second-package", "2.0")
     assert registry.get("losses", "mine") is Mine
 
 
-def test_a_misspelt_hook_is_refused(registry: Registry) -> None:
+def test_a_misspelt_hook_is_rejected(registry: Registry) -> None:
     class Misspelt:
         @hookimpl
         def register_loses(self, register: Register) -> None:
@@ -137,28 +179,28 @@ def test_a_misspelt_hook_is_refused(registry: Registry) -> None:
     assert registry.names("losses") == ["mine", "other"]
 
 
-def test_a_hook_that_asks_for_what_there_is_not_is_refused(registry: Registry) -> None:
-    class Asking:
+def test_a_hook_with_an_unknown_argument_is_rejected(registry: Registry) -> None:
+    class Unknown:
         @hookimpl
         def register_losses(self, registr: Register) -> None:
             raise AssertionError
 
     with pytest.raises(Exception, match="registr"):
-        registry.add(Asking(), "asking")
-    registry.add(offering(other=Other), "asking")
+        registry.add(Unknown(), "unknown")
+    registry.add(offering(other=Other), "unknown")
     assert registry.names("losses") == ["mine", "other"]
 
 
 @pytest.mark.parametrize(
     ("name", "hint"), [("mien", "Did you mean 'mine'?"), ("something", "Known: mine."), ("", "Known: mine.")]
 )
-def test_a_near_miss_gets_a_hint(registry: Registry, name: str, hint: str) -> None:
+def test_an_unknown_name_gets_a_hint(registry: Registry, name: str, hint: str) -> None:
     with pytest.raises(PluginError) as raised:
         registry.get("losses", name)
     assert str(raised.value) == f"no loss '{name}'. {hint}"
 
 
-def test_a_broken_plugin_stops_no_recipe_that_does_not_use_it(
+def test_a_recipe_that_does_not_use_a_broken_plugin_is_planned(
     monkeypatch: pytest.MonkeyPatch, planned: Callable[..., Plan]
 ) -> None:
     points = [*module.entry_points(group="transgan"), Point("brittle", failing(ImportError("no glass")))]
@@ -175,4 +217,4 @@ def test_a_broken_plugin_stops_no_recipe_that_does_not_use_it(
         side = "generator"
     """
     plan = planned(text, offering(mine=Mine))
-    assert [act.losses for act in play(plan, plan.stages[0]) if act.losses] == [["identity"]]
+    assert {term.loss for term in plan.terms} == set(plan.losses) == {"identity"}

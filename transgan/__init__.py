@@ -1,4 +1,7 @@
-"""TransGAN trains and runs translations between domains. Names are imported on first use: `--help` needs no torch."""
+"""TransGAN trains networks that translate samples between domains, and runs them.
+
+Names are imported on first use, so that `transgan --help` does not import torch.
+"""
 
 from typing import Any
 
@@ -7,12 +10,12 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "Translator":
-        from transgan.translator import Translator
+        from transgan.inference.translator import Translator
 
         return Translator
     if name.startswith("_"):
         raise AttributeError(f"module 'transgan' has no attribute '{name}'")
-    import transgan.api as api  # `from transgan import api` would ask here again
+    import transgan.api as api  # `from transgan import api` would call this function again
 
     try:
         return getattr(api, name)

@@ -1,4 +1,4 @@
-"""`python -m transgan`: the same as the command `transgan`."""
+"""`python -m transgan`: the same as `transgan`."""
 
 from transgan.cli import main
 

@@ -1,25 +1,31 @@
-"""Errors that name the place, the mistake and the nearest right answer; each kind has its exit code."""
+"""Exceptions for mistakes that the user can correct, each with the exit code of the command line."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after SIGINT and SIGTERM."""
 
 
 class TransganError(Exception):
-    """Something that the user can mend; the command line prints it without a traceback."""
+    """Base class of the errors that the command line prints without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(TransganError):
-    """The command line or the recipe asks for what cannot be."""
+    """The command line or the recipe is invalid."""
 
     exit_code = 2
 
 
 class RecipeError(UsageError):
-    """Every mistake found in one recipe, reported at once."""
+    """All problems found in one recipe.
+
+    Args:
+        problems: one line each.
+        recipe: the recipe's file.
+    """
 
     def __init__(self, problems: Sequence[str], recipe: str = "recipe"):
         self.problems = list(problems)
@@ -29,7 +35,7 @@ class RecipeError(UsageError):
 
 
 class PluginError(UsageError):
-    """A plugin is missing, broken, or needs a package that is not installed."""
+    """A plugin is missing, fails to load, or requires a package that is not installed."""
 
 
 class DataError(TransganError):
@@ -39,25 +45,25 @@ class DataError(TransganError):
 
 
 class WorkerError(TransganError):
-    """A worker or another process of the run was lost."""
+    """A data worker or another process of the run has died."""
 
     exit_code = 4
 
 
 class OutOfMemory(TransganError):
-    """The device's memory is too small for the recipe."""
+    """The device has too little memory for the recipe."""
 
     exit_code = 5
 
 
 class DivergedError(TransganError):
-    """Training produced numbers that are not finite."""
+    """Training produced NaN or infinity."""
 
     exit_code = 6
 
 
 class DiskError(TransganError):
-    """The disk is full, or a file of the run cannot be written or is damaged."""
+    """The disk is full, or a file of the run is damaged or cannot be written."""
 
     exit_code = 7
 
@@ -69,7 +75,7 @@ class BusyError(TransganError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`Did you mean 'x'?`, or all that is known when nothing is close."""
+    """Return `Did you mean 'x'?` with the most similar known name, or a list of all of them where none is similar."""
     names = sorted(known)
     if close := get_close_matches(word, names, n=1, cutoff=0.6):
         return f"Did you mean '{close[0]}'?"

@@ -1,4 +1,4 @@
-"""Named tensors: who asks for what, and making it in as few network passes as possible."""
+"""Named tensors: which function needs which, and computing them in as few network passes as possible."""
 
 import inspect
 from collections import defaultdict
@@ -14,8 +14,8 @@ from torch import Tensor
 from transgan.api.protocols import Call, Translation
 from transgan.errors import did_you_mean
 
-#: What the data give to every translation.
-LEAVES = (
+#: What a batch provides for every translation.
+BATCH_INPUTS = (
     "translation",
     "training",
     "task",
@@ -26,7 +26,7 @@ LEAVES = (
     "task_domains",
     "source_attributes",
     "target_attributes",
-    "draws",
+    "rng",
     "clock",
 )
 
@@ -34,8 +34,8 @@ Key = tuple[Translation, str]
 
 
 @contextmanager
-def blame(what: str) -> Iterator[None]:
-    """Adds what was being done to any error that passes."""
+def error_context(what: str) -> Iterator[None]:
+    """Add a note, `while ...`, to any error that passes."""
     try:
         yield
     except Exception as error:
@@ -44,19 +44,23 @@ def blame(what: str) -> Iterator[None]:
 
 
 @cache
-def asks(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a function's arguments, which are the names of what it needs."""
+def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of a function's arguments, which are the names of its dependencies."""
     return tuple(inspect.signature(function).parameters)
 
 
 @cache
-def accepts_all(function: Callable[..., Any]) -> bool:
-    """Whether it takes any keyword."""
+def accepts_any_keyword(function: Callable[..., Any]) -> bool:
+    """Return whether a function has a `**keywords` parameter."""
     return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
 
 
 class Graph:
-    """Every node by name. A loss's own nodes are called `loss/node`, and only that loss sees them by the short name."""
+    """Every node by name. A loss's own nodes are called `loss/node`; only that loss sees them under the short name.
+
+    Args:
+        providers: objects with methods marked `@node`, by the prefix of their nodes.
+    """
 
     def __init__(self, providers: Mapping[str, object]):
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -66,164 +70,173 @@ class Graph:
                     self.functions[f"{owner}/{name}" if owner else name] = function
 
     def resolve(self, name: str, owner: str = "") -> str:
-        """What `owner` means by `name`."""
+        """Return the full name of what `owner` calls `name`."""
         return own if (own := f"{owner}/{name}") in self.functions else name
 
-    def needs(self, name: str) -> list[str]:
-        """The nodes and leaves that a node asks for."""
+    def dependencies(self, name: str) -> list[str]:
+        """Return the nodes and batch inputs that a node is computed from."""
         owner = name.rpartition("/")[0]
-        return [self.resolve(n, owner) for n in asks(self.functions[name])] if name in self.functions else []
+        return [self.resolve(n, owner) for n in argument_names(self.functions[name])] if name in self.functions else []
 
     def closure(self, names: Iterable[str]) -> list[str]:
-        """`names` and all that they need, needs first."""
+        """Return `names` and all their dependencies, dependencies first.
+
+        Raises:
+            ValueError: a node depends on itself.
+        """
         order: dict[str, None] = {}
 
         def visit(name: str, path: tuple[str, ...]) -> None:
             if name in path:
-                raise ValueError(f"{' -> '.join([*path, name])}: a node may not need itself")
+                raise ValueError(f"{' -> '.join([*path, name])}: a node must not depend on itself")
             if name not in order:
-                for need in self.needs(name):
-                    visit(need, (*path, name))
+                for dependency in self.dependencies(name):
+                    visit(dependency, (*path, name))
                 order[name] = None
 
         for name in names:
             visit(name, ())
         return list(order)
 
-    def missing(self, names: Iterable[str], who: str, leaves: Iterable[str] = LEAVES) -> list[str]:
-        """One line for each name that nothing makes."""
-        known = {*self.functions, *leaves}
+    def missing(self, names: Iterable[str], who: str, inputs: Iterable[str] = BATCH_INPUTS) -> list[str]:
+        """Return one line for each name that is neither a node nor one of the inputs."""
+        known = {*self.functions, *inputs}
         problems: dict[str, None] = {}
         for name in self.closure(names):
             if name in self.functions:
-                for need in self.needs(name):
-                    if need not in known:
-                        what = f"node '{name}' (needed by {who}) asks for '{need}', which nothing makes."
-                        problems[f"{what} {did_you_mean(need, known)}"] = None
+                for dependency in self.dependencies(name):
+                    if dependency not in known:
+                        what = f"node '{name}' (needed by {who}) needs '{dependency}'; there is no such node or input."
+                        problems[f"{what} {did_you_mean(dependency, known)}"] = None
             elif name in names and name not in known:
-                problems[f"{who} asks for '{name}', which nothing makes. {did_you_mean(name, known)}"] = None
+                problems[f"{who} needs '{name}'; there is no such node or batch input. {did_you_mean(name, known)}"] = (
+                    None
+                )
         return list(problems)
 
 
-class Runner(Protocol):
-    """What runs the networks of a step."""
+class NetworkRunner(Protocol):
+    """What runs the networks of a step; `transgan.networks.Networks` is the one."""
 
     def resolve(self, translation: Translation, role: str, /) -> str:
-        """The network that plays a role."""
+        """Return the name of the network that has a role in a translation."""
 
     def mixes_batch(self, network: str, /) -> bool:
-        """Whether its samples see each other."""
+        """Return whether a network's samples affect each other."""
 
-    def pays(self, x: Tensor, /) -> bool:
-        """Whether a call this large gains from sharing a pass."""
+    def should_merge(self, x: Tensor, /) -> bool:
+        """Return whether a call with this input gains from sharing a pass."""
 
     def __call__(self, network: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False, /) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One run of one network, and what it made."""
+    """One forward pass of one network, and the nodes that it computed."""
 
     network: str
-    made: tuple[str, ...]
+    nodes: tuple[str, ...]
     samples: int
 
 
 class Step:
-    """The tensors of one step: leaves from the batch, nodes made on demand, nothing made twice."""
+    """The tensors of one step: batch inputs, and nodes computed on demand, each once."""
 
-    def __init__(self, graph: Graph, run: Runner, leaves: Mapping[Key, Any]):
+    def __init__(self, graph: Graph, run: NetworkRunner, batch_inputs: Mapping[Key, Any]):
         self.graph = graph
         self.run = run
-        self.values: dict[Key, Any] = dict(leaves)
+        self.values: dict[Key, Any] = dict(batch_inputs)
         self.passes: list[Pass] = []
 
     def arguments(
         self, translation: Translation, names: Iterable[str], owner: str, more: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What a function asks for by these names."""
+        """Return the values of a function's arguments; those in `more` come first."""
         return {n: more[n] if n in more else self.values[translation, self.graph.resolve(n, owner)] for n in names}
 
-    def make(self, wanted: Iterable[Key]) -> None:
-        """Makes what is wanted: all that needs no network, then one round of passes, and again."""
-        todo: dict[Key, list[Key]] = {}  # a node, and what it needs
+    def compute(self, wanted: Iterable[Key]) -> None:
+        """Compute nodes: all that need no network, then one round of passes, and again."""
+        todo: dict[Key, list[Key]] = {}  # a node, and its dependencies
         for translation, name in wanted:
             if (translation, name) not in self.values:
                 for each in self.graph.closure([name]):
                     if (translation, each) not in self.values:
-                        todo[translation, each] = [(translation, need) for need in self.graph.needs(each)]
+                        todo[translation, each] = [(translation, other) for other in self.graph.dependencies(each)]
         calls: dict[Key, Call] = {}
         while todo or calls:
-            ready = [key for key, needs in todo.items() if all(need in self.values for need in needs)]
+            ready = [key for key, others in todo.items() if all(other in self.values for other in others)]
             for key in ready:
-                self._start(key, calls)
+                self._evaluate(key, calls)
                 del todo[key]
             if ready and todo:
                 continue  # more may have become ready without a pass
             if not ready and not calls:
-                raise KeyError(f"cannot make {', '.join(name for _, name in todo)}")
+                raise KeyError(f"cannot compute {', '.join(name for _, name in todo)}")
             self.values.update(self.run_all(calls))
             calls = {}
 
     def detach(self) -> None:
-        """Lets go of how the tensors were made, and keeps them."""
+        """Free the autograd graph and keep the tensors."""
         self.values = {key: _detached(value) for key, value in self.values.items()}
 
-    def _start(self, key: Key, calls: dict[Key, Call]) -> None:
+    def _evaluate(self, key: Key, calls: dict[Key, Call]) -> None:
+        """Evaluate a node whose dependencies are there; a `Call` that it returns is added to the calls."""
         translation, name = key
         function = self.graph.functions.get(name)
         if function is None:
             raise KeyError(f"the batch has no '{name}' for {translation}")
-        with blame(f"making '{name}' for {translation}"):
-            made = function(**self.arguments(translation, asks(function), name.rpartition("/")[0], {}))
-        if isinstance(made, Call):
-            calls[key] = made
+        with error_context(f"computing '{name}' for {translation}"):
+            value = function(**self.arguments(translation, argument_names(function), name.rpartition("/")[0], {}))
+        if isinstance(value, Call):
+            calls[key] = value
         else:
-            self.values[key] = made
+            self.values[key] = value
 
     def run_all(self, calls: Mapping[Key, Call]) -> dict[Key, Any]:
-        """Runs every call, those that can share a pass together."""
+        """Run every call, merging those that can share a pass."""
         groups: dict[Any, list[Key]] = defaultdict(list)
         for key, call in calls.items():
-            with blame(f"making '{key[1]}' for {key[0]}"):
+            with error_context(f"computing '{key[1]}' for {key[0]}"):
                 network = self.run.resolve(key[0], call.role)
-            groups[network, call.frozen, *self._company(key, call, network)].append(key)
-        made: dict[Key, Any] = {}
+            groups[network, call.frozen, *self._merge_key(key, call, network)].append(key)
+        results: dict[Key, Any] = {}
         for (network, frozen, *_), keys in groups.items():
             names = tuple(f"{translation}: {name}" for translation, name in keys)
             inputs = [calls[key].x for key in keys]
             sizes = [len(x) for x in inputs]
-            with blame(f"running network '{network}' for {', '.join(names)}"):
+            with error_context(f"running network '{network}' for {', '.join(names)}"):
                 if len(keys) == 1:
-                    made[keys[0]] = self.run(network, inputs[0], calls[keys[0]].conditions, frozen)
+                    results[keys[0]] = self.run(network, inputs[0], calls[keys[0]].conditions, frozen)
                 else:
                     conditions = _stack([calls[key].conditions for key in keys])
                     output = self.run(network, torch.cat(inputs), conditions, frozen)
-                    made.update(zip(keys, _split(output, sizes), strict=True))
+                    results.update(zip(keys, _split(output, sizes), strict=True))
             self.passes.append(Pass(network, names, sum(sizes)))
-        return made
+        return results
 
-    def _company(self, key: Key, call: Call, network: str) -> tuple[Any, ...]:
-        """Equal for the calls that may share a pass."""
+    def _merge_key(self, key: Key, call: Call, network: str) -> tuple[Any, ...]:
+        """Return what is equal for calls that may share a pass."""
         alone = (
             not isinstance(call.x, Tensor)
-            or not self.run.pays(call.x)
+            or not self.run.should_merge(call.x)
             or self.run.mixes_batch(network)
             or not all(
-                v.shape[:1] == call.x.shape[:1] if isinstance(v, Tensor) else _plain(v)
+                v.shape[:1] == call.x.shape[:1] if isinstance(v, Tensor) else _is_plain(v)
                 for v in call.conditions.values()
             )
         )
         if alone:
             return (key,)
-        told = tuple((n, v.shape[1:] if isinstance(v, Tensor) else repr(v)) for n, v in sorted(call.conditions.items()))
-        return (call.x.shape[1:], call.x.dtype, told)
+        conditions = tuple(
+            (n, v.shape[1:] if isinstance(v, Tensor) else repr(v)) for n, v in sorted(call.conditions.items())
+        )
+        return (call.x.shape[1:], call.x.dtype, conditions)
 
 
-def _plain(value: Any) -> bool:
-    """Whether a condition holds for any sample: text, numbers, and lists of them."""
+def _is_plain(value: Any) -> bool:
+    """Return whether a condition is the same for every sample: text, numbers, and lists of them."""
     if isinstance(value, (list, tuple)):
-        return all(_plain(item) for item in value)
+        return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, (str, int, float))
 
 
@@ -246,16 +259,16 @@ def _stack(conditions: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _split(output: Any, sizes: list[int]) -> list[Any]:
-    """Undoes a stack of any nesting of tensors that have the batch first."""
+    """Split any nesting of tensors (N, ...) into batches of these sizes: the opposite of `_stack`."""
     if isinstance(output, Tensor):
         return list(torch.split(output, sizes))
     if isinstance(output, (list, tuple)):
-        parts = [_split(item, sizes) for item in output]
-        return [type(output)(part[i] for part in parts) for i in range(len(sizes))]
+        pieces = [_split(item, sizes) for item in output]
+        return [type(output)(piece[i] for piece in pieces) for i in range(len(sizes))]
     if isinstance(output, dict):
         named = {n: _split(item, sizes) for n, item in output.items()}
         return [{n: piece[i] for n, piece in named.items()} for i in range(len(sizes))]
     if is_dataclass(output) and not isinstance(output, type):
-        pieces = {f.name: _split(getattr(output, f.name), sizes) for f in fields(output)}
-        return [replace(output, **{n: piece[i] for n, piece in pieces.items()}) for i in range(len(sizes))]
+        by_field = {f.name: _split(getattr(output, f.name), sizes) for f in fields(output)}
+        return [replace(output, **{n: piece[i] for n, piece in by_field.items()}) for i in range(len(sizes))]
     return [output] * len(sizes)

@@ -1,4 +1,4 @@
-"""Finds the plugins that are installed and keeps what they register. A broken one is named, and harms nothing else."""
+"""Discovery and registration of plugins. A plugin that fails to load is reported, and disables nothing else."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,46 +7,52 @@ from typing import Any
 
 from pluggy import PluginManager
 
-from transgan.api import hookspecs, protocols, samples
+from transgan.api import hooks, protocols, samples
 from transgan.api.options import Options
-from transgan.api.weights import Weights
+from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, did_you_mean
-from transgan.recipe.slots import SLOTS
+from transgan.recipe.slots import SLOTS, Slot
 
-#: Kinds of plugin, in the order in which `transgan plugins` lists them, and the word for one of each.
-KINDS = {
-    "sources": "source",
-    "media": "media",
-    "conditionings": "conditioning",
-    "generators": "generator",
-    "discriminators": "discriminator",
-    "encoders": "encoder",
-    "augmentations": "augmentation",
-    "nodes": "set of nodes",
-    "losses": "loss",
-    "metrics": "metric",
-    "finders": "finder",
-}
 
-#: What a plugin of a kind has to be a subclass of.
-BASES: dict[str, type[Any]] = {
-    "sources": samples.Source,
-    "media": samples.Media,
-    "conditionings": protocols.Conditioning,
-    "generators": protocols.Generator,
-    "discriminators": protocols.Discriminator,
-    "encoders": protocols.Network,
-    "augmentations": protocols.Augmentation,
-    "nodes": protocols.Nodes,
-    "losses": protocols.Loss,
-    "metrics": protocols.Metric,
-    "finders": samples.Finder,
+@dataclass(frozen=True)
+class PluginKind:
+    """A kind of plugin: what a class can be registered as."""
+
+    name: str
+    """In the plural, as in recipes and in `transgan plugins`."""
+    singular: str
+    """For messages."""
+    base: type[Any]
+    """The base class of every plugin of this kind."""
+
+    @property
+    def hook(self) -> str:
+        """The name of the hook that registers plugins of this kind."""
+        return f"register_{self.name}"
+
+
+#: Every kind of plugin by its name, in the order in which `transgan plugins` lists them.
+KINDS: dict[str, PluginKind] = {
+    kind.name: kind
+    for kind in (
+        PluginKind("sources", "source", samples.Source),
+        PluginKind("media", "media", samples.Media),
+        PluginKind("conditionings", "conditioning", protocols.Conditioning),
+        PluginKind("generators", "generator", protocols.Generator),
+        PluginKind("discriminators", "discriminator", protocols.Discriminator),
+        PluginKind("encoders", "encoder", protocols.Network),
+        PluginKind("augmentations", "augmentation", protocols.Augmentation),
+        PluginKind("nodes", "set of nodes", protocols.Nodes),
+        PluginKind("losses", "loss", protocols.Loss),
+        PluginKind("metrics", "metric", protocols.Metric),
+        PluginKind("region_detectors", "region detector", samples.RegionDetector),
+    )
 }
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A plugin class under its name, and the package that brought it."""
+    """A plugin class, its kind and name, and the package that registered it."""
 
     kind: str
     name: str
@@ -55,25 +61,25 @@ class Registered:
     version: str
 
 
-def _words(kind: str) -> set[str]:
-    """The recipe's own words in a slot of this kind, which no option may be called."""
-    return set(SLOTS[kind].model_fields) - {"options"} if kind in SLOTS else set()
-
-
 class Registry:
-    """Every plugin by kind and name. `Registry.installed()` is the usual one; tests add modules of their own."""
+    """Every plugin class by kind and name, and the weight files that plugins can use.
+
+    `Registry.installed()` has those of all installed packages; `add` adds a module.
+    """
 
     def __init__(self) -> None:
         self.manager = PluginManager("transgan")
-        self.manager.add_hookspecs(hookspecs)
+        self.manager.add_hookspecs(hooks)
         self.entries: dict[tuple[str, str], Registered] = {}
-        self.weights: dict[str, Weights] = {}
+        self.weight_files: dict[str, WeightFile] = {}
         self.broken: dict[str, str] = {}
-        self.clashes: dict[tuple[str, str], list[str]] = {}
+        """The error of each plugin module that failed to load, by entry point and package."""
+        self.conflicts: dict[tuple[str, str], list[str]] = {}
+        """The packages that have registered different classes under the same kind and name."""
 
     @classmethod
     def installed(cls) -> "Registry":
-        """The plugins of every installed package that has entry points in the group `transgan`."""
+        """Return the plugins of every installed package with entry points in the group `transgan`."""
         registry = cls()
         for point in sorted(entry_points(group="transgan"), key=lambda point: point.name):
             registry._load(point)
@@ -84,95 +90,110 @@ class Registry:
         version = point.dist.version if point.dist else "?"
         try:
             self.add(point.load(), f"{package}:{point.name}", package, version)
-        except (Exception, SystemExit) as error:  # whatever a stranger's module does at import
+        except (Exception, SystemExit) as error:  # importing a plugin runs arbitrary code
             why = " ".join(str(error).split())
             self.broken[f"{point.name} ({package} {version})"] = f"{type(error).__name__}: {why}"
 
     def add(self, plugin: object, name: str, package: str = "", version: str = "") -> None:
-        """Registers a module or object with hook implementations: all that it offers, or nothing.
+        """Register everything that a module or object with hook implementations offers; where it fails, nothing.
+
+        Args:
+            plugin: the module or object.
+            name: a unique name for it.
+            package: the package that it belongs to.
+            version: the version of that package.
 
         Raises:
-            PluginError: a hook of it is misspelt, or asks for what there is not; other weights have a name of its own.
+            PluginError: it implements an unknown hook, or another weight file has the name of one of its own.
+            TypeError: it registers something that is not a plugin class or not a weight file.
         """
         try:
             self.manager.register(plugin, name)
             self._check_hooks(plugin)
-            offered = self._offered(plugin, package, version)
-            weights = self._announced(plugin)
+            entries = self._collect_entries(plugin, package, version)
+            weight_files = self._collect_weight_files(plugin)
         except BaseException:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
             raise
-        for entry in offered:
-            self._enter(entry)
-        self.weights.update(weights)
+        for entry in entries:
+            self._add_entry(entry)
+        self.weight_files.update(weight_files)
 
     def _check_hooks(self, plugin: object) -> None:
         for caller in self.manager.get_hookcallers(plugin) or []:
             if not caller.has_spec():
-                known = [name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "transgan_spec")]
+                known = [name for name, each in vars(hooks).items() if hasattr(each, "transgan_spec")]
                 raise PluginError(f"there is no hook '{caller.name}'. {did_you_mean(caller.name, known)}")
 
-    def _offered(self, plugin: object, package: str, version: str) -> list[Registered]:
-        """What a plugin registers."""
-        offered: list[Registered] = []
+    def _call_registration_hook(self, hook: str, plugin: object, register: Any) -> None:
+        """Call a registration hook of this plugin only."""
         others = [each for each in self.manager.get_plugins() if each is not plugin]
-        for kind, base in BASES.items():
+        self.manager.subset_hook_caller(hook, others)(register=register)
 
-            def register(name: str, cls: type[Any], kind: str = kind, base: type[Any] = base) -> None:
-                if not (isinstance(cls, type) and issubclass(cls, base) and issubclass(cls.Options, Options)):
-                    raise TypeError(f"{KINDS[kind]} {name!r} is not a subclass of transgan.api.{base.__name__}")
-                if taken := sorted(_words(kind) & cls.Options.model_fields.keys()):
-                    raise TypeError(
-                        f"{cls.Options.__qualname__}: '{taken[0]}' belongs to the grammar of [{kind}]; rename it"
-                    )
-                offered.append(Registered(kind, name, cls, package, version))
+    def _collect_entries(self, plugin: object, package: str, version: str) -> list[Registered]:
+        """Return the classes that a plugin registers."""
+        entries: list[Registered] = []
+        for kind in KINDS.values():
 
-            self.manager.subset_hook_caller(f"register_{kind}", others)(register=register)
-        return offered
+            def register(name: str, cls: type[Any], kind: PluginKind = kind) -> None:
+                _check_class(kind, name, cls)
+                entries.append(Registered(kind.name, name, cls, package, version))
 
-    def _announced(self, plugin: object) -> dict[str, Weights]:
-        """The weights that a plugin announces, by name."""
-        announced: dict[str, Weights] = {}
+            self._call_registration_hook(kind.hook, plugin, register)
+        return entries
 
-        def register(weights: Weights) -> None:
-            if not isinstance(weights, Weights):
-                raise TypeError(f"{weights!r} is no transgan.api.Weights")
-            if {**self.weights, **announced}.get(weights.name, weights) != weights:
-                raise PluginError(f"there are other weights called '{weights.name}' already")
-            announced[weights.name] = weights
+    def _collect_weight_files(self, plugin: object) -> dict[str, WeightFile]:
+        """Return the weight files that a plugin registers, by name."""
+        collected: dict[str, WeightFile] = {}
 
-        others = [each for each in self.manager.get_plugins() if each is not plugin]
-        self.manager.subset_hook_caller("register_weights", others)(register=register)
-        return announced
+        def register(weights: WeightFile) -> None:
+            if not isinstance(weights, WeightFile):
+                raise TypeError(f"found {weights!r}, expected a transgan.api.WeightFile")
+            if {**self.weight_files, **collected}.get(weights.name, weights) != weights:
+                raise PluginError(f"there is another weight file '{weights.name}'; rename one of them")
+            collected[weights.name] = weights
 
-    def _enter(self, entry: Registered) -> None:
+        self._call_registration_hook("register_weight_files", plugin, register)
+        return collected
+
+    def _add_entry(self, entry: Registered) -> None:
         key = (entry.kind, entry.name)
         if (first := self.entries.get(key)) and first.cls is not entry.cls:
-            self.clashes.setdefault(key, [first.package]).append(entry.package)
+            self.conflicts.setdefault(key, [first.package]).append(entry.package)
         else:
             self.entries[key] = entry
 
     def names(self, kind: str) -> list[str]:
-        """What is registered of a kind, sorted."""
+        """Return the names that are registered for a kind, sorted."""
         return sorted(name for each, name in self.entries if each == kind)
 
     def get(self, kind: str, name: str) -> type[Any]:
-        """The class of that name.
+        """Return the class that is registered for a kind and name.
 
         Raises:
-            PluginError: there is none (did you mean ...), or two packages claim the name.
+            PluginError: there is no such class, or two packages have registered one.
         """
-        if packages := self.clashes.get((kind, name)):
-            raise PluginError(f"{KINDS[kind]} '{name}' is claimed by {' and by '.join(packages)}; uninstall one")
+        singular = KINDS[kind].singular
+        if packages := self.conflicts.get((kind, name)):
+            raise PluginError(f"{singular} '{name}' is registered by {' and by '.join(packages)}; uninstall one")
         if entry := self.entries.get((kind, name)):
             return entry.cls
         hint = did_you_mean(name, self.names(kind))
         if self.broken:
             hint += f" Not loaded: {'; '.join(f'{who}: {why}' for who, why in self.broken.items())}."
-        raise PluginError(f"no {KINDS[kind]} '{name}'. {hint}")
+        raise PluginError(f"no {singular} '{name}'. {hint}")
 
     @cached_property
     def hook(self) -> Any:
-        """The hooks, to call."""
+        """The hooks of all plugins, to call: `registry.hook.run_finished(run=run, outcome="finished")`."""
         return self.manager.hook
+
+
+def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:
+    """Raise TypeError where a class is no plugin of this kind, or has an option named like a key of its slot."""
+    if not (isinstance(cls, type) and issubclass(cls, kind.base) and issubclass(cls.Options, Options)):
+        raise TypeError(f"{kind.singular} {name!r} is not a subclass of transgan.api.{kind.base.__name__}")
+    keys = SLOTS.get(kind.name, Slot).model_fields.keys() - {"options"}
+    if taken := sorted(keys & cls.Options.model_fields.keys()):
+        raise TypeError(f"{cls.Options.__qualname__}: recipes have a key '{taken[0]}' beside the options; rename it")

@@ -1,20 +1,20 @@
-"""Faces: labelled photographs, and drawn faces that need no download."""
+"""Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
-from transgan.api import Register, RegisterWeights, hookimpl
-from transgan_faces import detection, finder, sources
+from transgan.api import Register, RegisterWeightFiles, hookimpl
+from transgan_faces import detection, region_detector, sources
 
 
 @hookimpl
 def register_sources(register: Register) -> None:
     register("labelled_faces", sources.LabelledFaces)
-    register("drawn_faces", sources.DrawnFaces)
+    register("synthetic_faces", sources.SyntheticFaces)
 
 
 @hookimpl
-def register_finders(register: Register) -> None:
-    register("faces", finder.Faces)
+def register_region_detectors(register: Register) -> None:
+    register("faces", region_detector.Faces)
 
 
 @hookimpl
-def register_weights(register: RegisterWeights) -> None:
+def register_weight_files(register: RegisterWeightFiles) -> None:
     register(detection.YUNET)

@@ -1,4 +1,4 @@
-"""Faces with labels: photographs whose names carry them, and drawn faces that need no download."""
+"""Sources of labelled faces: photographs with labels in their file names, and synthetic faces that need no download."""
 
 import re
 from dataclasses import dataclass
@@ -8,62 +8,64 @@ import numpy as np
 from pydantic import Field
 
 from transgan.api import DataError, Options, Sample, Source, UsageError, select
-from transgan_faces.drawn import RACES, draw, person
+from transgan_faces.synthetic import RACES, render, sample_person
 
-#: age_gender_race_date, as UTKFace names its files; a few of them lack the race.
+#: UTKFace's file names, age_gender_race_date; a few of its files lack the race.
 UTKFACE = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<date>\d+)")
 GENDERS = ("male", "female")
-LABELS = (*RACES, "Others")
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+#: UTKFace's race labels, in the order of its codes 0 to 4.
+RACE_LABELS = (*RACES, "Others")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
-#: What the card of a model of labelled people says.
-LABELS_OF_PEOPLE = """\
-Age, gender and race are labels that the makers of the data set gave to pictures, by their own procedure; nobody asked
+#: Part of the model card of every model that was trained on labelled photographs of people.
+PEOPLE_CARD = """\
+Age, gender and race are labels that the makers of the data set assigned to images, by their own procedure; nobody asked
 the people shown. They are categories of that data set and no facts about people, and neither complete nor distinct.
-Whatever else differs between the pictures under two labels (light, camera, clothing, make-up, who was chosen) is
+Whatever else differs between the images under two labels (light, camera, clothing, make-up, selection of people) is
 learned with them. UTKFace is offered for non-commercial research, FairFace under CC BY 4.0; the photographs belong to
-their owners. Whether this model may be passed on or used is for whoever trained it to find out.
+their owners. Whoever trained this model is responsible for checking whether it may be shared or used.
 
-Meant for: the study of translation methods. Not for: identifying, classifying or judging people; predicting how anybody
-will look; pictures of real persons without their consent; passing a made picture off as a photograph."""
+Intended use: research on translation methods. Not intended for: identifying, classifying or assessing people;
+predicting how anybody will look; images of real people without their consent; presenting a generated image as a
+photograph."""
 
 
 class LabelledFaces(Source):
     """Face photographs named as UTKFace names them, `age_gender_race_date.jpg`, anywhere below `data.root`.
 
     Labels: age in years; gender, male or female; race, one of White, Black, Asian, Indian, Others. They are categories
-    of a data set, given by its makers' procedure, and no facts about the people shown.
+    of a data set, assigned by its makers' procedure, and no facts about the people shown.
     """
 
-    card = LABELS_OF_PEOPLE
+    card = PEOPLE_CARD
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         if self.root is None:
             raise DataError("data.root is missing: give the folder with the photographs, --set data.root=FOLDER")
-        photographs, unnamed = [], 0
+        photographs, unlabelled = [], 0
         for path in sorted(self.root.rglob("*")):
-            if path.suffix.lower() not in ENDINGS or path.name.startswith(".") or not path.is_file():
+            if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
                 continue
             match = UTKFACE.match(path.name)
             if match is None:
-                unnamed += 1
+                unlabelled += 1
                 continue
             attributes = {
                 "age": int(match["age"]),
                 "gender": GENDERS[int(match["gender"])],
-                "race": LABELS[int(match["race"])],
+                "race": RACE_LABELS[int(match["race"])],
             }
             photographs.append(Sample(path.relative_to(self.root).with_suffix("").as_posix(), path, attributes))
-        found = select(photographs, selection, {"age": (), "gender": GENDERS, "race": LABELS})
+        found = select(photographs, selection, {"age": (), "gender": GENDERS, "race": RACE_LABELS})
         if not found:
-            others = f", {unnamed} pictures there are not named age_gender_race_date" if unnamed else ""
+            others = f", {unlabelled} images there are not named age_gender_race_date" if unlabelled else ""
             raise DataError(f"[domains] {domain}: no photograph below {str(self.root)!r} has {dict(selection)}{others}")
         return found
 
 
 @dataclass(frozen=True)
-class DrawnFace:
-    """One drawn face; called with a side in pixels it is drawn."""
+class SyntheticFace:
+    """A synthetic face; calling it with a side in pixels renders it."""
 
     seed: int
     index: int
@@ -71,59 +73,67 @@ class DrawnFace:
     race: str
 
     def __call__(self, size: int) -> np.ndarray:
+        """Return the face as RGB uint8 (size, size, 3).
+
+        Raises:
+            DataError: age, race or size is out of range.
+        """
         try:
-            return draw(person(self.seed, self.index), age=self.age, race=self.race, size=size)
+            return render(sample_person(self.seed, self.index), age=self.age, race=self.race, size=size)
         except ValueError as error:
-            raise DataError(f"drawn face {self.index}: {error}") from None
+            raise DataError(f"synthetic face {self.index}: {error}") from None
 
 
-class DrawnFacesOptions(Options):
+class SyntheticFacesOptions(Options):
+    """Options of the source `synthetic_faces`."""
+
     count: int = Field(2000, ge=4)
-    """How many people are drawn; half of them young (20 to 30), half old (50 to 60)."""
+    """Number of people; half of them are young (20 to 30 years), half old (50 to 60)."""
     races: list[str] = ["White", "Black"]
-    """Labels among the people drawn, in equal parts."""
+    """Race labels, in equal shares: of White, Black, Asian, Indian."""
     seed: int = Field(0, ge=0)
-    """Of the people; another seed draws others."""
+    """Seed of the people; another seed gives unrelated people."""
 
 
-class DrawnFaces(Source):
-    """Faces drawn from parameters, selected by labels like photographs, each with its exact counterpart.
+class SyntheticFaces(Source[SyntheticFacesOptions]):
+    """Faces rendered from parameters, selected by labels like photographs, each with its exact counterpart.
 
-    The race label is stood in for by complexion and hair: a crude stand-in for measuring algorithms, and no statement
-    about people.
+    Complexion and hair represent the race label: a crude substitute for measuring algorithms, and no statement about
+    people.
     """
 
-    card = "These faces are drawn from parameters; nobody's likeness is in them. Figures on them are about the method."
-
-    Options = DrawnFacesOptions
+    card = "These faces are rendered from parameters and show no real person. Figures on them are about the method."
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         if unknown := [race for race in self.options.races if race not in RACES]:
             raise UsageError(f"races: there is no {', '.join(unknown)}; known: {', '.join(RACES)}")
         people = []
         for index in range(self.options.count):
-            chance = np.random.Generator(np.random.Philox(key=[self.options.seed, index])).random()
+            uniform = np.random.Generator(np.random.Philox(key=[self.options.seed, index])).random()
             old = index % 2
+            age = round((50 if old else 20) + 10 * uniform, 2)
             race = self.options.races[index // 2 % len(self.options.races)]
-            attributes = {"age": round((50 if old else 20) + 10 * chance, 2), "race": race}
-            face = DrawnFace(self.options.seed, index, **attributes)
-            people.append(Sample(f"drawn-{index:06d}", face, attributes))
+            face = SyntheticFace(self.options.seed, index, age, race)
+            # The split into training and held-out samples hashes the keys: another prefix would change every split.
+            people.append(Sample(f"drawn-{index:06d}", face, {"age": age, "race": race}))
         found = select(people, selection, {"race": RACES})
         if not found:
-            raise DataError(f"[domains] {domain}: no drawn face has {dict(selection)}; ages are 20 to 30 and 50 to 60")
+            raise DataError(
+                f"[domains] {domain}: no synthetic face has {dict(selection)}; ages are 20 to 30 and 50 to 60"
+            )
         return found
 
     def counterpart(self, sample: Sample, source: Any, target: Any) -> Sample | None:
-        """The same person with the labels of the target domain; an age keeps its place in the range."""
+        """Return the same person with the labels of the target domain; an age keeps its relative place in the range."""
         attributes = dict(sample.attributes)
         for name, wanted in target.items():
             if name == "age" and isinstance(wanted, list):
                 low, high = source.get("age", [attributes["age"]] * 2)
-                share = (attributes["age"] - low) / (high - low) if high > low else 0.5
-                attributes["age"] = wanted[0] + share * (wanted[1] - wanted[0])
+                position = (attributes["age"] - low) / (high - low) if high > low else 0.5
+                attributes["age"] = wanted[0] + position * (wanted[1] - wanted[0])
             elif isinstance(wanted, str):
                 attributes[name] = wanted
             else:
                 return None
         face = sample.location
-        return Sample(sample.key, DrawnFace(face.seed, face.index, **attributes), attributes)
+        return Sample(sample.key, SyntheticFace(face.seed, face.index, **attributes), attributes)

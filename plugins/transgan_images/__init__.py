@@ -1,6 +1,6 @@
-"""Pictures: the image media, folders of them, and figures that say how good translated ones are."""
+"""Images: media, sources (folders and labelled tables), augmentations, and metrics of translated images."""
 
-from transgan.api import Register, RegisterWeights, hookimpl
+from transgan.api import Register, RegisterWeightFiles, hookimpl
 from transgan_images import augmentations, folders, inception, media, metrics, metrics_features, tables
 
 
@@ -34,5 +34,5 @@ def register_metrics(register: Register) -> None:
 
 
 @hookimpl
-def register_weights(register: RegisterWeights) -> None:
+def register_weight_files(register: RegisterWeightFiles) -> None:
     register(inception.WEIGHTS)

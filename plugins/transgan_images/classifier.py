@@ -1,4 +1,4 @@
-"""A classifier trained apart, on a task's real training data: for shares, and as the run's own feature network."""
+"""A classifier of a task's domains, trained on real data only: for `target_share`, and as a feature network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,27 +17,32 @@ TIMM = "timm:"
 
 class ClassifierOptions(Options):
     network: str = "small"
-    """What is trained: `"small"`, four convolutions, or `"timm:MODEL"`, a network of timm, from fresh weights."""
+    """The classifier: `"small"`, four convolutions, or `"timm:MODEL"`, a network of timm. Either is trained from random
+    weights."""
     epochs: int = Field(8, ge=1)
-    """Passes over the real training samples of a task's domains when its classifier is trained."""
+    """Passes over the real training samples of a task's domains (1 or more); at least 60 steps are trained."""
     vary: bool = False
-    """Turn, shift, scale and tint what the classifier learns from, besides mirroring: more epochs, and better ones."""
+    """Augment the training images by rotation, shift, scale and colour, in addition to mirroring; choose more epochs
+    with it."""
     width: int = Field(24, ge=4)
-    """Channels of the first layer of `"small"`."""
+    """Channels of the first layer of `"small"` (4 or more)."""
     most: int = Field(2000, ge=16)
-    """Training samples of a domain, at most."""
+    """Largest number of training samples of each domain (16 or more)."""
 
 
 class SmallNetwork(nn.Module):
-    """A small network for small pictures: four halvings, then the mean; returns features and logits."""
+    """A small network for small images: four convolutions with stride 2, then global average pooling.
+
+    `forward(x) -> (features, logits)`: x (N, channels, H, W); features (N, D), logits (N, classes).
+    """
 
     def __init__(self, channels: int, classes: int, width: int):
         super().__init__()
         layers: list[nn.Module] = []
         for i in range(4):
-            wide = width * min(2**i, 4)
-            layers += [nn.Conv2d(channels, wide, 3, stride=2, padding=1), nn.BatchNorm2d(wide), nn.ReLU()]
-            channels = wide
+            outputs = width * min(2**i, 4)
+            layers += [nn.Conv2d(channels, outputs, 3, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
+            channels = outputs
         self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(channels, classes))
 
@@ -47,7 +52,12 @@ class SmallNetwork(nn.Module):
 
 
 class TimmClassifier(nn.Module):
-    """A network of timm with fresh weights; returns pooled features and logits."""
+    """A network of timm with random weights; `forward` returns pooled features and logits, as `SmallNetwork`.
+
+    Raises:
+        UsageError: timm has no model of that name.
+        PluginError: timm is not installed.
+    """
 
     def __init__(self, name: str, channels: int, classes: int):
         super().__init__()
@@ -55,57 +65,64 @@ class TimmClassifier(nn.Module):
         try:
             self.network = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=classes)
         except RuntimeError as error:
-            raise UsageError(f"timm knows no model '{name}': {str(error).splitlines()[0]}") from None
+            raise UsageError(f"timm has no model '{name}': {str(error).splitlines()[0]}") from None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.network.forward_features(x)
         return self.network.forward_head(maps, pre_logits=True), self.network.forward_head(maps)
 
 
-def fresh(options: ClassifierOptions, channels: int, classes: int) -> nn.Module:
-    """The network that options name, untrained.
+def build_classifier(options: ClassifierOptions, channels: int, classes: int) -> nn.Module:
+    """Return the network that the options name, with random weights.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no network of that name.
         PluginError: timm is not installed.
     """
     if options.network == "small":
         return SmallNetwork(channels, classes, options.width)
     if options.network.startswith(TIMM):
         return TimmClassifier(options.network.removeprefix(TIMM), channels, classes)
-    raise UsageError(f"no classifier is called '{options.network}'; known: small, {TIMM}MODEL")
+    raise UsageError(f"there is no classifier '{options.network}'; expected small or {TIMM}MODEL")
 
 
-#: Classifiers by the data that they were trained on: all metrics of a run share them.
+#: Trained classifiers by the data that they were trained on, so that all metrics of a run share them.
 _TRAINED: WeakKeyDictionary[Any, dict[tuple[Any, ...], nn.Module]] = WeakKeyDictionary()
 
 
-def classifier(domains: Mapping[str, Domain], names: Sequence[str], options: ClassifierOptions, seed: int) -> nn.Module:
-    """The classifier of the domains called `names`, trained on what is not held out; returns features and logits."""
+def trained_classifier(
+    domains: Mapping[str, Domain], names: Sequence[str], options: ClassifierOptions, seed: int
+) -> nn.Module:
+    """Return a classifier of the domains `names`, trained on their training samples. Equal arguments share a network.
+
+    Its `forward` returns features (N, D) and logits (N, number of names).
+    """
     known = _TRAINED.setdefault(domains[names[0]].batches, {})
     key = (tuple(names), options.model_dump_json(include=set(ClassifierOptions.model_fields)), seed)
     if key not in known:
-        known[key] = _trained([domains[name] for name in names], options, seed)
+        known[key] = _train([domains[name] for name in names], options, seed)
     return known[key]
 
 
-def pictures(domain: Domain, held_out: bool, most: int | None = None) -> Tensor:
-    """A domain's real samples, (N, C, *space)."""
-    found = [x for _, x in domain.batches(held_out, 256)]
-    return torch.cat(found)[:most] if found else torch.empty(0)
+def real_samples(domain: Domain, held_out: bool, most: int | None = None) -> Tensor:
+    """Return a domain's real samples, (N, C, *space), N at most `most`."""
+    batches = [x for _, x in domain.batches(held_out, 256)]
+    return torch.cat(batches)[:most] if batches else torch.empty(0)
 
 
-def _trained(domains: Sequence[Domain], options: ClassifierOptions, seed: int) -> nn.Module:
-    samples = [pictures(domain, held_out=False, most=options.most) for domain in domains]
+def _train(domains: Sequence[Domain], options: ClassifierOptions, seed: int) -> nn.Module:
+    """Train a classifier on the domains' training samples, without changing torch's random state."""
+    samples = [real_samples(domain, held_out=False, most=options.most) for domain in domains]
     x = torch.cat(samples)
     y = torch.cat([torch.full((len(each),), i, device=x.device) for i, each in enumerate(samples)])
-    # Dropout draws too: the run's own random numbers must not be touched.
+    # Initialisation and dropout use torch's global generator, which the run uses too.
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
-        return _fit(fresh(options, x.shape[1], len(domains)).to(x.device), x, y, options, seed)
+        return _fit(build_classifier(options, x.shape[1], len(domains)).to(x.device), x, y, options, seed)
 
 
 def _fit(network: nn.Module, x: Tensor, y: Tensor, options: ClassifierOptions, seed: int) -> nn.Module:
+    """Train a network on samples x (N, C, H, W) of classes y (N,), and return it in evaluation mode."""
     weights = 1 / torch.bincount(y).float()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     rng = np.random.default_rng(seed)
@@ -113,13 +130,13 @@ def _fit(network: nn.Module, x: Tensor, y: Tensor, options: ClassifierOptions, s
     total = max(60, options.epochs * (len(x) // batch))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=total)
     for _ in range(total):
-        at = torch.from_numpy(rng.integers(len(x), size=batch)).to(x.device)
-        inputs = moved(x[at], rng) if options.vary else x[at]
+        index = torch.from_numpy(rng.integers(len(x), size=batch)).to(x.device)
+        inputs = augment(x[index], rng) if options.vary else x[index]
         if rng.random() < 0.5:
             inputs = inputs.flip(-1)
-        # A shift of brightness, so that the classifier has to look at more than the mean colour.
+        # Random brightness, so that the mean colour alone is not enough to classify by.
         inputs = inputs + 0.1 * torch.from_numpy(rng.standard_normal((batch, 1, 1, 1))).to(inputs)
-        loss = F.cross_entropy(network(inputs)[1], y[at], weight=weights * len(weights) / weights.sum())
+        loss = F.cross_entropy(network(inputs)[1], y[index], weight=weights * len(weights) / weights.sum())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -127,16 +144,19 @@ def _fit(network: nn.Module, x: Tensor, y: Tensor, options: ClassifierOptions, s
     return network.eval()
 
 
-def moved(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Pictures (N, C, H, W) turned by up to 0.15 radians, scaled by 10%, shifted by up to a sixteenth of a side, and
-    each channel's levels changed by up to a tenth, all of them stretched by up to a fifth."""
+def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return randomly transformed images, (N, C, H, W).
 
-    def chance(*shape: int) -> Tensor:
+    Each is rotated by up to 0.15 radians, scaled by up to 10% and shifted by up to 1/16 of its size along each axis.
+    Its values are multiplied by a factor from 0.8 to 1.2, and each channel is offset by up to 0.1.
+    """
+
+    def uniform(*shape: int) -> Tensor:
         return torch.from_numpy(rng.uniform(-1, 1, shape)).to(x)
 
-    angle, scale, shift = 0.15 * chance(len(x)), 1 + 0.1 * chance(len(x)), 0.125 * chance(len(x), 2)
+    angle, scale, shift = 0.15 * uniform(len(x)), 1 + 0.1 * uniform(len(x)), 0.125 * uniform(len(x), 2)
     cos, sin = scale * angle.cos(), scale * angle.sin()
     rows = [cos, -sin, shift[:, 0], sin, cos, shift[:, 1]]
     grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(x.shape), align_corners=False)
     x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-    return x * (1 + 0.2 * chance(len(x), 1, 1, 1)) + 0.1 * chance(*x.shape[:2], 1, 1)
+    return x * (1 + 0.2 * uniform(len(x), 1, 1, 1)) + 0.1 * uniform(*x.shape[:2], 1, 1)

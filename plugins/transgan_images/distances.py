@@ -1,6 +1,6 @@
-"""How far apart two sets of pictures lie, from their features; in numpy, in float64, in closed form.
+"""Distances between sets of images, computed from their features in numpy and float64.
 
-Features are (N, D), one row a picture. Nothing here knows a network, a file or a domain.
+Features are (N, D), one row for each image.
 """
 
 from collections.abc import Callable
@@ -8,14 +8,20 @@ from collections.abc import Callable
 import numpy as np
 
 Array = np.ndarray
-Figure = Callable[[Array], float]
-"""A figure of some of the samples, which are given by their rows."""
+RowFigure = Callable[[Array], float]
+"""A figure of a subset of the samples, which is given as an array of row indices."""
 
 
-def centred_root(x: Array) -> tuple[Array, Array]:
-    """The mean (D,), and R (min(N, D), D) with R^T R the covariance (N - 1 in the denominator)."""
+def mean_and_root(x: Array) -> tuple[Array, Array]:
+    """Return the mean of features, (D,), and a root R of their covariance, (min(N, D), D).
+
+    R^T R is the covariance, with N - 1 in the denominator.
+
+    Raises:
+        ValueError: there are fewer than two samples.
+    """
     if len(x) < 2:
-        raise ValueError(f"a covariance needs two samples at least, not {len(x)}")
+        raise ValueError(f"a covariance needs at least two samples, found {len(x)}")
     x = np.asarray(x, dtype=np.float64)
     mean = x.mean(0)
     root = (x - mean) / np.sqrt(len(x) - 1)
@@ -25,11 +31,15 @@ def centred_root(x: Array) -> tuple[Array, Array]:
 
 
 def frechet_between(first: tuple[Array, Array], second: tuple[Array, Array]) -> float:
-    """The Frechet distance between Gaussians, each a mean and a root of the covariance (Dowson and Landau, 1982).
+    """Return the squared Frechet distance between two Gaussians (Dowson and Landau, 1982).
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C = R^T R the last trace is that of the root of the symmetric
-    R1 C2 R1^T, whose eigenvalues are the squared singular values of R1 R2^T: so it is their sum, and no root of a
-    nearly singular matrix has to be taken.
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C = R^T R the trace of (C1 C2)^(1/2) equals that of the root of
+    the symmetric R1 C2 R1^T, whose eigenvalues are the squared singular values of R1 R2^T. It is therefore the sum of
+    these singular values, which avoids the root of a nearly singular matrix.
+
+    Args:
+        first: mean and root of the covariance, from `mean_and_root`.
+        second: the same of the other Gaussian.
     """
     (m1, r1), (m2, r2) = first, second
     cross = np.linalg.svd(r1 @ r2.T, compute_uv=False).sum()
@@ -37,36 +47,50 @@ def frechet_between(first: tuple[Array, Array], second: tuple[Array, Array]) -> 
 
 
 def frechet(x: Array, y: Array) -> float:
-    """FID's formula (Heusel et al., 2017) on features (N, D) and (M, D)."""
-    return frechet_between(centred_root(x), centred_root(y))
+    """Return FID's distance (Heusel et al., 2017) between features (N, D) and (M, D)."""
+    return frechet_between(mean_and_root(x), mean_and_root(y))
 
 
 def kernel(x: Array, y: Array, within_y: float | None = None) -> float:
-    """The unbiased squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al., 2018, eq. 4 and section 4).
+    """Return KID: the unbiased squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al., 2018, eq. 4, section 4).
 
-    It may be below 0, where both sets are alike. `within_y` is `within(y)`, where that is known already.
+    For sets of the same distribution its expectation is 0, so it may be slightly negative.
+
+    Args:
+        x: features (N, D).
+        y: features (M, D).
+        within_y: `within(y)`, where it is computed already.
+
+    Raises:
+        ValueError: a set has fewer than two samples.
     """
     between = _polynomial(np.asarray(x, np.float64), np.asarray(y, np.float64)).mean()
     return float(within(x) + (within(y) if within_y is None else within_y) - 2 * between)
 
 
 def within(x: Array) -> float:
-    """The kernel's mean over all pairs of different samples."""
+    """Return the mean of KID's kernel over all pairs of different samples of features (N, D).
+
+    Raises:
+        ValueError: there are fewer than two samples.
+    """
     if len(x) < 2:
-        raise ValueError("the unbiased estimate needs two samples at least")
+        raise ValueError(f"the unbiased estimate needs at least two samples, found {len(x)}")
     values = _polynomial(np.asarray(x, np.float64), np.asarray(x, np.float64))
     return float((values.sum() - np.trace(values)) / (len(x) * (len(x) - 1)))
 
 
 def _polynomial(x: Array, y: Array) -> Array:
+    """Return the matrix of KID's kernel between features (N, D) and (M, D), (N, M)."""
     values: Array = (x @ y.T / x.shape[1] + 1) ** 3
     return values
 
 
 def inception_score(logits: Array) -> float:
-    """exp of the mean KL divergence between a picture's classes and those of all (Salimans et al., 2016); one split.
+    """Return the inception score of logits (N, number of classes) in one split (Salimans et al., 2016).
 
-    From 1, where every picture says the same or nothing, to the number of classes.
+    It is exp of the mean KL divergence between an image's class distribution and their mean. It lies between 1, where
+    all images have the same class distribution, and the number of classes.
     """
     logits = np.asarray(logits, np.float64)
     logits = logits - logits.max(1, keepdims=True)
@@ -78,56 +102,68 @@ def inception_score(logits: Array) -> float:
 
 
 def normalised(x: Array) -> Array:
-    """Rows of length 1; a row of zeros stays one."""
+    """Return features (N, D) scaled to length 1; rows of zeros stay zero."""
     x = np.asarray(x, np.float64)
     unit: Array = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return unit
 
 
 def diversity(x: Array) -> float:
-    """The mean distance between two pictures, over all pairs of unit features: 0 for copies of one, at most 2."""
+    """Return the mean distance between normalised features (N, D) over all pairs: 0 for copies of one image, at most 2.
+
+    Raises:
+        ValueError: there are fewer than two samples.
+    """
     if len(x) < 2:
-        raise ValueError("a pair needs two samples")
-    return float(_apart(x, x)[np.triu_indices(len(x), 1)].mean())
+        raise ValueError(f"pairs need at least two samples, found {len(x)}")
+    return float(_pairwise(x, x)[np.triu_indices(len(x), 1)].mean())
 
 
 def content(source: Array, fake: Array) -> float:
-    """The mean distance between a source and its translation, of unit features: row i belongs to row i."""
+    """Return the mean distance between normalised features of each source and its translation, both (N, D)."""
     return float(np.linalg.norm(normalised(source) - normalised(fake), axis=1).mean())
 
 
 def content_of_others(source: Array, fake: Array) -> float:
-    """The same between a source and the translations of all others."""
-    distances = _apart(source, fake)
+    """Return the mean distance between normalised features of each source and the translations of all others."""
+    distances = _pairwise(source, fake)
     return float((distances.sum() - np.trace(distances)) / (len(source) * (len(source) - 1)))
 
 
-def _apart(x: Array, y: Array) -> Array:
-    """(N, M) distances between unit features."""
+def _pairwise(x: Array, y: Array) -> Array:
+    """Return the distances between normalised features (N, D) and (M, D), (N, M)."""
     distances: Array = np.sqrt(np.maximum(2 - 2 * normalised(x) @ normalised(y).T, 0))
     return distances
 
 
-def spread(figure: Figure, count: int, halves: int, seed: int) -> float:
-    """The standard deviation of a figure of `count` samples, by its values on random halves of them.
+def standard_error(figure: RowFigure, count: int, halves: int, seed: int) -> float:
+    """Return the standard error of a figure, estimated from its values on random halves of the samples.
 
-    Half the samples, drawn without replacement, deviate from all of them as much as all of them deviate from the
-    population: sigma^2 / n, in either case. Unlike a bootstrap, no sample comes twice, which would move distances
-    between distributions. nan where there are too few.
+    Sampled without replacement, the mean of half the samples has the same variance about the mean of all as that has
+    about the population mean: sigma^2 / N. Unlike in a bootstrap no sample occurs twice, which would bias distances
+    between distributions.
+
+    Args:
+        count: the number of samples, N.
+        halves: the number of random halves.
+        seed: of the random halves.
+
+    Returns:
+        The standard error; nan where there are fewer than 2 halves or 4 samples.
     """
     half = count // 2
     if halves < 2 or half < 2:
         return float("nan")
     rng = np.random.default_rng(seed)
     values = [figure(rng.permutation(count)[:half]) for _ in range(halves)]
-    # An odd count's half is a little less than half of it: sigma^2 (1/half - 1/count) is what was seen.
+    # The values have the variance sigma^2 (1/half - 1/count), which differs from sigma^2 / count where count is odd.
     return float(np.std(values, ddof=1) * np.sqrt(half / (count - half)))
 
 
-def on_rows(function: Callable[..., float], *sets: Array) -> Figure:
-    """A figure of rows that belong together in several sets, as a figure of which rows are taken."""
+def on_rows(function: Callable[..., float], *sets: Array) -> RowFigure:
+    """Return a function of several sets, whose rows correspond, as a function of the indices of the rows to use."""
 
     def figure(rows: Array) -> float:
-        return function(*(each[rows] for each in sets))
+        return function(*(features[rows] for features in sets))
 
     return figure

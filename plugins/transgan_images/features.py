@@ -1,6 +1,7 @@
-"""Feature networks: what distances between pictures are measured over. Each has a short name, which figures carry.
+"""Feature networks, whose activations metrics compare. Figures carry the short name of their network.
 
-A network takes (N, 3, H, W) in [-1, 1] and returns features (N, D) and, where it classifies, logits (N, classes).
+A network takes images (N, C, H, W) in [-1, 1] and returns features (N, D) and, if it is a classifier, logits
+(N, classes).
 """
 
 from collections.abc import Sequence
@@ -19,17 +20,18 @@ from transgan.api import DataError, Domain, PluginError, UsageError, locate, req
 from transgan_images.classifier import TIMM
 from transgan_images.inception import WEIGHTS, Inception
 
-#: Features, and logits where the network classifies.
-Seen = tuple[Tensor, Tensor | None]
-#: The same as arrays.
-Looked = tuple[np.ndarray, np.ndarray | None]
+#: What a network returns: features, and logits if it is a classifier.
+NetworkOutput = tuple[Tensor, Tensor | None]
+#: The same as arrays in float64.
+Features = tuple[np.ndarray, np.ndarray | None]
+#: The classifier that is trained on the run's own task.
 OWN = "own"
-#: Networks that come with their code, and weights by path.
+#: Networks that are implemented here, and take their weights from a file.
 NAMED = ("squeezenet", "inception")
 
 
 class Fire(nn.Module):
-    """Squeezes channels, then expands them by 1x1 and 3x3 (Iandola et al., 2016)."""
+    """Fire module: reduces channels by a 1x1 convolution, then expands them by 1x1 and 3x3 (Iandola et al., 2016)."""
 
     def __init__(self, channels: int, squeezed: int, expanded: int):
         super().__init__()
@@ -43,9 +45,13 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(nn.Module):
-    """The features of SqueezeNet 1.1 as Caffe trained it: BGR in 0..255, less the channels' means; 512 numbers.
+    """The 512 features of SqueezeNet 1.1 with Caffe's weights, which expect BGR in [0, 255] minus the channel means.
 
-    Pictures are taken at their own size, from 31 pixels up; the last map is averaged.
+    `forward(x)`: x (N, 1 or 3, H, W) in [-1, 1], used at its own size; features (N, 512), the last feature map averaged
+    over positions; no logits.
+
+    Raises:
+        UsageError: in `forward`, where H or W is below 31.
     """
 
     means: Tensor
@@ -62,15 +68,22 @@ class SqueezeNet(nn.Module):
         self.features = nn.Sequential(*layers)
         self.register_buffer("means", torch.tensor([103.939, 116.779, 123.68])[:, None, None], persistent=False)
 
-    def forward(self, x: Tensor) -> Seen:
+    def forward(self, x: Tensor) -> NetworkOutput:
         if min(x.shape[2:]) < 31:
-            raise UsageError(f"squeezenet needs pictures of 31 pixels at least, these have {min(x.shape[2:])}")
+            raise UsageError(
+                f"squeezenet takes images of at least 31x31 pixels, and these have {x.shape[2]}x{x.shape[3]}; "
+                "choose another network"
+            )
         bgr = (_rgb(x).flip(1) + 1) * 127.5 - self.means
         return self.features(bgr).mean((2, 3)), None
 
 
 class TimmNetwork(nn.Module):
-    """A network of timm: pictures resized to its own input size and normalised as it was trained; pooled features."""
+    """A pretrained network of timm, with pooled features.
+
+    `forward(x)`: x (N, 1 or 3, H, W) in [-1, 1], resized to the network's input size and normalised as in its training;
+    logits only where it has a classification head.
+    """
 
     mean: Tensor
     std: Tensor
@@ -78,12 +91,12 @@ class TimmNetwork(nn.Module):
     def __init__(self, network: Any):
         super().__init__()
         self.network = network
-        trained = network.pretrained_cfg
-        self.size = tuple(trained["input_size"][1:])
+        config = network.pretrained_cfg
+        self.size = tuple(config["input_size"][1:])
         for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(trained[name])[:, None, None], persistent=False)
+            self.register_buffer(name, torch.tensor(config[name])[:, None, None], persistent=False)
 
-    def forward(self, x: Tensor) -> Seen:
+    def forward(self, x: Tensor) -> NetworkOutput:
         x = F.interpolate(_rgb(x), self.size, mode="bilinear", align_corners=False, antialias=True)
         maps = self.network.forward_features(((x + 1) / 2 - self.mean) / self.std)
         logits = self.network.forward_head(maps) if self.network.num_classes else None
@@ -91,77 +104,86 @@ class TimmNetwork(nn.Module):
 
 
 class Extractor:
-    """A feature network at work. A tensor is looked at once as long as it lives, however many metrics ask."""
+    """A feature network that caches features by tensor, so that all metrics of a run share one forward pass."""
 
     def __init__(self, network: nn.Module):
         self.network = network.eval().requires_grad_(False)
-        self.seen: Any = WeakTensorKeyDictionary()
-        self.reals: WeakKeyDictionary[Any, dict[bool, Looked]] = WeakKeyDictionary()
+        self.cache: Any = WeakTensorKeyDictionary()
+        self.real_cache: WeakKeyDictionary[Any, dict[bool, Features]] = WeakKeyDictionary()
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Looked:
-        """Features, and logits or None, of (N, 3, H, W) in [-1, 1]; float64, on the CPU."""
-        if x not in self.seen:
+    def __call__(self, x: Tensor) -> Features:
+        """Return features, and logits or None, of images (N, C, H, W) in [-1, 1]: float64, on the CPU."""
+        if x not in self.cache:
             features, logits = self.network.to(x.device)(x)
-            self.seen[x] = (_numbers(features), None if logits is None else _numbers(logits))
-        found: Looked = self.seen[x]
-        return found
+            self.cache[x] = (_to_array(features), None if logits is None else _to_array(logits))
+        cached: Features = self.cache[x]
+        return cached
 
-    def of_real(self, domain: Domain, held_out_only: bool) -> Looked:
-        """The same of a domain's real pictures: held out and trained on, or only the former where there are any."""
-        known = self.reals.setdefault(domain.batches, {})  # an object of its own for each look at the data
+    def of_real(self, domain: Domain, held_out_only: bool) -> Features:
+        """Return the features of a domain's real images.
+
+        Args:
+            held_out_only: use only held-out images, if there are any, instead of training images too.
+        """
+        known = self.real_cache.setdefault(domain.batches, {})  # `batches` is a new object for each set of data
         if held_out_only not in known:
-            parts = (True,) if held_out_only and domain.held_out else (True, False)
-            known[held_out_only] = joined([self(x) for part in parts for _, x in domain.batches(part, 64)])
+            splits = (True,) if held_out_only and domain.held_out else (True, False)
+            known[held_out_only] = concatenate([self(x) for split in splits for _, x in domain.batches(split, 64)])
         return known[held_out_only]
 
 
-def joined(looks: Sequence[Looked]) -> Looked:
-    """Those of several batches as one."""
-    logits = [each for _, each in looks if each is not None]
-    return np.concatenate([each for each, _ in looks]), np.concatenate(logits) if logits else None
+def concatenate(batches: Sequence[Features]) -> Features:
+    """Return the features of several batches as one."""
+    logits = [each for _, each in batches if each is not None]
+    return np.concatenate([each for each, _ in batches]), np.concatenate(logits) if logits else None
 
 
 def short_name(network: str) -> str:
-    """What figures call a network: `squeezenet`, `timm-resnet18`."""
+    """Return the name of a network that figures carry: `squeezenet`, `timm-resnet18`."""
     return network.replace(":", "-")
 
 
 @lru_cache(maxsize=4)
 def load(network: str, path: Path | None) -> Extractor:
-    """A feature network with its weights.
+    """Return a feature network with its weights.
+
+    Args:
+        network: `squeezenet`, `inception` or `timm:MODEL`.
+        path: the file with the weights; optional for `inception`.
 
     Raises:
         UsageError: there is no such network, or it needs a path.
-        DataError: the file is missing, or holds something else.
+        DataError: the file is missing, cannot be read, or has the weights of another network.
         PluginError: timm is not installed.
     """
     if network.startswith(TIMM):
-        return Extractor(_timm(network.removeprefix(TIMM), _given(network, path)))
+        return Extractor(_timm(network.removeprefix(TIMM), _required(network, path)))
     if network == "squeezenet":
         squeezenet = SqueezeNet()
-        _fill(squeezenet, read_tensors(_given(network, path)), network, path)
+        _load_weights(squeezenet, read_tensors(_required(network, path)), network, path)
         return Extractor(squeezenet)
     if network == "inception":
         found = locate(WEIGHTS, path)
         if found is None:
             raise DataError(
-                f"the weights of '{network}' are not here: 'transgan download {WEIGHTS.name}' fetches them, "
-                'or weights = "FILE" names them'
+                f"the weights of '{network}' are not downloaded: run 'transgan download {WEIGHTS.name}', "
+                'or set weights = "FILE"'
             )
         inception = Inception()
-        _fill(inception, read_tensors(found), network, found)
+        _load_weights(inception, read_tensors(found), network, found)
         return Extractor(inception)
-    raise UsageError(f"no feature network is called '{network}'; known: {OWN}, {', '.join(NAMED)}, {TIMM}MODEL")
+    raise UsageError(f"there is no feature network '{network}'; expected {OWN}, {', '.join(NAMED)} or {TIMM}MODEL")
 
 
-def _given(network: str, path: Path | None) -> Path:
+def _required(network: str, path: Path | None) -> Path:
     if path is None:
-        raise UsageError(f'network "{network}" needs its weights: weights = "FILE"')
+        raise UsageError(f'network = "{network}" needs a file with its weights; set weights = "FILE"')
     return path
 
 
 def _timm(name: str, path: Path) -> nn.Module:
+    """Return a network of timm with the weights in a file, and a classification head if the file has one."""
     timm = require("timm", "judge", f"the feature network timm:{name}")
     tensors = read_tensors(path)
     try:
@@ -170,13 +192,17 @@ def _timm(name: str, path: Path) -> nn.Module:
         weight = next((tensors[f"{each}.weight"] for each in (head, "head.fc") if f"{each}.weight" in tensors), None)
         network.reset_classifier(0 if weight is None else len(weight))
     except RuntimeError as error:
-        raise UsageError(f"timm knows no model '{name}': {str(error).splitlines()[0]}") from None
-    _fill(network, tensors, f"timm:{name}", path)
+        raise UsageError(f"timm has no model '{name}': {str(error).splitlines()[0]}") from None
+    _load_weights(network, tensors, f"timm:{name}", path)
     return TimmNetwork(network)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Weights by name, from .npz, .safetensors, or a .pth that holds nothing but tensors; no code is run. DataError."""
+    """Return tensors by name from a .npz or .safetensors file, or a .pth file of tensors only. No code in it is run.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or contains anything else.
+    """
     path = path.expanduser()
     if not path.is_file():
         raise DataError(f"weights {path}: no such file")
@@ -188,17 +214,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format fails in its own words, and some of them with bare KeyErrors
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise many types of exceptions, among them KeyErrors without a message
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"weights {path}: cannot be read as {path.suffix or 'weights'}: {why:.160}") from None
-    found = found.get("state_dict", found) if isinstance(found, dict) else found
-    if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
         raise DataError(f"weights {path}: expected tensors by name")
-    return found
+    return state
 
 
-def _fill(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path | None) -> None:
+def _load_weights(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path | None) -> None:
+    """Load a state dict; raise DataError with the first mismatch."""
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
@@ -207,11 +234,12 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path 
 
 
 def _rgb(x: Tensor) -> Tensor:
+    """Return images with three channels; grey ones are repeated."""
     if x.shape[1] not in (1, 3):
-        raise PluginError(f"feature networks look at grey or RGB pictures, not at {x.shape[1]} channels")
+        raise PluginError(f"feature networks take images of 1 or 3 channels, and these have {x.shape[1]}")
     return x.expand(-1, 3, -1, -1)
 
 
-def _numbers(x: Tensor) -> np.ndarray:
+def _to_array(x: Tensor) -> np.ndarray:
     array: np.ndarray = x.detach().double().cpu().numpy()
     return array

@@ -1,16 +1,16 @@
-"""Inception v3 as FID is measured over: TensorFlow's of December 2015, with poolings of its own and 1008 classes.
+"""The Inception v3 that FID is defined with: TensorFlow's of December 2015, with 1008 classes.
 
-Weights are those of pytorch-fid, `Conv2d_1a_3x3.conv.weight` and so on. Against the network of Szegedy et al. (2016) in
-torchvision, averages leave padding out, and the last block takes a maximum where others average.
+Weights have the names of pytorch-fid, such as `Conv2d_1a_3x3.conv.weight`. It differs from the Inception v3 (Szegedy et
+al., 2016) of torchvision in its pooling: average pooling excludes the padding, and the last block uses max pooling.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transgan.api import Weights
+from transgan.api import WeightFile
 
-WEIGHTS = Weights(
+WEIGHTS = WeightFile(
     name="inception",
     file="pt_inception-2015-12-05-6726825d.pth",
     url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
@@ -18,6 +18,7 @@ WEIGHTS = Weights(
     size=95_628_359,
     terms="Apache-2.0; Inception of December 2015 (Google), as ported by pytorch-fid",
 )
+#: Height and width of the network's input.
 SIDE = 299
 
 
@@ -36,12 +37,12 @@ class Conv(nn.Module):
 
 
 def average() -> nn.Module:
-    """The mean of a 3x3 neighbourhood, of which padding is no part."""
+    """Return 3x3 average pooling with stride 1 that excludes the padding."""
     return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
 
 
 class BlockA(nn.Module):
-    """35x35: 1x1, 5x5, twice 3x3, and a pooling."""
+    """Block at 35x35: branches with a 1x1 convolution, a 5x5, two 3x3, and pooling."""
 
     def __init__(self, channels: int, pooled: int):
         super().__init__()
@@ -54,12 +55,12 @@ class BlockA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        parts = [self.branch1x1(x), self.branch5x5_2(self.branch5x5_1(x)), double, self.branch_pool(self.pool(x))]
-        return torch.cat(parts, 1)
+        branches = [self.branch1x1(x), self.branch5x5_2(self.branch5x5_1(x)), double, self.branch_pool(self.pool(x))]
+        return torch.cat(branches, 1)
 
 
 class BlockB(nn.Module):
-    """From 35x35 to 17x17."""
+    """Block that reduces 35x35 to 17x17."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -73,7 +74,7 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
-    """17x17: 7x7 taken apart into rows and columns."""
+    """Block at 17x17: branches with 7x7 convolutions factorised into 1x7 and 7x1."""
 
     def __init__(self, channels: int, k: int):
         super().__init__()
@@ -87,14 +88,14 @@ class BlockC(nn.Module):
         self.branch_pool = Conv(channels, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        once = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
-        twice = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
-        twice = self.branch7x7dbl_5(self.branch7x7dbl_4(twice))
-        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(self.pool(x))], 1)
+        single = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
+        double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
+        double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))
+        return torch.cat([self.branch1x1(x), single, double, self.branch_pool(self.pool(x))], 1)
 
 
 class BlockD(nn.Module):
-    """From 17x17 to 8x8."""
+    """Block that reduces 17x17 to 8x8."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -108,7 +109,7 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """8x8: the widest."""
+    """Block at 8x8, with 2048 output channels."""
 
     def __init__(self, channels: int, pool: nn.Module):
         super().__init__()
@@ -121,15 +122,19 @@ class BlockE(nn.Module):
         self.branch_pool = Conv(channels, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        once = self.branch3x3_1(x)
-        twice = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
-        parts = [self.branch1x1(x), self.branch3x3_2a(once), self.branch3x3_2b(once)]
-        parts += [self.branch3x3dbl_3a(twice), self.branch3x3dbl_3b(twice), self.branch_pool(self.pool(x))]
-        return torch.cat(parts, 1)
+        single = self.branch3x3_1(x)
+        double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
+        branches = [self.branch1x1(x), self.branch3x3_2a(single), self.branch3x3_2b(single)]
+        branches += [self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double), self.branch_pool(self.pool(x))]
+        return torch.cat(branches, 1)
 
 
 class Inception(nn.Module):
-    """Pictures in [-1, 1], resized to 299x299 (bilinear, as pytorch-fid does); 2048 features and 1008 logits."""
+    """The network: 2048 features and 1008 logits.
+
+    `forward(x) -> (features, logits)`: x (N, 1 or 3, H, W) in [-1, 1], resized to 299x299 by bilinear interpolation as
+    in pytorch-fid; features (N, 2048), logits (N, 1008) without bias, as Inception scores are computed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,4 +160,4 @@ class Inception(nn.Module):
         for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
             x = getattr(self, f"Mixed_{name}")(x)
         features = x.mean((2, 3))
-        return features, F.linear(features, self.fc.weight)  # without the bias, as Inception scores are computed
+        return features, F.linear(features, self.fc.weight)

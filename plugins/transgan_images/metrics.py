@@ -1,4 +1,4 @@
-"""How many translations a classifier, trained apart on the real domains, takes for the target domain."""
+"""The metric `target_share`: how many translations a classifier assigns to the target domain."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,27 +8,38 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api import Domain, Metric, Translation
-from transgan_images.classifier import ClassifierOptions, classifier, fresh, pictures
+from transgan_images.classifier import ClassifierOptions, build_classifier, real_samples, trained_classifier
 
 
-class TargetShare(Metric):
-    """Shares of translations and of sources that a task's classifier assigns to the target domain.
+class TargetShare(Metric[ClassifierOptions]):
+    """Share of translations that a classifier of the task's domains assigns to the target domain, from 0 to 1.
 
-    `classifier_accuracy` is its accuracy on held-out real samples of both domains, without which a share says nothing.
-    `kept_<task>` is how often the classifier of another task still sees the source's own domain in the translation,
-    `kept_<task>_of_source` how often it sees it in the source. A share alone does not make a good translation.
+    The classifier is trained on the real training samples of the task's domains, independently of the run. Further
+    figures, each from 0 to 1:
+
+    - `target_share_of_source`: the same of the untranslated sources;
+    - `classifier_accuracy`: accuracy on held-out real samples, the mean over domains; where it is low, the shares are
+      meaningless;
+    - `kept_<task>`: for each other task, the share of translations that its classifier assigns to the source's own
+      domain of that task; `kept_<task>_of_source`: the same of the untranslated sources.
+
+    A high share does not imply a good translation.
+
+    Raises:
+        UsageError: there is no classifier network of that name.
+        PluginError: timm is needed and not installed.
     """
 
-    Options = ClassifierOptions
-    better = {"target_share": "higher"}
+    direction = {"target_share": "higher"}
 
     def __init__(self, options: ClassifierOptions):
         super().__init__(options)
-        fresh(options, 3, 2)  # a network that cannot be had is told before the training, not after it
+        build_classifier(options, 3, 2)  # fail before the training rather than at its first evaluation
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
+        """Train a classifier for each task, and measure its accuracy."""
         self.domains, self.tasks = domains, tasks
-        self.member = {
+        self.labels = {
             task: {
                 sample.key: i
                 for i, name in enumerate(names)
@@ -36,42 +47,45 @@ class TargetShare(Metric):
             }
             for task, names in tasks.items()
         }
-        self.networks = {task: classifier(domains, names, self.options, seed) for task, names in tasks.items()}
+        self.networks = {task: trained_classifier(domains, names, self.options, seed) for task, names in tasks.items()}
         self.accuracy = {
             task: self._accuracy(self.networks[task], [domains[name] for name in names])
             for task, names in tasks.items()
         }
 
     def reset(self) -> None:
+        """Forget all updates."""
         self.hits: dict[Translation, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
 
     @torch.no_grad()
     def _accuracy(self, network: nn.Module, domains: Sequence[Domain]) -> float:
-        """The mean over domains, so that a larger one does not count more."""
-        right = []
+        """Return the mean of the domains' accuracies on held-out samples; nan where there are none."""
+        accuracies = []
         for i, domain in enumerate(domains):
-            x = pictures(domain, held_out=True)
+            x = real_samples(domain, held_out=True)
             if len(x):
-                right.append(float((network(x)[1].argmax(1) == i).float().mean()))
-        return float(np.mean(right)) if right else float("nan")
+                accuracies.append(float((network(x)[1].argmax(1) == i).float().mean()))
+        return float(np.mean(accuracies)) if accuracies else float("nan")
 
     @torch.no_grad()
-    def update(self, translation: Translation, keys: list[str], source: Tensor, fake: Tensor) -> None:  # type: ignore[override]
+    def update(self, translation: Translation, keys: list[str], source: Tensor, fake: Tensor) -> None:
+        """Add a batch: the keys of N samples, the sources and their translations, both (N, C, H, W)."""
         hits = self.hits[translation]
-        at = list(self.tasks[translation.task]).index(translation.target)
+        target = list(self.tasks[translation.task]).index(translation.target)
         network = self.networks[translation.task]
-        hits["target_share"] += (network(fake)[1].argmax(1) == at).tolist()
-        hits["target_share_of_source"] += (network(source)[1].argmax(1) == at).tolist()
+        hits["target_share"] += (network(fake)[1].argmax(1) == target).tolist()
+        hits["target_share_of_source"] += (network(source)[1].argmax(1) == target).tolist()
         for task, network in self.networks.items():
             if task == translation.task:
                 continue
-            known = [i for i, key in enumerate(keys) if key in self.member[task]]
-            if known:
-                truth = torch.tensor([self.member[task][keys[i]] for i in known], device=fake.device)
-                hits[f"kept_{task}"] += (network(fake[known])[1].argmax(1) == truth).tolist()
-                hits[f"kept_{task}_of_source"] += (network(source[known])[1].argmax(1) == truth).tolist()
+            labelled = [i for i, key in enumerate(keys) if key in self.labels[task]]
+            if labelled:
+                label = torch.tensor([self.labels[task][keys[i]] for i in labelled], device=fake.device)
+                hits[f"kept_{task}"] += (network(fake[labelled])[1].argmax(1) == label).tolist()
+                hits[f"kept_{task}_of_source"] += (network(source[labelled])[1].argmax(1) == label).tolist()
 
     def compute(self) -> dict[Translation, dict[str, float]]:
+        """Return the shares and the classifier's accuracy, by translation and name."""
         return {
             translation: {
                 **{name: float(np.mean(values)) for name, values in hits.items()},

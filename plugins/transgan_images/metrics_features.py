@@ -1,12 +1,13 @@
-"""Figures over the features of a network that is named in them: distances to real pictures, diversity, content kept.
+"""Metrics on the features of a network: distances to real images, diversity, preserved content, inception score.
 
-Each stands beside the same figure of the untranslated sources, of which there are as many, and has a 95% interval.
+Figures are named `<figure>_<network>_<size>px`. Each comes with a reference figure, usually that of the untranslated
+sources, and with a 95% confidence interval, `..._low` and `..._high`.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,106 +15,119 @@ from torch import Tensor
 
 from transgan.api import Domain, Metric, Options, Translation
 from transgan_images import distances
-from transgan_images.classifier import ClassifierOptions, classifier
-from transgan_images.features import OWN, Extractor, Looked, joined, load, short_name
+from transgan_images.classifier import ClassifierOptions, trained_classifier
+from transgan_images.features import OWN, Extractor, Features, concatenate, load, short_name
 
-#: A figure's function, and the sets of which row i belongs to row i.
-Part = tuple[Callable[..., float], Sequence[np.ndarray]]
+#: A figure: a function of sets of features, and the sets, whose rows correspond.
+Figure = tuple[Callable[..., float], Sequence[np.ndarray]]
 
 
 class FeatureOptions(Options):
     network: str = OWN
-    """What features are of: `"squeezenet"`, `"inception"`, `"timm:MODEL"`, all with `weights`, or `"own"`, the
-    classifier of the task, trained on the run's own data."""
+    """The feature network: `"squeezenet"`, `"inception"` or `"timm:MODEL"`, pretrained, or `"own"`, a classifier of the
+    task's domains that is trained on the run's own data."""
     weights: str | None = None
-    """The file with the network's weights."""
+    """The file with the network's weights; not needed for `"own"`, nor for `"inception"` once it is downloaded."""
     against: Literal["all", "held_out"] = "all"
-    """Real pictures of the target domain that are compared with: all, or those that are not trained on."""
+    """The real images of the target domain to compare with: all, or only the held-out ones."""
     halves: int = Field(100, ge=0)
-    """Random halves of the samples, from which intervals follow; 0 for no intervals."""
+    """Number of random halves of the samples from which confidence intervals are estimated; 0 for no intervals."""
 
 
-class FeatureMetric(Metric):
-    """What the figures over features share."""
+class FeatureMetric(Metric[FeatureOptions]):
+    """Base class of metrics on features. Translations with fewer than two samples have no figures.
 
-    Options = FeatureOptions
-    word = ""
+    Raises:
+        UsageError: there is no network of that name, or `weights` is missing.
+        DataError: the weights cannot be read.
+        PluginError: timm is needed and not installed.
+    """
+
+    prefix = ""
+    """The beginning of the figures' names."""
 
     def __init__(self, options: FeatureOptions):
         super().__init__(options)
         path = Path(options.weights) if options.weights is not None else None
-        self.named = None if options.network == OWN else load(options.network, path)
+        self.pretrained = None if options.network == OWN else load(options.network, path)
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
+        """Train a classifier for each task, where the network is `own`."""
         self.domains, self.seed = domains, seed
         self.extractors: dict[str, Extractor] = {}
         for task, names in tasks.items():
-            self.extractors[task] = self.named or Extractor(classifier(domains, names, ClassifierOptions(), seed))
+            self.extractors[task] = self.pretrained or Extractor(
+                trained_classifier(domains, names, ClassifierOptions(), seed)
+            )
 
     def reset(self) -> None:
-        self.seen: dict[Translation, list[tuple[Looked, Looked]]] = defaultdict(list)
+        """Forget all updates."""
+        self.features: dict[Translation, list[tuple[Features, Features]]] = defaultdict(list)
         self.size = ""
 
-    def update(self, translation: Translation, source: Tensor, fake: Tensor) -> None:  # type: ignore[override]
-        look = self.extractors[translation.task]
-        self.seen[translation].append((look(source), look(fake)))
+    def update(self, translation: Translation, source: Tensor, fake: Tensor) -> None:
+        """Add a batch: sources and their translations, (N, C, H, W)."""
+        extract = self.extractors[translation.task]
+        self.features[translation].append((extract(source), extract(fake)))
         sides = list(source.shape[2:])
         self.size = f"{sides[0]}px" if len(set(sides)) == 1 else f"{'x'.join(map(str, sides))}px"
 
     def compute(self) -> dict[Translation, dict[str, float]]:
-        """Two samples are needed for any of them; where there are fewer, there are no figures."""
+        """Return figures and their 95% confidence intervals, by translation and name."""
         result: dict[Translation, dict[str, float]] = {}
-        for translation, seen in self.seen.items():
-            source, fake = joined([each for each, _ in seen]), joined([each for _, each in seen])
-            only = self.options.against == "held_out"
-            real = self.extractors[translation.task].of_real(self.domains[translation.target], only)
+        for translation, batches in self.features.items():
+            source, fake = concatenate([each for each, _ in batches]), concatenate([each for _, each in batches])
+            held_out_only = self.options.against == "held_out"
+            real = self.extractors[translation.task].of_real(self.domains[translation.target], held_out_only)
             if min(len(source[0]), len(real[0])) >= 2:
-                result[translation] = self._figures(self.parts(source, fake, real))
+                result[translation] = self._evaluate(self.figures(source, fake, real))
         return result
 
-    def parts(self, source: Looked, fake: Looked, real: Looked) -> dict[str, Part]:
-        """The figures by the ending of their names, the first one without."""
+    def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
+        """Return the figures to compute, by the suffix of their names; the main figure's is empty."""
         raise NotImplementedError
 
-    def _figures(self, parts: Mapping[str, Part]) -> dict[str, float]:
-        figures = {}
-        for ending, (function, sets) in parts.items():
-            name = f"{self.word}_{short_name(self.options.network)}_{self.size}{ending}"
-            figures[name] = value = function(*sets)
+    def _evaluate(self, figures: Mapping[str, Figure]) -> dict[str, float]:
+        """Return the values of figures and the ends of their confidence intervals, by name."""
+        values = {}
+        for suffix, (function, sets) in figures.items():
+            name = f"{self.prefix}_{short_name(self.options.network)}_{self.size}{suffix}"
+            values[name] = value = function(*sets)
             on_rows = distances.on_rows(function, *sets)
-            spread = distances.spread(on_rows, len(sets[0]), self.options.halves, self.seed)
-            if np.isfinite(spread):
-                figures |= {f"{name}_low": value - 1.96 * spread, f"{name}_high": value + 1.96 * spread}
-        return figures
+            error = distances.standard_error(on_rows, len(sets[0]), self.options.halves, self.seed)
+            if np.isfinite(error):
+                values |= {f"{name}_low": value - 1.96 * error, f"{name}_high": value + 1.96 * error}
+        return values
 
 
 class Frechet(FeatureMetric):
-    """The Frechet distance between the features of translations and of real target pictures (FID's formula).
+    """Frechet distance between the features of translations and of real target images (Heusel et al., 2017).
 
-    Comparable only between figures of the same name, on the same data and the same number of samples: with few samples
-    it is too high, for translations as for sources. FID as it is published is that over `inception`.
+    FID is this figure with the network `inception`. `..._of_source` is the distance of the untranslated sources. Small
+    samples bias the figure upwards: compare only figures of the same name, on the same data and number of samples.
     """
 
-    word = "frechet"
+    prefix = "frechet"
 
-    def parts(self, source: Looked, fake: Looked, real: Looked) -> dict[str, Part]:
-        root = distances.centred_root(real[0])
+    def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
+        real_gaussian = distances.mean_and_root(real[0])
 
         def to_real(x: np.ndarray) -> float:
-            return distances.frechet_between(distances.centred_root(x), root)
+            return distances.frechet_between(distances.mean_and_root(x), real_gaussian)
 
         return {"": (to_real, [fake[0]]), "_of_source": (to_real, [source[0]])}
 
 
 class Kernel(FeatureMetric):
-    """The kernel distance between the features of translations and of real target pictures (KID's formula).
+    """Kernel distance between the features of translations and of real target images (Binkowski et al., 2018).
 
-    Unbiased with any number of samples: 0, or a little below, where both sets are alike.
+    KID is this figure with the network `inception`. `..._of_source` is the distance of the untranslated sources. The
+    estimate is unbiased for any number of samples, and may be slightly negative.
     """
 
-    word = "kernel"
+    prefix = "kernel"
 
-    def parts(self, source: Looked, fake: Looked, real: Looked) -> dict[str, Part]:
+    def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
         within = distances.within(real[0])
 
         def to_real(x: np.ndarray) -> float:
@@ -123,39 +137,44 @@ class Kernel(FeatureMetric):
 
 
 class Diversity(FeatureMetric):
-    """How much translations differ among each other: the mean distance of unit features over all pairs.
+    """Diversity of translations: mean distance between their normalised features over all pairs, from 0 to 2.
 
-    Beside it that of the sources and of real target pictures; far below both, many inputs become one output.
+    `..._of_source` and `..._of_real` are the diversity of the untranslated sources and of real target images; a figure
+    far below both indicates mode collapse.
     """
 
-    word = "diversity"
+    prefix = "diversity"
 
-    def parts(self, source: Looked, fake: Looked, real: Looked) -> dict[str, Part]:
+    def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
         sets = {"": fake, "_of_source": source, "_of_real": real}
-        return {ending: (distances.diversity, [each[0]]) for ending, each in sets.items()}
+        return {suffix: (distances.diversity, [each[0]]) for suffix, each in sets.items()}
 
 
 class Content(FeatureMetric):
-    """How far translations lie from their own sources, by unit features; beside it, from the sources of others.
+    """Preserved content: mean distance between normalised features of a source and its translation, from 0 to 2.
 
-    0 is a copy; the figure of others is what keeping nothing comes to.
+    0 means a copy. `..._of_others` is the mean distance to the translations of other sources, which a translation that
+    preserves nothing would have.
     """
 
-    word = "content"
+    prefix = "content"
 
-    def parts(self, source: Looked, fake: Looked, real: Looked) -> dict[str, Part]:
-        both: list[Any] = [source[0], fake[0]]
-        return {"": (distances.content, both), "_of_others": (distances.content_of_others, both)}
+    def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
+        sets = [source[0], fake[0]]
+        return {"": (distances.content, sets), "_of_others": (distances.content_of_others, sets)}
 
 
 class InceptionScore(FeatureMetric):
-    """How sure a classifier is of single translations while it sees many classes in all; in one split.
+    """Inception score of translations (Salimans et al., 2016), in one split: from 1 to the number of classes.
 
-    Over the run's own classifier it is at most the number of the task's domains, and 1 is best for one target.
+    It is high where a classifier is confident of every translation and all together spread over many classes.
+    `..._of_source` and `..._of_real` are the scores of the untranslated sources and of real target images. With the
+    network `own` the classes are the task's domains, and 1 is best: all translations belong to one target domain. There
+    are no figures where the network is not a classifier.
     """
 
-    word = "inception_score"
+    prefix = "inception_score"
 
-    def parts(self, source: Looked, fake: Looked, real: Looked) -> dict[str, Part]:
+    def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
         sets = {"": fake, "_of_source": source, "_of_real": real}
-        return {ending: (distances.inception_score, [each[1]]) for ending, each in sets.items() if each[1] is not None}
+        return {suffix: (distances.inception_score, [each[1]]) for suffix, each in sets.items() if each[1] is not None}

@@ -1,4 +1,4 @@
-"""Generators, discriminators, conditionings, losses and nodes that most recipes use."""
+"""Generators, discriminators, conditionings, losses, metrics and nodes that most recipes use."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def register_metrics(register: Register) -> None:
 
 
 @hookimpl(trylast=True)
-def read_weights(path: Path) -> ImportedGenerator | None:
+def import_generator(path: Path) -> ImportedGenerator | None:
     from transgan_standard.reference import read_reference_generator
 
     return read_reference_generator(path) if path.suffix.lower() in (".pth", ".pt") else None

@@ -1,4 +1,4 @@
-"""Cycle consistency, plain (Zhu et al., 2017) and better (Wang & Lin, 2018)."""
+"""Cycle consistency: plain L1 (Zhu et al., 2017), and with feature distances and quality weights (Wang & Lin, 2018)."""
 
 from collections.abc import Sequence
 
@@ -8,44 +8,46 @@ from torch import Tensor
 
 from transgan.api import Clock, DiscriminatorOutput, Loss, Options, Schedule, constant
 
-#: The least and the most that a sample's cycle term is weighted by the opinion of its translation.
-LEAST, MOST = 0.1, 1.0
+#: Bounds of the weight that `quality` gives to a sample's cycle term.
+MIN_QUALITY, MAX_QUALITY = 0.1, 1.0
 
 
 class CycleOptions(Options):
     features: Schedule = constant(0.0)
-    """Share of the term, from 0 to 1, that is taken in features of the source domain's discriminators instead of in
-    numbers; a number or a schedule. Wang & Lin let it rise, and stay below 1."""
+    """Share of the distance, from 0 to 1, that is measured between features of the source domain's discriminators
+    instead of between samples; a number or a schedule. Wang & Lin let it rise to a value below 1."""
     layer: int = -1
-    """Which features: 0 for those of a discriminator's first layer, -1 for the last before the logits."""
+    """Index of the discriminator layer whose features are compared: 0 is the first, -1 the last before the logits."""
     quality: bool = False
-    """Whether each sample's term is weighted by how real the target domain's discriminators take its translation to be,
-    between 0.1 and 1."""
+    """Whether each sample's term is weighted by how real the target domain's discriminators find its translation,
+    clamped to between 0.1 and 1."""
 
     @field_validator("features")
     @classmethod
-    def _a_share(cls, features: Schedule) -> Schedule:
+    def _within_unit_interval(cls, features: Schedule) -> Schedule:
         if not all(0 <= number <= 1 for number in (features.start, features.to or 0.0, *features.values)):
             raise ValueError("expected shares from 0 to 1")
         return features
 
 
-class Cycle(Loss):
-    """There and back again is where we started: L1 (Zhu et al., 2017, eq. 2).
+class Cycle(Loss[CycleOptions]):
+    """Cycle consistency: L1 distance between a source and its reconstruction (Zhu et al., 2017, eq. 2).
 
-    With `features` and `quality` that of Wang & Lin (2018): for each sample
-    `quality * (share * L1 of features + (1 - share) * L1 of numbers)`. Features are those of the discriminators that
-    judge the way back, averaged over these and their scales; those of the source have no gradient.
+    With `features` and `quality` the better cycles of Wang & Lin (2018): for each sample
+    `quality * (share * L1 of features + (1 - share) * L1 of samples)`. Features are those of the source domain's
+    discriminators, averaged over discriminators and scales; features of the source carry no gradient.
+
+    Raises:
+        ValueError: the discriminator has no layer of the index `layer`.
     """
 
-    Options = CycleOptions
-    lasting = True
+    nonzero_at_end = True
 
     def __init__(self, options: CycleOptions):
         super().__init__(options)
-        self.unneeded = {
-            *(() if options.features.ever else ("clock", "source_outputs", "reconstruction_outputs")),
-            *(() if options.quality else ("fake_opinion",)),
+        self.unused_inputs = {
+            *(() if options.features.ever_nonzero else ("clock", "source_outputs", "reconstruction_outputs")),
+            *(() if options.quality else ("fake_realness",)),
         }
 
     def for_generator(
@@ -55,28 +57,42 @@ class Cycle(Loss):
         clock: Clock | None = None,
         source_outputs: Sequence[DiscriminatorOutput] = (),
         reconstruction_outputs: Sequence[DiscriminatorOutput] = (),
-        fake_opinion: Tensor | None = None,
+        fake_realness: Tensor | None = None,
     ) -> Tensor:
-        gap = _gap(reconstruction, source)
+        """Return the mean over samples.
+
+        Args:
+            source: (N, C, *space).
+            reconstruction: the source, translated and translated back, (N, C, *space).
+            source_outputs: outputs of the source domain's discriminators for the source.
+            reconstruction_outputs: their outputs for the reconstruction, in the same order.
+            fake_realness: (N,), at most 1.
+        """
+        distance = _l1(reconstruction, source)
         if clock and source_outputs:
             share = self.options.features.at_clock(clock)
             pairs = zip(reconstruction_outputs, source_outputs, strict=True)
-            gaps = [_gap(x, y.detach()) for r, s in pairs for x, y in zip(self._seen(r), self._seen(s), strict=True)]
-            gap = share * torch.stack(gaps).mean(0) + (1 - share) * gap
-        if fake_opinion is not None:
-            gap = fake_opinion.clamp(LEAST, MOST) * gap
-        return gap.mean()
+            distances = [
+                _l1(x, y.detach()) for r, s in pairs for x, y in zip(self._features(r), self._features(s), strict=True)
+            ]
+            distance = share * torch.stack(distances).mean(0) + (1 - share) * distance
+        if fake_realness is not None:
+            distance = fake_realness.clamp(MIN_QUALITY, MAX_QUALITY) * distance
+        return distance.mean()
 
-    def _seen(self, output: DiscriminatorOutput) -> list[Tensor]:
-        """The features of the layer, one tensor a scale."""
+    def _features(self, output: DiscriminatorOutput) -> list[Tensor]:
+        """Return the features of the layer `layer`, one tensor for each scale."""
         layers = len(output.features) // len(output.logits)
         if not -layers <= self.options.layer < layers:
-            raise ValueError(f"layer = {self.options.layer}: the discriminator has {layers} layers of features")
+            raise ValueError(
+                f"layer = {self.options.layer}: the discriminator has {layers} layers of features; "
+                f"expected an index from {-layers} to {layers - 1}"
+            )
         return output.features[self.options.layer % layers :: layers]
 
 
-def _gap(x: Tensor, y: Tensor) -> Tensor:
-    """(N,) mean absolute differences, in no less than fp32."""
+def _l1(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean absolute difference of each sample, (N,), computed in at least fp32."""
     if x.element_size() < 4:
         x, y = x.float(), y.float()
     return (x - y).abs().flatten(1).mean(1)

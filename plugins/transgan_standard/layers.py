@@ -1,4 +1,4 @@
-"""Pieces that the networks share: norms, style, padding, resampling, initialisation."""
+"""Building blocks of the networks: normalisation, style modulation, padding, resampling, initialisation."""
 
 import math
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import nn
 
-from transgan.api import Spec, Tensor, UsageError
+from transgan.api import NetworkSpec, Tensor, UsageError
 
 NormKind = Literal["instance", "batch", "group", "none"]
 PaddingKind = Literal["reflect", "zero", "replicate"]
@@ -17,7 +17,7 @@ PADS: dict[PaddingKind, type[nn.Module]] = {
     "zero": nn.ZeroPad2d,
     "replicate": nn.ReplicationPad2d,
 }
-#: What `nn.Conv2d` calls them.
+#: The `padding_mode` of `nn.Conv2d` for each kind of padding.
 PADDING_MODES: dict[PaddingKind, Literal["reflect", "zeros", "replicate"]] = {
     "reflect": "reflect",
     "zero": "zeros",
@@ -25,37 +25,48 @@ PADDING_MODES: dict[PaddingKind, Literal["reflect", "zeros", "replicate"]] = {
 }
 
 
-def two_axes(spec: Spec, name: str) -> tuple[int, int]:
-    """The height and width of a training batch.
+def two_axes(spec: NetworkSpec, name: str) -> tuple[int, int]:
+    """Return the height and width of a training batch.
+
+    Args:
+        name: the network plugin's name, for the message.
 
     Raises:
-        UsageError: samples are not pictures.
+        UsageError: samples are not images.
     """
     if len(spec.space) != 2:
-        raise UsageError(f"'{name}' works on two axes (height and width); these samples have {len(spec.space)}")
+        raise UsageError(
+            f"'{name}' takes samples with two axes (height and width), and these have {len(spec.space)}; "
+            "choose another network"
+        )
     return spec.space[0], spec.space[1]
 
 
 def convolution_has_bias(norm: NormKind) -> bool:
-    """Whether a convolution before this norm has a bias of its own: where the norm itself learns no shift."""
+    """Return whether a convolution before this norm has a bias: only where the norm has no learned shift itself."""
     return norm in ("instance", "none")
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation without parameters or running statistics (Ulyanov et al., 2016), never below fp32.
+    """Instance normalisation without parameters or running statistics (Ulyanov et al., 2016), computed in fp32.
 
-    Under autocast the sums of squares of a large map would lose most of their bits in 16-bit numbers.
+    `forward(x) -> y`: (N, C, H, W), y in the dtype of x. In 16-bit numbers, as under autocast, the sums of squares over
+    a large feature map would lose most of their precision.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu" and x.is_contiguous():
-            # The same, in half the time: as many groups as channels. It sums 16-bit numbers in fp32 by itself.
+            # Group norm with one group per channel is the same and takes half the time; it accumulates in fp32 itself.
             return F.group_norm(x, x.shape[1])
         return F.instance_norm(x if x.element_size() > 2 else x.float()).to(x.dtype)
 
 
 def plain_norm(kind: NormKind, channels: int, affine: bool = True) -> nn.Module:
-    """A norm over `channels`; `affine` is whether those norms that may learn a scale and a shift do."""
+    """Return a normalisation layer over `channels`.
+
+    Args:
+        affine: whether batch and group norm learn a scale and a shift; instance norm never does.
+    """
     if kind == "instance":
         return InstanceNorm()
     if kind == "batch":
@@ -66,16 +77,19 @@ def plain_norm(kind: NormKind, channels: int, affine: bool = True) -> nn.Module:
 
 
 class FiLM(nn.Module):
-    """Scale and shift of every channel, made from the style vector (Perez et al., 2018, eq. 1).
+    """Feature-wise linear modulation: a scale and a shift of every channel, predicted from the style vector.
 
-    It starts with scale 1 and a small random shift: the style is heard from the first step on.
+    `forward(x, style) -> y`: x and y (N, C, *space), style (N, S). `y = (1 + scale) * x + shift` (Perez et al., 2018,
+    eq. 1), with scale and shift linear in the style. Initialised to scale 1 and a small random shift, so that the style
+    has an effect from the first step on.
     """
 
     def __init__(self, style: int, channels: int):
         super().__init__()
         self.linear = nn.Linear(style, 2 * channels)
 
-    def start(self) -> None:
+    def init_weights(self) -> None:
+        """Initialise to no scaling and a shift with weights from N(0, 0.02)."""
         scale, shift = self.linear.weight.chunk(2)
         nn.init.zeros_(scale)
         nn.init.normal_(shift, 0.0, 0.02)
@@ -88,19 +102,26 @@ class FiLM(nn.Module):
 
 
 class Styled(nn.Module):
-    """Base of the layers that take the style vector too; see `run`."""
+    """Base class of layers whose `forward` takes the style vector as its second argument; see `run`."""
 
 
 def run(layer: nn.Module, x: Tensor, style: Tensor | None) -> Tensor:
-    """The layer's output, with the style given to those layers that take it."""
+    """Run a layer and return its output; only `Styled` layers are passed the style."""
     y: Tensor = layer(x, style) if isinstance(layer, Styled) else layer(x)
     return y
 
 
 class Norm(Styled):
-    """A norm; with a style, an adaptive one (AdaIN: Huang and Belongie, 2017, eq. 8, with a linear layer for y).
+    """A normalisation layer, adaptive where the network has a style vector.
 
-    The style comes after the normalisation, which therefore can never remove it.
+    Adaptive means AdaIN (Huang and Belongie, 2017, eq. 8) with scale and shift linear in the style. They are applied
+    after the normalisation, which therefore cannot remove them.
+
+    Args:
+        style: length of the style vector; 0 for a plain norm.
+
+    Raises:
+        UsageError: in `forward`, where a style vector is missing.
     """
 
     def __init__(self, kind: NormKind, channels: int, style: int):
@@ -113,15 +134,18 @@ class Norm(Styled):
         if self.film is None:
             return y
         if style is None:
-            raise UsageError("this network was built for a style vector and was given none")
+            raise UsageError("this network was built with a style vector, and got style = None; pass a style vector")
         styled: Tensor = self.film(y, style)
         return styled
 
 
 class Residual(Styled):
-    """x + norm(conv(dropout(relu(norm(conv(x)))))), as Johnson et al. (2016) without a ReLU after the sum.
+    """Residual block `x + norm(conv(dropout(relu(norm(conv(x))))))` (Johnson et al., 2016), no ReLU after the sum.
 
-    `depthwise`: each 3x3 convolution in two, one within each channel and one across channels (Howard et al., 2017).
+    Args:
+        style: length of the style vector of its norms; 0 for none.
+        dropout: probability of zeroing an activation.
+        depthwise: use depthwise-separable 3x3 convolutions (Howard et al., 2017).
     """
 
     def __init__(
@@ -148,24 +172,29 @@ class Residual(Styled):
 
 
 class BlurPool(nn.Module):
-    """Halves the size after a [1, 2, 1] x [1, 2, 1] / 16 filter (Zhang, 2019), reflecting at the border.
+    """Antialiased downsampling by 2: a [1, 2, 1] x [1, 2, 1] / 16 filter, then every second pixel (Zhang, 2019).
 
-    The filter is a mean over 2x2 taken twice, so it needs no weights.
+    The border is padded by reflection.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        # Two 2x2 means in a row are this filter, without a buffer of weights.
         return F.avg_pool2d(F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 2, stride=1), 2)
 
 
 def upsampling(kind: UpsampleKind, channels: int, outputs: int, bias: bool) -> list[nn.Module]:
-    """Layers that double the size."""
+    """Return layers that double height and width and map `channels` to `outputs` channels."""
     if kind == "transposed":
         return [nn.ConvTranspose2d(channels, outputs, 3, stride=2, padding=1, output_padding=1, bias=bias)]
     return [nn.Upsample(scale_factor=2, mode=kind), nn.Conv2d(channels, outputs, 3, padding=1, bias=bias)]
 
 
-def initialise(network: nn.Module) -> None:
-    """The start of DCGAN, pix2pix and CycleGAN: weights from N(0, 0.02), biases 0, scales of norms from N(1, 0.02)."""
+def init_weights(network: nn.Module) -> None:
+    """Initialise a network as DCGAN, pix2pix and CycleGAN do.
+
+    Weights of convolutions and linear layers from N(0, 0.02), scales of batch norm from N(1, 0.02), biases 0; each
+    `FiLM` by its own rule.
+    """
     for layer in network.modules():
         weight: Any = getattr(layer, "weight", None)
         bias: Any = getattr(layer, "bias", None)
@@ -179,4 +208,4 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(bias)
     for layer in network.modules():
         if isinstance(layer, FiLM):
-            layer.start()
+            layer.init_weights()

@@ -1,4 +1,4 @@
-"""Losses: functions of tensors, named by what they need. Means over everything but stated otherwise."""
+"""Adversarial, identity, paired and classification losses. All are means over samples and positions."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -12,22 +12,26 @@ from transgan.api import DiscriminatorOutput, Loss, Options
 
 
 def mean(tensors: list[Tensor]) -> Tensor:
-    """The mean of means: every scale of a discriminator counts the same."""
+    """Return the mean of the tensors' means, so that every scale of a discriminator has the same weight."""
     return torch.stack([tensor.mean() for tensor in tensors]).mean()
 
 
 class SmoothOptions(Options):
     smooth: float = Field(0.0, ge=0, lt=0.5)
-    """One-sided label smoothing (Salimans et al., 2016, section 3.4): real samples count as real by this much less."""
+    """One-sided label smoothing (Salimans et al., 2016, section 3.4): the discriminator's target for real samples is 1
+    minus this (0 to below 0.5)."""
 
 
-class LeastSquares(Loss):
-    """Least-squares adversarial loss (Mao et al., 2017, eq. 9), targets 1 and 0; the discriminator's is halved."""
+class LeastSquares(Loss[SmoothOptions]):
+    """Least-squares adversarial loss (Mao et al., 2017, eq. 9) with targets 1 for real and 0 for fake samples.
 
-    Options = SmoothOptions
-    boundary = 0.5
+    The discriminator's loss is halved, as in CycleGAN.
+    """
 
-    def opinion(self, logits: Tensor) -> Tensor:
+    decision_logit = 0.5
+
+    def realness(self, logits: Tensor) -> Tensor:
+        """Return 1 minus the squared distance to the target 1: 1 at most, and 0 for a logit of 0."""
         return 1 - (logits - 1).square()
 
     def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
@@ -39,17 +43,20 @@ class LeastSquares(Loss):
         return mean([(logits - 1).square() for logits in fake_output.logits])
 
 
-class Vanilla(Loss):
-    """The first, non-saturating adversarial loss (Goodfellow et al., 2014, sec. 3); the discriminator's is halved."""
+class Vanilla(Loss[SmoothOptions]):
+    """Non-saturating cross-entropy adversarial loss (Goodfellow et al., 2014, section 3).
 
-    Options = SmoothOptions
-    boundary = 0.0
+    The discriminator's loss is halved.
+    """
 
-    def opinion(self, logits: Tensor) -> Tensor:
+    decision_logit = 0.0
+
+    def realness(self, logits: Tensor) -> Tensor:
+        """Return the probability that each sample is real, in [0, 1]."""
         return logits.sigmoid()
 
     def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
-        smooth = self.options.smooth  # the cross-entropy with a label of 1 - smooth
+        smooth = self.options.smooth  # softplus(-x) + smooth * x is the cross-entropy with a target of 1 - smooth
         real = mean([F.softplus(-logits) + smooth * logits for logits in real_output.logits])
         return 0.5 * (real + mean([F.softplus(logits) for logits in fake_output.logits]))
 
@@ -58,11 +65,12 @@ class Vanilla(Loss):
 
 
 class Hinge(Loss):
-    """Hinge adversarial loss (Lim & Ye, 2017, eq. 2-3); the discriminator's is halved."""
+    """Hinge adversarial loss (Lim & Ye, 2017, eq. 2-3). The discriminator's loss is halved."""
 
-    boundary = 0.0
+    decision_logit = 0.0
 
-    def opinion(self, logits: Tensor) -> Tensor:
+    def realness(self, logits: Tensor) -> Tensor:
+        """Return the logits mapped linearly from the margins -1 and 1 to [0, 1], and clamped."""
         return (0.5 + 0.5 * logits).clamp(0, 1)
 
     def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
@@ -74,7 +82,10 @@ class Hinge(Loss):
 
 
 class Wasserstein(Loss):
-    """Wasserstein adversarial loss (Arjovsky et al., 2017, eq. 2). The critic needs a bound on its slope beside it."""
+    """Wasserstein adversarial loss (Arjovsky et al., 2017, eq. 2).
+
+    The critic must be kept Lipschitz: add `gradient_penalty`, or set the discriminator's `spectral = true`.
+    """
 
     def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
         return mean(fake_output.logits) - mean(real_output.logits)
@@ -84,14 +95,17 @@ class Wasserstein(Loss):
 
 
 class Identity(Loss):
-    """What is of the target domain already stays as it is: L1 (Zhu et al., 2017, section 5.2)."""
+    """Identity loss: L1 distance between a target sample and its translation to its own domain.
+
+    Zhu et al. (2017), section 5.2.
+    """
 
     def for_generator(self, target: Tensor, identity: Tensor) -> Tensor:
         return (identity - target).abs().mean()
 
 
 class Paired(Loss):
-    """The fake is the target, number by number: L1, for paired tasks only (Isola et al., 2017, eq. 3)."""
+    """L1 distance between the fake and the target (Isola et al., 2017, eq. 3), for paired tasks only."""
 
     def for_generator(self, fake: Tensor, target: Tensor) -> Tensor:
         return (fake - target).abs().mean()
@@ -99,13 +113,16 @@ class Paired(Loss):
 
 class PreserveOptions(Options):
     like: Literal["source", "target"] = "source"
-    """Whose logits the fake should get: those of its own `source`, or of a real `target`."""
+    """The sample whose logits the fake should get: its own `source`, or a real `target`."""
 
 
-class Preserve(Loss):
-    """The other tasks' discriminators should not notice that this task was done: squared difference of logits."""
+class Preserve(Loss[PreserveOptions]):
+    """Keeps a translation from changing what other tasks change: squared difference of two samples' logits.
 
-    Options = PreserveOptions
+    The logits are those of the other tasks' discriminators, for the fake and for a reference, which is the source or a
+    target sample; the reference's logits carry no gradient. The means of all discriminators and scales are summed; the
+    sum is 0 where no other task has a discriminator.
+    """
 
     def for_generator(
         self,
@@ -115,19 +132,23 @@ class Preserve(Loss):
         other_discriminators: list[Callable[[Tensor], DiscriminatorOutput]],
     ) -> Tensor:
         reference = source if self.options.like == "source" else target
-        gaps = []
+        terms = []
         for discriminator in other_discriminators:
             with torch.no_grad():
-                wanted = discriminator(reference).logits
-            gaps += [(got - want).square().mean() for got, want in zip(discriminator(fake).logits, wanted, strict=True)]
-        return torch.stack(gaps).sum() if gaps else fake.new_zeros(())
+                expected = discriminator(reference).logits
+            pairs = zip(discriminator(fake).logits, expected, strict=True)
+            terms += [(logits - target_logits).square().mean() for logits, target_logits in pairs]
+        return torch.stack(terms).sum() if terms else fake.new_zeros(())
 
 
 class DomainClassification(Loss):
-    """Fakes are recognised as the domain that they were sent to (Choi et al., 2018, eq. 2-3): cross-entropy.
+    """Domain classification: cross-entropy of the discriminator's class head (Choi et al., 2018, eq. 2-3).
 
-    Only the domains of the task compete: a sample may well be of another task's domain too. The discriminator must
-    classify (`classes = true`).
+    The discriminator learns to classify real samples, the generator to have fakes classified as their target domain.
+    The softmax runs over the domains of the task only, as a sample may belong to a domain of another task too.
+
+    Raises:
+        ValueError: the discriminator has no class head; set `classes = true`.
     """
 
     def for_discriminator(
@@ -138,8 +159,9 @@ class DomainClassification(Loss):
     def for_generator(self, fake_output: DiscriminatorOutput, target_domain: Tensor, task_domains: Tensor) -> Tensor:
         return self._cross_entropy(fake_output, target_domain, task_domains)
 
-    def _cross_entropy(self, output: DiscriminatorOutput, domain: Tensor, among: Tensor) -> Tensor:
+    def _cross_entropy(self, output: DiscriminatorOutput, domain: Tensor, task_domains: Tensor) -> Tensor:
+        """Return the cross-entropy with the class `domain`, (N,), among `task_domains`, (K,); indices of domains."""
         if output.class_logits is None:
-            raise ValueError("the discriminator does not classify; set its option classes = true")
-        wanted = (domain[:, None] == among).long().argmax(1)
-        return F.cross_entropy(output.class_logits[:, among], wanted)
+            raise ValueError("the discriminator has no class head; set its option classes = true")
+        label = (domain[:, None] == task_domains).long().argmax(1)
+        return F.cross_entropy(output.class_logits[:, task_domains], label)

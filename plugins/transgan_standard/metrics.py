@@ -1,4 +1,4 @@
-"""Figures that need no network: how far a round trip ends from its start, and a translation from the truth."""
+"""Metrics that need no network: elementwise errors of reconstructions and of translations with a known ground truth."""
 
 from collections import defaultdict
 
@@ -8,18 +8,21 @@ from transgan.api import Metric, Translation
 
 
 class _MeanError(Metric):
-    """Sums of absolute differences, by translation and figure, as shares of the range [-1, 1] of samples."""
+    """Base class of mean absolute errors, as shares of the range [-1, 1] of samples: from 0 to 1."""
 
     def reset(self) -> None:
+        """Forget all updates."""
         self.sums: dict[Translation, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self.counts: dict[Translation, int] = defaultdict(int)
 
     def add(self, translation: Translation, **pairs: tuple[Tensor, Tensor]) -> None:
+        """Add a batch: for each figure, by its name, the two tensors (N, C, *space) to compare."""
         for name, (a, b) in pairs.items():
             self.sums[translation][name] += float((a - b).abs().flatten(1).mean(1).sum()) / 2
             self.counts[translation] = self.counts[translation] + (len(a) if name == next(iter(pairs)) else 0)
 
     def compute(self) -> dict[Translation, dict[str, float]]:
+        """Return the mean over all samples of each figure, by translation and name."""
         return {
             translation: {name: value / self.counts[translation] for name, value in sums.items()}
             for translation, sums in self.sums.items()
@@ -27,30 +30,37 @@ class _MeanError(Metric):
 
 
 class CycleError(_MeanError):
-    """Mean absolute difference between a sample and its reconstruction: 0 is perfect, 1 the whole range."""
+    """Mean absolute difference between a sample and its reconstruction: 0 is perfect, 1 the whole range of values."""
 
-    better = {"cycle_error": "lower"}
+    direction = {"cycle_error": "lower"}
 
-    def update(self, translation: Translation, source: Tensor, reconstruction: Tensor) -> None:  # type: ignore[override]
+    def update(self, translation: Translation, source: Tensor, reconstruction: Tensor) -> None:
+        """Add a batch: sources and their reconstructions, (N, C, *space)."""
         self.add(translation, cycle_error=(source, reconstruction))
 
 
 class CounterpartError(_MeanError):
-    """Mean absolute difference between a translation and the true one, and, to compare, of leaving the source as it is.
+    """Mean absolute difference between a translation and the true one, from 0 to 1, for samples that have one.
 
-    Only where the true one is known: of pairs, and of drawn faces and voices.
+    True translations are known for paired data and for synthetic faces and voices. `counterpart_error_of_source` is the
+    error of the untranslated source, for comparison.
     """
 
-    better = {"counterpart_error": "lower"}
+    direction = {"counterpart_error": "lower"}
 
-    def update(self, translation: Translation, source: Tensor, fake: Tensor, counterpart: Tensor) -> None:  # type: ignore[override]
+    def update(self, translation: Translation, source: Tensor, fake: Tensor, counterpart: Tensor) -> None:
+        """Add a batch: sources, their translations and the true ones, (N, C, *space)."""
         self.add(translation, counterpart_error=(fake, counterpart), counterpart_error_of_source=(source, counterpart))
 
 
 class PairedError(_MeanError):
-    """Mean absolute difference between a translation and its partner in a paired task, and that of the source."""
+    """Mean absolute difference between a translation and its partner in a paired task, from 0 to 1.
 
-    better = {"paired_error": "lower"}
+    `paired_error_of_source` is the error of the untranslated source, for comparison.
+    """
 
-    def update(self, translation: Translation, source: Tensor, fake: Tensor, target: Tensor) -> None:  # type: ignore[override]
+    direction = {"paired_error": "lower"}
+
+    def update(self, translation: Translation, source: Tensor, fake: Tensor, target: Tensor) -> None:
+        """Add a batch: sources, their translations and their partners, (N, C, *space)."""
         self.add(translation, paired_error=(fake, target), paired_error_of_source=(source, target))

@@ -1,4 +1,4 @@
-"""Nodes: the named tensors of a translation, and how they are made."""
+"""Nodes: the named tensors of a translation, and how they are computed."""
 
 from torch import Tensor
 
@@ -6,29 +6,32 @@ from transgan.api import Call, Conditions, Nodes, node
 
 
 class TranslationNodes(Nodes):
-    """There, back again, and staying put: enough for CycleGAN, pix2pix, CUT and StarGAN."""
+    """The fake, the reconstruction and the identity: the nodes of CycleGAN, pix2pix, CUT and StarGAN.
+
+    Samples are (N, C, *space) in [-1, 1]; `task` and the domains are indices, (N,).
+    """
 
     @node
     def to_target(self, task: Tensor, target_domain: Tensor, target_attributes: Conditions) -> Conditions:
-        """What a generator is told on the way there: by `task`, `domain`, and the names of the attributes."""
+        """Return the conditions of the forward translation: `task`, `domain` (the target's), and each attribute."""
         return {"task": task, "domain": target_domain, **target_attributes}
 
     @node
     def to_source(self, task: Tensor, source_domain: Tensor, source_attributes: Conditions) -> Conditions:
-        """What a generator is told on the way back."""
+        """Return the conditions of the backward translation: as above, with the source's domain and attributes."""
         return {"task": task, "domain": source_domain, **source_attributes}
 
     @node
     def fake(self, source: Tensor, to_target: Conditions) -> Call:
-        """The source, translated."""
+        """Translate the source to the target domain."""
         return Call("generator", source, to_target)
 
     @node
     def reconstruction(self, fake: Tensor, to_source: Conditions) -> Call:
-        """The fake, translated back."""
+        """Translate the fake back to the source domain."""
         return Call("back", fake, to_source)
 
     @node
     def identity(self, target: Tensor, to_target: Conditions) -> Call:
-        """The target, told to become what it is."""
+        """Translate a target sample to its own domain."""
         return Call("generator", target, to_target)

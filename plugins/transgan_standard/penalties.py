@@ -1,4 +1,4 @@
-"""What keeps discriminators in bounds: penalties on their slope, and on their distance from what they said before."""
+"""Regularisers of discriminators: gradient penalties, and LeCam regularisation."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -7,53 +7,57 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from transgan.api import Clock, DiscriminatorOutput, Draws, Loss, Options
+from transgan.api import Clock, DiscriminatorOutput, Loss, Options, SampleRng
 
-Asked = Callable[[Tensor], DiscriminatorOutput]
+DiscriminatorFunction = Callable[[Tensor], DiscriminatorOutput]
 
 
-def said(output: DiscriminatorOutput) -> Tensor:
-    """(N,) one number a sample: the mean of the logits of each scale, averaged over scales. Losses are means of it."""
+def mean_logits(output: DiscriminatorOutput) -> Tensor:
+    """Return the mean logit of each sample, (N,): over the positions of each scale, then over scales."""
     return torch.stack([logits.flatten(1).mean(1) for logits in output.logits]).mean(0)
 
 
-def squared_slopes(discriminator: Asked, x: Tensor) -> Tensor:
-    """(N,) squared norms of the gradient of what a discriminator says of each sample by that sample; differentiable.
+def squared_gradient_norms(discriminator: DiscriminatorFunction, x: Tensor) -> Tensor:
+    """Return the squared norm of the gradient of each sample's mean logit with respect to that sample, (N,).
 
-    It counts on samples not meeting: the gradient of the sum holds each sample's own.
+    The result is differentiable. The discriminator must not mix samples: then the gradient of the sum of all mean
+    logits holds each sample's own gradient.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(said(discriminator(x)).sum(), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(mean_logits(discriminator(x)).sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
 
 class PenaltyOptions(Options):
     form: Literal["two-sided", "one-sided", "zero-centred"] = "two-sided"
-    """What is penalised: a slope other than `slope`, a larger slope only, or any slope."""
+    """What is penalised: a gradient norm other than `slope` (`two-sided`), only a larger one (`one-sided`), or any
+    gradient (`zero-centred`)."""
     slope: float = Field(1.0, gt=0)
-    """The slope that is aimed at, or tolerated; `zero-centred` has none."""
+    """Target of the gradient norm, or its upper bound where one-sided (above 0); unused by `zero-centred`."""
 
 
-class GradientPenalty(Loss):
-    """Bounds a critic's slope between real and fake samples (Gulrajani et al., 2017, eq. 3, where the weight is 10).
+class GradientPenalty(Loss[PenaltyOptions]):
+    """Gradient penalty at random interpolates of real and fake samples (Gulrajani et al., 2017, eq. 3; weight 10).
 
-    `two-sided`: `((|g| - slope) / slope)^2`, where `g` is the gradient of the mean of the critic's logits at a point
-    drawn for each sample between a real one and a fake one. `one-sided`: the same where `|g|` is larger (ibid., section
-    4). `zero-centred`: `|g|^2` (Thanh-Tung et al., 2019). Always in fp32. The points lie between what the critic is
-    shown, augmented and with what it sees beside. The critic may have no batch norm; instance norm treats every sample
-    by itself, and is allowed.
+    With `g` the gradient of the critic's mean logit at a uniformly random point between a real and a fake sample:
+    `two-sided` is `((|g| - slope) / slope)^2`; `one-sided` is the same where `|g|` exceeds `slope`, else 0 (ibid.,
+    section 4); `zero-centred` is `|g|^2` (Thanh-Tung et al., 2019). Always computed in fp32. The critic's inputs are
+    interpolated after augmentation, with all their channels. The critic may not mix samples: batch norm is refused,
+    instance norm is allowed.
     """
 
-    Options = PenaltyOptions
-    slopes = True
+    penalizes_gradient = True
 
-    def for_discriminator(self, real_input: Tensor, fake_input: Tensor, discriminator: Asked, draws: Draws) -> Tensor:
-        share = draws.uniform("between").to(real_input).view(-1, *[1] * (real_input.ndim - 1))
-        squares = squared_slopes(discriminator, share * real_input.detach() + (1 - share) * fake_input.detach())
+    def for_discriminator(
+        self, real_input: Tensor, fake_input: Tensor, discriminator: DiscriminatorFunction, rng: SampleRng
+    ) -> Tensor:
+        share = rng.uniform("between").to(real_input).view(-1, *[1] * (real_input.ndim - 1))
+        interpolates = share * real_input.detach() + (1 - share) * fake_input.detach()
+        squares = squared_gradient_norms(discriminator, interpolates)
         if self.options.form == "zero-centred":
             return squares.mean()
-        tiny = torch.finfo(squares.dtype).tiny  # the root of zero has no derivative
+        tiny = torch.finfo(squares.dtype).tiny  # the square root has no derivative at 0
         excess = (squares + tiny).sqrt() / self.options.slope - 1
         penalised: Tensor = excess.relu() if self.options.form == "one-sided" else excess
         return penalised.square().mean()
@@ -61,49 +65,47 @@ class GradientPenalty(Loss):
 
 class R1Options(Options):
     every: int = Field(1, ge=1)
-    """Taken in every so manieth step alone, and so many times as large (Karras et al., 2020, analysing StyleGAN)."""
+    """Lazy regularisation: computed every Nth step only, and multiplied by N (Karras et al., 2020, StyleGAN2; 1 or
+    more)."""
 
 
-class R1(Loss):
-    """Flattens a discriminator at real samples: half the mean of `|g|^2` (Mescheder et al., 2018, eq. 9); always fp32.
+class R1(Loss[R1Options]):
+    """R1 regularisation: half the mean squared gradient norm at real samples (Mescheder et al., 2018, eq. 9).
 
-    The weight is their gamma.
+    The gradient is that of the mean logit. Always computed in fp32. The loss's weight is the paper's gamma.
     """
 
-    Options = R1Options
-    slopes = True
+    penalizes_gradient = True
 
-    def for_discriminator(self, real_input: Tensor, discriminator: Asked, clock: Clock) -> Tensor:
+    def for_discriminator(self, real_input: Tensor, discriminator: DiscriminatorFunction, clock: Clock) -> Tensor:
         if clock.step % self.options.every:
             return real_input.new_zeros(())
-        flat: Tensor = 0.5 * self.options.every * squared_slopes(discriminator, real_input).mean()
-        return flat
+        penalty: Tensor = 0.5 * self.options.every * squared_gradient_norms(discriminator, real_input).mean()
+        return penalty
 
 
 class LecamOptions(Options):
     decay: float = Field(0.99, ge=0, lt=1)
-    """Decay a phase of the running means of logits."""
+    """Decay of the exponential moving averages of logits, per discriminator phase (0 to below 1)."""
 
 
-class Lecam(Loss):
-    """Ties a discriminator to what it used to say, where data are few (Tseng et al., 2021).
+class Lecam(Loss[LecamOptions]):
+    """LeCam regularisation for small data sets (Tseng et al., 2021).
 
-    The mean squares of `D(real) - mean of D(fake)` and of `D(fake) - mean of D(real)`, where the means are running
-    ones, kept for each translation and discriminator, as they were before this phase. In the first phase there is none,
-    and the term is 0.
+    The mean of `(D(real) - average of D(fake))^2` plus the mean of `(D(fake) - average of D(real))^2`, where D is a
+    logit. The averages are exponential moving averages of mean logits, kept for each translation and discriminator, and
+    used as they were before this phase. In the first phase there are none, and the term is 0.
     """
 
-    Options = LecamOptions
-
     def for_discriminator(
-        self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput, memory: dict[str, Tensor]
+        self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput, buffers: dict[str, Tensor]
     ) -> Tensor:
-        before = dict(memory)
-        now = {"real": said(real_output).detach().mean(), "fake": said(fake_output).detach().mean()}
-        for name, mean in now.items():
-            memory[name] = before.get(name, mean).lerp(mean, 1 - self.options.decay)
+        before = dict(buffers)
+        means = {"real": mean_logits(real_output).detach().mean(), "fake": mean_logits(fake_output).detach().mean()}
+        for name, mean in means.items():
+            buffers[name] = before.get(name, mean).lerp(mean, 1 - self.options.decay)
         if not before:
-            return 0 * now["real"]
-        gaps = [(logits - before["fake"]).square().mean() for logits in real_output.logits]
-        gaps += [(logits - before["real"]).square().mean() for logits in fake_output.logits]
-        return torch.stack(gaps).sum() / len(real_output.logits)
+            return 0 * means["real"]
+        terms = [(logits - before["fake"]).square().mean() for logits in real_output.logits]
+        terms += [(logits - before["real"]).square().mean() for logits in fake_output.logits]
+        return torch.stack(terms).sum() / len(real_output.logits)

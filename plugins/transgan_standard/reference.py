@@ -1,4 +1,7 @@
-"""Reads generators that were saved by the authors' PyTorch implementation of CycleGAN and pix2pix (or of CUT)."""
+"""Import of generators saved by the authors' PyTorch implementation of CycleGAN and pix2pix, or of CUT.
+
+That implementation is called the reference here.
+"""
 
 import re
 import subprocess
@@ -13,13 +16,15 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from transgan.api import DataError, ImportedGenerator, Spec, Tensor
+from transgan.api import DataError, ImportedGenerator, NetworkSpec, Tensor
 from transgan_standard.generators import ResnetGenerator, ResnetOptions, UnetGenerator, UnetOptions
 
-SECONDS = 300
+#: Time limit, in seconds.
+TIMEOUT = 300
 
-# Runs in a process of its own: a pickle can ask for any memory and time, and the unpickler for tensors only may have
-# holes that are not known yet. What comes back is safetensors, which is nothing but numbers.
+# Runs in a process of its own, with resource limits: a pickle can demand any amount of memory and time, and the
+# `weights_only` unpickler may have vulnerabilities that are not known yet. The result comes back as safetensors, which
+# cannot contain code.
 UNPICKLE = """
 import os, sys, warnings
 import torch
@@ -32,7 +37,7 @@ size = os.path.getsize(source)
 try:
     import resource
 except ImportError:
-    limits = {}  # not every system has them
+    limits = {}  # not a Unix system
 else:
     limits = {"RLIMIT_FSIZE": 2 * size + 2**20, "RLIMIT_CPU": 120, "RLIMIT_CORE": 0}
     if os.path.exists("/proc/self/statm"):
@@ -42,14 +47,14 @@ for kind, limit in limits.items():
     try:
         resource.setrlimit(getattr(resource, kind), (limit, limit))
     except (OSError, ValueError):
-        pass  # a stricter one is in force
+        pass  # a stricter limit is in force
 try:
     state = torch.load(source, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not state:
-        raise ValueError(f"it holds {type(state).__name__}, not named tensors")
+        raise ValueError(f"found {type(state).__name__}, expected named tensors")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise ValueError(f"{name!r} is {type(value).__name__}, not a tensor")
+            raise ValueError(f"{name!r} is {type(value).__name__}, expected a tensor")
     save_file({name: value.detach().clone().contiguous() for name, value in state.items()}, target)
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
@@ -57,170 +62,196 @@ except Exception as error:
 
 
 def read_reference_generator(path: Path) -> ImportedGenerator:
-    """Reads a file such as `latest_net_G_A.pth`: weights only, no code, in a process of its own.
+    """Read a file such as `latest_net_G_A.pth`, without running code from it.
 
-    What the network is follows from the names and shapes of its weights; it computes exactly what it did.
+    Architecture and options are inferred from the names and shapes of the weights; the imported generator computes
+    exactly what the original does.
 
     Raises:
-        DataError: the file cannot be read, is not such a file, or is of a network that the reference does not have.
+        DataError: the file cannot be read, or does not contain a generator of the reference.
     """
     state = {name.removeprefix("module."): value for name, value in _load(path).items()}
-    if strange := [name for name in state if not re.match(r"model\.(\d+|model)\.\w", name)]:
-        _refuse(path, f"it has {_some(strange)}, and the reference's generators only 'model.(number). ...'")
-    return _checked(path, _unet(path, state) if "model.model.0.weight" in state else _resnet(path, state))
+    if unknown := [name for name in state if not re.match(r"model\.(\d+|model)\.\w", name)]:
+        _refuse(path, f"it has {_abbreviated(unknown)}, expected names such as 'model.1.weight'")
+    return _complete(path, _unet(path, state) if "model.model.0.weight" in state else _resnet(path, state))
 
 
-def _refuse(path: Path, why: str) -> Never:
-    raise DataError(f"{path}: not a generator of the reference: {why}")
+def _refuse(path: Path, why: str, cause: Exception | None = None) -> Never:
+    raise DataError(f"{path}: not a generator of the reference implementation: {why}") from cause
 
 
-def _some(names: list[str]) -> str:
-    """The first names of a list, for a message of one line."""
+def _abbreviated(names: list[str]) -> str:
+    """Return the first three names of a list, for a message of one line."""
     return ", ".join(repr(name[:80]) for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _load(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a file, by name, unpickled by a process of its own.
+
+    Raises:
+        DataError: the file is missing, refused, or not read within `TIMEOUT`.
+    """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     with tempfile.TemporaryDirectory(prefix="transgan-") as folder:
         target = Path(folder) / "tensors.safetensors"
-        # -P: the folder where we stand must not be able to stand in for a module.
+        # -P: modules must not be imported from the working directory.
         command = [sys.executable, "-P", "-c", UNPICKLE, str(path.absolute()), str(target)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=folder)
+            result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, cwd=folder)
         except subprocess.TimeoutExpired as error:
-            raise DataError(f"{path}: reading it took more than {SECONDS} seconds; given up") from error
-        if done.returncode:
-            raise DataError(f"{path}: {_reason(done.returncode, done.stderr)}")
-        # A copy, because the file is removed while its tensors live on.
+            raise DataError(f"{path}: not read within {TIMEOUT} seconds") from error
+        if result.returncode:
+            raise DataError(f"{path}: {_explain(result.returncode, result.stderr)}")
+        # A copy: the loaded tensors are mapped to a file that is removed here.
         return {name: value.clone() for name, value in load_file(target).items()}
 
 
-def _reason(code: int, stderr: str) -> str:
-    """Why the file was not read, in one line."""
+def _explain(code: int, stderr: str) -> str:
+    """Return in one line why the file was not read.
+
+    Args:
+        code: the exit status of the process that read it.
+    """
     if code < 0:
-        return f"refused: reading it was stopped by signal {-code}: it asks for too much memory or time"
-    # The file may have had a hand in these words: nothing in them may steer a terminal.
+        return f"refused: the process that read it was killed by signal {-code}, as it needed too much memory or time"
+    # Parts of this text may come from the file: remove control characters, which could manipulate a terminal.
     why = " ".join("".join(c if c.isprintable() else " " for c in stderr).split()) or "no reason given"
-    if asked := re.search(r"GLOBAL (\S+)", why):
-        return f"refused: it asks for '{asked[1][:80]}' to be run or made, and a file of weights holds only tensors"
+    if reference := re.search(r"GLOBAL (\S+)", why):
+        return f"refused: it references '{reference[1][:80]}', and a weight file may contain tensors only"
     if re.search("MemoryError|can't allocate memory", why):
-        return "refused: it asks for far more memory than it is long"
+        return "refused: it needs far more memory than its size"
     if why.startswith("ValueError: "):
         return why.removeprefix("ValueError: ")[:200]
-    # What the unpickler itself says stands behind advice that nobody should follow here.
+    # torch puts advice to turn `weights_only` off before the unpickler's own message: drop it.
     why = why.rpartition("WeightsUnpickler error: ")[2].partition(" Check the documentation")[0]
-    return f"refused: not a file of tensors as torch.save writes it ({why[:160]})"
+    return f"refused: not a file of tensors written by torch.save ({why[:160]})"
 
 
 def _kernel(path: Path, state: Mapping[str, Tensor], name: str) -> tuple[int, int]:
-    """The first two sizes of a convolution's weights."""
+    """Return the first two dimensions of the weight of a 2D convolution."""
     if name not in state:
         _refuse(path, f"it lacks '{name}'")
     if state[name].dim() != 4:
-        _refuse(path, f"'{name}' is {tuple(state[name].shape)}, which is no convolution over pictures")
+        _refuse(path, f"'{name}' has shape {tuple(state[name].shape)}, expected the 4 axes of a 2D convolution")
     return state[name].shape[0], state[name].shape[1]
 
 
 def _norm(state: Mapping[str, Tensor], convolution: str, norm: str) -> str:
-    """The kind of norm: that of batches has weights; before that of instances, convolutions have biases."""
+    """Return the kind of norm: batch norm has weights; convolutions before instance norm have biases."""
     if f"{norm}.weight" in state:
         return "batch"
     return "instance" if f"{convolution}.bias" in state else "none"
 
 
-def _number(name: str) -> int:
-    """N of `model.N....`."""
+def _index(name: str) -> int:
+    """Return N of a name that begins with `model.N.`."""
     return int(name.split(".")[1])
 
 
 def _resnet(path: Path, state: Mapping[str, Tensor]) -> ImportedGenerator:
+    """Infer the options of a ResNet generator and rename its weights."""
     convolutions = sorted(
-        _number(name) for name, value in state.items() if re.fullmatch(r"model\.\d+\.weight", name) and value.dim() == 4
+        _index(name) for name, value in state.items() if re.fullmatch(r"model\.\d+\.weight", name) and value.dim() == 4
     )
-    blocks = sorted({_number(name) for name in state if re.match(r"model\.\d+\.conv_block\.", name)})
+    blocks = sorted({_index(name) for name in state if re.match(r"model\.\d+\.conv_block\.", name)})
     if not convolutions or not blocks:
-        _refuse(path, f"it has neither a U-Net's nor residual blocks' weights, but {_some(sorted(state))}")
+        _refuse(path, f"found {_abbreviated(sorted(state))}, expected the weights of a U-Net or of residual blocks")
     width, inputs = _kernel(path, state, "model.1.weight")
     channels, _ = _kernel(path, state, f"model.{convolutions[-1]}.weight")
     ups = [_kernel(path, state, f"model.{n}.weight") for n in convolutions[:-1] if n > blocks[-1]]
     options: dict[str, Any] = {"width": width, "blocks": len(blocks), "downs": len(ups)}
     options["norm"] = _norm(state, "model.1", "model.2")
-    filters = [_number(name) for name in state if name.endswith(".filt")]
-    if any(number < blocks[0] for number in filters):
+    filters = [_index(name) for name in state if name.endswith(".filt")]
+    if any(index < blocks[0] for index in filters):
         options["downsample"] = "antialiased"
-    if any(number > blocks[-1] for number in filters):
+    if any(index > blocks[-1] for index in filters):
         options["upsample"] = "bilinear"
     elif any(before != 2 * after for before, after in ups):
-        _refuse(path, "its doublings are plain convolutions, whose weights do not tell what came before them")
-    # Dropout has no weights, but behind it the second convolution of a block stands one place later.
+        _refuse(path, "its upsampling uses plain convolutions, whose weights do not show the kind of interpolation")
+    # Dropout has no weights, but it shifts the index of a block's second convolution by one.
     second = 5 if f"model.{blocks[0]}.conv_block.5.weight" in state else 6
     options["dropout"] = 0.5 if second == 6 else 0.0
 
-    ours = {f"model.{number}": f"model.{number}" for number in convolutions}
-    ours |= {f"model.{number + 1}": f"model.{number + 1}.norm" for number in convolutions[:-1]}
-    parts = {1: "first", 2: "first_norm.norm", second: "second", second + 1: "second_norm.norm"}
-    ours |= {f"model.{block}.conv_block.{i}": f"model.{block}.{part}" for block in blocks for i, part in parts.items()}
-    kept = {name: value for name, value in state.items() if not name.endswith(".filt")}
-    return ImportedGenerator("resnet", options, _renamed(kept, ours), inputs, channels)
+    names = {f"model.{index}": f"model.{index}" for index in convolutions}
+    names |= {f"model.{index + 1}": f"model.{index + 1}.norm" for index in convolutions[:-1]}
+    layers = {1: "first", 2: "first_norm.norm", second: "second", second + 1: "second_norm.norm"}
+    for block in blocks:
+        names |= {f"model.{block}.conv_block.{i}": f"model.{block}.{layer}" for i, layer in layers.items()}
+    learned = {name: value for name, value in state.items() if not name.endswith(".filt")}
+    return ImportedGenerator("resnet", options, _renamed(learned, names), inputs, channels)
 
 
 def _unet(path: Path, state: Mapping[str, Tensor]) -> ImportedGenerator:
+    """Infer the options of a U-Net generator and rename its weights."""
     width, inputs = _kernel(path, state, "model.model.0.weight")
     _, channels = _kernel(path, state, "model.model.3.weight")
-    ours = {"model.model.0": "downs.0.conv", "model.model.3": "ups.0.conv"}
+    names = {"model.model.0": "downs.0.conv", "model.model.3": "ups.0.conv"}
     # Levels are nested: the third module of each but the outermost and the innermost is the next one.
-    level, here = 1, "model.model.1.model"
-    while f"{here}.5.weight" in state:
-        ours |= {f"{here}.1": f"downs.{level}.conv", f"{here}.2": f"downs.{level}.norm.norm"}
-        ours |= {f"{here}.5": f"ups.{level}.conv", f"{here}.6": f"ups.{level}.norm.norm"}
-        level, here = level + 1, f"{here}.3.model"
-    ours |= {f"{here}.1": f"downs.{level}.conv"}
-    ours |= {f"{here}.3": f"ups.{level}.conv", f"{here}.4": f"ups.{level}.norm.norm"}
-    options = {"width": width, "downs": level + 1, "norm": _norm(state, "model.model.0", f"{here}.4")}
-    return ImportedGenerator("unet", options, _renamed(state, ours), inputs, channels)
+    level, prefix = 1, "model.model.1.model"
+    while f"{prefix}.5.weight" in state:
+        names |= {f"{prefix}.1": f"downs.{level}.conv", f"{prefix}.2": f"downs.{level}.norm.norm"}
+        names |= {f"{prefix}.5": f"ups.{level}.conv", f"{prefix}.6": f"ups.{level}.norm.norm"}
+        level, prefix = level + 1, f"{prefix}.3.model"
+    names |= {f"{prefix}.1": f"downs.{level}.conv"}
+    names |= {f"{prefix}.3": f"ups.{level}.conv", f"{prefix}.4": f"ups.{level}.norm.norm"}
+    options = {"width": width, "downs": level + 1, "norm": _norm(state, "model.model.0", f"{prefix}.4")}
+    return ImportedGenerator("unet", options, _renamed(state, names), inputs, channels)
 
 
-def _renamed(state: Mapping[str, Tensor], ours: Mapping[str, str]) -> dict[str, Tensor]:
-    """The weights under our layers' names; what is not known keeps its own, by which it is then refused."""
+def _renamed(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the weights under the names of our layers.
+
+    Args:
+        names: our name of each of the reference's layers. Weights of other layers keep their names, by which
+            `_complete` refuses them.
+    """
     renamed = {}
     for name, value in state.items():
         layer, _, kind = name.rpartition(".")
-        renamed[f"{ours[layer]}.{kind}" if layer in ours else name] = value
+        renamed[f"{names[layer]}.{kind}" if layer in names else name] = value
     return renamed
 
 
-def _checked(path: Path, read: ImportedGenerator) -> ImportedGenerator:
-    """The same with exactly the weights that our network has, in their order."""
-    size = 2 ** min(read.options["downs"] + 1, 16)
-    spec = Spec(read.channels, read.inputs, 0, (size, size), (), ())
+def _complete(path: Path, imported: ImportedGenerator) -> ImportedGenerator:
+    """Return the generator with exactly the state dict of our network, in its order.
+
+    Raises:
+        DataError: options are out of range; weights are missing, unknown, or of another shape.
+    """
+    size = 2 ** min(imported.options["downs"] + 1, 16)
+    spec = NetworkSpec(imported.channels, imported.inputs, 0, (size, size), (), ())
     try:
         with torch.device("meta"):
             network = (
-                ResnetGenerator(ResnetOptions(**read.options), spec)
-                if read.name == "resnet"
-                else UnetGenerator(UnetOptions(**read.options), spec)
+                ResnetGenerator(ResnetOptions(**imported.options), spec)
+                if imported.name == "resnet"
+                else UnetGenerator(UnetOptions(**imported.options), spec)
             )
     except ValidationError as error:
         problem = error.errors()[0]
-        raise DataError(f"{path}: not a generator of the reference: {problem['loc'][0]}: {problem['msg']}") from error
+        _refuse(path, f"{problem['loc'][0]}: {problem['msg']}", error)
 
-    given, complete = dict(read.state), {}
-    if read.options["norm"] != "batch":
-        # Old versions saved the running statistics of instance norms, and did not use them.
+    remaining, complete = dict(imported.state), {}
+    if imported.options["norm"] != "batch":
+        # Old versions saved the running statistics of instance norms without using them.
         statistics = ("running_mean", "running_var", "num_batches_tracked")
-        given = {name: value for name, value in given.items() if not name.endswith(statistics)}
+        remaining = {name: value for name, value in remaining.items() if not name.endswith(statistics)}
     for name, expected in network.state_dict().items():
-        value = given.pop(name, None)
+        value = remaining.pop(name, None)
         if value is None and name.endswith("num_batches_tracked"):
-            value = torch.zeros(())  # files older than this counter
-        if value is None and name.endswith("bias") and read.options["norm"] == "none":
-            value = torch.zeros(expected.shape)  # the reference has none there, which is the same
+            value = torch.zeros(())  # the file is older than this counter
+        if value is None and name.endswith("bias") and imported.options["norm"] == "none":
+            value = torch.zeros(expected.shape)  # the reference has no bias there, which is the same
         if value is None:
-            _refuse(path, f"it lacks what is '{name}' in our '{read.name}'")
+            _refuse(path, f"it lacks the weights called '{name}' in our '{imported.name}'")
         if value.shape != expected.shape:
-            _refuse(path, f"'{name}' of our '{read.name}' is {tuple(expected.shape)}, and there {tuple(value.shape)}")
+            _refuse(
+                path,
+                f"the weights called '{name}' in our '{imported.name}' have shape {tuple(value.shape)}, "
+                f"expected {tuple(expected.shape)}",
+            )
         complete[name] = value.to(expected.dtype)
-    if given:
-        _refuse(path, f"it has {_some(sorted(given))}, which such a generator has not")
-    return replace(read, state=complete)
+    if remaining:
+        _refuse(path, f"it has {_abbreviated(sorted(remaining))}, which such a generator does not have")
+    return replace(imported, state=complete)

@@ -1,4 +1,4 @@
-"""Voices: recordings as spectra and back, drawn voices, networks, warm starts, and figures that can fail."""
+"""Voice conversion: acoustic features of recordings, synthetic voices, networks, nodes and metrics."""
 
 from transgan.api import Register, hookimpl
 from transgan_voice import discriminators, generators, media, metrics, nodes, sources
@@ -11,7 +11,7 @@ def register_media(register: Register) -> None:
 
 @hookimpl
 def register_sources(register: Register) -> None:
-    register("drawn_voices", sources.DrawnVoices)
+    register("synthetic_voices", sources.SyntheticVoices)
 
 
 @hookimpl

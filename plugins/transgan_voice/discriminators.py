@@ -1,4 +1,4 @@
-"""Discriminators for voices: patches of bands and frames, judged one by one."""
+"""Discriminators for voices: one logit for each patch of bands and frames."""
 
 import torch
 from pydantic import Field
@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from transgan_standard.layers import run
 
-from transgan.api import Discriminator, DiscriminatorOutput, Options, Spec, Tensor, UsageError
+from transgan.api import Discriminator, DiscriminatorOutput, NetworkSpec, Options, Tensor, UsageError
 from transgan_voice.layers import Gated, VoiceNorm
 
 
@@ -16,44 +16,46 @@ class GatedPatchOptions(Options):
     width: int = Field(128, ge=1)
     """Channels of the first convolution (1 or more); the papers take 128."""
     layers: int = Field(3, ge=1, le=6)
-    """Gated 3x3 convolutions with stride 2, each of twice the channels (1 to 6)."""
+    """Gated 3x3 convolutions with stride 2, each of which doubles the channels (1 to 6)."""
     norm: VoiceNorm = "instance"
-    """Normalisation of all layers but the first and the last: `instance`, `group` (of 8 groups) or `none`."""
+    """Normalization of all layers but the first and the last: `instance`, `group` (of 8 groups) or `none`."""
     spectral: bool = False
     """Whether weights are divided by their spectral norm (Miyato et al., 2018); then `norm = "none"` is usual."""
     classes: bool = False
-    """Whether it also tells the speakers apart (an auxiliary classifier on the mean of the last features)."""
+    """Whether it also classifies the speaker (an auxiliary linear classifier of the mean of the last features)."""
 
 
-class GatedPatch(Discriminator):
+class GatedPatch(Discriminator[GatedPatchOptions]):
     """The 2-D gated PatchGAN of CycleGAN-VC2 (Kaneko et al., 2019, figure 3) and MaskCycleGAN-VC, with logits.
 
-    3x3, `layers` halvings of both axes, 1x5, all gated, then 1x3 to one logit at every position. With the default
-    options it has the papers' widths (128, 256, 512, 1024). A style vector, where there is one, is compared with the
-    last features by projection (Miyato and Koyama, 2018, eq. 3), position by position.
+    A gated 3x3 convolution, `layers` gated 3x3 convolutions with stride 2, a gated 1x5 convolution, then a 1x3
+    convolution to one logit at every position. With the default options it has the papers' widths (128, 256, 512,
+    1024). A style vector, where there is one, is compared with the last features by projection (Miyato and Koyama,
+    2018, eq. 3), position by position.
 
-    Shapes: x (N, spec.inputs, T): the spectrum, another one behind it where the recipe says `given`, and channels that
-    conditionings add; each becomes a plane.
+    Shapes: x (N, spec.inputs, T): the spectrum, behind it the second one that `given` adds, and the channels that
+    conditionings add; each of them becomes a plane (channel of the 2-D convolutions).
+
+    Raises:
+        UsageError: samples do not have one axis, are too small for `layers`, or `classes` is set for a single domain.
     """
 
-    Options = GatedPatchOptions
-
-    def __init__(self, options: GatedPatchOptions, spec: Spec):
+    def __init__(self, options: GatedPatchOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         if len(spec.space) != 1:
-            raise UsageError(f"'gated_patch' works on bands and frames; these samples have {len(spec.space)} axes")
+            raise UsageError(f"'gated_patch': samples have {len(spec.space)} axes; expected one, of frames")
         if options.classes and len(spec.domains) < 2:
-            raise UsageError("'gated_patch' with classes = true tells speakers apart, and there are fewer than two")
+            raise UsageError("'gated_patch': classes = true with one domain; expected two or more, or classes = false")
         self.bands = spec.channels
-        spectra, more = divmod(spec.inputs, spec.channels)
-        left = [-(-axis // 2**options.layers) for axis in (self.bands, spec.space[0])]
-        if options.norm == "instance" and max(left) < 2:
+        spectra, extra = divmod(spec.inputs, spec.channels)
+        remaining = [-(-axis // 2**options.layers) for axis in (self.bands, spec.space[0])]
+        if options.norm == "instance" and max(remaining) < 2:
             raise UsageError(
                 f"'gated_patch': {self.bands} bands and {spec.space[0]} frames are too few for "
-                f"layers = {options.layers}; choose fewer"
+                f"layers = {options.layers}; choose fewer layers"
             )
         width, norm = options.width, options.norm
-        layers = [Gated(nn.Conv2d(spectra + more, 2 * width, 3, padding=1), width)]
+        layers = [Gated(nn.Conv2d(spectra + extra, 2 * width, 3, padding=1), width)]
         for _ in range(options.layers):
             layers.append(Gated(nn.Conv2d(width, 4 * width, 3, 2, padding=1), 2 * width, norm))
             width *= 2
@@ -76,13 +78,14 @@ class GatedPatch(Discriminator):
         logits: Tensor = self.last(y)
         if self.projection is not None:
             if style is None:
-                raise UsageError("this discriminator was built for a style vector and was given none")
+                raise UsageError("a discriminator with a style vector was called without one")
             logits = logits + (y * self.projection(style)[:, :, None, None].to(y.dtype)).sum(1, keepdim=True)
         classes = None if self.classifier is None else self.classifier(y.mean((2, 3)))
         return DiscriminatorOutput([logits], classes, features)
 
     def _planes(self, x: Tensor) -> Tensor:
-        whole = x.shape[1] // self.bands * self.bands
-        spectra = x[:, :whole].reshape(len(x), -1, self.bands, x.shape[-1])
-        more = x[:, whole:, None].expand(-1, -1, self.bands, -1)
-        return torch.cat([spectra, more], 1) if more.shape[1] else spectra
+        """Return x as (N, planes, bands, T)."""
+        count = x.shape[1] // self.bands * self.bands
+        spectra = x[:, :count].reshape(len(x), -1, self.bands, x.shape[-1])
+        extra = x[:, count:, None].expand(-1, -1, self.bands, -1)
+        return torch.cat([spectra, extra], 1) if extra.shape[1] else spectra

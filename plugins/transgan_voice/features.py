@@ -1,4 +1,4 @@
-"""What a media asks of a feature set, and the one called `mel`: log-mel spectrograms and a way back to a sound."""
+"""Acoustic features: what the media expects of a feature extractor, and `mel`, log-mel spectrograms."""
 
 import warnings
 from collections.abc import Mapping
@@ -15,83 +15,109 @@ from transgan.api import DataError, UsageError
 from transgan_voice.mel import LogMel
 
 
-class Features(Protocol):
-    """Sounds of one rate as frames, and what of a sound is kept apart from them.
+class FeatureExtractor(Protocol):
+    """Acoustic features of a sound, and synthesis from them.
 
-    An *analysis* has `frames`, (L, B) float32, what networks see before it is normalised. *Packed* is what is kept of a
-    sound for training, (L, columns) float32: the frames, and what has to be learnt beside them.
+    An *analysis* has `frames`, (L, B) float32, the features that networks convert, before normalization, and whatever
+    else synthesis needs (phase, F0, aperiodicity). *Packed* features, (L, columns) float32, are what the cache keeps of
+    a training recording: the frames, and the columns from which statistics are fitted.
     """
 
     kind: str
-    """`bands`, from low to high, or `cepstra`."""
+    """`bands` (log magnitudes, low frequencies first) or `cepstra`."""
     rate: int
+    """Sample rate in Hz."""
     channels: int
+    """B, features of a frame."""
     hop: int
-    """Samples from one frame to the next; frame i is centred on sample i hop."""
-    names: tuple[str, ...]
-    """Of what `learn` returns."""
+    """Samples from one frame to the next; frame i is centred on sample i * hop."""
+    statistic_names: tuple[str, ...]
+    """Names of the statistics that `fit_statistics` returns."""
 
-    def analyse(self, samples: np.ndarray) -> Any:
-        """The analysis of (n,) float32; n // hop + 1 frames."""
+    def analyze(self, samples: np.ndarray) -> Any:
+        """Return the analysis of samples (n,) float32: n // hop + 1 frames."""
 
     def pack(self, analysis: Any) -> np.ndarray:
-        """What is kept of it for training."""
+        """Return the packed features of an analysis."""
 
-    def bands(self, packed: Any) -> Any:
-        """The frames in what is packed, an array or a tensor."""
+    def frames_of(self, packed: Any) -> Any:
+        """Return the frames (L, B) of packed features, an array or a tensor."""
 
     def levels(self, packed: np.ndarray) -> np.ndarray:
-        """(L,) loudness of each frame in dB."""
+        """Return the level of each frame in dB, (L,)."""
 
-    def learn(self, packed: np.ndarray, active: np.ndarray) -> dict[str, Tensor]:
-        """What is to be known of a voice besides means and deviations of the bands, from all of its frames."""
+    def fit_statistics(self, packed: np.ndarray, active: np.ndarray) -> dict[str, Tensor]:
+        """Return a speaker's statistics besides mean and deviation of the frames.
 
-    def converted(
+        Args:
+            packed: (L, columns) all training frames.
+            active: (L,) bool, which of them are active.
+        """
+
+    def convert(
         self, analysis: Any, frames: np.ndarray, source: Mapping[str, Tensor], target: Mapping[str, Tensor]
     ) -> Any:
-        """A sound's analysis with other frames, and with what is kept apart moved from one voice to another."""
+        """Return an analysis with converted frames, and everything else converted by statistics.
 
-    def imagined(self, frames: np.ndarray, known: Mapping[str, Tensor]) -> Any:
-        """An analysis of frames alone, by a voice of which so much is known."""
+        Args:
+            frames: (L, B) the output of the network.
+            source, target: statistics of the source and the target speaker.
+        """
 
-    def sound(self, analysis: Any) -> np.ndarray:
-        """(n,) float32."""
+    def from_frames(self, frames: np.ndarray, statistics: Mapping[str, Tensor]) -> Any:
+        """Return an analysis of frames (L, B) alone; everything else comes from a speaker's statistics."""
 
-    def picture(self, frames: np.ndarray) -> np.ndarray:
-        """(H, L) to look at, high frequencies first."""
+    def synthesize(self, analysis: Any) -> np.ndarray:
+        """Return the samples of an analysis, (n,) float32."""
+
+    def spectrogram(self, frames: np.ndarray) -> np.ndarray:
+        """Return frames (L, B) as an image (H, L), high frequencies first."""
 
 
 @dataclass(frozen=True)
 class MelAnalysis:
-    """A sound as it is heard band by band."""
+    """A log-mel spectrogram and the phase of the sound that it was computed from."""
 
     frames: np.ndarray
     """(L, B) natural logarithm of the bands' magnitudes."""
     length: int
-    """Samples."""
+    """Samples of the sound."""
     phase: Tensor | None = None
-    """(n_fft / 2 + 1, L) complex of length 1."""
+    """(n_fft / 2 + 1, L) complex of magnitude 1."""
 
 
 class MelFeatures:
-    """Bands are all there is. Of the source's phase only the search for a new one begins with it.
+    """Log-mel spectrograms, synthesized by Griffin-Lim, which starts from the source's phase, or by a neural vocoder.
 
-    Putting the change of the bands on the source's own spectrum instead keeps the source's harmonics, and with them its
-    pitch.
+    The source's spectrum with the change of the bands as a filter would keep the source's harmonics, hence its F0;
+    therefore the phase is estimated anew.
+
+    Args:
+        bands: mel bands.
+        hop: samples from one frame to the next.
+        window: samples of a frame.
+        iterations: of Griffin-Lim.
+        vocoder: the path of a TorchScript or torch.export program, or None for Griffin-Lim.
+
+    Raises:
+        UsageError: `window` is less than twice `hop`.
     """
 
     kind = "bands"
     rate = 16_000
-    names: tuple[str, ...] = ()
+    statistic_names: tuple[str, ...] = ()
 
     def __init__(self, bands: int, hop: int, window: int, iterations: int, vocoder: str | None):
         if window < 2 * hop:
-            raise UsageError(f"window = {window} is less than twice hop = {hop}: frames must overlap")
+            raise UsageError(
+                f"window = {window} is less than twice hop = {hop}, so that frames do not overlap; "
+                f"expected at least {2 * hop}"
+            )
         self.mel = LogMel(bands, self.rate, hop=hop, window=window)
         self.channels, self.hop = bands, hop
         self.iterations, self.path = iterations, vocoder
 
-    def analyse(self, samples: np.ndarray) -> MelAnalysis:
+    def analyze(self, samples: np.ndarray) -> MelAnalysis:
         spectrum = self.mel.stft(torch.from_numpy(samples))
         magnitude = spectrum.abs()
         phase = torch.where(magnitude > 0, spectrum / magnitude.clamp_min(1e-20), 1)
@@ -100,37 +126,41 @@ class MelFeatures:
     def pack(self, analysis: MelAnalysis) -> np.ndarray:
         return analysis.frames
 
-    def bands(self, packed: Any) -> Any:
+    def frames_of(self, packed: Any) -> Any:
         return packed
 
     def levels(self, packed: np.ndarray) -> np.ndarray:
         decibels: np.ndarray = 10 * np.log10(np.exp(2 * packed.astype(np.float64)).sum(1))
         return decibels
 
-    def learn(self, packed: np.ndarray, active: np.ndarray) -> dict[str, Tensor]:
+    def fit_statistics(self, packed: np.ndarray, active: np.ndarray) -> dict[str, Tensor]:
         return {}
 
-    def converted(
+    def convert(
         self, analysis: MelAnalysis, frames: np.ndarray, source: Mapping[str, Tensor], target: Mapping[str, Tensor]
     ) -> MelAnalysis:
         return replace(analysis, frames=frames)
 
-    def imagined(self, frames: np.ndarray, known: Mapping[str, Tensor]) -> MelAnalysis:
+    def from_frames(self, frames: np.ndarray, statistics: Mapping[str, Tensor]) -> MelAnalysis:
         return MelAnalysis(frames, (len(frames) - 1) * self.hop)
 
-    def sound(self, analysis: MelAnalysis) -> np.ndarray:
+    def synthesize(self, analysis: MelAnalysis) -> np.ndarray:
         frames = torch.from_numpy(analysis.frames)
         if self.path is not None:
-            return self._by_vocoder(frames, analysis.length)
-        made = self.mel.griffin_lim(self.mel.magnitude(frames), analysis.length, analysis.phase, self.iterations)
-        return made.numpy()
+            return self._synthesize_by_vocoder(frames, analysis.length)
+        samples = self.mel.griffin_lim(self.mel.magnitude(frames), analysis.length, analysis.phase, self.iterations)
+        return samples.numpy()
 
-    def picture(self, frames: np.ndarray) -> np.ndarray:
+    def spectrogram(self, frames: np.ndarray) -> np.ndarray:
         return frames.T[::-1]
 
     @cached_property
     def vocoder(self) -> nn.Module:
-        """The network in the file that `vocoder` names. DataError."""
+        """The network in the file that the option `vocoder` names.
+
+        Raises:
+            DataError: the file is missing or cannot be loaded.
+        """
         path = Path(str(self.path)).expanduser()
         if not path.is_file():
             raise DataError(f"vocoder {path}: there is no such file; expected a TorchScript or torch.export program")
@@ -138,22 +168,25 @@ class MelFeatures:
             if path.suffix == ".pt2":
                 return torch.export.load(path).module()
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # vocoders come as TorchScript all the same
+                # torch.jit is deprecated, but published vocoders are TorchScript files.
+                warnings.simplefilter("ignore", FutureWarning)
                 loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
-        except Exception as error:  # whatever a damaged file provokes is the file's fault
+        except Exception as error:  # a damaged file can make the loader raise anything
             raise DataError(f"vocoder {path}: cannot be loaded: {str(error).splitlines()[0]}") from None
         return loaded
 
     @torch.no_grad()
-    def _by_vocoder(self, frames: Tensor, length: int) -> np.ndarray:
+    def _synthesize_by_vocoder(self, frames: Tensor, length: int) -> np.ndarray:
         try:
-            made = self.vocoder(frames.T[None]).flatten().float().numpy()
+            samples = self.vocoder(frames.T[None]).flatten().float().numpy()
         except DataError:
             raise
         except Exception as error:
-            why = f"does not take (1, {frames.shape[1]}, {len(frames)}): {str(error).splitlines()[-1]}"
+            why = f"failed for input of shape (1, {frames.shape[1]}, {len(frames)}): {str(error).splitlines()[-1]}"
             raise DataError(f"vocoder {self.path}: {why}") from None
-        if abs(len(made) - length) > 2 * self.hop:
-            raise DataError(f"vocoder {self.path}: made {len(made)} samples of {len(frames)} frames; expected {length}")
-        padded: np.ndarray = np.pad(made, (0, max(0, length - len(made))))[:length]
+        if abs(len(samples) - length) > 2 * self.hop:
+            raise DataError(
+                f"vocoder {self.path}: returned {len(samples)} samples for {len(frames)} frames; expected {length}"
+            )
+        padded: np.ndarray = np.pad(samples, (0, max(0, length - len(samples))))[:length]
         return padded

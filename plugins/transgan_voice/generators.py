@@ -1,80 +1,95 @@
-"""Generators for voices: spectra as frames of bands. What comes out is as long as what went in, for any length."""
+"""Generators for voices: from frames of one speaker to as many frames of another, for any number of frames."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 from transgan_standard.layers import Norm, run
+from typing_extensions import TypeVar
 
-from transgan.api import Domain, Generator, Options, Spec, Tensor, Translation, UsageError
-from transgan_voice.kernel import CENTRES, heights
-from transgan_voice.layers import Gated, GatedResidual, LeakyResidual, VoiceNorm, exactly, pad_frames, start_styles
+from transgan.api import Domain, Generator, NetworkSpec, Options, Tensor, Translation, UsageError
+from transgan_voice.initialization import MapKind, maps_of
+from transgan_voice.kernel import CENTRES, gaussians
+from transgan_voice.layers import (
+    Gated,
+    GatedResidual,
+    LeakyResidual,
+    VoiceNorm,
+    init_styles,
+    pad_frames,
+    without_autocast,
+)
 from transgan_voice.matching import CONTEXT
-from transgan_voice.start import StartKind, maps_of
 
 
-class VoiceOptions(Options):
+class VoiceGeneratorOptions(Options):
     """Options of every generator for voices."""
 
-    start: StartKind = "none"
-    """What the network starts from, and adds to: `none`, `mean_variance` (its input, which is normalised by speaker),
-    `transport` (Gaussian optimal transport), `warp_transport` (vocal-tract-length warp, then transport) or `matching`
-    (from there on, regression between frames that are nearest to each other, in rounds, in the end with bumps: a map
-    that bends, of a frame and its neighbours). The last three need `nodes = "voice_translation"`."""
+    start: MapKind = "none"
+    """The initialization: a map, fitted in closed form before training, to whose output the network adds its own.
+    `none`; `mean_variance` (the input itself, which is normalized by speaker); `transport` (Gaussian optimal
+    transport); `warp_transport` (vocal-tract-length warp, then transport); `matching` (that, improved by INCA, then
+    kernel ridge regression on the pairs of nearest frames: a nonlinear map of a frame and its neighbours). The last
+    three need `nodes = "voice_translation"`."""
     start_trains: bool = False
-    """Whether the map that it starts from is trained with it, or stays as it was found."""
+    """Whether the map's weights are trained with the network; otherwise they stay as fitted."""
 
 
-class VoiceGenerator(Generator):
-    """y = z + f(z), where z is what the start makes of x, and f a network that starts near zero; or y = f(x).
+VoiceOptionsT = TypeVar("VoiceOptionsT", bound=VoiceGeneratorOptions, default=VoiceGeneratorOptions)
 
-    The start belongs to the pair of speakers: z = W x + s from one to the other, of the kind `matching` with bumps over
-    x and its neighbours, and z = x where they are the same, so that an identity loss asks f alone to do nothing. It is
-    found in closed form before the first step (`transgan_voice.start`) and is kept with the weights.
 
-    Shapes: x (N, spec.inputs, T), the bands first and what conditionings add behind; mask (N, 1, T), 0 where frames
-    were removed; domain and origin (N,) numbers of the speakers to make and given; style (N, spec.style).
+class VoiceGenerator(Generator[VoiceOptionsT]):
+    """Base class of generators for voices: y = z + f(z), with a closed-form map z of x and a network f; or y = f(x).
+
+    The map depends on the pair of speakers: z = W x + s from source to target speaker, for `matching` plus radial basis
+    functions of x and its neighbours; z = x where both are the same, so that an identity loss trains f alone. f is near
+    zero before training. The map is fitted before the first step (`transgan_voice.initialization`) and saved with the
+    weights.
+
+    Shapes: x (N, spec.inputs, T), the features first, then the channels that conditionings add; mask (N, 1, T), 0 where
+    frames were removed; domain and origin (N,) indices of the target and the source speaker; style (N, spec.style);
+    y (N, spec.channels, T).
+
+    Raises:
+        UsageError: samples do not have one axis, or a map is called without `domain` and `origin`.
     """
 
-    Options = VoiceOptions
-
-    def __init__(self, options: Any, spec: Spec):
+    def __init__(self, options: VoiceOptionsT, spec: NetworkSpec):
         super().__init__(options, spec)
         if len(spec.space) != 1:
-            raise UsageError(f"generators for voices work on one axis, frames; these samples have {len(spec.space)}")
+            raise UsageError(f"generators for voices: samples have {len(spec.space)} axes; expected one, of frames")
         self.bands = spec.channels
-        self.names = spec.domains
-        self.kind: StartKind = options.start
+        self.speakers = spec.domains
+        self.kind: MapKind = options.start
         if self.has_map:
             pairs = len(spec.domains) ** 2
             maps, shifts = torch.zeros(pairs, self.bands, self.bands), torch.zeros(pairs, self.bands, 1)
-            maps.diagonal(dim1=1, dim2=2).fill_(1.0)  # torch.eye of a network without storage takes seconds
+            maps.diagonal(dim1=1, dim2=2).fill_(1.0)  # torch.eye takes seconds on the meta device
             self.maps: Tensor = nn.Parameter(maps) if options.start_trains else nn.Buffer(maps)
             self.shifts: Tensor = nn.Parameter(shifts) if options.start_trains else nn.Buffer(shifts)
-        if self.has_bumps:
-            speakers, stretch = len(spec.domains), len(CONTEXT) * self.bands
-            self.centres = nn.Buffer(torch.zeros(speakers, CENTRES, stretch))
+        if self.has_basis:
+            speakers, context = len(spec.domains), len(CONTEXT) * self.bands
+            self.centres = nn.Buffer(torch.zeros(speakers, CENTRES, context))
             self.widths = nn.Buffer(torch.ones(speakers))
             weights = torch.zeros(speakers**2, self.bands, CENTRES)
             self.weights: Tensor = nn.Parameter(weights) if options.start_trains else nn.Buffer(weights)
 
     @property
     def has_map(self) -> bool:
-        """Whether the start is a map of its own, and not just the input."""
+        """Whether there is a map other than the identity."""
         return self.kind not in ("none", "mean_variance")
 
     @property
-    def has_bumps(self) -> bool:
-        """Whether that map bends."""
+    def has_basis(self) -> bool:
+        """Whether the map has radial basis functions."""
         return self.kind == "matching"
 
-    def finish(self, last: nn.Conv1d | nn.Conv2d) -> None:
-        """Initialises styles, and the last convolution near zero where its output is a change."""
-        start_styles(self)
+    def init_weights(self, last: nn.Conv1d | nn.Conv2d) -> None:
+        """Initialize the style layers and, where the output is added to a map's, the last convolution near zero."""
+        init_styles(self)
         if self.kind != "none":
             with torch.no_grad():
                 last.weight.mul_(0.01)
@@ -82,20 +97,25 @@ class VoiceGenerator(Generator):
                 last.bias.zero_()
 
     @torch.no_grad()
-    def start(self, domains: Mapping[str, Domain], translations: Sequence[Translation]) -> None:
-        """Finds the maps of the pairs of speakers that this copy serves."""
+    def init_from_data(self, domains: Mapping[str, Domain], translations: Sequence[Translation]) -> None:
+        """Fit the maps between all pairs of speakers in `translations`."""
         if not self.has_map:
             return
-        pairs = {(a, b) for t in translations for a in _ends(t.source, self.names) for b in _ends(t.target, self.names)}
-        for (source, target), found in maps_of(domains, self.names, pairs, self.kind).items():
-            speaker = self.names.index(source)
-            row = speaker * len(self.names) + self.names.index(target)
-            self.maps[row].copy_(torch.as_tensor(found.matrix))
-            self.shifts[row].copy_(torch.as_tensor(found.shift)[:, None])
-            if found.bumps is not None:
-                self.centres[speaker].copy_(torch.as_tensor(found.bumps.centres))
-                self.widths[speaker] = found.bumps.width
-                self.weights[row].copy_(torch.as_tensor(found.weights))
+        pairs = {
+            (a, b)
+            for t in translations
+            for a in _expand(t.source, self.speakers)
+            for b in _expand(t.target, self.speakers)
+        }
+        for (source, target), fitted in maps_of(domains, self.speakers, pairs, self.kind).items():
+            speaker = self.speakers.index(source)
+            row = speaker * len(self.speakers) + self.speakers.index(target)
+            self.maps[row].copy_(torch.as_tensor(fitted.matrix))
+            self.shifts[row].copy_(torch.as_tensor(fitted.shift)[:, None])
+            if fitted.basis is not None:
+                self.centres[speaker].copy_(torch.as_tensor(fitted.basis.centres))
+                self.widths[speaker] = fitted.basis.width
+                self.weights[row].copy_(torch.as_tensor(fitted.weights))
 
     def forward(
         self,
@@ -106,64 +126,65 @@ class VoiceGenerator(Generator):
         origin: Tensor | None = None,
     ) -> Tensor:
         if self.has_map:
-            x = self._mapped(x, mask, domain, origin)
-        y = self.change(x, style, mask)
+            x = self._apply_map(x, mask, domain, origin)
+        y = self.body(x, style, mask)
         return y if self.kind == "none" else x[:, : self.bands] + y
 
-    def change(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
-        """f: (N, spec.inputs, T) -> (N, bands, T), for any T."""
+    def body(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Return f(x), (N, bands, T), for x (N, spec.inputs, T) with any T."""
         raise NotImplementedError
 
-    def _mapped(self, x: Tensor, mask: Tensor | None, domain: Tensor | None, origin: Tensor | None) -> Tensor:
+    def _apply_map(self, x: Tensor, mask: Tensor | None, domain: Tensor | None, origin: Tensor | None) -> Tensor:
         if domain is None or origin is None:
             raise UsageError(
-                f"start = '{self.kind}' must know who speaks and who is to speak; set nodes = \"voice_translation\""
+                f"start = '{self.kind}' needs the source and the target speaker, and the generator was called without "
+                'them; set nodes = "voice_translation"'
             )
-        row = origin * len(self.names) + domain
-        with exactly(x):  # exponents of differences of large numbers
+        row = origin * len(self.speakers) + domain
+        with without_autocast(x):  # squared distances are differences of large numbers
             frames = x[:, : self.bands].to(self.maps.dtype)
             z = torch.baddbmm(self.shifts[row], self.maps[row], frames)
-            if self.has_bumps:
-                z = z + self.weights[row] @ self._bumps(frames, origin)
-        z = (z if mask is None else z * mask).to(x.dtype)  # frames that were removed stay so
+            if self.has_basis:
+                z = z + self.weights[row] @ self._basis(frames, origin)
+        z = (z if mask is None else z * mask).to(x.dtype)  # removed frames stay zero
         return torch.cat([z, x[:, self.bands :]], 1) if x.shape[1] > self.bands else z
 
-    def _bumps(self, x: Tensor, origin: Tensor) -> Tensor:
-        """(N, K, T), as `transgan_voice.kernel.Bumps`."""
+    def _basis(self, x: Tensor, origin: Tensor) -> Tensor:
+        """Return the radial basis functions (N, K, T) of the source speaker, as `transgan_voice.kernel.RadialBasis`."""
         frames, reach = x.shape[-1], max(CONTEXT)
-        wide = F.pad(x, (reach, reach), "replicate")
-        around = torch.cat([wide[..., reach + at : reach + at + frames] for at in CONTEXT], 1)
-        return heights(around, self.centres[origin], self.widths[origin][:, None, None])
+        padded = F.pad(x, (reach, reach), "replicate")
+        contexts = torch.cat([padded[..., reach + offset : reach + offset + frames] for offset in CONTEXT], 1)
+        return gaussians(contexts, self.centres[origin], self.widths[origin][:, None, None])
 
 
-def _ends(name: str, names: Sequence[str]) -> Sequence[str]:
+def _expand(name: str, names: Sequence[str]) -> Sequence[str]:
+    """Return the domains that a translation's source or target stands for."""
     return names if name == "*" else [name]
 
 
-class Gated1dOptions(VoiceOptions):
+class Gated1dOptions(VoiceGeneratorOptions):
     """Options of the generator `gated_1d`."""
 
     width: int = Field(128, ge=1)
     """Channels of the first convolution (1 or more); the paper takes 128."""
     downs: int = Field(2, ge=0, le=5)
-    """How often the number of frames is halved (0 to 5)."""
+    """Convolutions with stride 2, each of which halves the number of frames (0 to 5)."""
     blocks: int = Field(6, ge=0)
     """Residual blocks (0 or more)."""
     norm: VoiceNorm = "instance"
-    """Normalisation: `instance`, `group` (of 8 groups) or `none`. The first two take statistics over the frames given:
-    of a crop in training, of all that is translated at once later."""
+    """Normalization: `instance`, `group` (of 8 groups) or `none`. The first two take statistics over the frames of the
+    input: a crop in training, a window or the whole recording in translation."""
 
 
-class Gated1d(VoiceGenerator):
-    """The 1-D gated generator of CycleGAN-VC (Kaneko and Kameoka, 2018, figure 4): bands are channels.
+class Gated1d(VoiceGenerator[Gated1dOptions]):
+    """The 1-D gated generator of CycleGAN-VC (Kaneko and Kameoka, 2018, figure 4): features are channels.
 
-    Kernel 15, halvings with kernel 5, residual blocks with kernel 3, as many doublings by pixel shuffle, kernel 15.
-    With the default options it has the paper's widths: 128, 256, 512 (1024 within the blocks).
+    A convolution with kernel 15, `downs` with kernel 5 and stride 2, residual blocks with kernel 3, `downs` with kernel
+    5 and pixel shuffle, one with kernel 15. With the default options it has the paper's widths: 128, 256, 512 (1024
+    within the blocks).
     """
 
-    Options = Gated1dOptions
-
-    def __init__(self, options: Gated1dOptions, spec: Spec):
+    def __init__(self, options: Gated1dOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         width, norm, style = options.width, options.norm, spec.style
         inner = width * 2**options.downs
@@ -181,9 +202,9 @@ class Gated1d(VoiceGenerator):
             channels = after
         self.layers = nn.ModuleList(layers)
         self.last = nn.Conv1d(channels, self.bands, 15, padding=7)
-        self.finish(self.last)
+        self.init_weights(self.last)
 
-    def change(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
+    def body(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
         frames = x.shape[-1]
         y: Tensor = self.first(pad_frames(x, self.multiple, 2 * self.multiple), style)
         for layer in self.layers:
@@ -196,21 +217,20 @@ class Gated212dOptions(Gated1dOptions):
     """Options of the generator `gated_2_1_2d`."""
 
     mask: bool = False
-    """Whether it sees, as a second plane beside the bands, which frames were removed (MaskCycleGAN-VC)."""
+    """Whether the mask of removed frames is a second input plane beside the features (MaskCycleGAN-VC)."""
 
 
-class Gated212d(VoiceGenerator):
+class Gated212d(VoiceGenerator[Gated212dOptions]):
     """The 2-1-2-D generator of CycleGAN-VC2 (Kaneko et al., 2019, figure 3) and MaskCycleGAN-VC (2021, figure 2).
 
-    Bands and frames are two axes while they are halved and doubled, and the residual blocks between see frames with
-    bands and channels as one axis. 5x15, halvings 5x5, 1x1 to 1-D, residual blocks, 1x1 to 2-D, doublings 5x5 by pixel
-    shuffle, 5x15. Any number of bands: they are padded to what can be halved, by repeating the last. With the default
-    options it has the papers' widths. A channel that a conditioning adds becomes a plane.
+    Down- and upsampling are 2-D convolutions over features and frames; the residual blocks between are 1-D, with
+    features and channels as one axis. Convolutions 5x15, `downs` times 5x5 with stride 2, 1x1 to 1-D, residual blocks,
+    1x1 to 2-D, as many times 5x5 with pixel shuffle, 5x15. Any number of features: they are padded to a multiple of
+    2 ** downs by repeating the last. With the default options it has the papers' widths. A channel that a conditioning
+    adds becomes a plane.
     """
 
-    Options = Gated212dOptions
-
-    def __init__(self, options: Gated212dOptions, spec: Spec):
+    def __init__(self, options: Gated212dOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         width, norm, style = options.width, options.norm, spec.style
         self.multiple = 2**options.downs
@@ -235,9 +255,9 @@ class Gated212d(VoiceGenerator):
             self.ups.append(Gated(conv, after, norm, style, shuffle=2))
             channels = after
         self.last = nn.Conv2d(channels, 1, (5, 15), padding=(2, 7))
-        self.finish(self.last)
+        self.init_weights(self.last)
 
-    def change(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
+    def body(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
         frames = x.shape[-1]
         y: Tensor = self.first(self._planes(x, mask), style)
         for down in self.downs:
@@ -253,16 +273,16 @@ class Gated212d(VoiceGenerator):
         return y[:, 0, : self.bands, :frames]
 
     def _planes(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(N, planes, rows, T): the spectrum, the mask, and what conditionings add, padded to what can be halved."""
-        spectrum, more = x[:, : self.bands], [x[:, i : i + 1] for i in range(self.bands, x.shape[1])]
+        """Return (N, planes, rows, T): the spectrum, the mask and the channels of conditionings, padded."""
+        spectrum, extra = x[:, : self.bands], [x[:, i : i + 1] for i in range(self.bands, x.shape[1])]
         if self.mask:
-            more.insert(0, torch.ones_like(x[:, :1]) if mask is None else mask)
-        planes = torch.stack([spectrum, *(each.expand_as(spectrum) for each in more)], 1)
+            extra.insert(0, torch.ones_like(x[:, :1]) if mask is None else mask)
+        planes = torch.stack([spectrum, *(each.expand_as(spectrum) for each in extra)], 1)
         planes = pad_frames(planes, self.multiple, 2 * self.multiple)
         return pad_frames(planes.transpose(2, 3), self.multiple, self.multiple).transpose(2, 3)
 
 
-class Residual1dOptions(VoiceOptions):
+class Residual1dOptions(VoiceGeneratorOptions):
     """Options of the generator `residual_1d`."""
 
     width: int = Field(256, ge=1)
@@ -270,30 +290,28 @@ class Residual1dOptions(VoiceOptions):
     blocks: int = Field(7, ge=0)
     """Residual blocks (0 or more)."""
     kernel: int = Field(5, ge=1)
-    """Frames that a convolution of a block sees."""
+    """Kernel of a block's convolutions, in frames (1 or more)."""
     norm: VoiceNorm = "none"
-    """Normalisation: `none`, so that what comes out depends on near frames alone, `instance` or `group`."""
+    """Normalization: `none`, so that the output depends on nearby frames only, `instance` or `group`."""
 
 
-class Residual1d(VoiceGenerator):
-    """Residual blocks at full length and without a norm, after Scyclone (Tanaka et al., 2020).
+class Residual1d(VoiceGenerator[Residual1dOptions]):
+    """Residual blocks at full resolution, by default without a norm, after Scyclone (Tanaka et al., 2020).
 
-    Every frame depends on `2 * blocks * (kernel - 1)` neighbours and on nothing else, so a long file can be translated
-    in windows that overlap by as much without a seam.
+    Without a norm every output frame depends on `2 * blocks * (kernel - 1)` neighbours only, so a long file can be
+    translated in overlapping windows without a seam.
     """
 
-    Options = Residual1dOptions
-
-    def __init__(self, options: Residual1dOptions, spec: Spec):
+    def __init__(self, options: Residual1dOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.first = nn.Conv1d(spec.inputs, options.width, 1)
         self.blocks = nn.ModuleList(
             LeakyResidual(options.width, options.kernel, options.norm, spec.style) for _ in range(options.blocks)
         )
         self.last = nn.Conv1d(options.width, self.bands, 1)
-        self.finish(self.last)
+        self.init_weights(self.last)
 
-    def change(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
+    def body(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
         frames = x.shape[-1]
         y: Tensor = F.leaky_relu(self.first(pad_frames(x, 1, 2)), 0.01)
         for block in self.blocks:

@@ -1,4 +1,4 @@
-"""Kernel ridge regression between frames of two speakers: what an affine map leaves to be explained."""
+"""Kernel ridge regression between the frames of two speakers, for the residual of an affine map."""
 
 from dataclasses import dataclass
 
@@ -6,64 +6,66 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan_voice.matching import stretches
+from transgan_voice.matching import with_context
 from transgan_voice.warp import Array
 
-#: Bumps that a map is a sum of, beside its affine part.
+#: Radial basis functions of a map.
 CENTRES = 500
-#: Stretches by which their width is chosen.
-MEASURED = 2000
-#: Of the mean variance of a bump, added to all: pairs of frames that were found by nearness are often wrong.
+#: Frames from which their width is chosen.
+WIDTH_FRAMES = 2000
+#: Frames that are evaluated at a time.
+CHUNK = 2000
+#: Ridge penalty relative to the mean variance of a basis function; large, since many of the matched pairs are wrong.
 RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
-class Bumps:
-    """Gaussian bumps around some of a speaker's frames with their neighbours: h_k(x) = exp(-|x - c_k|^2 / width).
+class RadialBasis:
+    """Gaussian radial basis functions of frames with context: h_k(x) = exp(-|x - c_k|^2 / width).
 
-    As many as CENTRES, chosen at random (Nystrom's method; Williams and Seeger, 2001); the width is the median of
-    squared distances.
+    The centres are CENTRES frames of a speaker, chosen at random (Nystrom's method; Williams and Seeger, 2001); the
+    width is the median of the squared distances.
     """
 
     centres: Array
     """(K, D)"""
     width: float
 
-    def __call__(self, stretches: Array) -> Array:
-        """(F, D) as (F, K)."""
-        centres, every = torch.from_numpy(self.centres), torch.from_numpy(stretches)
-        found: Array = torch.cat(
-            [heights(part.T, centres, self.width).T for part in torch.split(every, MEASURED)]
+    def __call__(self, contexts: Array) -> Array:
+        """Return the values (F, K) at frames with context (F, D)."""
+        centres, every = torch.from_numpy(self.centres), torch.from_numpy(contexts)
+        values: Array = torch.cat(
+            [gaussians(chunk.T, centres, self.width).T for chunk in torch.split(every, CHUNK)]
         ).numpy()
-        return found
+        return values
 
 
-def bumps_of(recordings: Array) -> Bumps:
-    """The bumps of a speaker, by recordings (N, T, B)."""
-    places = np.random.default_rng(0).permutation(recordings.shape[0] * recordings.shape[1])
-    # Of a speaker who said very little some are there twice.
-    centres = stretches(recordings, np.resize(places, CENTRES))
-    some = stretches(recordings, places[:MEASURED])
-    width = float(np.median(_squares(torch.from_numpy(some).T, torch.from_numpy(centres)).numpy()))
-    return Bumps(centres, max(width, 1e-6))
+def radial_basis(frames: Array) -> RadialBasis:
+    """Return the radial basis functions of a speaker, by the frames of the speaker's recordings (N, T, B)."""
+    order = np.random.default_rng(0).permutation(frames.shape[0] * frames.shape[1])
+    # `resize` repeats frames where there are fewer than CENTRES.
+    centres = with_context(frames, np.resize(order, CENTRES))
+    probes = with_context(frames, order[:WIDTH_FRAMES])
+    width = float(np.median(_squared_distances(torch.from_numpy(probes).T, torch.from_numpy(centres)).numpy()))
+    return RadialBasis(centres, max(width, 1e-6))
 
 
-def ridge(bumps: Array, rest: Array) -> tuple[Array, Array]:
-    """Weights (B, K) and a constant (B,): rest (F, B) as weights times bumps (F, K), plus the constant."""
-    middle = bumps.mean(0)
-    centred = bumps - middle
-    square = centred.T @ centred / len(bumps)
-    square += (RIDGE * np.trace(square) / len(square) + 1e-12) * np.eye(len(square))
-    weights: Array = np.linalg.solve(square, centred.T @ (rest - rest.mean(0)) / len(bumps)).T
-    return weights, rest.mean(0) - weights @ middle
+def ridge_regression(inputs: Array, outputs: Array) -> tuple[Array, Array]:
+    """Return weights (B, K) and a constant (B,) that predict outputs (F, B) from inputs (F, K)."""
+    mean = inputs.mean(0)
+    centred = inputs - mean
+    covariance = centred.T @ centred / len(inputs)
+    covariance += (RIDGE * np.trace(covariance) / len(covariance) + 1e-12) * np.eye(len(covariance))
+    weights: Array = np.linalg.solve(covariance, centred.T @ (outputs - outputs.mean(0)) / len(inputs)).T
+    return weights, outputs.mean(0) - weights @ mean
 
 
-def heights(stretches: Tensor, centres: Tensor, width: Tensor | float) -> Tensor:
-    """(..., D, T) and centres (..., K, D) as (..., K, T)."""
-    return torch.exp(-_squares(stretches, centres) / width)
+def gaussians(contexts: Tensor, centres: Tensor, width: Tensor | float) -> Tensor:
+    """Return the radial basis functions around centres (..., K, D) at frames with context (..., D, T): (..., K, T)."""
+    return torch.exp(-_squared_distances(contexts, centres) / width)
 
 
-def _squares(stretches: Tensor, centres: Tensor) -> Tensor:
-    """Squared distances, of the same shapes."""
-    squares = stretches.square().sum(-2, keepdim=True) + centres.square().sum(-1)[..., None]
-    return (squares - 2 * centres @ stretches).clamp_min(0)
+def _squared_distances(contexts: Tensor, centres: Tensor) -> Tensor:
+    """Return the squared distances (..., K, T), see `gaussians`."""
+    squares = contexts.square().sum(-2, keepdim=True) + centres.square().sum(-1)[..., None]
+    return (squares - 2 * centres @ contexts).clamp_min(0)

@@ -1,4 +1,4 @@
-"""Pieces of the networks for voices: gated convolutions, 1-D pixel shuffle, padding to any length."""
+"""Layers of the networks for voices: gated convolutions, 1-D pixel shuffle, padding to any length."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
@@ -23,24 +23,26 @@ def pixel_shuffle_1d(x: Tensor, factor: int) -> Tensor:
     return split.transpose(2, 3).reshape(n, channels // factor, frames * factor)
 
 
-def pad_frames(x: Tensor, multiple: int, least: int) -> Tensor:
-    """(..., T) with its last frame repeated until T is a multiple of `multiple`, and at least `least`."""
+def pad_frames(x: Tensor, multiple: int, minimum: int) -> Tensor:
+    """Repeat the last frame of x (..., T) until T is a multiple of `multiple`, and at least `minimum`."""
     frames = x.shape[-1]
-    wanted = max(-(-frames // multiple) * multiple, least)
-    if wanted == frames:
+    padded = max(-(-frames // multiple) * multiple, minimum)
+    if padded == frames:
         return x
-    return torch.cat([x, x[..., -1:].expand(*x.shape[:-1], wanted - frames)], -1)
+    return torch.cat([x, x[..., -1:].expand(*x.shape[:-1], padded - frames)], -1)
 
 
 class Gated(Styled):
     """conv -> shuffle -> norm -> gated linear unit (Dauphin et al., 2017, eq. 1): h * sigmoid(g).
 
-    h and g are the halves of one convolution's channels. Since norms of single channels know no halves, this is what
-    CycleGAN-VC writes as two convolutions with a norm each (Kaneko and Kameoka, 2018, section 3.2).
+    h and g are the halves of one convolution's channels. Since the norms treat every channel by itself, this equals the
+    two convolutions with a norm each of CycleGAN-VC (Kaneko and Kameoka, 2018, section 3.2).
 
     Args:
-        conv: of twice `channels`, times `shuffle` for each axis that it doubles.
-        shuffle: how many times longer every axis becomes.
+        conv: a convolution to 2 * channels * shuffle ** axes channels.
+        channels: of the output.
+        style: length of the style vector; 0 for none.
+        shuffle: factor by which pixel shuffle enlarges every axis.
     """
 
     def __init__(self, conv: nn.Module, channels: int, norm: VoiceNorm = "none", style: int = 0, shuffle: int = 1):
@@ -57,7 +59,7 @@ class Gated(Styled):
 
 
 class GatedResidual(Styled):
-    """x + norm(conv(gated(x))): the residual block of CycleGAN-VC, 1-D, kernel 3, twice as wide inside."""
+    """x + norm(conv(gated(x))): the residual block of CycleGAN-VC, 1-D, kernel 3, with twice the channels inside."""
 
     def __init__(self, channels: int, norm: VoiceNorm, style: int):
         super().__init__()
@@ -72,7 +74,7 @@ class GatedResidual(Styled):
 
 
 class LeakyResidual(Styled):
-    """x + conv(lrelu(conv(x))): the residual block of Scyclone (Tanaka et al., 2020), which needs no norm."""
+    """x + norm(conv(lrelu(norm(conv(x))))): the residual block of Scyclone (Tanaka et al., 2020), plus norms."""
 
     def __init__(self, channels: int, kernel: int, norm: VoiceNorm, style: int):
         super().__init__()
@@ -87,14 +89,14 @@ class LeakyResidual(Styled):
         return x + change
 
 
-def start_styles(network: nn.Module) -> None:
-    """Puts the style's layers at their start; all other weights keep PyTorch's, as without a norm they have to."""
+def init_styles(network: nn.Module) -> None:
+    """Initialize the FiLM layers. All other layers keep PyTorch's initialization, which networks without norms need."""
     for layer in network.modules():
         if isinstance(layer, FiLM):
-            layer.start()
+            layer.init_weights()
 
 
-def exactly(x: Tensor) -> AbstractContextManager[Any]:
-    """Within it, what is done where x lies is not rounded to 16 bits."""
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Return a context in which operations on the device of x are not autocast to 16 bits."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

@@ -1,82 +1,90 @@
-"""Frames of two speakers that say the same, found without being told which: a better map from a good one."""
+"""Corresponding frames of two speakers without parallel recordings: nearest neighbours, and INCA."""
 
 import numpy as np
 
 from transgan_voice.warp import Affine, Array
 
-#: Neighbours that a frame is matched with, as places in time: where a sound comes from and goes to tells sounds apart.
+#: The context of a frame, in frames: neighbours distinguish sounds that are alike for a moment.
 CONTEXT = (-4, -2, 0, 2, 4)
-#: Frames of either speaker that look for their like, and among how many of the other's.
-SEEK, AMONG = 4000, 8000
-ROUNDS = 8
-#: How much the last round's map holds back a new one, of the mean variance.
+#: Frames of either speaker whose nearest neighbour is searched, and frames of the other speaker that are candidates.
+QUERIES, CANDIDATES = 4000, 8000
+#: Iterations of INCA.
+ITERATIONS = 8
+#: Weight of the penalty on the difference from the map of the iteration before, relative to the mean variance.
 RIDGE = 0.03
 
 
-def matched(source: Array, target: Array, scale: Array, affine: Affine) -> Affine:
-    """The affine map of least squares between frames that are nearest to each other under the map before, in rounds.
+def inca(source: Array, target: Array, scale: Array, affine: Affine) -> Affine:
+    """Improve an affine map by INCA (Erro, Moreno and Bonafonte, 2010).
 
-    INCA (Erro, Moreno and Bonafonte, 2010), with affine regression: frames of both speakers look for the nearest of the
-    other, so that no part of the target's sounds is left out, and near means in decibels, over a stretch of 9 frames.
+    Each iteration pairs the mapped source frames and the target frames with their nearest neighbours, then fits a new
+    affine map to the pairs by least squares. Neighbours are searched for frames of both speakers, so that all sounds of
+    the target take part; distances are in decibels, over a context of 9 frames.
 
     Args:
-        source: (N, T, B) normalised frames of one speaker, recording by recording.
-        target: (M, T, B) of the other.
-        scale: (B,) what the target's normalised values are multiplied by to be decibels, or proportional to them.
-        affine: a map (W, s), y = W x + s, under which most frames are already near their like. From a bad one it
-            settles on wrong matches.
+        source: (N, T, B) normalized frames of N recordings of the source speaker.
+        target: (M, T, B) the same of the target speaker.
+        scale: (B,) factor from the target's normalized values to decibels, or anything proportional to decibels.
+        affine: the initial map (W, s), y = W x + s. It must already map most frames close to their counterparts: from a
+            poor one INCA converges to wrong pairs.
     """
     rng = np.random.default_rng(0)
     matrix, shift = affine
     x, y = (each.reshape(-1, each.shape[-1]) for each in (source, target))
-    for _ in range(ROUNDS):
-        a, b = like(source @ matrix.T + shift, target, scale, rng)
+    for _ in range(ITERATIONS):
+        a, b = nearest_pairs(source @ matrix.T + shift, target, scale, rng)
         matrix, shift = _regression(x[a], y[b], matrix)
     return matrix, shift
 
 
-def like(moved: Array, target: Array, scale: Array, rng: np.random.Generator, often: int = 1) -> tuple[Array, Array]:
-    """(2 K,) and (2 K,): places of frames that are near each other, K found for frames of either side.
+def nearest_pairs(
+    mapped: Array, target: Array, scale: Array, rng: np.random.Generator, factor: int = 1
+) -> tuple[Array, Array]:
+    """Return the frame numbers of 2 K pairs of nearest neighbours, (2 K,) and (2 K,); K queries come from either side.
 
     Args:
-        moved: (N, T, B) one speaker's frames as a map makes them, recording by recording.
-        target: (M, T, B) of the other.
-        scale: as for `matched`.
-        often: times SEEK frames look for their like, among that many times AMONG.
+        mapped: (N, T, B) the source speaker's frames as a map converts them.
+        target: (M, T, B) the target speaker's frames.
+        scale: see `inca`.
+        factor: multiplies QUERIES and CANDIDATES.
     """
-    seek, among = often * SEEK, often * AMONG
-    mine, theirs = (rng.permutation(each.shape[0] * each.shape[1])[:among] for each in (moved, target))
+    queries, candidates = factor * QUERIES, factor * CANDIDATES
+    chosen_a, chosen_b = (rng.permutation(each.shape[0] * each.shape[1])[:candidates] for each in (mapped, target))
     weights = scale.astype(np.float32)
-    here, there = (
-        stretches(each.astype(np.float32) * weights, places) for each, places in ((moved, mine), (target, theirs))
+    a, b = (
+        with_context(each.astype(np.float32) * weights, chosen)
+        for each, chosen in ((mapped, chosen_a), (target, chosen_b))
     )
-    a = np.concatenate([mine[:seek], mine[_nearest(there[:seek], here)]])
-    b = np.concatenate([theirs[_nearest(here[:seek], there)], theirs[:seek]])
-    return a, b
+    frames_a = np.concatenate([chosen_a[:queries], chosen_a[_nearest(b[:queries], a)]])
+    frames_b = np.concatenate([chosen_b[_nearest(a[:queries], b)], chosen_b[:queries]])
+    return frames_a, frames_b
 
 
-def stretches(recordings: Array, places: Array) -> Array:
-    """(K, 5 B): frames of (N, T, B) with their neighbours within the same recording, whose ends go on for ever."""
-    length = recordings.shape[1]
-    first, at = np.divmod(places, length)
-    around = np.clip(at[:, None] + CONTEXT, 0, length - 1)
-    found: Array = recordings[first[:, None], around].reshape(len(places), -1)
-    return found
+def with_context(frames: Array, numbers: Array) -> Array:
+    """Return frames with their context: (K, 5 B), of frames (N, T, B) those with numbers (K,), counted over N and T.
+
+    At the ends of a recording its first and last frames are repeated.
+    """
+    length = frames.shape[1]
+    recording, frame = np.divmod(numbers, length)
+    neighbours = np.clip(frame[:, None] + CONTEXT, 0, length - 1)
+    contexts: Array = frames[recording[:, None], neighbours].reshape(len(numbers), -1)
+    return contexts
 
 
-def _nearest(points: Array, among: Array) -> Array:
-    """(K,) which of `among` is nearest to each point."""
-    half = (among**2).sum(1) / 2
+def _nearest(queries: Array, candidates: Array) -> Array:
+    """Return the number of the nearest candidate of each query, (K,)."""
+    half = (candidates**2).sum(1) / 2
     return np.concatenate(
-        [(half - part @ among.T).argmin(1) for part in np.array_split(points, len(points) // 500 + 1)]
+        [(half - chunk @ candidates.T).argmin(1) for chunk in np.array_split(queries, len(queries) // 500 + 1)]
     )
 
 
-def _regression(x: Array, y: Array, before: Array) -> Affine:
-    """Least squares from x to y, (K, B) each, drawn to the matrix before where x hardly varies."""
+def _regression(x: Array, y: Array, previous: Array) -> Affine:
+    """Return the least-squares map from x to y, (K, B) each, with a ridge penalty on the distance from `previous`."""
     centred = x - x.mean(0)
-    square = centred.T @ centred / len(x)
-    held = RIDGE * np.trace(square) / len(square)
-    right = centred.T @ (y - y.mean(0)) / len(x) + held * before.T
-    matrix: Array = np.linalg.solve(square + held * np.eye(len(square)), right).T
+    covariance = centred.T @ centred / len(x)
+    penalty = RIDGE * np.trace(covariance) / len(covariance)
+    right = centred.T @ (y - y.mean(0)) / len(x) + penalty * previous.T
+    matrix: Array = np.linalg.solve(covariance + penalty * np.eye(len(covariance)), right).T
     return matrix, y.mean(0) - matrix @ x.mean(0)

@@ -1,4 +1,4 @@
-"""Drawn voices as a source: recordings that need no download, with the exact truth beside them."""
+"""The source `synthetic_voices`: synthesized recordings, with ground truth, that need no download."""
 
 from dataclasses import dataclass
 from math import log
@@ -9,23 +9,29 @@ from pydantic import Field
 
 from transgan.api import Options, Sample, Source, UsageError
 from transgan_voice.audio import Sound
-from transgan_voice.drawn import RATE, Score, Speaker, Truth, f0_of, score, speak
+from transgan_voice.synthetic import RATE, GroundTruth, Speaker, Utterance, f0_track, make_utterance, synthesize
 
-#: What makes the speakers: F0 in Hz, its spread, and how far each is from the first on the way to the second.
+#: For each speaker the mean F0 in Hz, the standard deviation of its logarithm, and the exponent of the vocal-tract
+#: ratio: 0 is the vocal tract of `low`, 1 that of `high`.
 SPEAKERS = {
     "low": (115.0, 0.16, 0.0),
     "high": (205.0, 0.20, 1.0),
     "deep": (92.0, 0.14, -0.7),
     "middle": (155.0, 0.18, 0.5),
 }
-_WIDEST = 1.17
+#: The vocal-tract ratio at which formant factors, bandwidth, tilt and breath change by the steps in `speaker`.
+_REFERENCE_RATIO = 1.17
 
 
 def speaker(name: str, ratio: float) -> Speaker:
-    """One of SPEAKERS; `ratio` is the vocal-tract ratio of `high` to `low`, along which the rest of the voice moves."""
-    f0, spread, way = SPEAKERS[name]
-    tract = ratio**way
-    share = log(tract) / log(_WIDEST)
+    """Return one of SPEAKERS.
+
+    Args:
+        ratio: the vocal-tract ratio of `high` to `low`, with which all properties but F0 scale.
+    """
+    f0, spread, exponent = SPEAKERS[name]
+    tract = ratio**exponent
+    share = log(tract) / log(_REFERENCE_RATIO)
     return Speaker(
         f0=f0,
         f0_spread=spread,
@@ -39,51 +45,55 @@ def speaker(name: str, ratio: float) -> Speaker:
 
 
 @dataclass(frozen=True)
-class DrawnVoice:
-    """One sentence by one speaker; called with a rate it is spoken."""
+class SyntheticVoice:
+    """An utterance by a speaker; calling it with a sample rate returns the samples."""
 
     seed: int
     index: int
+    """Number of the utterance."""
     speaker: Speaker
 
     @property
-    def score(self) -> Score:
-        return score(self.seed, self.index)
+    def utterance(self) -> Utterance:
+        return make_utterance(self.seed, self.index)
 
     def __call__(self, rate: int = RATE) -> np.ndarray:
-        """(n,) float32."""
-        return Sound(speak(self.score, self.speaker), RATE).at(rate).samples
+        """Return the samples (n,) float32 at a sample rate in Hz."""
+        return Sound(synthesize(self.utterance, self.speaker), RATE).resample(rate).samples
 
-    def truth(self) -> Truth:
-        """What is said, and how high, every 5 ms."""
-        said = self.score
-        return Truth(said.labels, np.where(said.voiced, f0_of(said, self.speaker), 0.0))
+    def ground_truth(self) -> GroundTruth:
+        """Return phones and F0 every 5 ms."""
+        utterance = self.utterance
+        return GroundTruth(utterance.labels, np.where(utterance.voiced, f0_track(utterance, self.speaker), 0.0))
 
 
-class DrawnVoicesOptions(Options):
+class SyntheticVoicesOptions(Options):
+    """Options of the source `synthetic_voices`."""
+
     count: int = Field(80, ge=2, le=100_000)
-    """Sentences of each speaker, two to four seconds each. No two speakers say the same."""
+    """Sentences of each speaker, two to four seconds each. No two speakers have a sentence in common."""
     ratio: float = Field(1.10, ge=1.0, le=1.3)
-    """How much shorter the vocal tract of `high` is than that of `low`: 1.05 is easy, 1.10 the middle, 1.17 hard."""
+    """Ratio of the formants of `high` to those of `low`, by its shorter vocal tract: 1.05 is easy to convert, 1.10
+    medium, 1.17 hard."""
     seed: int = Field(0, ge=0)
-    """Of the sentences; another seed draws others."""
+    """Random seed of the sentences."""
 
 
-class DrawnVoices(Source):
-    """Voices made up by a synthesiser, selected by the speaker's name: `low`, `high`, `deep`, `middle`.
+class SyntheticVoices(Source[SyntheticVoicesOptions]):
+    """Voices of a formant synthesizer, selected by the speaker's name: `low`, `high`, `deep`, `middle`.
 
-    Speakers say different sentences, so that nothing is paired in training; what another speaker would have made of the
-    same sentence, sample by sample, is known exactly. Crude voices, for measuring algorithms.
+    Speakers have different sentences, so training is unpaired; the same sentence by another speaker, sample by sample,
+    is the ground truth of a conversion. The voices are crude: use them to compare algorithms.
     """
 
-    Options = DrawnVoicesOptions
-
     def samples(self, domain: str, selection: Any) -> list[Sample]:
-        who = self._speaker(selection)
-        place = list(SPEAKERS).index(selection)
-        numbers = [len(SPEAKERS) * i + place for i in range(self.options.count)]
+        voice = self._speaker(selection)
+        offset = list(SPEAKERS).index(selection)
+        numbers = [len(SPEAKERS) * i + offset for i in range(self.options.count)]
+        # The prefix of the keys decides which samples are held out: it stays, so that results can be compared.
         return [
-            Sample(f"drawn-{i:06d}", DrawnVoice(self.options.seed, i, who), {"speaker": selection}) for i in numbers
+            Sample(f"drawn-{i:06d}", SyntheticVoice(self.options.seed, i, voice), {"speaker": selection})
+            for i in numbers
         ]
 
     def _speaker(self, selection: Any) -> Speaker:
@@ -92,6 +102,6 @@ class DrawnVoices(Source):
         return speaker(selection, self.options.ratio)
 
     def counterpart(self, sample: Sample, source: Any, target: Any) -> Sample | None:
-        """The same sentence by the other speaker, of the same number of samples."""
-        voice = DrawnVoice(sample.location.seed, sample.location.index, self._speaker(target))
+        """Return the same sentence by the target speaker, with the same number of samples."""
+        voice = SyntheticVoice(sample.location.seed, sample.location.index, self._speaker(target))
         return Sample(sample.key, voice, {"speaker": target})

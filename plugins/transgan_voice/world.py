@@ -1,4 +1,4 @@
-"""The feature set `world`: mel-cepstra of WORLD's envelope; pitch and breath are kept apart (Morise et al., 2016)."""
+"""The features `world`: mel-cepstra of WORLD's spectral envelope, with F0 and aperiodicity (Morise et al., 2016)."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,51 +12,66 @@ from torch import Tensor
 from transgan.api import require
 from transgan_voice.warp import warped_cepstra
 
-#: Of the first-order all-pass filter that comes closest to the mel scale at 16 kHz.
+#: All-pass constant of the warp that approximates the mel scale at 16 kHz.
 ALPHA = 0.41
 N_FFT, PERIOD_MS = 1024, 5.0
+#: Lowest and highest F0 that is searched, in Hz.
 F0_RANGE = (71.0, 800.0)
-#: Fewest samples that are analysed; shorter sounds are followed by silence.
-LEAST = 1600
-#: Power below which an envelope is cut off.
+#: Shorter sounds are padded with zeros to this number of samples.
+MIN_SAMPLES = 1600
+#: Lower limit of an envelope's power.
 FLOOR = 1e-12
 
 
 def pyworld(purpose: str) -> Any:
-    """The module. PluginError."""
+    """Import and return pyworld.
+
+    Args:
+        purpose: what needs it, for the error message.
+
+    Raises:
+        PluginError: it is not installed.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it asks for setuptools in a way that setuptools warns of
+        warnings.simplefilter("ignore")  # its import of pkg_resources is deprecated
         return require("pyworld", "world", purpose)
 
 
 @dataclass(frozen=True)
 class WorldAnalysis:
-    """A sound as a filter and what goes into it."""
+    """A sound as spectral envelope, F0 and aperiodicity."""
 
     frames: np.ndarray
-    """(L, B) float32 mel-cepstra c_1 to c_B of the logarithm of the amplitude."""
+    """(L, B) float32 mel-cepstra c_1 .. c_B of the logarithm of the amplitude."""
     energy: np.ndarray
     """(L,) c_0."""
     decibels: np.ndarray
-    """(L,) mean power of the envelope."""
+    """(L,) mean power of the envelope in dB."""
     f0: np.ndarray
-    """(L,) float64 Hz, 0 where there is no voice."""
+    """(L,) float64 Hz, 0 where unvoiced."""
     aperiodicity: np.ndarray
     """(L, N_FFT / 2 + 1) float64, 0 to 1."""
     length: int
-    """Samples."""
+    """Samples of the sound."""
 
 
 class WorldFeatures:
-    """Envelopes by CheapTrick, breath by D4C, pitch by Harvest or, four times as fast, DIO with StoneMask.
+    """Envelopes by CheapTrick, aperiodicity by D4C, F0 by Harvest or, four times as fast, DIO with StoneMask.
 
-    Pitch moves from voice to voice by mean and deviation of its logarithm over voiced frames; breath stays as it is.
+    Log F0 is converted by its mean and deviation over voiced frames; aperiodicity and c_0 stay the source's.
+
+    Args:
+        order: mel-cepstra without c_0.
+        pitch: the F0 estimator.
+
+    Raises:
+        PluginError: pyworld is not installed.
     """
 
     kind = "cepstra"
     rate = 16_000
     hop = 80
-    names: tuple[str, ...] = ("log_f0", "energy")
+    statistic_names: tuple[str, ...] = ("log_f0", "energy")
 
     def __init__(self, order: int, pitch: Literal["harvest", "dio"]):
         self.world = pyworld('features = "world"')
@@ -64,11 +79,11 @@ class WorldFeatures:
         self.to_mel = warped_cepstra(order, N_FFT // 2, ALPHA)
         self.from_mel = warped_cepstra(N_FFT // 2, order, -ALPHA)
 
-    def analyse(self, samples: np.ndarray) -> WorldAnalysis:
-        x = np.ascontiguousarray(np.pad(samples, (0, max(0, LEAST - len(samples)))), dtype=np.float64)
+    def analyze(self, samples: np.ndarray) -> WorldAnalysis:
+        x = np.ascontiguousarray(np.pad(samples, (0, max(0, MIN_SAMPLES - len(samples)))), dtype=np.float64)
         low, high = F0_RANGE
-        find = self.world.harvest if self.pitch == "harvest" else self.world.dio
-        f0, times = find(x, self.rate, f0_floor=low, f0_ceil=high, frame_period=PERIOD_MS)
+        estimate = self.world.harvest if self.pitch == "harvest" else self.world.dio
+        f0, times = estimate(x, self.rate, f0_floor=low, f0_ceil=high, frame_period=PERIOD_MS)
         if self.pitch == "dio":
             f0 = self.world.stonemask(x, f0, times, self.rate)
         envelope = self.world.cheaptrick(x, f0, times, self.rate, fft_size=N_FFT)
@@ -86,64 +101,66 @@ class WorldFeatures:
         )
 
     def cepstra(self, envelope: np.ndarray) -> np.ndarray:
-        """Power (L, N_FFT / 2 + 1) as mel-cepstra (L, B + 1)."""
-        plain = np.fft.irfft(np.log(np.maximum(envelope, FLOOR)), axis=1)[:, : N_FFT // 2 + 1]
-        plain[:, [0, -1]] /= 2
-        cepstra: np.ndarray = plain @ self.to_mel.T
+        """Return the mel-cepstra c_0 .. c_B (L, B + 1) of a power envelope (L, N_FFT / 2 + 1)."""
+        cepstrum = np.fft.irfft(np.log(np.maximum(envelope, FLOOR)), axis=1)[:, : N_FFT // 2 + 1]
+        cepstrum[:, [0, -1]] /= 2
+        cepstra: np.ndarray = cepstrum @ self.to_mel.T
         return cepstra
 
     def envelope(self, cepstra: np.ndarray) -> np.ndarray:
-        """The opposite, as smooth as so few cepstra are."""
-        plain = cepstra.astype(np.float64) @ self.from_mel.T
-        plain[:, [0, -1]] *= 2
-        power: np.ndarray = np.exp(np.fft.rfft(np.hstack([plain, plain[:, -2:0:-1]]), axis=1).real)
+        """Return the power envelope (L, N_FFT / 2 + 1) of mel-cepstra (L, B + 1): a smooth approximation."""
+        cepstrum = cepstra.astype(np.float64) @ self.from_mel.T
+        cepstrum[:, [0, -1]] *= 2
+        power: np.ndarray = np.exp(np.fft.rfft(np.hstack([cepstrum, cepstrum[:, -2:0:-1]]), axis=1).real)
         return np.ascontiguousarray(power)
 
     def pack(self, analysis: WorldAnalysis) -> np.ndarray:
-        """Logarithm of F0 (0 where there is none), level, c_0, then the frames."""
-        pitch = np.where(analysis.f0 > 0, np.log(np.maximum(analysis.f0, 1.0)), 0.0)
-        apart = np.stack([pitch, analysis.decibels, analysis.energy], 1)
-        return np.concatenate([apart.astype(np.float32), analysis.frames], 1)
+        """Return the columns log F0 (0 where unvoiced), level in dB, c_0, then the frames."""
+        log_f0 = np.where(analysis.f0 > 0, np.log(np.maximum(analysis.f0, 1.0)), 0.0)
+        columns = np.stack([log_f0, analysis.decibels, analysis.energy], 1)
+        return np.concatenate([columns.astype(np.float32), analysis.frames], 1)
 
-    def bands(self, packed: Any) -> Any:
+    def frames_of(self, packed: Any) -> Any:
         return packed[:, 3:]
 
     def levels(self, packed: np.ndarray) -> np.ndarray:
         return packed[:, 1]
 
-    def learn(self, packed: np.ndarray, active: np.ndarray) -> dict[str, Tensor]:
-        pitch = packed[packed[:, 0] > 0, 0].astype(np.float64)
-        if not len(pitch):  # a domain that never speaks
-            pitch = np.log([120.0])
-        found = {"log_f0": [pitch.mean(), max(pitch.std(), 1e-3)], "energy": [packed[active, 2].mean()]}
-        return {name: torch.tensor(values, dtype=torch.float32) for name, values in found.items()}
+    def fit_statistics(self, packed: np.ndarray, active: np.ndarray) -> dict[str, Tensor]:
+        log_f0 = packed[packed[:, 0] > 0, 0].astype(np.float64)
+        if not len(log_f0):  # recordings without a voiced frame
+            log_f0 = np.log([120.0])
+        statistics = {"log_f0": [log_f0.mean(), max(log_f0.std(), 1e-3)], "energy": [packed[active, 2].mean()]}
+        return {name: torch.tensor(values, dtype=torch.float32) for name, values in statistics.items()}
 
-    def converted(
+    def convert(
         self, analysis: WorldAnalysis, frames: np.ndarray, source: Mapping[str, Tensor], target: Mapping[str, Tensor]
     ) -> WorldAnalysis:
         (from_mean, from_std), (to_mean, to_std) = (each["log_f0"].double().tolist() for each in (source, target))
         voiced = analysis.f0 > 0
-        moved = (np.log(np.where(voiced, analysis.f0, 1.0)) - from_mean) / from_std * to_std + to_mean
-        f0 = np.where(voiced, np.exp(np.clip(moved, np.log(40.0), np.log(1000.0))), 0.0)
+        log_f0 = (np.log(np.where(voiced, analysis.f0, 1.0)) - from_mean) / from_std * to_std + to_mean
+        f0 = np.where(voiced, np.exp(np.clip(log_f0, np.log(40.0), np.log(1000.0))), 0.0)
         return replace(analysis, frames=frames, f0=f0)
 
-    def imagined(self, frames: np.ndarray, known: Mapping[str, Tensor]) -> WorldAnalysis:
-        """On one note, the speaker's middle one, and as loud all the time."""
+    def from_frames(self, frames: np.ndarray, statistics: Mapping[str, Tensor]) -> WorldAnalysis:
+        """Return an analysis with the speaker's mean F0 and c_0, and an aperiodicity that grows with frequency."""
         count = len(frames)
-        energy = np.full(count, float(known["energy"]))
-        f0 = np.full(count, float(known["log_f0"][0].exp()))
-        breath = np.tile(np.linspace(0.01, 0.8, N_FFT // 2 + 1), (count, 1))
-        return WorldAnalysis(frames, energy, energy, f0, breath, (count - 1) * self.hop)
+        energy = np.full(count, float(statistics["energy"]))
+        f0 = np.full(count, float(statistics["log_f0"][0].exp()))
+        aperiodicity = np.tile(np.linspace(0.01, 0.8, N_FFT // 2 + 1), (count, 1))
+        return WorldAnalysis(frames, energy, energy, f0, aperiodicity, (count - 1) * self.hop)
 
-    def sound(self, analysis: WorldAnalysis) -> np.ndarray:
+    def synthesize(self, analysis: WorldAnalysis) -> np.ndarray:
         envelope = self.envelope(np.concatenate([analysis.energy[:, None], analysis.frames], 1))
-        f0, breath = (np.ascontiguousarray(each, dtype=np.float64) for each in (analysis.f0, analysis.aperiodicity))
-        made = self.world.synthesize(f0, envelope, breath, self.rate, PERIOD_MS).astype(np.float32)
-        padded: np.ndarray = np.pad(made, (0, max(0, analysis.length - len(made))))[: analysis.length]
+        f0, aperiodicity = (
+            np.ascontiguousarray(each, dtype=np.float64) for each in (analysis.f0, analysis.aperiodicity)
+        )
+        samples = self.world.synthesize(f0, envelope, aperiodicity, self.rate, PERIOD_MS).astype(np.float32)
+        padded: np.ndarray = np.pad(samples, (0, max(0, analysis.length - len(samples))))[: analysis.length]
         return padded
 
-    def picture(self, frames: np.ndarray) -> np.ndarray:
-        """The envelope over 96 bands, equally far apart in mel; without c_0."""
-        at = np.cos(np.outer(np.arange(1, self.channels + 1), np.pi * (np.arange(96) + 0.5) / 96))
-        drawn: np.ndarray = (frames @ at).T[::-1]
-        return drawn
+    def spectrogram(self, frames: np.ndarray) -> np.ndarray:
+        """Return the log amplitudes, without c_0, in 96 equal bands of the mel axis: (96, L)."""
+        basis = np.cos(np.outer(np.arange(1, self.channels + 1), np.pi * (np.arange(96) + 0.5) / 96))
+        image: np.ndarray = (frames @ basis).T[::-1]
+        return image

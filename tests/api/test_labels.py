@@ -1,15 +1,15 @@
-"""Selections find the samples that they mean, and a band of numbers counts as the numbers in it."""
+"""Selections match samples by their labels, also by labels that are ranges of numbers."""
 
 from typing import Any
 
 import pytest
 
-from transgan.api import Band, Sample, UsageError, select
+from transgan.api import NumericRange, Sample, UsageError, select
 
 SAMPLES = [
-    Sample("a", None, {"weight": 20, "material": "wood", "band": Band("3-9"), "lit": True}),
-    Sample("b", None, {"weight": 30.5, "material": "steel", "band": Band("20-29"), "lit": False}),
-    Sample("c", None, {"weight": 41, "material": "wood", "band": Band("more than 70"), "lit": True}),
+    Sample("a", None, {"weight": 20, "material": "wood", "span": NumericRange("3-9"), "lit": True}),
+    Sample("b", None, {"weight": 30.5, "material": "steel", "span": NumericRange("20-29"), "lit": False}),
+    Sample("c", None, {"weight": 41, "material": "wood", "span": NumericRange("more than 70"), "lit": True}),
     Sample("d", None, {"weight": 20}),
 ]
 
@@ -29,16 +29,16 @@ def keys(selection: Any) -> str:
         ({"material": "wood"}, "ac"),
         ({"material": ["wood", "steel"]}, "abc"),
         ({"material": "wood", "weight": [40, 50]}, "c"),
-        ({"band": [3, 29]}, "ab"),
-        ({"band": [3, 28]}, "a"),
-        ({"band": [60, 100]}, "c"),
-        ({"band": "20-29"}, "b"),
-        ({"band": ["3-9", "more than 70"]}, "ac"),
+        ({"span": [3, 29]}, "ab"),
+        ({"span": [3, 28]}, "a"),
+        ({"span": [60, 100]}, "c"),
+        ({"span": "20-29"}, "b"),
+        ({"span": ["3-9", "more than 70"]}, "ac"),
         ({"lit": True}, "ac"),
         ({"lit": False}, "b"),
     ],
 )
-def test_a_selection_finds_what_it_means(selection: Any, found: str) -> None:
+def test_a_selection_matches_labels(selection: Any, found: str) -> None:
     assert keys(selection) == found
 
 
@@ -48,26 +48,26 @@ def test_a_selection_finds_what_it_means(selection: Any, found: str) -> None:
         ({"weihgt": 1}, "there is no label 'weihgt'. Did you mean 'weight'?"),
         ({"material": "wod"}, "there is no material 'wod'. Did you mean 'wood'?"),
         ({"material": ["wood", "glass"]}, "there is no material 'glass'. Known: steel, wood."),
-        ({"material": [1, 2]}, "material is a text such as 'wood', and [1, 2] a range of numbers"),
-        ({"weight": "heavy"}, "weight is a number such as 20, and 'heavy' is none"),
+        ({"material": [1, 2]}, "material = [1, 2]: found a range of numbers, expected strings such as 'wood'"),
+        ({"weight": "heavy"}, "weight = 'heavy': found 'heavy', expected a number such as 20"),
         ({"weight": [30, 20]}, "weight = [30, 20] ends before it begins"),
-        ({"band": 25}, "there is no band 25. Known: 20-29, 3-9, more than 70."),
+        ({"span": 25}, "there is no span 25. Known: 20-29, 3-9, more than 70."),
         ({}, "found {}; expected a selection by labels, such as { label = [20, 30] }"),
         ("wood", "found 'wood'; expected a selection by labels, such as { label = [20, 30] }"),
     ],
 )
-def test_a_selection_that_means_nothing_says_why(selection: Any, message: str) -> None:
+def test_an_invalid_selection_is_reported(selection: Any, message: str) -> None:
     with pytest.raises(UsageError) as error:
         select(SAMPLES, selection)
     assert str(error.value) == message
 
 
-def test_values_that_are_known_to_be_good_need_not_occur() -> None:
+def test_known_values_need_not_occur() -> None:
     assert select(SAMPLES, {"material": "glass"}, {"material": ("glass",)}) == []
     assert select(SAMPLES, {"smell": 3}, {"smell": ()}) == []
 
 
-def test_of_very_many_values_some_are_named() -> None:
+def test_of_many_values_only_some_are_listed() -> None:
     samples = [Sample(str(i), None, {"name": f"name{i:03}"}) for i in range(300)]
     with pytest.raises(UsageError, match=r"name000, .*name019, and 280 more"):
         select(samples, {"name": "zzz"})
@@ -85,13 +85,13 @@ def test_of_very_many_values_some_are_named() -> None:
         ("70+", 70, 70, 70),
     ],
 )
-def test_a_band_stands_for_its_numbers(text: str, low: float, high: float, middle: float) -> None:
-    band = Band(text)
-    assert (band.low, band.high, float(band)) == (low, high, middle)
-    assert band == text
+def test_a_range_and_its_middle(text: str, low: float, high: float, middle: float) -> None:
+    label = NumericRange(text)
+    assert (label.low, label.high, float(label)) == (low, high, middle)
+    assert label == text
 
 
 @pytest.mark.parametrize("text", ["", "young", "20", "29-20", "20-", "1-2-3", "a-b"])
-def test_what_is_no_band_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a band|ends before"):
-        Band(text)
+def test_any_other_text_is_rejected(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a range|ends before"):
+        NumericRange(text)

@@ -1,4 +1,4 @@
-"""The command line as a function, a recipe that takes a second, and the model that it trains."""
+"""Fixtures for tests of the command line: commands as a function, a recipe that trains in a second, and its model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 FACES = """\
 name = "small"
 [data]
-source = { use = "drawn_faces", count = 16 }
+source = { use = "synthetic_faces", count = 16 }
 size = 32
 [domains]
 young = { age = [20, 30] }
@@ -41,14 +41,14 @@ cycle_error = true
 
 
 class Result(NamedTuple):
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
-    def mistake(self, code: int) -> str:
-        """The one line in which a mistake was told."""
+    def error(self, code: int) -> str:
+        """Check the exit code; return the one line of the error message."""
         assert self.code == code, self
         (line,) = self.err.splitlines()
         assert line.startswith("error: ") and "Traceback" not in line
@@ -60,7 +60,7 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def transgan(typed: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Command:
-    """`transgan("run", recipe)`: how it ends within this process, and what it says."""
+    """`transgan("run", recipe)`: run a command within this process; return its exit code and output."""
 
     def run(*words: object) -> Result:
         code = typed(*words)
@@ -71,22 +71,22 @@ def transgan(typed: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> C
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test stands in a folder of its own, with a cache of its own."""
+    """Run every test in its own working folder, with its own cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRANSGAN_CACHE", str(tmp_path / ".cache"))
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """Drawn faces, two steps."""
+    """A recipe with synthetic faces and two steps."""
     path = tmp_path / "small.toml"
     path.write_text(FACES)
     return path
 
 
 @pytest.fixture
-def picture() -> Callable[..., Path]:
-    """`picture(path)` writes some picture there."""
+def write_image() -> Callable[..., Path]:
+    """`write_image(path)`: write an image with a color gradient."""
 
     def write(path: Path, size: tuple[int, int] = (40, 32)) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def picture() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def model(typed: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model of a run of two steps."""
+    """The model of a run with two steps."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "small.toml").write_text(FACES)
     assert typed("run", folder / "small.toml", "--out", folder / "run", "-q") == 0

@@ -1,4 +1,4 @@
-"""The program itself, in processes of its own."""
+"""`python -m transgan` in its own process."""
 
 import os
 import subprocess
@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from transgan import __version__
-from transgan.runs import RunFolder
+from transgan.storage import RunFolder
 
-LIGHT = """
+IMPORT_CHECK = """
 import sys
 from transgan.cli import main
 
@@ -33,15 +33,15 @@ def python(*words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_and_version_import_nothing_heavy() -> None:
-    done = python("-c", LIGHT)
+def test_help_and_version_import_no_heavy_packages() -> None:
+    done = python("-c", IMPORT_CHECK)
     assert done.returncode == 0, done.stderr
     assert "Usage: transgan [OPTIONS] COMMAND" in done.stdout
     assert done.stdout.splitlines()[-1] == f"transgan {__version__}"
     assert done.stderr == ""
 
 
-def test_a_folder_is_held_against_other_processes(recipe: Path, tmp_path: Path) -> None:
+def test_run_folder_is_locked_against_other_processes(recipe: Path, tmp_path: Path) -> None:
     with RunFolder.open(tmp_path / "run"):
         busy = python("-m", "transgan", "run", recipe, "--out", tmp_path / "run")
     assert (busy.returncode, busy.stdout) == (8, "")
@@ -49,7 +49,7 @@ def test_a_folder_is_held_against_other_processes(recipe: Path, tmp_path: Path) 
     assert len(busy.stderr.splitlines()) == 1
 
 
-def test_a_run_in_a_process_of_its_own(recipe: Path, tmp_path: Path) -> None:
+def test_run_in_its_own_process(recipe: Path, tmp_path: Path) -> None:
     done = python("-m", "transgan", "run", recipe, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "cycle_error" in done.stdout

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transgan.api import Band, DataError, Sample
+from transgan.api import DataError, NumericRange, Sample
 from transgan.data.attributes import encode, encode_all, middle
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
@@ -50,7 +50,7 @@ side = "generator"
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(15, -1), (65, 1), (40, 0), (52.5, 0.5), (Band("20-29"), 2 * (24.5 - 15) / 50 - 1), ("43", 0.12)],
+    [(15, -1), (65, 1), (40, 0), (52.5, 0.5), (NumericRange("20-29"), 2 * (24.5 - 15) / 50 - 1), ("43", 0.12)],
 )
 def test_a_number_is_told_between_the_ends_of_its_range(value: Any, told: float) -> None:
     assert encode(YEARS, value) == [pytest.approx(told)]
@@ -86,7 +86,9 @@ def test_samples_that_will_not_do_are_counted() -> None:
 
 
 def test_the_middle_is_a_mean_or_the_commonest() -> None:
-    samples = [Sample("", None, {"n": n, "m": m}) for n, m in ((1, "wood"), (Band("2-4"), "steel"), (8, "steel"))]
+    samples = [
+        Sample("", None, {"n": n, "m": m}) for n, m in ((1, "wood"), (NumericRange("2-4"), "steel"), (8, "steel"))
+    ]
     assert middle("n", samples) == 4
     assert middle("m", samples) == "steel"
 
@@ -107,15 +109,15 @@ def test_batches_carry_the_attributes_of_their_own_samples(
     batches = Batches(plan, Domains(plan))
     seen = set()
     for step in range(10):
-        (leaves,) = batches.at(step)
+        (batch_inputs,) = batches.at(step)
         for translation in plan.translations:
             for end in ("source", "target"):
-                x = (leaves[translation, end][:, :2, 0, 0] + 1) * 127.5
-                told = leaves[translation, f"{end}_attributes"]
+                x = (batch_inputs[translation, end][:, :2, 0, 0] + 1) * 127.5
+                told = batch_inputs[translation, f"{end}_attributes"]
                 assert told["load"].shape == (4, 1) and told["material"].shape == (4, 3)
                 assert told["load"][:, 0].tolist() == pytest.approx((x[:, 0] / 50 - 1).tolist(), abs=1e-4)
                 names = [2 - round(float(green) / 100) for green in x[:, 1]]
                 assert told["material"].argmax(1).tolist() == names
-                seen.update(leaves[translation, f"{end}_domain"].tolist())
+                seen.update(batch_inputs[translation, f"{end}_domain"].tolist())
     batches.pool.shutdown()
     assert seen == {0, 1, 2}

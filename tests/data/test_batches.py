@@ -136,9 +136,9 @@ def test_processes_and_parts_share_the_batch_that_one_would_take(
                 pieces = [shares[r][part][translation, name] for part in range(parts) for r in range(world)]
                 assert torch.equal(torch.cat(pieces), expected[translation, name])
             latents = [
-                shares[r][part][translation, "draws"].normal("latent", 3) for part in range(parts) for r in range(world)
+                shares[r][part][translation, "rng"].normal("latent", 3) for part in range(parts) for r in range(world)
             ]
-            assert torch.equal(torch.cat(latents), expected[translation, "draws"].normal("latent", 3))
+            assert torch.equal(torch.cat(latents), expected[translation, "rng"].normal("latent", 3))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(batches: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from transgan_images.media import ImageMedia, ImageOptions, Part
+from transgan_images.media import ImageMedia, ImageOptions, Region
 
 from transgan.api import DataError, Sample
 from transgan.data import cache as module
@@ -113,7 +113,7 @@ def test_a_changed_file_another_size_and_other_options_are_noticed(tmp_path: Pat
 
 def test_the_halves_of_one_picture_are_kept_apart(tmp_path: Path) -> None:
     (whole,) = samples(tmp_path / "in", 1)
-    left, right = ([Sample("0", Part(whole.location, half))] for half in ("left", "right"))
+    left, right = ([Sample("0", Region(whole.location, half))] for half in ("left", "right"))
     for _ in range(2):
         a, b = (DecodedCache(each, Counting()).get(np.array([0])) for each in (left, right))
         assert not np.array_equal(a, b)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from transgan.api import Draws, Media, Register, Sample, Source, hookimpl
+from transgan.api import Media, Register, Sample, SampleRng, Source, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.cache import DecodedCache
 from transgan.data.domains import Domains
@@ -36,12 +36,12 @@ class Numbers(Media):
         text = location(0) if callable(location) else Path(location).read_text()
         return np.array([[float(number)] for number in text.split()], np.float32)
 
-    def learn(self, decoded: Iterable[np.ndarray]) -> Mapping[str, Tensor]:
+    def fit_statistics(self, decoded: Iterable[np.ndarray]) -> Mapping[str, Tensor]:
         return {"mean": torch.from_numpy(np.concatenate(list(decoded)).mean(0))}
 
-    def batch(self, decoded: Tensor | Sequence[Tensor], draws: Draws | None, domains: Sequence[str]) -> Tensor:
+    def batch(self, decoded: Tensor | Sequence[Tensor], rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
         rows = zip(decoded, domains, strict=True)
-        return torch.stack([each[: self.size].T - self.learnt[domain]["mean"][:, None] for each, domain in rows])
+        return torch.stack([each[: self.size].T - self.statistics[domain]["mean"][:, None] for each, domain in rows])
 
 
 @pytest.fixture(autouse=True)
@@ -165,14 +165,14 @@ def test_samples_of_several_domains_in_a_batch_are_each_read_by_what_was_learnt_
     batches = Batches(plan, domains)
     # Samples are 0..3, 0..4, ..., 0..8 above the domain's first number: 117 over 39 numbers.
     mean = sum(sum(range(4 + i)) for i in range(6)) / sum(4 + i for i in range(6))
-    (leaves,) = batches.at(0)
-    seen = {name: leaves[plan.translations[0], name] for name in ("source", "target", "source_domain")}
+    (batch_inputs,) = batches.at(0)
+    seen = {name: batch_inputs[plan.translations[0], name] for name in ("source", "target", "source_domain")}
     assert set(seen["source_domain"].tolist()) == {0, 1, 2}
     expected = torch.arange(4.0).expand(9, 1, 4) - mean
     assert torch.allclose(seen["source"], expected, atol=1e-4) and torch.allclose(seen["target"], expected, atol=1e-4)
-    assert {name: float(known["mean"]) for name, known in domains.learnt.items()} == pytest.approx(
+    assert {name: float(known["mean"]) for name, known in domains.statistics.items()} == pytest.approx(
         {"a": mean, "b": 100 + mean, "c": 200 + mean}, rel=1e-5
     )
-    domains.learnt["a"] = {"mean": torch.tensor([7.0])}
-    domains.learn()
-    assert float(domains.learnt["a"]["mean"]) == 7.0  # what is known is not learnt again
+    domains.statistics["a"] = {"mean": torch.tensor([7.0])}
+    domains.fit_statistics()
+    assert float(domains.statistics["a"]["mean"]) == 7.0  # what is known is not learnt again

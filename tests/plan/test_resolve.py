@@ -12,10 +12,10 @@ from transgan.api import (
     Clock,
     Generator,
     Loss,
+    NetworkSpec,
     Nodes,
     Options,
     Register,
-    Spec,
     Translation,
     hookimpl,
     node,
@@ -48,7 +48,7 @@ BOTH = ["age: young -> old", "age: old -> young", "race: white -> black", "race:
 class Silent(Generator):
     """Takes no style vector."""
 
-    def __init__(self, options: Options, spec: Spec):
+    def __init__(self, options: Options, spec: NetworkSpec):
         super().__init__(options, spec)
         self.convolution = nn.Conv2d(spec.inputs, spec.channels, 1)
 
@@ -73,7 +73,7 @@ class MistakenNodes(Nodes):
 
 
 class WithHeads(Loss):
-    def networks(self, spec: Spec) -> dict[str, nn.Module]:
+    def networks(self, spec: NetworkSpec) -> dict[str, nn.Module]:
         return {"heads": nn.Linear(spec.channels, 4)}
 
     def for_generator(self, fake: Tensor) -> Tensor:
@@ -151,14 +151,16 @@ def test_there_are_as_many_copies_as_per_says(planned: Any, per: str) -> None:
         ("translation", ["d.young-old", "d.old-young", "d.white-black", "d.black-white"]),
     ],
 )
-def test_a_discriminator_judges_the_target_of_each_translation(planned: Any, per: str, judges: list[str]) -> None:
+def test_a_discriminator_judges_the_target_of_each_translation(
+    planned: Any, per: str, discriminators: list[str]
+) -> None:
     plan = planned(FACE, overrides=(f'discriminators.d.per="{per}"',))
-    assert [plan.judges[translation][0].network for translation in plan.translations] == judges
+    assert [plan.discriminators[translation][0].network for translation in plan.translations] == discriminators
 
 
 def test_a_discriminator_of_sources_is_that_of_the_source_domain(planned: Any) -> None:
     plan = planned(FACE, overrides=('discriminators.d.real="source"', 'discriminators.d.fake="reconstruction"'))
-    assert plan.judges[Translation("age", "young", "old")][0].network == "d.young"
+    assert plan.discriminators[Translation("age", "young", "old")][0].network == "d.young"
 
 
 def test_three_domains_are_six_translations_and_by_chance_one(planned: Any) -> None:

@@ -1,4 +1,4 @@
-"""The example of a plugin: what it offers is found, described, played and right."""
+"""The example plugin: registration, its recipe, error messages, and what its classes compute."""
 
 import tomllib
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from transgan.api import Loss, Spec
-from transgan.engine.dry_run import play
+from transgan.api import Loss, NetworkSpec
+from transgan.dry_run import trace_phases
 from transgan.errors import RecipeError
 from transgan.plan import Plan
 from transgan.registry import Registry
@@ -20,12 +20,12 @@ FOLDER = Path(__file__).parents[2] / "plugins/example"
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The package, imported from its folder: it is not installed."""
+    """The package, imported from its folder, as it is not installed."""
     monkeypatch.syspath_prepend(FOLDER)
     return import_module("transgan_example")
 
 
-def test_the_entry_point_names_the_module(example: ModuleType) -> None:
+def test_entry_point_registers_the_plugins(example: ModuleType) -> None:
     project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["transgan"] == {"example": example.__name__}
     registry = Registry()
@@ -37,15 +37,15 @@ def test_the_entry_point_names_the_module(example: ModuleType) -> None:
     assert {entry.package for entry in registry.entries.values()} == {"transgan-example"}
 
 
-def test_its_recipe_is_played(example: ModuleType, planned: Callable[..., Plan]) -> None:
+def test_recipe_is_traced(example: ModuleType, planned: Callable[..., Plan]) -> None:
     plan = planned((FOLDER / "recipe.toml").read_text(), example)
-    played = {act.side: act.losses for act in play(plan, plan.stages[0])}
-    assert played["generator"] == ["lsgan", "cycle", "total_variation"]
-    assert played["discriminator"] == ["lsgan"]
+    losses = {phase.side: phase.losses for phase in trace_phases(plan, plan.stages[0])}
+    assert losses["generator"] == ["lsgan", "cycle", "total_variation"]
+    assert losses["discriminator"] == ["lsgan"]
     assert {network.use for network in plan.networks.values()} == {"recolour", "patch"}
 
 
-def test_the_snippet_of_the_readme_is_of_the_recipe(example: ModuleType) -> None:
+def test_snippet_of_the_readme_is_part_of_the_recipe(example: ModuleType) -> None:
     snippet = (FOLDER / "README.md").read_text().split("```toml\n")[1].split("```")[0]
     recipe = tomllib.loads((FOLDER / "recipe.toml").read_text())
     for table, slots in tomllib.loads(snippet).items():
@@ -53,14 +53,14 @@ def test_the_snippet_of_the_readme_is_of_the_recipe(example: ModuleType) -> None
             assert slot.items() <= recipe[table][name].items()
 
 
-def test_mistakes_in_its_options_are_told_like_any_others(example: ModuleType, planned: Callable[..., Plan]) -> None:
+def test_unknown_options_are_reported(example: ModuleType, planned: Callable[..., Plan]) -> None:
     text = (FOLDER / "recipe.toml").read_text().replace("power = 2.0", "powr = 2.0")
     with pytest.raises(RecipeError, match=r"\[losses\.total_variation\] powr: unknown key\. Did you mean 'power'\?"):
         planned(text, example)
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0])
-def test_total_variation_of_a_small_picture(example: ModuleType, power: float) -> None:
+def test_total_variation_of_a_small_image(example: ModuleType, power: float) -> None:
     cls: type[Loss] = example.TotalVariation
     loss = cls(cls.Options(power=power))
     fake = torch.tensor([[[[0.0, 1.0, 1.0], [0.0, 3.0, 0.0]]]]).repeat(2, 3, 1, 1)
@@ -69,12 +69,12 @@ def test_total_variation_of_a_small_picture(example: ModuleType, power: float) -
     assert torch.isclose(loss.for_generator(fake=fake), down + right)  # type: ignore[attr-defined]
 
 
-def test_recolour_looks_at_a_pixel_alone(example: ModuleType) -> None:
+def test_recolour_maps_every_pixel_independently(example: ModuleType) -> None:
     cls = example.RecolourGenerator
     torch.manual_seed(0)
-    network = cls(cls.Options(), Spec(3, 3, 0, (8, 8), (), ()))
+    network = cls(cls.Options(), NetworkSpec(3, 3, 0, (8, 8), (), ()))
     x = torch.rand(2, 3, 8, 8)
-    moved = torch.randperm(64)
-    expected = network(x).flatten(2)[..., moved]
-    assert torch.allclose(network(x.flatten(2)[..., moved].reshape(x.shape)).flatten(2), expected)
+    order = torch.randperm(64)
+    expected = network(x).flatten(2)[..., order]
+    assert torch.allclose(network(x.flatten(2)[..., order].reshape(x.shape)).flatten(2), expected)
     assert network(x).shape == x.shape and network(x).abs().max() <= 1

@@ -1,9 +1,9 @@
-"""A recipe that uses most of the grammar; the tests count on its lines."""
+"""A recipe that uses most tables; tests rely on its line numbers."""
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A busy machine is slow, and no reason for a test to fail.
+# On a busy machine examples are slow, which is not an error.
 settings.register_profile("patient", deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("patient")
 
@@ -11,7 +11,7 @@ FACE = """\
 name = "conditional_face"
 [data]
 source = "labelled_faces"
-default = { use = "drawn_faces", count = 2000 }
+default = { use = "synthetic_faces", count = 2000 }
 size = 64
 [domains]
 young = { age = [20, 30] }

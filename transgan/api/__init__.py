@@ -1,10 +1,10 @@
-"""What a plugin author imports: protocols, options, hooks, `node` and `Call`."""
+"""Everything that a plugin imports: base classes, options, hooks, schedules and errors."""
 
 from torch import Tensor
 
 from transgan.api.extras import require
-from transgan.api.hookspecs import Register, RegisterWeights, hookimpl
-from transgan.api.labels import Band, select
+from transgan.api.hooks import Register, RegisterWeightFiles, RunInfo, hookimpl
+from transgan.api.labels import NumericRange, select
 from transgan.api.options import Options
 from transgan.api.protocols import (
     Augmentation,
@@ -19,19 +19,18 @@ from transgan.api.protocols import (
     Loss,
     Metric,
     Network,
+    NetworkSpec,
     Nodes,
-    Spec,
     Translation,
     node,
 )
-from transgan.api.samples import Column, Domain, Draws, Finder, Media, Part, Sample, Source
+from transgan.api.samples import Column, Domain, Media, Region, RegionDetector, Sample, SampleRng, Source
 from transgan.api.schedule import Clock, Schedule, constant
-from transgan.api.weights import Weights, locate
+from transgan.api.weights import WeightFile, locate
 from transgan.errors import DataError, DiskError, PluginError, TransganError, UsageError, did_you_mean
 
 __all__ = [
     "Augmentation",
-    "Band",
     "Call",
     "Clock",
     "Column",
@@ -42,30 +41,32 @@ __all__ = [
     "DiscriminatorOutput",
     "DiskError",
     "Domain",
-    "Draws",
     "Encoder",
-    "Finder",
     "Generator",
     "ImportedGenerator",
     "Loss",
     "Media",
     "Metric",
     "Network",
+    "NetworkSpec",
     "Nodes",
+    "NumericRange",
     "Options",
-    "Part",
     "PluginError",
+    "Region",
+    "RegionDetector",
     "Register",
-    "RegisterWeights",
+    "RegisterWeightFiles",
+    "RunInfo",
     "Sample",
+    "SampleRng",
     "Schedule",
     "Source",
-    "Spec",
     "Tensor",
     "TransganError",
     "Translation",
     "UsageError",
-    "Weights",
+    "WeightFile",
     "constant",
     "did_you_mean",
     "hookimpl",

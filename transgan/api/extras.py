@@ -1,4 +1,4 @@
-"""Packages that only some plugins need: imported on first use, and named with the command that brings them."""
+"""Import of optional packages, with an error that names the command to install them."""
 
 from importlib import import_module
 from typing import Any
@@ -7,20 +7,20 @@ from transgan.errors import PluginError
 
 
 def require(module: str, extra: str, why: str) -> Any:
-    """A module of an optional package.
+    """Import and return a module of an optional package.
 
     Args:
-        module: `"kornia.geometry.transform"`.
-        extra: of TransGAN's own extras, the one that brings it.
-        why: what it is needed for, to complete "... needs kornia".
+        module: the full name, such as `"kornia.geometry.transform"`.
+        extra: the extra of TransGAN that installs the package.
+        why: the feature that requires it, to complete "... needs kornia".
 
     Raises:
-        PluginError: it is not installed, or cannot be imported.
+        PluginError: the package is not installed, or its import fails.
     """
     try:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise PluginError(
-            f'{why} needs {package}, which is not there ({error}): pip install "transgan[{extra}]"'
+            f'{why} needs {package}, which cannot be imported ({error}): pip install "transgan[{extra}]"'
         ) from None

@@ -1,4 +1,4 @@
-"""Labels of samples: finding the samples that a selection means, and texts that stand for numbers."""
+"""Labels of samples: selection of samples by their labels, and labels that are ranges of numbers."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -8,33 +8,37 @@ from transgan.api.samples import Sample
 from transgan.errors import UsageError, did_you_mean
 
 _NUMBER = r"\s*(\d+(?:\.\d+)?)\s*"
-_BAND = re.compile(rf"{_NUMBER}(?:-|\u2013|to){_NUMBER}")
+_CLOSED = re.compile(rf"{_NUMBER}(?:-|\u2013|to){_NUMBER}")
 _OPEN = re.compile(rf"(?:more than|over|less than|under){_NUMBER}|{_NUMBER}\+\s*", re.IGNORECASE)
-#: More known values than this are not all listed.
-_MANY = 20
+#: Number of known values that an error message lists at most.
+_MAX_LISTED = 20
 
 
-class Band(str):
-    """A text that stands for the numbers from `low` to `high`: `"20-29"`. As a number it is their middle, 24.5.
+class NumericRange(str):
+    """A label that is a range of numbers, such as `"20-29"`. `float()` returns its middle, 24.5.
 
-    An open one, `"more than 70"`, `"70+"` or `"under 3"`, stands for its limit.
+    An open range, such as `"more than 70"`, `"70+"` or `"under 3"`, counts as the number that bounds it.
     """
 
     low: float
     high: float
 
-    def __new__(cls, text: str) -> "Band":
-        """Raises ValueError where the text is no band."""
-        band = super().__new__(cls, text)
-        if match := _BAND.fullmatch(text):
-            band.low, band.high = float(match[1]), float(match[2])
+    def __new__(cls, text: str) -> "NumericRange":
+        """Parse a range.
+
+        Raises:
+            ValueError: the text is not a range of numbers.
+        """
+        parsed = super().__new__(cls, text)
+        if match := _CLOSED.fullmatch(text):
+            parsed.low, parsed.high = float(match[1]), float(match[2])
         elif match := _OPEN.fullmatch(text):
-            band.low = band.high = float(match[1] or match[2])
+            parsed.low = parsed.high = float(match[1] or match[2])
         else:
-            raise ValueError(f"{text!r} is not a band of numbers such as '20-29'")
-        if band.low > band.high:
+            raise ValueError(f"{text!r} is not a range of numbers such as '20-29'")
+        if parsed.low > parsed.high:
             raise ValueError(f"{text!r} ends before it begins")
-        return band
+        return parsed
 
     def __float__(self) -> float:
         return (self.low + self.high) / 2
@@ -43,16 +47,18 @@ class Band(str):
 def select(
     samples: Iterable[Sample], selection: Any, known: Mapping[str, Collection[Any]] | None = None
 ) -> list[Sample]:
-    """The samples whose labels are as a selection wants them: `{ size = [20, 30], mood = ["calm", "glad"] }`.
+    """Return the samples whose labels match a selection such as `{ size = [20, 30], mood = ["calm", "glad"] }`.
 
-    Two numbers are a range, both ends included, into which a band has to fall as a whole; anything else must be equal,
-    or one of a list. A sample that lacks a label is not selected by it.
+    A list of two numbers is a range that includes both ends; a `NumericRange` matches it if it lies inside. Any other
+    list matches each of its elements, and a single value only itself. A sample without one of the labels never matches.
 
     Args:
-        known: the labels that samples may have, and the values that are good even where no sample has them.
+        samples: the samples to choose from.
+        selection: the wanted values by label.
+        known: further valid labels, each with its valid values, in addition to those that occur in `samples`.
 
     Raises:
-        UsageError: it is no selection, or of a label, or of a text, that there is not; says which there are.
+        UsageError: the selection is not a table, is empty, or names an unknown label or value; lists the known ones.
     """
     if not isinstance(selection, Mapping) or not selection:
         raise UsageError(f"found {selection!r}; expected a selection by labels, such as {{ label = [20, 30] }}")
@@ -65,11 +71,11 @@ def select(
         if name not in values:
             raise UsageError(f"there is no label '{name}'. {did_you_mean(name, values)}")
         _check(name, wanted, values[name])
-    return [sample for sample in samples if all(_fits(sample, name, wanted) for name, wanted in selection.items())]
+    return [sample for sample in samples if all(_matches(sample, name, wanted) for name, wanted in selection.items())]
 
 
 def is_range(wanted: Any) -> bool:
-    """Whether a selection wants the numbers between two."""
+    """Return whether a selection's value is a range, `[low, high]`."""
     return isinstance(wanted, list) and len(wanted) == 2 and all(_is_number(end) for end in wanted)
 
 
@@ -78,35 +84,35 @@ def _is_number(value: Any) -> bool:
 
 
 def _check(name: str, wanted: Any, values: Collection[Any]) -> None:
-    """Whether a label with these values can be what is wanted."""
-    texts = [value for value in values if isinstance(value, str)]
+    """Raise UsageError where no label with these values can match."""
+    strings = [value for value in values if isinstance(value, str)]
     if is_range(wanted):
-        words = [text for text in texts if not isinstance(text, Band)]
+        words = [each for each in strings if not isinstance(each, NumericRange)]
         if words:
-            raise UsageError(f"{name} is a text such as {words[0]!r}, and {wanted} a range of numbers")
+            raise UsageError(f"{name} = {wanted}: found a range of numbers, expected strings such as {words[0]!r}")
         if wanted[0] > wanted[1]:
             raise UsageError(f"{name} = {wanted} ends before it begins")
         return
     for each in wanted if isinstance(wanted, list) else [wanted]:
-        if texts and each not in texts:
-            raise UsageError(f"there is no {name} {each!r}. {_hint(str(each), texts)}")
-        if not texts and not isinstance(each, (int, float)):
+        if strings and each not in strings:
+            raise UsageError(f"there is no {name} {each!r}. {_hint(str(each), strings)}")
+        if not strings and not isinstance(each, (int, float)):
             example = f" such as {next(iter(values))!r}" if values else ""
-            raise UsageError(f"{name} is a number{example}, and {each!r} is none")
+            raise UsageError(f"{name} = {wanted!r}: found {each!r}, expected a number{example}")
 
 
-def _hint(word: str, texts: list[str]) -> str:
-    hint = did_you_mean(word, texts)
-    if hint.startswith("Known") and len(texts) > _MANY:
-        return f"Known: {', '.join(sorted(texts)[:_MANY])}, and {len(texts) - _MANY} more."
+def _hint(word: str, strings: list[str]) -> str:
+    hint = did_you_mean(word, strings)
+    if hint.startswith("Known") and len(strings) > _MAX_LISTED:
+        return f"Known: {', '.join(sorted(strings)[:_MAX_LISTED])}, and {len(strings) - _MAX_LISTED} more."
     return hint
 
 
-def _fits(sample: Sample, name: str, wanted: Any) -> bool:
+def _matches(sample: Sample, name: str, wanted: Any) -> bool:
     value = sample.attributes.get(name)
     if value is None:
         return False
     if is_range(wanted):
-        low, high = (value.low, value.high) if isinstance(value, Band) else (value, value)
+        low, high = (value.low, value.high) if isinstance(value, NumericRange) else (value, value)
         return bool(wanted[0] <= low and high <= wanted[1])
     return bool(value in wanted if isinstance(wanted, list) else value == wanted)

@@ -1,28 +1,40 @@
 """Typed, strict options: what a recipe's table may say to a plugin."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeVar
 
 
 class Options(BaseModel):
-    """Base of every plugin's options: unknown keys and wrong types are refused; a field's docstring is its help text.
+    """Base class of every plugin's options.
 
-    Fields that are numbers may be declared `Schedule`: then the recipe may write a number or a schedule.
+    Unknown keys and wrong types are refused. The docstring below a field is its help text. A field that is a number may
+    be declared `Schedule`: then a recipe may write a number or a schedule.
     """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    #: Words of the recipe's own grammar, which no plugin option may be called.
-    reserved: ClassVar[frozenset[str]] = frozenset(
-        {"use", "per", "translations", "conditionings", "real", "fake", "given", "history", "weight"}
-    )
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        if taken := sorted(cls.reserved & cls.model_fields.keys()):
-            raise TypeError(
-                f"{cls.__qualname__}: {', '.join(taken)} belong to the recipe's grammar; choose other names"
-            )
+OptionsT = TypeVar("OptionsT", bound=Options, default=Options)
+
+
+class Configurable(Generic[OptionsT]):
+    """Base class of every plugin that has options: `class Blur(Loss[BlurOptions])` makes `BlurOptions` its options.
+
+    A plugin without options names none: `class Blur(Loss)`.
+    """
+
+    Options: ClassVar[type[BaseModel]] = Options
+    """The class of the options, from the type argument."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, Configurable):
+                for argument in get_args(base):
+                    if isinstance(argument, type) and issubclass(argument, Options):
+                        cls.Options = argument

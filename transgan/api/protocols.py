@@ -1,46 +1,44 @@
-"""What a plugin has to be. Nothing here knows how, or in what order, it will be called.
+"""What each kind of plugin has to be.
 
-One rule runs through all of it: whatever a function needs, it names as an argument, and takes no more.
-Shapes: N samples, C channels, *space one to three axes.
+One rule runs through all of it: a function names what it needs as arguments, and is given just that.
+Shapes: N samples, C channels, *space one to three axes. Samples lie in [-1, 1].
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from transgan.api.options import Options
-from transgan.api.samples import Domain, Draws
+from transgan.api.options import Configurable, OptionsT
+from transgan.api.samples import Domain, SampleRng
 from transgan.api.schedule import Clock
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 Conditions = Mapping[str, Any]
-"""What a network is told besides its input: by name; tensors have N first."""
+"""What a network is conditioned on, by name; tensors have N first."""
 
 
 @dataclass(frozen=True)
-class Spec:
+class NetworkSpec:
     """What the plan knows of the place where a network will stand. Options are the user's choice; this follows."""
 
     channels: int
     """Channels of a sample, hence of what a generator returns."""
     inputs: int
-    """Channels that come in: a sample's, and those that conditionings add."""
+    """Channels of the input: a sample's, and those that conditionings add."""
     style: int
-    """Numbers in the style vector that conditionings make; 0 for none."""
+    """Length of the style vector that conditionings make; 0 for none."""
     space: tuple[int, ...]
     """The axes of a training batch behind N and C."""
     domains: tuple[str, ...]
     tasks: tuple[str, ...]
     attributes: Mapping[str, int] = field(default_factory=dict)
-    """How many numbers tell each of the recipe's attributes."""
+    """Length of the vector that encodes each of the recipe's attributes."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """One direction of one task: a sample of `source` is to become one of `target`; `*` stands for several domains."""
+    """One direction of one task: a sample of `source` becomes one of `target`; `*` stands for several domains."""
 
     task: str
     source: str
@@ -52,56 +50,59 @@ class Translation:
 
 @dataclass(frozen=True)
 class DiscriminatorOutput:
-    """What a discriminator says of a batch."""
+    """What a discriminator returns for a batch."""
 
     logits: list[Tensor]
-    """One tensor a scale, (N, 1, *space) or (N, 1); no sigmoid."""
+    """One tensor for each scale, (N, 1, *space) or (N, 1), before any sigmoid."""
     class_logits: Tensor | None = None
-    """(N, number of domains), where the discriminator classifies too."""
+    """(N, number of domains), where the discriminator has a class head."""
     features: list[Tensor] = field(default_factory=list)
-    """Activations, first layer first."""
+    """Activations, (N, C, *space) each, first layer first, one scale after the other."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request, returned by a node, to run a network. Requests that are ready together may become one pass.
-
-    `role` is what nodes call the network (`generator`, `back`, an encoder's name); the plan says which one plays it.
-    With `frozen` gradients pass through the network and leave it as it is.
-    """
+    """A request, returned by a node, to run a network. Requests that are ready together may become one pass."""
 
     role: str
+    """The role in which the translation needs the network: `generator`, `back`, or an encoder's name."""
     x: Any
+    """The input, usually (N, C, *space)."""
     conditions: Conditions = field(default_factory=dict)
     frozen: bool = False
+    """Whether gradients pass through the network without reaching its parameters."""
 
 
-class Network(nn.Module):
-    """Base of the networks: `forward` takes the input and, by name, whatever it wants of the conditions."""
+class Network(nn.Module, Configurable[OptionsT]):
+    """Base class of networks. `forward` takes the input and, by name, the conditions that it wants.
 
-    Options: ClassVar[type[Options]] = Options
+    Args:
+        options: the recipe's.
+        spec: channels, size, domains and tasks.
+    """
+
     mixes_batch: ClassVar[bool] = False
-    """True when one sample's output depends on the others (batch norm is noticed without it)."""
+    """True where a sample's output depends on the other samples. Batch norm is recognised without it."""
 
-    def __init__(self, options: Any, spec: Spec):
+    def __init__(self, options: OptionsT, spec: NetworkSpec):
         super().__init__()
 
-    def start(self, domains: Mapping[str, Domain], translations: Sequence[Translation]) -> None:
-        """Called once, before the first step of a run and never again: the place to take something from the data.
+    def init_from_data(self, domains: Mapping[str, Domain], translations: Sequence[Translation]) -> None:
+        """Initialise weights from the training data. Called once, before the first step of a run.
 
-        It happens on one process: what is to stay must be in parameters or buffers, changed in place. They are saved
-        with the run and with the model, so that a run that is resumed, and a model that translates, need no data.
+        One process calls it; the result must be in parameters or buffers, changed in place. They are saved with the run
+        and the model, so that neither resuming nor translating needs the data.
 
         Args:
-            domains: all, with their training samples.
-            translations: those that this copy makes, or judges.
+            domains: every domain, with its training samples.
+            translations: those that this network takes part in.
         """
 
     def after_step(self) -> None:
-        """Called when an optimizer has moved this network: the place to clip weights."""
+        """Called after each optimizer step of this network: the place to clip weights."""
 
 
-class Generator(Network):
+class Generator(Network[OptionsT]):
     """`forward(x, style, ...) -> y`: x (N, spec.inputs, *space) in [-1, 1], style (N, spec.style) or None,
     y (N, spec.channels, *space)."""
 
@@ -109,141 +110,148 @@ class Generator(Network):
     """Every axis of x must be a multiple of it."""
 
 
-class Discriminator(Network):
+class Discriminator(Network[OptionsT]):
     """`forward(x, style, ...) -> DiscriminatorOutput`: x (N, spec.inputs, *space), style as a generator's."""
 
 
-class Encoder(Network):
-    """`forward(x, style, ...)` -> whatever the nodes that call it expect."""
+class Encoder(Network[OptionsT]):
+    """`forward(x, style, ...)` returns whatever the nodes that call it expect."""
 
 
-class Conditioning(nn.Module):
-    """`forward(x, style, ...) -> (x, style)`: writes conditions into the input, the style vector, or both."""
+class Conditioning(nn.Module, Configurable[OptionsT]):
+    """`forward(x, style, ...) -> (x, style)`: write conditions into the input, the style vector, or both.
 
-    Options: ClassVar[type[Options]] = Options
+    x is (N, C, *space) and style (N, S) or None, before and after; C and S grow by `channels` and `style`.
+    """
+
     channels: int = 0
-    """Channels added to x."""
+    """Channels that it adds to x."""
     style: int = 0
-    """Numbers added to the style vector."""
+    """Length that it adds to the style vector."""
 
-    def __init__(self, options: Any, spec: Spec):
+    def __init__(self, options: OptionsT, spec: NetworkSpec):
         super().__init__()
 
 
-class Loss:
-    """One term of the objective: `for_generator`, `for_discriminator`, or both; they return a scalar.
+class Loss(Configurable[OptionsT]):
+    """One term of the objective: define `for_generator`, `for_discriminator`, or both; each returns a scalar.
 
-    Arguments are node names, or `real_output`, `fake_output`, `real_input`, `fake_input`, `discriminator` (of the
-    discriminator that judges, which is asked in fp32), `other_discriminators` (those of the other tasks) and `clock`. A
-    loss that asks for any of the first five is evaluated for each discriminator of each translation, any other once for
-    each translation. Besides:
+    Arguments are names of nodes and batch inputs, and any of these:
 
-    - `source_outputs`, `reconstruction_outputs`: what the discriminators of the source domain, those that judge the way
-      back, say of source and reconstruction, in the same order;
-    - `fake_opinion`: (N,) how real the target domain's discriminators take each fake to be, at most 1; no gradient;
-    - `memory`: tensors that this loss has noted for this translation and discriminator, by name; what it writes there
-      is remembered as the mean over the batch's parts and all processes, from the phase's end on;
-    - `draws`: random numbers of this loss's own.
+    - `real_output`, `fake_output`: the `DiscriminatorOutput` for the real and the fake sample; `real_input`,
+      `fake_input`: what the discriminator was given, (N, C, *space); `discriminator`: a function from (N, C, *space) to
+      a `DiscriminatorOutput`, in fp32. A loss that names any of these five is evaluated for each discriminator of each
+      translation, any other loss once for each translation.
+    - `other_discriminators`: such functions for the discriminators of the other tasks.
+    - `source_outputs`, `reconstruction_outputs`: outputs of the source domain's discriminators for the source and for
+      its reconstruction, in the same order.
+    - `fake_realness`: (N,), how real the target domain's discriminators find each fake, at most 1; without gradient.
+    - `buffers`: a dict of this loss's own tensors, for this translation and discriminator. What the loss writes there
+      holds from the end of the phase on, as the mean over micro-batches and processes; it is saved with the run.
+    - `rng`: random numbers of this loss's own, see `SampleRng`.
+    - `clock`: where the run is, see `Clock`.
     """
 
-    Options: ClassVar[type[Options]] = Options
-    unneeded: Collection[str] = ()
-    """Arguments that these options have no use for; they keep their defaults, and cost nothing."""
-    lasting: ClassVar[bool] = False
-    """True when its weight may follow any schedule, but not end at 0."""
-    slopes: ClassVar[bool] = False
-    """True when it bounds a discriminator's slope at each sample; then the discriminator may not mix samples."""
-    boundary: ClassVar[float | None] = None
-    """For adversarial losses: the logit at which a discriminator is undecided; None where there is no such logit."""
+    unused_inputs: Collection[str] = ()
+    """Arguments that these options do not need: they keep their defaults, and are not computed."""
+    nonzero_at_end: ClassVar[bool] = False
+    """True where a weight that ends at 0 is a mistake."""
+    penalizes_gradient: ClassVar[bool] = False
+    """True for a gradient penalty, taken sample by sample: its discriminator may not mix samples."""
+    decision_logit: ClassVar[float | None] = None
+    """For adversarial losses: the logit at which a discriminator is undecided; None where there is none (critics)."""
 
-    def __init__(self, options: Any):
+    def __init__(self, options: OptionsT):
         self.options = options
 
-    def opinion(self, logits: Tensor) -> Tensor:
-        """For adversarial losses with a boundary: how real a discriminator takes something to be, at most 1."""
+    def realness(self, logits: Tensor) -> Tensor:
+        """For adversarial losses with a `decision_logit`: how real each logit says a sample is, at most 1."""
         raise NotImplementedError
 
-    def networks(self, spec: Spec) -> dict[str, nn.Module]:
-        """Networks of the loss's own, trained with the generators; its nodes call them `<loss>/<name>`."""
+    def networks(self, spec: NetworkSpec) -> dict[str, nn.Module]:
+        """Return the loss's own networks, trained with the generators; its nodes call them `<loss>/<name>`."""
         return {}
 
 
-class Nodes:
-    """Named tensors and how to make them: the methods marked with `@node`."""
+class Nodes(Configurable[OptionsT]):
+    """Named tensors and how to compute them: the methods marked with `@node`."""
 
-    Options: ClassVar[type[Options]] = Options
-
-    def __init__(self, options: Any):
+    def __init__(self, options: OptionsT):
         self.options = options
 
 
-def node(function: F) -> F:
-    """Marks a method as a node: its name is what others ask for, its arguments are what it asks for itself."""
+def node(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a method as a node: its name is what others ask for, its argument names are what it needs itself."""
     function.is_node = True  # type: ignore[attr-defined]
     return function
 
 
-class Augmentation:
-    """A change of what a discriminator is shown, real and fake alike (Zhao et al., 2020); gradients pass through it."""
+class Augmentation(Configurable[OptionsT]):
+    """An augmentation of discriminator inputs, real and fake alike (Zhao et al., 2020); differentiable."""
 
-    Options: ClassVar[type[Options]] = Options
-    moves: ClassVar[bool] = False
-    """True when it moves things about: what a discriminator sees beside a sample (`given`) is then moved with it."""
+    geometric: ClassVar[bool] = False
+    """True where it moves content: then `given`, what a discriminator sees beside a sample, is moved alike."""
 
-    def __init__(self, options: Any, spec: Spec):
+    def __init__(self, options: OptionsT, spec: NetworkSpec):
         self.options = options
 
-    def __call__(self, x: Tensor, draws: Draws, clock: Clock) -> Tensor:
-        """(N, C, *space) in [-1, 1], changed by chance, each sample by itself. Equal draws make equal changes."""
+    def __call__(self, x: Tensor, rng: SampleRng, clock: Clock) -> Tensor:
+        """Return x (N, C, *space), in [-1, 1], changed at random, each sample by itself; equal rng, equal changes."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class ImportedGenerator:
-    """A generator that another program has saved, as one of ours."""
+    """A generator that another program has saved, in terms of a plugin."""
 
     name: str
     """The generator plugin that computes the same: `resnet`."""
     options: Mapping[str, Any]
-    """The plugin's options, as far as weights can tell."""
+    """The plugin's options, as far as weights show them."""
     state: Mapping[str, Tensor]
-    """Its weights, under the plugin's names: what `load_state_dict` takes."""
+    """What the plugin's `load_state_dict` takes."""
     inputs: int
-    """Channels that come in."""
+    """Input channels."""
     channels: int
-    """Channels that come out."""
+    """Output channels."""
 
 
-class Metric:
-    """A figure that says how good translations are. States its protocol in its name."""
+class Metric(Configurable[OptionsT]):
+    """A figure of how good translations are.
 
-    Options: ClassVar[type[Options]] = Options
-    better: ClassVar[Mapping[str, str]] = {}
-    """For each figure `"lower"` or `"higher"`."""
+    Define `update(translation, ...)`: it takes a batch of one translation. Besides `translation` its arguments are
+    names of nodes and batch inputs, and any of these:
 
-    def __init__(self, options: Any):
+    - `keys`, `samples`: the N held-out samples;
+    - `counterpart`: their true translations, (N, C, *space); without these the metric is skipped; `true_samples`: the
+      same as samples, None where unknown;
+    - `translate`: `translate(x, row=i)` translates x (K, C, *space), pieces of sample i as the media's `to_model` makes
+      them.
+    """
+
+    direction: ClassVar[Mapping[str, str]] = {}
+    """For each figure `"lower"` or `"higher"`: which is better."""
+    update: Callable[..., None]
+
+    def __init__(self, options: OptionsT):
         self.options = options
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
-        """Once, before the first update: for classifiers and reference statistics, from the real domains."""
+        """Fit classifiers and reference statistics to the real domains. Called once, before the first update.
+
+        Args:
+            domains: every domain, by name.
+            tasks: the domains of each task.
+        """
 
     def reset(self) -> None:
-        """Forgets what was counted; keeps what `prepare` learned. Called before the first update of an evaluation."""
-        raise NotImplementedError
-
-    def update(self, translation: Translation, **nodes: Any) -> None:
-        """A batch of one translation. The arguments are node names, and any of these.
-
-        - `keys` and `samples`: the N held-out samples; `counterpart`: their true translations as a tensor, without
-          which a metric that asks for it is skipped; `true_samples`: the same as samples, None where unknown.
-        - `translate(x, row=i)`: x (K, C, *space), parts of sample i as the media's `to_model` makes them, translated.
-        """
+        """Forget the updates; keep what `prepare` has fitted. Called before the first update of an evaluation."""
         raise NotImplementedError
 
     def compute(self) -> dict[Translation, dict[str, float]]:
-        """The figures, by translation."""
+        """Return the figures by translation and name."""
         raise NotImplementedError
 
     def protocol(self) -> Mapping[str, str]:
-        """For figures of which there are several definitions, by name, which one this is, in words."""
+        """For figures with several definitions, return by name which one this is, in words."""
         return {}

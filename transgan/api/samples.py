@@ -1,4 +1,4 @@
-"""Samples: where they come from, how they become tensors and files again, and which parts of them are worked on.
+"""Samples: where they come from, how they become tensors and files again, and which regions of them are translated.
 
 Shapes are those of `transgan.api.protocols`.
 """
@@ -11,84 +11,95 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from transgan.api.options import Options
+from transgan.api.options import Configurable, OptionsT
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One file, part of a file, or recipe for making one."""
+    """One file, part of a file, or a function that makes a sample."""
 
     key: str
-    """Its name: the split is by it, pairs share it, outputs are called after it."""
+    """Its name: the split hashes it, pairs share it, outputs are named after it."""
     location: Any
-    """What the media can decode: a path, or a callable where samples are made and not read."""
+    """What the media decodes: a path, or a callable for synthetic samples."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Its labels, by name."""
 
 
-class Source:
-    """Where samples come from; knows files, not tensors."""
+class Source(Configurable[OptionsT]):
+    """Where samples come from; knows files, not tensors.
 
-    Options: ClassVar[type[Options]] = Options
+    Args:
+        options: the recipe's.
+        root: `data.root`, or None.
+    """
+
     card: ClassVar[str] = ""
-    """What the card of a model made from such data must say: labels, terms, intended use. Markdown."""
+    """What the model card of a model trained on such data must say: labels, terms, intended use. Markdown."""
 
-    def __init__(self, options: Any, root: Path | None):
+    def __init__(self, options: OptionsT, root: Path | None):
         self.options = options
         self.root = root
         self.suffixes: tuple[str, ...] = ()
-        """Endings of files that the recipe's media reads. Set from without."""
+        """File suffixes that the recipe's media reads; set by the framework."""
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
-        """The samples of a domain, sorted by key. `selection` is what `[domains]` says of it.
+        """Return the samples of a domain, sorted by key.
+
+        Args:
+            selection: the domain's value in `[domains]`.
 
         Raises:
-            DataError: nothing there, or not readable; says where it looked and what it found.
+            DataError: there is nothing, or it cannot be read; says where it looked and what it found.
             UsageError: the selection is not of a form that this source knows.
         """
         raise NotImplementedError
 
     def counterpart(self, sample: Sample, source: Any, target: Any) -> Sample | None:
-        """The true translation of `sample`, from selection `source` to selection `target`, where it can be known."""
+        """Return the true translation of a sample from selection `source` to `target`, or None where unknown."""
         return None
 
 
-class Draws(Protocol):
-    """Random numbers, each a pure function of (seed, purpose, epoch, index of the sample)."""
+class SampleRng(Protocol):
+    """Random numbers for N samples, each a pure function of (seed, purpose, epoch, index of the sample)."""
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
-        """(N, *shape) in [0, 1)."""
+        """Return (N, *shape), uniform in [0, 1)."""
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
-        """(N, *shape), standard normal."""
+        """Return (N, *shape), standard normal."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """Samples of one domain, as networks see them, that are shown below each other."""
+    """A column of a preview: samples of one domain, as networks see them."""
 
     domain: str
     items: Sequence[Tensor]
     """(C, *space) each."""
 
 
-class Media:
-    """How a kind of file becomes a tensor and back, and how it is shown.
+class Media(Configurable[OptionsT]):
+    """How a kind of file becomes a tensor and back, and how it is previewed.
 
-    An *item* is a whole file in memory, of any size, as `read` makes it and `write` takes it.
+    An *item* is a whole file in memory, of any size, as `read` returns it and `write` takes it.
+
+    Args:
+        options: the recipe's.
+        size: `data.size`, in a unit of the media's own.
     """
 
-    Options: ClassVar[type[Options]] = Options
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Endings of files that `read` knows, with dot, in lower case."""
+    """File suffixes that `read` knows, with dot, in lower case."""
     ragged: ClassVar[bool] = False
-    """True when the first axis of what `decode` returns differs from sample to sample."""
+    """True where the first axis of what `decode` returns differs between samples."""
     channels: int = 3
 
-    def __init__(self, options: Any, size: int):
+    def __init__(self, options: OptionsT, size: int):
         self.options = options
         self.size = size
-        self.learnt: Mapping[str, Mapping[str, Tensor]] = {}
-        """What `learn` has found, by domain. Set from without, and kept in the model."""
+        self.statistics: Mapping[str, Mapping[str, Tensor]] = {}
+        """What `fit_statistics` has returned, by domain; set by the framework, and kept in the model."""
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -96,103 +107,119 @@ class Media:
         raise NotImplementedError
 
     def decode(self, location: Any) -> np.ndarray:
-        """What the cache keeps of a sample: an array of the same shape and type for every sample. DataError."""
+        """Return what the cache keeps of a sample: an array, of the same shape and dtype for every sample.
+
+        Raises:
+            DataError: the file cannot be decoded.
+        """
         raise NotImplementedError
 
-    def learn(self, decoded: Iterable[np.ndarray]) -> Mapping[str, Tensor]:
-        """What has to be known of a domain before the first step, such as statistics, from its training samples."""
+    def fit_statistics(self, decoded: Iterable[np.ndarray]) -> Mapping[str, Tensor]:
+        """Return statistics of a domain's training samples that must be known before the first step, by name."""
         return {}
 
-    def batch(self, decoded: Tensor | Sequence[Tensor], draws: Draws | None, domains: Sequence[str]) -> Tensor:
-        """Decoded samples as (N, C, *space), each as its domain wants it; augmented where `draws` is given.
+    def batch(self, decoded: Any, rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
+        """Return decoded samples as (N, C, *space); augmented where `rng` is given.
 
         Args:
-            decoded: (N, ...) on the device; where they are ragged, N tensors on the CPU.
-            domains: of each sample.
+            decoded: a tensor (N, ...) on the device; where samples are ragged, a list of N tensors on the CPU.
+            domains: the domain of each sample.
         """
         raise NotImplementedError
 
     def read(self, item: Any) -> Any:
-        """The item in a file, or in an object of Python's that holds one. DataError."""
+        """Return the item in a file, or in a Python object such as a PIL image.
+
+        Raises:
+            DataError: it cannot be read.
+        """
         raise NotImplementedError
 
     def export(self, x: Any) -> Any:
-        """The opposite of `read` in Python: an item as an object that others know, too."""
+        """Return an item as a common Python object: the opposite of `read`."""
         raise NotImplementedError
 
     def to_model(self, x: Any, stride: int, native: bool, domain: str) -> tuple[Tensor, Any]:
-        """An item of a domain as the (N, C, *space) that a generator takes, in one part or more, and what `from_model`
-        needs to undo it; with `native` at its own size, not at the size trained at."""
+        """Return an item of a domain as the (N, C, *space) that a generator takes, and what `from_model` needs.
+
+        Args:
+            stride: every axis of *space must be a multiple of it.
+            native: keep the item's own size instead of the training size.
+        """
         raise NotImplementedError
 
     def from_model(self, y: Tensor, undo: Any, domain: str) -> Any:
-        """The generator's (N, C, *space), which are of `domain` now, as an item of the size that it had."""
+        """Return a generator's output (N, C, *space), of `domain`, as an item of the original size."""
         raise NotImplementedError
 
     def write(self, x: Any, path: Path) -> None:
-        """Writes an item. DiskError."""
+        """Write an item.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
         raise NotImplementedError
 
     def preview(self, columns: Mapping[str, Column], path: Path) -> Path:
-        """Shows samples side by side, a column a name and a row an item; returns the file written.
+        """Write a preview, samples side by side, and return its path: `path` with a suffix.
 
-        It may write more files, whose names begin as the returned one's without its ending.
+        Further files may be written if their names begin with that of the returned one, less its suffix.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain's samples as metrics see them."""
+    """A domain's samples, as metrics and `init_from_data` get them."""
 
     name: str
     samples: Sequence[Sample]
+    """The training samples."""
     held_out: Sequence[Sample]
     batches: Callable[..., Iterable[tuple[list[str], Tensor]]]
-    """`batches(held_out: bool, size: int)` yields keys and (N, C, *space), once over all."""
+    """`batches(held_out: bool, size: int)` yields keys and (N, C, *space), one pass over all, without augmentation."""
     media: Media
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of an item that a model is to work on."""
+class Region:
+    """A region of an item."""
 
     sample: Tensor
     """(C, *space) in [-1, 1], cut out of the item: an item itself."""
     extent: float
-    """Its size in the item, in the unit in which sizes are asked for."""
+    """Its size in the item, in the unit of `min_extent`."""
     place: Any
-    """What its finder needs to put it back."""
+    """What the detector needs to paste it back."""
 
 
-class Finder:
-    """Finds the parts of an item, (C, *space) in [-1, 1], that a model should work on; puts what has changed back.
+class RegionDetector(Configurable[OptionsT]):
+    """Detects regions of an item, (C, *space) in [-1, 1], and pastes what has changed back.
 
-    It has the name of what it finds, in the plural, by which it is told that none were found.
+    It is registered under the name of what it detects, in the plural (`faces`), which messages use.
     """
 
-    Options: ClassVar[type[Options]] = Options
-    smallest: ClassVar[float] = 0.0
-    """The extent below which parts are left alone, where nothing else is asked for."""
+    min_extent: ClassVar[float] = 0.0
+    """The default of `detect`'s `min_extent`."""
     note: str = ""
-    """What whoever uses it should be told once."""
+    """What its user should know, said once."""
 
-    def __init__(self, options: Any):
+    def __init__(self, options: OptionsT):
         self.options = options
 
-    def find(self, x: Tensor, smallest: float) -> list[Part]:
-        """The parts with an extent of at least `smallest`, the largest first."""
+    def detect(self, x: Tensor, min_extent: float) -> list[Region]:
+        """Return the regions with an extent of at least `min_extent`, the largest first."""
         raise NotImplementedError
 
-    def put_back(self, x: Tensor, parts: Sequence[Part], changes: Sequence[Tensor]) -> Tensor:
-        """The item with its parts changed, and untouched where there are none.
+    def paste(self, x: Tensor, regions: Sequence[Region], changes: Sequence[Tensor]) -> Tensor:
+        """Return the item with its regions changed, and unchanged elsewhere.
 
         Args:
-            changes: what to add to each part's sample, of the same shape: the translation less what the model was
-                shown, both at the sample's size, so that no detail is lost which the model did not see.
+            changes: what to add to each region's sample, of the same shape: the translation less the network's input,
+                both resized to the sample, so that detail finer than the network's input is kept.
         """
         raise NotImplementedError
 
-    def show(self, x: Tensor, parts: Sequence[Part]) -> Tensor:
-        """The item with marks round its parts."""
+    def mark(self, x: Tensor, regions: Sequence[Region]) -> Tensor:
+        """Return the item with its regions outlined."""
         raise NotImplementedError

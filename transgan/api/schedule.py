@@ -1,4 +1,4 @@
-"""Numbers that change as a run goes on."""
+"""Schedules: numbers that change during a run."""
 
 import math
 from typing import Any, Literal
@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Clock(BaseModel):
-    """Where a run is. `step` counts completed steps, `epoch` passes over the largest domain, `run` goes from 0 to 1."""
+    """Progress of a run.
+
+    `step` counts completed steps, `epoch` passes over the largest domain; `run` rises from 0 to 1.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -19,9 +22,9 @@ class Clock(BaseModel):
 class Schedule(BaseModel):
     """A number that may change: `10.0`, or `{from = 10.0, to = 1.0, between = [100, 200], curve = "linear"}`.
 
-    Before `between[0]` it is `from`, after `between[1]` it is `to`. `unit` is what `between` counts: `"steps"`,
-    `"epochs"`, or `"run"`, the share of the whole run (0 to 1). With `curve = "steps"` the number is `values[i]` from
-    `at[i]` on, and `from` before `at[0]`.
+    The value is `from` before `between[0]`, and `to` after `between[1]`. `unit` is the unit of `between` and `at`:
+    `"steps"`, `"epochs"`, or `"run"`, the fraction of the whole run (0 to 1). With `curve = "steps"` the value is
+    `from` before `at[0]`, and `values[i]` from `at[i]` on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -36,32 +39,34 @@ class Schedule(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _number(cls, given: Any) -> Any:
+    def _expand(cls, given: Any) -> Any:
+        """Expand a plain number, and infer the unit where it is missing."""
         if isinstance(given, (int, float)) and not isinstance(given, bool):
             return {"from": float(given), "curve": "constant"}
         if isinstance(given, dict) and "unit" not in given:
-            moments = given.get("at" if given.get("curve") == "steps" else "between")
-            if isinstance(moments, list) and any(isinstance(each, (int, float)) and each > 1 for each in moments):
-                return {**given, "unit": "steps"}  # [100, 200] can only be steps
+            times = given.get("at" if given.get("curve") == "steps" else "between")
+            if isinstance(times, list) and any(isinstance(each, (int, float)) and each > 1 for each in times):
+                return {**given, "unit": "steps"}  # a fraction of the run is never above 1
         return given
 
     @model_validator(mode="after")
-    def _sensible(self) -> "Schedule":
+    def _check(self) -> "Schedule":
         if self.curve in ("linear", "cosine"):
             if self.to is None:
                 raise ValueError(f"a {self.curve} schedule needs 'to'")
             if self.between[0] > self.between[1]:
                 raise ValueError(f"between = {self.between} ends before it begins")
         if self.curve == "steps" and (not self.at or len(self.at) != len(self.values) or sorted(self.at) != self.at):
-            raise ValueError("a schedule in steps needs 'at', rising, and as many 'values'")
+            raise ValueError("a 'steps' schedule needs 'at' in ascending order, and 'values' of the same length")
         return self
 
     @property
     def constant(self) -> bool:
+        """Whether the value is the same during the whole run."""
         return self.curve == "constant"
 
     def at_clock(self, clock: Clock) -> float:
-        """The number at this moment of the run."""
+        """Return the value at a point of the run."""
         now = {"steps": float(clock.step), "epochs": clock.epoch, "run": clock.run}[self.unit]
         if self.curve == "steps":
             passed = [value for at, value in zip(self.at, self.values, strict=True) if now >= at]
@@ -69,22 +74,22 @@ class Schedule(BaseModel):
         if self.curve == "constant" or self.to is None:
             return self.start
         begin, end = self.between
-        share = 1.0 if now >= end else 0.0 if now <= begin else (now - begin) / (end - begin)
+        fraction = 1.0 if now >= end else 0.0 if now <= begin else (now - begin) / (end - begin)
         if self.curve == "cosine":
-            share = 0.5 - 0.5 * math.cos(math.pi * share)
-        return self.start + (self.to - self.start) * share
+            fraction = 0.5 - 0.5 * math.cos(math.pi * fraction)
+        return self.start + (self.to - self.start) * fraction
 
     @property
-    def ever(self) -> bool:
-        """Whether it is anything but zero at some moment."""
+    def ever_nonzero(self) -> bool:
+        """Whether the value differs from zero at any point of the run."""
         return any(self.numbers)
 
     @property
     def numbers(self) -> list[float]:
-        """Those that it goes from, through and to."""
+        """The numbers of the schedule: `from`, `to` and `values`; every value lies between two of them."""
         return [self.start, *([] if self.to is None else [self.to]), *self.values]
 
 
 def constant(number: float) -> Schedule:
-    """The schedule that stays."""
+    """Return a schedule with the same value during the whole run."""
     return Schedule.model_validate(float(number))

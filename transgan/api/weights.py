@@ -1,12 +1,11 @@
-"""Files of weights that a plugin needs and does not bring: announced with their hash, and fetched only when asked.
+"""Weight files that a plugin needs but does not contain: identified by their hash, downloaded on the user's command.
 
-They lie in the cache folder under their own names, so that one fetched on another machine can be put there by hand.
+They are stored in the cache folder under a fixed name, so that a user without network access can copy one there.
 """
 
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -15,19 +14,20 @@ from urllib.request import Request, urlopen
 
 import platformdirs
 
-from transgan.errors import DataError, DiskError
+from transgan.errors import DataError
+from transgan.storage.atomic import disk_errors, make_folder, replacing_file
 
-CHUNK = 1 << 20
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Weights:
-    """A file of weights, pinned: whatever differs from it by a byte is not it."""
+class WeightFile:
+    """A file of pretrained weights, identified by its sha256."""
 
     name: str
-    """What `transgan download` calls it."""
+    """Its name for `transgan download`."""
     file: str
-    """Its name in the cache folder."""
+    """Its file name in the cache folder."""
     url: str
     sha256: str
     size: int
@@ -36,79 +36,88 @@ class Weights:
     """Licence and source, in a few words."""
 
     @property
-    def place(self) -> Path:
-        """Where it lies once it is downloaded."""
+    def path(self) -> Path:
+        """Its path in the cache folder, whether or not it is downloaded."""
         return cache_root() / self.file
 
 
 def cache_root() -> Path:
-    """Where files that can be had again are kept: TRANSGAN_CACHE, or the system's place for caches."""
+    """Return the folder for files that can be downloaded or computed again.
+
+    It is TRANSGAN_CACHE, or the user's cache folder of the operating system.
+    """
     return Path(os.environ.get("TRANSGAN_CACHE") or platformdirs.user_cache_dir("transgan")).expanduser()
 
 
-def locate(weights: Weights, path: Path | None = None) -> Path | None:
-    """The file: `path` where given, else the one in the cache folder, else None.
+def locate(weights: WeightFile, path: Path | None = None) -> Path | None:
+    """Find a weight file and check its hash.
+
+    Args:
+        weights: the file to find.
+        path: where the user keeps the file; defaults to the cache folder.
+
+    Returns:
+        The path, or None where `path` is None and the file is not in the cache folder.
 
     Raises:
-        DataError: `path` is not there, or the file found is not the one announced; says how to mend it.
+        DataError: there is no file at `path`, or the file that was found cannot be read or has another hash.
     """
-    found = path.expanduser() if path else weights.place
+    found = path.expanduser() if path else weights.path
     if not found.is_file():
         if path is None:
             return None
         raise DataError(f"weights {found}: no such file; 'transgan download {weights.name}' fetches it")
     try:
         with found.open("rb") as file:
-            is_it = hashlib.file_digest(file, "sha256").hexdigest() == weights.sha256
+            matches = hashlib.file_digest(file, "sha256").hexdigest() == weights.sha256
     except OSError as error:
         raise DataError(f"weights {found}: cannot be read: {error.strerror}") from None
-    if not is_it:
-        how = f"give {weights.file} itself" if path else f"'transgan download {weights.name}' replaces it"
-        raise DataError(f"weights {found}: not the file that '{weights.name}' stands for (its sha256 differs); {how}")
+    if not matches:
+        remedy = f"give the path of {weights.file}" if path else f"'transgan download {weights.name}' replaces it"
+        raise DataError(f"weights {found}: not the weights '{weights.name}' (its sha256 differs); {remedy}")
     return found
 
 
-def download(weights: Weights) -> Path:
-    """Fetches the file into the cache folder; it appears there whole and checked, or not at all.
+def download(weights: WeightFile) -> Path:
+    """Download a weight file into the cache folder, check its hash, and return its path.
+
+    A failed download leaves the cache folder as it was.
 
     Raises:
-        DataError: it cannot be had, or is not the one announced.
-        DiskError: it cannot be written.
+        DataError: the download fails, or the server returns another file.
+        DiskError: the file cannot be written.
     """
-    place = weights.place
-    aside = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            for chunk in _fetched(weights):
+    path = weights.path
+    with disk_errors(path):
+        make_folder(path.parent)
+        with replacing_file(path) as file:
+            for chunk in _chunks(weights):
                 file.write(chunk)
-        aside.replace(place)
-    except OSError as error:
-        raise DiskError(f"{place}: cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            aside.unlink()
-    return place
+    return path
 
 
-def _fetched(weights: Weights) -> Iterator[bytes]:
-    """The file piece by piece; DataError, at the end at the latest, where it is not the one announced."""
-    by_hand = f"it can be put at {weights.place} by hand"
+def _chunks(weights: WeightFile) -> Iterator[bytes]:
+    """Yield the file from its URL in chunks.
+
+    Raises:
+        DataError: the request fails, or, after the last chunk, size or hash are wrong.
+    """
+    by_hand = f"to install it by hand, copy it to {weights.path}"
     total, digest = 0, hashlib.sha256()
     try:
-        with urlopen(Request(weights.url, headers={"User-Agent": "transgan"}), timeout=30) as answer:
-            while total <= weights.size and (chunk := answer.read(CHUNK)):
+        with urlopen(Request(weights.url, headers={"User-Agent": "transgan"}), timeout=30) as response:
+            while total <= weights.size and (chunk := response.read(_CHUNK)):
                 total += len(chunk)
                 digest.update(chunk)
                 yield chunk
     except HTTPError as error:
         error.close()
-        raise DataError(f"{weights.name}: {weights.url} cannot be had: HTTP {error.code}; {by_hand}") from None
+        raise DataError(f"{weights.name}: cannot download {weights.url}: HTTP {error.code}; {by_hand}") from None
     except (OSError, ValueError, HTTPException) as error:
         why = getattr(error, "reason", None) or error
-        raise DataError(f"{weights.name}: {weights.url} cannot be had: {why}; {by_hand}") from None
+        raise DataError(f"{weights.name}: cannot download {weights.url}: {why}; {by_hand}") from None
     if total != weights.size:
         found = "more" if total > weights.size else f"{total:,} bytes"
-        raise DataError(f"{weights.name}: {weights.url} gave {found}, expected {weights.size:,} bytes; {by_hand}")
+        raise DataError(f"{weights.name}: {weights.url} returned {found}, expected {weights.size:,} bytes; {by_hand}")
     if digest.hexdigest() != weights.sha256:
-        raise DataError(f"{weights.name}: {weights.url} gave another file (its sha256 differs); {by_hand}")
+        raise DataError(f"{weights.name}: {weights.url} returned another file (its sha256 differs); {by_hand}")

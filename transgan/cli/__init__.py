@@ -1,4 +1,4 @@
-"""The command line: one file a command, and nothing heavy imported before a command needs it."""
+"""The command line: one module a command; heavy packages such as torch are imported when a command runs."""
 
 import os
 import sys
@@ -23,25 +23,25 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Runs a command; every error that a user can mend becomes one line and an exit code."""
+    """Run a command; turn each error that a user can mend into one line on stderr and an exit code."""
     _add_commands()
     debug = "--debug" in sys.argv[1:]
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     if not debug and not sys.warnoptions:
-        warnings.simplefilter("ignore")  # they are for programmers
+        warnings.simplefilter("ignore")  # they address programmers
     try:
         app(prog_name="transgan")
     except KeyboardInterrupt:
-        _leave("interrupted", INTERRUPTED)
+        _exit("interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if debug:
             raise
-        known = _known(error)
-        if known is not None:
-            _leave(f"error: {_told(known)}", known.exit_code)
+        user_error = _as_user_error(error)
+        if user_error is not None:
+            _exit(f"error: {_as_line(user_error)}", user_error.exit_code)
         where = "--debug shows"
         with (
             suppress(OSError),
@@ -49,26 +49,32 @@ def main() -> None:
         ):
             file.write("".join(traceback.format_exception(error)))
             where = f"{file.name} says"
-        _leave(f"error: {type(error).__name__}: {error}\nThis is a bug in TransGAN; {where} where it happened", 1)
+        _exit(f"error: {type(error).__name__}: {error}\nThis is a bug in TransGAN; {where} where it happened", 1)
 
 
-def _told(error: TransganError) -> str:
-    """In one line, where there is one thing to tell."""
+def _as_line(error: TransganError) -> str:
+    """Return the error's message, on one line where it reports one problem."""
     if isinstance(error, RecipeError) and len(error.problems) == 1:
         (problem,) = error.problems
         return problem if error.recipe in problem or problem.startswith("--set ") else f"{error.recipe}: {problem}"
     return str(error)
 
 
-def _known(error: BaseException) -> TransganError | None:
-    """Errors that a user can mend, some of which other libraries raise in their own words."""
+def _as_user_error(error: BaseException) -> TransganError | None:
+    """Return an error that a user can mend, translated where another library raised it; None for all others."""
     if isinstance(error, TransganError):
         return error
-    full = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # how torch says it of a CPU
-    if full or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        how = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
-        return OutOfMemory(f"out of memory; {how}")
-    lost = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL")
+    cpu_full = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's message for a CPU
+    if cpu_full or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        remedy = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
+        return OutOfMemory(f"out of memory; {remedy}")
+    lost = (
+        "Connection closed by peer",
+        "Connection reset by peer",
+        "Broken pipe",
+        "Timed out waiting",
+        "NCCL",
+    )
     if isinstance(error, RuntimeError) and any(words in str(error) for words in lost):
         return WorkerError(f"another process of the run was lost: {str(error).splitlines()[0]}")
     if isinstance(error, OSError) and error.strerror:
@@ -76,11 +82,11 @@ def _known(error: BaseException) -> TransganError | None:
     return None
 
 
-def _leave(text: str, code: int) -> None:
+def _exit(text: str, code: int) -> None:
     print(text, file=sys.stderr)
     sys.stdout.flush()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        os._exit(code)  # the others may wait in a collective for ever; the launcher ends them
+        os._exit(code)  # other processes may block in a collective; the launcher ends them
     sys.exit(code)
 
 
@@ -95,8 +101,8 @@ def _add_commands() -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
-    debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    debug: bool = typer.Option(False, "--debug", help="Print the traceback of an error."),
 ) -> None:
     if version:
         from transgan import __version__

@@ -1,4 +1,4 @@
-"""`transgan check`: says whether a recipe will run, without training."""
+"""`transgan check`: check a recipe without training."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ def add(app: typer.Typer) -> None:
 
 
 def check(recipe: Path = typer.Argument(help="A recipe in TOML."), set_: list[str] = Set) -> None:
-    """Say within seconds whether a recipe will run, and what it will do: tasks, networks, passes, memory, data."""
-    from transgan.engine.dry_run import describe
+    """Check a recipe and describe its run, without training: data, tasks, networks, passes, memory."""
+    from transgan.dry_run import describe
     from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
     from transgan.registry import Registry

@@ -1,4 +1,4 @@
-"""`transgan download`: fetches files of weights that plugins need; the only command that uses the network."""
+"""`transgan download`: download weight files that plugins need; the only command that uses the network."""
 
 import typer
 
@@ -8,19 +8,19 @@ def add(app: typer.Typer) -> None:
 
 
 def download(
-    name: str = typer.Argument(None, help="The weights to fetch; without it, all are listed."),
+    name: str = typer.Argument(None, help="The weight file to download; without it, list all."),
 ) -> None:
-    """Fetch weights that a plugin needs, pinned by their hash, into the cache folder; or list those that are known."""
+    """Download a weight file that a plugin needs into the cache folder, and verify it; or list all weight files."""
     from transgan.api.weights import download as fetch
     from transgan.errors import UsageError, did_you_mean
     from transgan.registry import Registry
 
-    known = Registry.installed().weights
+    known = Registry.installed().weight_files
     if name is None:
         for weights in sorted(known.values(), key=lambda each: each.name):
-            where = weights.place if weights.place.exists() else "not downloaded"
+            where = weights.path if weights.path.exists() else "not downloaded"
             print(f"{weights.name:<22} {weights.size:>12,} bytes  {where}\n    {weights.terms}")
         return
     if name not in known:
-        raise UsageError(f"no weights '{name}'. {did_you_mean(name, known)}")
+        raise UsageError(f"no weight file '{name}'. {did_you_mean(name, known)}")
     print(f"{fetch(known[name])}, {known[name].terms}")

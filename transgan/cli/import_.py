@@ -1,4 +1,4 @@
-"""`transgan import`: makes a model folder of a generator that the reference implementation has saved."""
+"""`transgan import`: convert a generator of the reference implementation into a model folder."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ def add(app: typer.Typer) -> None:
 
 def import_(
     weights: Path = typer.Argument(
-        help="latest_net_G_A.pth or the like, of the reference CycleGAN/pix2pix implementation."
+        help="The generator's file, such as latest_net_G_A.pth, saved by the reference CycleGAN/pix2pix implementation."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="The model folder to make."),
-    source: str = typer.Option("a", "--from", help="What to call the domain translated."),
-    target: str = typer.Option("b", "--to", help="What to call the domain that it becomes."),
-    size: int = typer.Option(256, "--size", min=1, help="Size that the generator was trained at."),
+    out: Path = typer.Option(..., "--out", "-o", help="The model folder to write."),
+    source: str = typer.Option("a", "--from", help="Name for the source domain."),
+    target: str = typer.Option("b", "--to", help="Name for the target domain."),
+    size: int = typer.Option(256, "--size", min=1, help="Image size that the generator was trained at, in pixels."),
 ) -> None:
-    """Turn a generator's .pth into a model folder with identical outputs. Only weights are read, never code."""
-    from transgan.model import import_reference
+    """Convert a generator's .pth into a model folder with identical outputs. Weights are read, code is never run."""
+    from transgan.inference.model_folder import import_reference
 
     print(import_reference(weights.expanduser(), out.expanduser(), source, target, size))

@@ -1,4 +1,4 @@
-"""`transgan info`: tells what a model is."""
+"""`transgan info`: describe a model."""
 
 from pathlib import Path
 
@@ -10,24 +10,24 @@ def add(app: typer.Typer) -> None:
 
 
 def info(model: Path = typer.Argument(help="A model folder, or the folder of a run.")) -> None:
-    """Tell what a model is: what it translates, its networks, its size, its plugins."""
-    from transgan.data.attributes import described
-    from transgan.translator import Translator
+    """Describe a model: its translations, attributes, networks, media and plugins."""
+    from transgan.data.attributes import describe_attribute
+    from transgan.inference.translator import Translator
 
     translator = Translator.from_pretrained(model, "cpu")
     config, plan = translator.config, translator.plan
-    made = f"after {config['steps']} steps" if config.get("steps") else "imported"
-    print(f"{plan.recipe.name}, {made}, by TransGAN {config.get('transgan', '?')}")
+    origin = f"after {config['steps']} steps" if config.get("steps") else "imported"
+    print(f"{plan.recipe.name}, {origin}, by TransGAN {config.get('transgan', '?')}")
     print("translations")
     for translation in translator.translations:
         print(f"  {translation}")
     if plan.recipe.attributes:
         print("attributes")
     for name, attribute in plan.recipe.attributes.items():
-        middles = ", ".join(f"{domain} {known[name]}" for domain, known in translator.middles.items())
-        print(f"  {name}: {described(attribute)}; by default {middles}")
+        defaults = ", ".join(f"{domain} {values[name]}" for domain, values in translator.typical.items())
+        print(f"  {name}: {describe_attribute(attribute)}; by default {defaults}")
     print("networks")
-    for name, network in translator.networks.networks.items():
+    for name, network in translator.networks.items():
         count = sum(p.numel() for p in network.parameters())
         print(f"  {name}: {plan.networks[name].use}, {count:,} parameters")
     media = translator.media

@@ -1,4 +1,4 @@
-"""`transgan resume`: goes on with a run that was stopped."""
+"""`transgan resume`: resume an interrupted run."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ def resume(
     folder: Path = typer.Argument(help="The folder of a run."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
-    """Go on with a run from its newest whole checkpoint, to the same end as if it had never stopped."""
-    from transgan.cli.launch import spread
+    """Resume a run from its newest intact checkpoint; the result is the same as without the interruption."""
+    from transgan.cli.launch import relaunch
 
-    spread()
+    relaunch()
     from transgan.cli.training import train
     from transgan.errors import UsageError
     from transgan.recipe import read_recipe
@@ -24,5 +24,5 @@ def resume(
 
     folder = folder.expanduser()
     if not (folder / "recipe.toml").is_file():
-        raise UsageError(f"{folder}: not the folder of a run, without recipe.toml; expected one such as runs/zebra-1")
+        raise UsageError(f"{folder}: not the folder of a run: no recipe.toml in it; expected one such as runs/zebra-1")
     raise typer.Exit(train(read_recipe(folder / "recipe.toml"), Registry.installed(), folder, quiet))

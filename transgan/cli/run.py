@@ -1,4 +1,4 @@
-"""`transgan run`: trains a recipe."""
+"""`transgan run`: train a recipe."""
 
 from pathlib import Path
 
@@ -17,17 +17,17 @@ def run(
     recipe: Path = typer.Argument(help="A recipe in TOML."),
     set_: list[str] = Set,
     out: Path = typer.Option(
-        None, "--out", help="The run folder; a new one below runs/ where left out. A run that is there goes on."
+        None, "--out", help="The run folder; defaults to a new one below runs/. A run in it is resumed."
     ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
-    """Train a recipe: checks it, trains, measures, and leaves a model folder.
+    """Check a recipe, train it, evaluate the model and write a model folder.
 
-    The same under several processes: accelerate launch --num_processes 2 -m transgan run RECIPE.
+    With several processes: accelerate launch --num_processes 2 -m transgan run RECIPE.
     """
-    from transgan.cli.launch import spread
+    from transgan.cli.launch import relaunch
 
-    spread()
+    relaunch()
     from transgan.cli.training import train
     from transgan.plan import options_checker
     from transgan.recipe import read_recipe

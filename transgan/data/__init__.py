@@ -1,1 +1,1 @@
-"""Sources -> batches: order and randomness as pure functions of (seed, epoch, index); the decoded cache."""
+"""From sources to batches: domains, the cache of decoded samples, and batches as pure functions of seed and step."""

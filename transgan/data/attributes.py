@@ -1,4 +1,4 @@
-"""Attributes: labels of samples as the numbers that networks are told."""
+"""Attributes: labels of samples, encoded as the vectors that networks are conditioned on."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,65 +10,63 @@ from transgan.api.samples import Sample
 from transgan.errors import DataError, did_you_mean
 from transgan.recipe.schema import Attribute
 
-#: Each attribute's numbers, a row a sample: (N, attribute.numbers).
-Told = Mapping[str, np.ndarray]
+#: Each attribute's encoding, a row for each sample: (N, attribute.numbers).
+EncodedLabels = Mapping[str, np.ndarray]
 
 
 def encode(attribute: Attribute, value: Any) -> list[float]:
-    """What networks are told of a value.
-
-    Of a number one, from -1 for `from` to 1 for `to`; of a text one for each of `values`, 1 or 0.
+    """Encode a label: a number as one from -1 (`from`) to 1 (`to`), a text as a one-hot vector over `values`.
 
     Raises:
-        ValueError: it is not among the values, no number, or outside; says what was expected.
+        ValueError: the value is not among `values`, not a number, or out of range; says what was expected.
     """
     if attribute.values is not None:
         if value not in attribute.values:
             raise ValueError(f"found {value!r}. {did_you_mean(str(value), attribute.values)}")
         return [float(value == each) for each in attribute.values]
     assert attribute.low is not None and attribute.high is not None
-    wanted = f"expected a number from {attribute.low:g} to {attribute.high:g}"
+    expected = f"expected a number from {attribute.low:g} to {attribute.high:g}"
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"found {value!r}, {wanted}") from None
+        raise ValueError(f"found {value!r}, {expected}") from None
     if not attribute.low <= number <= attribute.high:
-        raise ValueError(f"found {number:g}, {wanted}")
+        raise ValueError(f"found {number:g}, {expected}")
     return [2 * (number - attribute.low) / (attribute.high - attribute.low) - 1]
 
 
-def encode_all(attributes: Mapping[str, Attribute], samples: Sequence[Sample], domain: str) -> Told:
-    """The numbers of every sample of a domain.
+def encode_labels(attributes: Mapping[str, Attribute], samples: Sequence[Sample], domain: str) -> EncodedLabels:
+    """Encode the labels of every sample of a domain.
 
     Raises:
-        DataError: a sample lacks a label, or has a value of which networks cannot be told; says how many do.
+        DataError: samples lack a label, or have a value that cannot be encoded; says how many.
     """
-    told = {}
+    encoded = {}
     for name, attribute in attributes.items():
-        rows, wrong = [], []
+        rows, invalid = [], []
         for sample in samples:
             try:
                 if name not in sample.attributes:
                     raise ValueError(f"no such label. {did_you_mean(name, sample.attributes)}")
                 rows.append(encode(attribute, sample.attributes[name]))
             except ValueError as error:
-                wrong.append(f"{sample.key}: {error}")
-        if wrong:
+                invalid.append(f"{sample.key}: {error}")
+        if invalid:
             raise DataError(
-                f"[attributes] {name}: {len(wrong)} of the {len(samples)} samples of domain '{domain}' will not do, "
-                f"such as {wrong[0]}"
+                f"[attributes] {name}: invalid for {len(invalid)} of the {len(samples)} samples of domain '{domain}', "
+                f"such as {invalid[0]}"
             )
-        told[name] = np.array(rows, np.float32).reshape(len(samples), attribute.numbers)
-    return told
+        encoded[name] = np.array(rows, np.float32).reshape(len(samples), attribute.numbers)
+    return encoded
 
 
-def described(attribute: Attribute) -> str:
-    """What it can be, in words."""
+def describe_attribute(attribute: Attribute) -> str:
+    """Return the values of an attribute in words."""
     return ", ".join(attribute.values) if attribute.values else f"{attribute.low:g} to {attribute.high:g}"
 
 
-def middle(name: str, samples: Sequence[Sample]) -> float | str:
-    """The mean of a label that is a number, the commonest value of one that is a text."""
+def typical_label(name: str, samples: Sequence[Sample]) -> float | str:
+    """Return the mean of a numeric label, or the most common value of a text label."""
     values = [sample.attributes[name] for sample in samples]
     try:
         return float(f"{np.mean([float(value) for value in values]):.6g}")

@@ -1,6 +1,6 @@
-"""The batch of any step: which samples, in which order, how augmented, all following from (seed, epoch, index)."""
+"""The batch of any step: which samples, in which order, how augmented; all follows from (seed, epoch, index)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -9,35 +9,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import Translation
 from transgan.api.schedule import Clock
-from transgan.data.attributes import Told
+from transgan.data.attributes import EncodedLabels
 from transgan.data.domains import Domains
-from transgan.data.draws import SampleDraws, hashed, permutation
+from transgan.data.inputs import BatchInputs, Side, as_tensors, assemble_inputs
 from transgan.errors import UsageError
 from transgan.graph import Key
 from transgan.plan.plan import Plan
-
-Leaves = Mapping[Key, Any]
+from transgan.rng import CounterRng, permutation, stable_hash
 
 
 @dataclass(frozen=True)
-class Picked:
-    """Samples of one stream: the domain, epoch and index of each, the arrays they decode to, and their attributes."""
+class Drawn:
+    """Decoded samples of one stream: the domain, epoch and index of each, the arrays, and their encoded labels."""
 
     domain: np.ndarray
     epoch: np.ndarray
     index: np.ndarray
     decoded: np.ndarray | list[np.ndarray]
-    told: Told
+    labels: EncodedLabels
     key: tuple[object, ...]
 
 
 class Batches:
-    """Batches as a function of the step; `part` of `parts` is what one process takes at once.
+    """Batches as a function of the step.
 
     Args:
-        rank, world: this process and how many there are; each gets an equal, consecutive share of every batch.
+        rank, world: this process and the number of processes; each takes an equal, consecutive share of every batch.
+
+    Raises:
+        UsageError: a batch cannot be divided by processes and micro-batches.
     """
 
     def __init__(
@@ -55,18 +56,18 @@ class Batches:
         self.device, self.dtype = device, dtype
         self.seed = plan.recipe.train.seed
         self.orders: dict[tuple[object, ...], np.ndarray] = {}
-        self.parts = plan.recipe.train.accumulate
+        self.micro_batches = plan.recipe.train.accumulate
         for stage in plan.stages:
-            if stage.batch % (world * self.parts):
+            if stage.batch % (world * self.micro_batches):
                 raise UsageError(
-                    f"a batch of {stage.batch} cannot be shared by {world} processes in {self.parts} parts each; "
-                    f"set train.batch to a multiple of {world * self.parts}"
+                    f"a batch of {stage.batch} cannot be divided by {world} processes with {self.micro_batches} "
+                    f"micro-batches each; set train.batch to a multiple of {world * self.micro_batches}"
                 )
-        self.ahead: tuple[int, str | None, Future[list[dict[Any, Picked]]]] | None = None
+        self.prefetched: tuple[int, str | None, Future[list[dict[Any, Drawn]]]] | None = None
         self.pool = ThreadPoolExecutor(1)
 
     def samples_before(self, step: int) -> int:
-        """Samples of a domain that were seen before a step."""
+        """Return how many samples of a domain the steps before this one take."""
         return sum((min(step, s.last) - s.first) * s.batch for s in self.plan.stages if s.first < step)
 
     @property
@@ -75,61 +76,65 @@ class Batches:
         return max(len(domain.samples) for domain in self.domains.values())
 
     def clock(self, step: int) -> Clock:
-        """Where the run is before a step."""
+        """Return where the run is before a step."""
         return Clock(
             step=step, epoch=self.samples_before(step) / self.epoch_length, run=step / self.plan.recipe.train.steps
         )
 
-    def at(self, step: int, task: Callable[[Clock], str | None] = lambda clock: None) -> list[Leaves]:
-        """The leaves of a step, one part after the other; the next step's samples are fetched meanwhile.
+    def at(self, step: int, task: Callable[[Clock], str | None] = lambda clock: None) -> list[BatchInputs]:
+        """Return the batch inputs of a step, one mapping for each micro-batch; prefetch the next step's samples.
 
         Args:
-            task: the one that is played at a moment, or None for all. A task's samples follow from the step alone:
-                they are the same whether or not other tasks, or this one before, were played.
+            task: the task that a step trains, or None for all. A task's samples follow from the step alone: they do not
+                depend on which tasks other steps train.
         """
         clock, later = self.clock(step), self.clock(step + 1)
         wanted = (step, task(clock))
-        picked = self.ahead[2].result() if self.ahead and self.ahead[:2] == wanted else self._pick_all(*wanted)
+        if self.prefetched and self.prefetched[:2] == wanted:
+            micro_batches = self.prefetched[2].result()
+        else:
+            micro_batches = self._draw_all(*wanted)
         if step + 1 < self.plan.recipe.train.steps:
-            wanted = (step + 1, task(later))  # should it come otherwise, it is picked anew
-            self.ahead = (*wanted, self.pool.submit(self._pick_all, *wanted))
-        return [self._leaves(part, step, clock) for part in picked]
+            wanted = (step + 1, task(later))  # if the task changes until then, the samples are drawn again
+            self.prefetched = (*wanted, self.pool.submit(self._draw_all, *wanted))
+        return [self._inputs(drawn, step, clock) for drawn in micro_batches]
 
-    def _pick_all(self, step: int, task: str | None) -> list[dict[Any, Picked]]:
+    def _draw_all(self, step: int, task: str | None) -> list[dict[Any, Drawn]]:
         stage = self.plan.stage_at(step)
-        share = stage.batch // (self.parts * self.world)
+        share = stage.batch // (self.micro_batches * self.world)
         begin = self.samples_before(step)
-        found = []
-        for part in range(self.parts):
-            first = begin + (part * self.world + self.rank) * share
-            found.append(self._pick(np.arange(first, first + share), stage.size, task))
-        return found
+        drawn = []
+        for i in range(self.micro_batches):
+            first = begin + (i * self.world + self.rank) * share
+            drawn.append(self._draw(np.arange(first, first + share), stage.size, task))
+        return drawn
 
-    def _pick(self, positions: np.ndarray, size: int, only: str | None) -> dict[Any, Picked]:
-        """The samples of all streams, or of one task's, at positions counted from the run's begin."""
-        picked: dict[Any, Picked] = {}
+    def _draw(self, positions: np.ndarray, size: int, only: str | None) -> dict[Any, Drawn]:
+        """Return the samples of all streams, or of one task's, at positions counted from the start of the run."""
+        drawn: dict[Any, Drawn] = {}
         for task_name, task in self.plan.recipe.tasks.items():
             if only not in (None, task_name):
                 continue
             if task.targets == "random":
                 count = len(task.domains)
-                chance = [hashed(self.seed, task_name, "domains", p) for p in positions]
-                source = np.array([c % count for c in chance])
+                hashes = [stable_hash(self.seed, task_name, "domains", p) for p in positions]
+                source = np.array([h % count for h in hashes])
                 target = np.array(
-                    [(s + 1 + (c >> 32) % (count - 1)) % count for s, c in zip(source, chance, strict=True)]
+                    [(s + 1 + (h >> 32) % (count - 1)) % count for s, h in zip(source, hashes, strict=True)]
                 )
-                picked[task_name, "source"] = self._stream(task_name, task.domains, source, positions, "source", size)
-                picked[task_name, "target"] = self._stream(task_name, task.domains, target, positions, "target", size)
+                drawn[task_name, "source"] = self._stream(task_name, task.domains, source, positions, "source", size)
+                drawn[task_name, "target"] = self._stream(task_name, task.domains, target, positions, "target", size)
             else:
                 for i, domain in enumerate(task.domains):
                     key = "pairs" if task.paired is True else domain
                     which = np.full(len(positions), i)
-                    picked[task_name, domain] = self._stream(task_name, task.domains, which, positions, key, size)
-        return picked
+                    drawn[task_name, domain] = self._stream(task_name, task.domains, which, positions, key, size)
+        return drawn
 
     def _stream(
         self, task: str, domains: Sequence[str], which: np.ndarray, positions: np.ndarray, key: str, size: int
-    ) -> Picked:
+    ) -> Drawn:
+        """Return the samples of one stream; `which` (N,) says from which of the domains each one comes."""
         media = self.domains.media_at(size)
         epochs, indices, decoded = [], [], []
         for i, position in zip(which.tolist(), positions.tolist(), strict=True):
@@ -143,12 +148,12 @@ class Batches:
             decoded.append((mine, self.domains[domains[i]].cache(False, media).get(np.array(indices)[mine])))
         array = _in_order(decoded)
         numbers = np.array([self.plan.domains.index(domains[i]) for i in which.tolist()])
-        chosen = [(self.domains[domains[i]].told, index) for i, index in zip(which.tolist(), indices, strict=True)]
-        told = {name: np.stack([rows[name][index] for rows, index in chosen]) for name in self.plan.recipe.attributes}
-        return Picked(numbers, np.array(epochs), np.array(indices), array, told, (self.seed, task, key))
+        rows = [(self.domains[domains[i]].labels, index) for i, index in zip(which.tolist(), indices, strict=True)]
+        labels = {name: np.stack([each[name][index] for each, index in rows]) for name in self.plan.recipe.attributes}
+        return Drawn(numbers, np.array(epochs), np.array(indices), array, labels, (self.seed, task, key))
 
     def _order(self, length: int, task: str, key: str, epoch: int) -> np.ndarray:
-        """The order of an epoch of a stream; only the latest few are kept."""
+        """Return the order of a stream in an epoch; only the latest few are kept."""
         name = (task, key, length, epoch)
         if name not in self.orders:
             if len(self.orders) > 64:
@@ -156,42 +161,36 @@ class Batches:
             self.orders[name] = permutation(length, self.seed, "order", task, key, epoch)
         return self.orders[name]
 
-    def _leaves(self, picked: dict[Any, Picked], step: int, clock: Clock) -> Leaves:
+    def _inputs(self, drawn: dict[Any, Drawn], step: int, clock: Clock) -> BatchInputs:
         size = self.plan.stage_at(step).size
-        made: dict[Any, Tensor] = {}
-        for key, each in picked.items():
-            draws = SampleDraws(each.key, each.epoch, each.index, self.device, self.dtype)
+        tensors: dict[Any, Tensor] = {}
+        for key, each in drawn.items():
+            rng = CounterRng(each.key, each.epoch, each.index, self.device, self.dtype)
             names = [self.plan.domains[i] for i in each.domain]
-            made[key] = self.domains.tensors(each.decoded, draws, names, size, self.device).to(self.dtype)
-        leaves: dict[Key, Any] = {}
+            tensors[key] = self.domains.tensors(each.decoded, rng, names, size, self.device).to(self.dtype)
+
+        def side(key: Any) -> Side:
+            domain = torch.from_numpy(drawn[key].domain).to(self.device)
+            return Side(tensors[key], domain, as_tensors(drawn[key].labels, self.device, self.dtype))
+
+        inputs: dict[Key, Any] = {}
         for translation in self.plan.translations:
-            ends = [
+            source, target = (
                 (translation.task, end if name == "*" else name)
                 for end, name in (("source", translation.source), ("target", translation.target))
-            ]
-            if ends[0] not in picked:
-                continue  # of a task that this step does not play
-            source, target = picked[ends[0]], picked[ends[1]]
-            draws = SampleDraws((self.seed, str(translation)), source.epoch, source.index, self.device, self.dtype)
-            values = {
-                "source": made[ends[0]],
-                "target": made[ends[1]],
-                "source_domain": torch.from_numpy(source.domain).to(self.device),
-                "target_domain": torch.from_numpy(target.domain).to(self.device),
-                "source_attributes": as_tensors(source.told, self.device, self.dtype),
-                "target_attributes": as_tensors(target.told, self.device, self.dtype),
-                "draws": draws,
-                "clock": clock,
-                "training": True,
-            }
-            leaves.update(leaves_of(self.plan, translation, values))
-        return leaves
+            )
+            if source in drawn:  # else of a task that this step does not train
+                first = drawn[source]
+                key = (self.seed, str(translation))
+                rng = CounterRng(key, first.epoch, first.index, self.device, self.dtype)
+                inputs |= assemble_inputs(self.plan, translation, side(source), side(target), rng, clock, training=True)
+        return inputs
 
 
 def _in_order(
     parts: list[tuple[np.ndarray, np.ndarray | list[np.ndarray]]],
 ) -> np.ndarray | list[np.ndarray]:
-    """Samples that were fetched domain by domain, at the places that they have in the batch."""
+    """Return samples that were decoded domain by domain at their places in the batch."""
     first = parts[0][1]
     if len(parts) == 1:
         return first
@@ -201,26 +200,3 @@ def _in_order(
         return joined
     rows = [row for _, each in parts for row in each]
     return [rows[i] for i in place]
-
-
-def as_tensors(told: Told, device: Any, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """The numbers of attributes, (N, k) each, where networks can be told them."""
-    return {name: torch.from_numpy(rows).to(device, dtype) for name, rows in told.items()}
-
-
-def leaves_of(plan: Plan, translation: Translation, values: dict[str, Any]) -> Leaves:
-    """A translation's leaves, completed by what follows from the translation itself."""
-    source: Tensor = values["source"]
-    task = list(plan.recipe.tasks).index(translation.task)
-    numbers = {"task": task}
-    attributes: dict[str, Any] = {f"{end}_attributes": {} for end in ("source", "target")}  # of a recipe without any
-    for end in ("source", "target"):
-        if f"{end}_domain" not in values:
-            numbers[f"{end}_domain"] = plan.domains.index(getattr(translation, end))
-    full = {name: torch.full((len(source),), number, device=source.device) for name, number in numbers.items()}
-    among = [plan.domains.index(name) for name in plan.recipe.tasks[translation.task].domains]
-    full["task_domains"] = torch.tensor(among, device=source.device)
-    return {
-        (translation, name): value
-        for name, value in {**full, **attributes, **values, "translation": translation}.items()
-    }

@@ -1,7 +1,6 @@
-"""Decoded samples, kept: each file is decoded once, then read from memory or from a file mapped into it."""
+"""The cache of decoded samples: each file is decoded once, then read from memory or from a memory-mapped file."""
 
 import os
-import threading
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,38 +12,50 @@ import numpy as np
 import transgan
 from transgan.api.samples import Media, Sample
 from transgan.api.weights import cache_root
-from transgan.data.draws import hashed
 from transgan.errors import DataError
+from transgan.rng import stable_hash
+from transgan.storage import atomic
 
 #: Share of a domain's files that may be unreadable before a run stops.
 TOLERATED = 0.01
 
 
 def cache_folder() -> Path:
-    """Where decoded samples are kept."""
+    """Return the folder for decoded samples."""
     return cache_root() / "decoded"
 
 
 class DecodedCache:
-    """The decoded samples of one domain at one size, filled as they are asked for.
+    """The decoded samples of one domain at one size, filled on demand.
 
-    On disk there are the array (or, where samples differ in length, an array each) and a checksum for each sample; a
-    sample whose checksum is 0 or wrong is decoded again, so that several processes may fill the same cache and a crash
-    leaves no lie in it.
+    On disk there are the array (or, where samples differ in length, one array each) and a checksum for each sample. A
+    sample whose checksum is 0 or wrong is decoded again, so that several processes may fill the same cache, and a crash
+    leaves nothing invalid in it.
+
+    Args:
+        on_disk: memory-map a file, where all samples are files; else keep them in memory.
+        synthesized: samples that callables have made, shared by the domains that contain them.
+
+    Raises:
+        DataError: no sample can be decoded.
     """
 
     array: "np.ndarray | Ragged"
 
     def __init__(
-        self, samples: Sequence[Sample], media: Media, on_disk: bool = True, made: dict[Any, np.ndarray] | None = None
+        self,
+        samples: Sequence[Sample],
+        media: Media,
+        on_disk: bool = True,
+        synthesized: dict[Any, np.ndarray] | None = None,
     ):
         self.samples = samples
         self.media = media
-        self.made = {} if made is None else made
+        self.synthesized = {} if synthesized is None else synthesized
         self.unreadable: dict[int, str] = {}
         first = self._first()
         self.shape = first.shape[int(media.ragged) :]
-        self.trusted = np.zeros(len(samples), dtype=bool)
+        self.verified = np.zeros(len(samples), dtype=bool)
         files = [sample.location for sample in samples if isinstance(sample.location, (str, os.PathLike))]
         if on_disk and len(files) == len(samples):
             self.array, self.checksums = self._mapped(first.dtype)
@@ -53,7 +64,7 @@ class DecodedCache:
         self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
 
     def _first(self) -> np.ndarray:
-        """Some decoded sample, to know the shape of all."""
+        """Return the first sample that can be decoded, for the shape of all."""
         for i in range(len(self.samples)):
             decoded = self._decode(i)
             if decoded is not None:
@@ -75,21 +86,20 @@ class DecodedCache:
                 raise DataError(f"{sample.location}: cannot be read: {error.strerror}") from None
             parts += [Path(sample.location).absolute(), sample.location, status.st_size, status.st_mtime_ns]
         parts += [shape, dtype]
-        folder = cache_folder() / f"{hashed(*parts):016x}"
+        folder = cache_folder() / f"{stable_hash(*parts):016x}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             array = Ragged(folder) if self.media.ragged else _open(folder / "samples.npy", shape, dtype)
             return array, _open(folder / "checksums.npy", shape[:1], np.dtype(np.uint32))
-        except (OSError, ValueError):  # a cache that cannot be had is no reason to stop
+        except (OSError, ValueError):  # training works without a cache file too
             return self._in_memory(dtype)
 
     def _decode(self, index: int) -> np.ndarray | None:
         location = self.samples[index].location
         if callable(location):
-            if location not in self.made:
-                self.made[location] = self.media.decode(location)
-            made: np.ndarray = self.made[location]
-            return made
+            if location not in self.synthesized:
+                self.synthesized[location] = self.media.decode(location)
+            return self.synthesized[location]
         try:
             return self.media.decode(location)
         except DataError as error:
@@ -99,12 +109,13 @@ class DecodedCache:
             return None
 
     def get(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
-        """(N, ...) decoded; a list where samples differ in length. An unreadable file is replaced by its neighbour.
+        """Return samples, (N, ...) decoded; a list where they differ in length. An unreadable file is replaced by the
+        next readable one.
 
         Raises:
             DataError: more files than tolerated are unreadable; names one of them.
         """
-        missing = [int(i) for i in dict.fromkeys(indices.tolist()) if not self._good(int(i))]
+        missing = [int(i) for i in dict.fromkeys(indices.tolist()) if not self._is_valid(int(i))]
         if missing:
             list(self.pool.map(self._fill, missing))
         if isinstance(self.array, Ragged):
@@ -112,10 +123,10 @@ class DecodedCache:
         found: np.ndarray = self.array[indices]
         return found
 
-    def _good(self, index: int) -> bool:
-        if not self.trusted[index] and self.checksums[index]:
-            self.trusted[index] = _checksum(self.array[index]) == self.checksums[index]
-        return bool(self.trusted[index])
+    def _is_valid(self, index: int) -> bool:
+        if not self.verified[index] and self.checksums[index]:
+            self.verified[index] = _checksum(self.array[index]) == self.checksums[index]
+        return bool(self.verified[index])
 
     def _fill(self, index: int) -> None:
         at = index
@@ -126,18 +137,18 @@ class DecodedCache:
             raise DataError(f"{self.samples[at].location}: decodes to {shape}, others to {self.shape}")
         self.array[index] = decoded
         self.checksums[index] = _checksum(decoded)
-        self.trusted[index] = True
+        self.verified[index] = True
 
 
 class Ragged:
-    """Arrays that differ in length, each in a file of its own, or in memory where there is no folder or no room."""
+    """Arrays of different lengths, each in its own file, or in memory where there is no folder or no space."""
 
     def __init__(self, folder: Path | None = None):
         self.folder = folder
         self.kept: dict[int, np.ndarray] = {}
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """What was stored; an empty array where it is not to be had."""
+        """Return a stored array, or an empty one where it is missing or damaged."""
         if index in self.kept or self.folder is None:
             return self.kept.get(index, np.empty(0))
         try:
@@ -148,36 +159,29 @@ class Ragged:
 
     def __setitem__(self, index: int, array: np.ndarray) -> None:
         if self.folder is not None:
-            aside = self.folder / f".{index}.{os.getpid()}.{threading.get_ident()}.npy"
             try:
-                np.save(aside, array)
-                aside.replace(self.folder / f"{index}.npy")
+                with atomic.replacing_file(self.folder / f"{index}.npy", durable=False) as file:
+                    np.save(file, array)
                 return
             except OSError:
-                aside.unlink(missing_ok=True)
+                pass
         self.kept[index] = array
 
 
 def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).data) or 1  # 0 stands for 'not there'
+    return zlib.crc32(np.ascontiguousarray(array).data) or 1  # 0 means 'not stored'
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array in a file, made of zeros where there is none; the name appears only when the file is whole.
+    """Memory-map an array in a file, which is created with zeros where it is missing.
 
-    Its place on the disk is taken at once: a disk that fills up later would end the process at a write into memory.
+    Its disk space is allocated at once: on a disk that fills up later, writing into the mapping would kill the process.
     """
     if not path.exists():
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape).flush()
+        with atomic.replacing_file(path, durable=False) as file:
+            np.lib.format.open_memmap(file.name, mode="w+", dtype=dtype, shape=shape).flush()
             if hasattr(os, "posix_fallocate"):
-                with aside.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
-            if not path.exists():
-                aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+                os.posix_fallocate(file.fileno(), 0, Path(file.name).stat().st_size)
     array = np.lib.format.open_memmap(path, mode="r+")
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{path} holds {array.shape} {array.dtype}")

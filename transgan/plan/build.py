@@ -1,20 +1,39 @@
-"""Plans become networks: each built from the seed and its own name, so that no other network changes it."""
+"""From plans to networks: each is built from the seed and its own name, so that no other network affects it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from transgan.api.protocols import Conditioning
-from transgan.data.draws import hashed
-from transgan.graph import accepts_all, asks
+from transgan.graph import accepts_any_keyword, argument_names
 from transgan.plan.plan import NetworkPlan, Plan
-from transgan.plan.shapes import shapes
+from transgan.rng import stable_hash
+
+
+@contextmanager
+def on_meta_device() -> Iterator[None]:
+    """Create tensors on the meta device: shapes without numbers, so that networks are built in no time."""
+    with torch.device("meta"), _NoRandomInit():
+        yield
+
+
+class _NoRandomInit(TorchFunctionMode):
+    """Skips random initialisation on the meta device, for which torch would import a compiler, which takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        keywords = {**(kwargs or {})}
+        tensor = args[0] if args else keywords.get("tensor")
+        if func in (nn.init.normal_, Tensor.normal_) and isinstance(tensor, Tensor) and tensor.is_meta:
+            return tensor
+        return func(*args, **keywords)
 
 
 class Conditioned(nn.Module):
-    """A network behind its conditionings; each takes what it asks for of the conditions."""
+    """A network behind its conditionings; each takes the conditions that its `forward` names."""
 
     def __init__(self, network: nn.Module, conditionings: list[Conditioning]):
         super().__init__()
@@ -24,10 +43,10 @@ class Conditioned(nn.Module):
     def forward(self, x: Any, **conditions: Any) -> Any:
         style: Tensor | None = None
         for conditioning in self.conditionings:
-            x, style = conditioning(x, style, **take(conditioning, conditions))
+            x, style = conditioning(x, style, **select_conditions(conditioning, conditions))
         if style is not None:
             conditions = {**conditions, "style": style}
-        return self.network(x, **take(self.network, conditions))
+        return self.network(x, **select_conditions(self.network, conditions))
 
     @property
     def stride(self) -> int:
@@ -35,16 +54,16 @@ class Conditioned(nn.Module):
         return int(getattr(self.network, "stride", 1))
 
 
-def take(module: nn.Module, conditions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Those of the conditions that a module's `forward` asks for."""
+def select_conditions(module: nn.Module, conditions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the conditions that a module's `forward` names."""
     function = type(module).forward
-    if accepts_all(function):
+    if accepts_any_keyword(function):
         return conditions
-    return {name: conditions[name] for name in asks(function) if name in conditions}
+    return {name: conditions[name] for name in argument_names(function) if name in conditions}
 
 
 def mixes_batch(network: nn.Module) -> bool:
-    """Whether a network's samples see each other: by batch norm, or because it says so."""
+    """Return whether a network's samples affect each other: by batch norm, or because the network declares it."""
     return any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "mixes_batch", False)
         for module in network.modules()
@@ -52,17 +71,16 @@ def mixes_batch(network: nn.Module) -> bool:
 
 
 def build_network(plan: NetworkPlan, seed: int) -> nn.Module:
-    """One network with fresh weights, a pure function of the plan, the seed and the network's name."""
+    """Build one network with fresh weights, a pure function of the plan, the seed and the network's name."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(hashed(seed, "network", plan.name) >> 1)
-        if plan.conditionings is None:  # a loss's own network is made by the loss
-            network: nn.Module = plan.cls(plan.options, plan.spec)
-            return network
-        told = [cls(options, plan.spec) for cls, options in plan.conditionings]
-        return Conditioned(plan.cls(plan.options, plan.spec), told)
+        torch.manual_seed(stable_hash(seed, "network", plan.name) >> 1)
+        if plan.conditionings is None:
+            return plan.cls(plan.options, plan.spec)
+        conditionings = [cls(options, plan.spec) for cls, options in plan.conditionings]
+        return Conditioned(plan.cls(plan.options, plan.spec), conditionings)
 
 
 def build_networks(plan: Plan, device: str = "cpu") -> dict[str, nn.Module]:
-    """Every network of a plan; on `meta` they have shapes and no numbers."""
-    with shapes() if device == "meta" else torch.device(device):
+    """Build every network of a plan; on `meta` they have shapes and no numbers."""
+    with on_meta_device() if device == "meta" else torch.device(device):
         return {name: build_network(network, plan.recipe.train.seed) for name, network in plan.networks.items()}

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe though every name in it is known: asked of the whole plan."""
+"""Checks of a whole plan: mistakes in a recipe whose names are all known."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -6,31 +6,33 @@ from fnmatch import fnmatch
 from transgan.api.protocols import Loss
 from transgan.api.schedule import Schedule
 from transgan.errors import did_you_mean
-from transgan.graph import asks
-from transgan.plan.build import build_network, mixes_batch
+from transgan.graph import argument_names
+from transgan.plan.build import build_network, mixes_batch, on_meta_device
 from transgan.plan.plan import Plan, Term, matches
-from transgan.plan.shapes import shapes
 from transgan.recipe import Problems, Recipe
 
 Place = tuple[str | int, ...]
 
 
 def check_plan(plan: Plan, problems: Problems) -> None:
-    """Looks at a plan whose names have been looked up, with the mistakes that were found on the way.
+    """Check a plan whose names are resolved.
+
+    Args:
+        problems: the mistakes so far.
 
     Raises:
-        RecipeError: there are mistakes, those or others.
+        RecipeError: there are mistakes, those or new ones.
     """
     _check_phases(plan, problems)
     _check_balance(plan, problems)
     _check_best(plan, problems)
-    problems.stop()  # what follows would only follow from those
+    problems.stop()  # the checks below rely on those above
     for name, loss in plan.losses.items():
         for place, weight in _weights(plan, name):
             _check_weight(name, loss, weight, place, problems)
     for term in plan.terms:
-        _check_asked(plan, term, problems)
-    _check_slopes(plan, problems)
+        _check_arguments(plan, term, problems)
+    _check_penalties(plan, problems)
     _check_adapt(plan, problems)
     problems.stop()
 
@@ -45,7 +47,7 @@ def _check_phases(plan: Plan, problems: Problems) -> None:
         if (
             not any(term.side == phase.side and matches(term.translation, phase.translations) for term in plan.terms)
             and not problems
-            and plan.recipe.phases != usual  # one for each side, needed or not, whether or not that is written
+            and plan.recipe.phases != usual  # the defaults, also where they are written out, may be unused
         ):
             problems.add(("phases", i), f"no loss of this recipe has a term for the {phase.side} phase")
 
@@ -53,16 +55,16 @@ def _check_phases(plan: Plan, problems: Problems) -> None:
 def _check_balance(plan: Plan, problems: Problems) -> None:
     place, balance, tasks = ("train", "balance"), plan.recipe.train.balance, plan.recipe.tasks
     if balance == "auto":
-        asked = {"real_output", "fake_output"}
-        judged = {t.translation.task for t in plan.terms if t.side == "discriminator" and asked <= {*asks(t.function)}}
-        for task in [each for each in tasks if each not in judged]:
-            what = "'auto' goes by how discriminators tell fakes from reals"
-            problems.add(place, f"{what}; none is trained to on task '{task}'")
+        outputs = {"real_output", "fake_output"}
+        terms = [t for t in plan.terms if t.side == "discriminator" and outputs <= {*argument_names(t.function)}]
+        for task in [each for each in tasks if each not in {t.translation.task for t in terms}]:
+            what = "'auto' needs discriminators that are trained to distinguish real from fake"
+            problems.add(place, f"{what}; task '{task}' has none")
     elif balance != "all":
         for task in [each for each in balance if each not in tasks]:
             problems.add((*place, task), f"no task '{task}'. {did_you_mean(task, tasks)}")
         for task in [each for each in tasks if each not in balance]:
-            problems.add(place, f"no share for task '{task}'; 0 leaves it out")
+            problems.add(place, f"no share for task '{task}'; write 0 to leave it out")
         for task, share in balance.items():
             if min(share.numbers) < 0:
                 problems.add((*place, task), "expected a share of 0 or more")
@@ -72,16 +74,18 @@ def _check_balance(plan: Plan, problems: Problems) -> None:
 
 def _check_best(plan: Plan, problems: Problems) -> None:
     place, evaluate = ("evaluate", "keep_best"), plan.recipe.evaluate
-    known = [name for metric in plan.metrics.values() for name in metric.better]
+    known = [name for metric in plan.metrics.values() for name in metric.direction]
     if evaluate.keep_best and evaluate.keep_best not in known:
-        what = f"no metric of this recipe has the figure '{evaluate.keep_best}', or says whether more is better."
+        what = (
+            f"no metric of this recipe reports '{evaluate.keep_best}' and says whether lower or higher is better."
+        )
         problems.add(place, f"{what} {did_you_mean(evaluate.keep_best, known)}")
     elif evaluate.keep_best and not evaluate.every:
         problems.add(place, "only one model would be measured; set evaluate.every")
 
 
 def _weights(plan: Plan, loss: str) -> Iterator[tuple[Place, Schedule]]:
-    """A loss's weight, and those that stages give it, with their places."""
+    """Yield a loss's weight, and those in stages, with their places."""
     yield ("losses", loss, "weight"), plan.recipe.losses[loss].weight
     for i, stage in enumerate(plan.recipe.stages):
         if loss in stage.losses:
@@ -90,33 +94,37 @@ def _weights(plan: Plan, loss: str) -> Iterator[tuple[Place, Schedule]]:
 
 def _check_weight(name: str, loss: Loss, weight: Schedule, place: Place, problems: Problems) -> None:
     ends = weight.values if weight.curve == "steps" else [] if weight.to is None else [weight.to]
-    if loss.lasting and any(end <= 0 for end in ends):
-        problems.add(place, f"falls to {min(ends):g}; '{name}' may become small, but never vanish: end above 0")
+    if loss.nonzero_at_end and any(end <= 0 for end in ends):
+        problems.add(place, f"ends at {min(ends):g}; the weight of '{name}' must stay above 0")
 
 
-def _check_asked(plan: Plan, term: Term, problems: Problems) -> None:
+def _check_arguments(plan: Plan, term: Term, problems: Problems) -> None:
     place = ("losses", term.loss)
-    asked = {"source_outputs", "reconstruction_outputs", "fake_opinion"} & set(term.asked)
-    if asked and term.side == "discriminator":
-        problems.add(place, f"{', '.join(sorted(asked))} can be asked for by generators' terms alone")
+    names = {"source_outputs", "reconstruction_outputs", "fake_realness"} & set(term.arguments)
+    if names and term.side == "discriminator":
+        problems.add(place, f"{', '.join(sorted(names))} can be an argument of for_generator only")
         return
-    if asked - {"fake_opinion"} and not plan.judges_of_source(term.translation):
-        why = f"no discriminator judges the way back of [{term.translation}]"
+    if names - {"fake_realness"} and not plan.source_discriminators(term.translation):
+        why = f"no discriminator is trained on the way back of [{term.translation}]"
         problems.add(place, f"compares features of the source domain's discriminators, and {why}")
-    if "fake_opinion" in asked and not plan.giving_opinions(term.translation):
-        why = f"no discriminator of [{term.translation}] learns by vanilla, hinge or lsgan"
-        problems.add(place, f"weighs samples by how real they are taken to be, and {why}")
+    if "fake_realness" in names and not plan.realness_discriminators(term.translation):
+        why = f"no discriminator of [{term.translation}] is trained by vanilla, hinge or lsgan"
+        problems.add(place, f"weights samples by how real discriminators find them, and {why}")
 
 
-def _check_slopes(plan: Plan, problems: Problems) -> None:
-    bounded = {(t.loss, t.judge.network) for t in plan.terms if t.judge and plan.losses[t.loss].slopes}
-    for name, network in sorted(bounded):
-        with shapes():
+def _check_penalties(plan: Plan, problems: Problems) -> None:
+    penalized = {
+        (t.loss, t.discriminator.network)
+        for t in plan.terms
+        if t.discriminator and plan.losses[t.loss].penalizes_gradient
+    }
+    for name, network in sorted(penalized):
+        with on_meta_device():
             mixing = mixes_batch(build_network(plan.networks[network], 0))
         if mixing:
             message = (
-                f"bounds the slope of '{network}' at each sample by itself, and its batch norm makes what it says of "
-                'one sample depend on the others; choose norm = "none", "group" or "instance" there'
+                f"is a gradient penalty, taken sample by sample, and the batch norm of '{network}' makes the output "
+                'for one sample depend on the others; choose norm = "none", "group" or "instance" there'
             )
             problems.add(("losses", name), message)
 
@@ -124,8 +132,8 @@ def _check_slopes(plan: Plan, problems: Problems) -> None:
 def _check_adapt(plan: Plan, problems: Problems) -> None:
     for name, slot in plan.recipe.discriminators.items():
         place = ("discriminators", name, "adapt")
-        judges = [judge for each in plan.judges.values() for judge in each if judge.name == name]
+        uses = [use for each in plan.discriminators.values() for use in each if use.name == name]
         if slot.adapt and not slot.augment:
-            problems.add(place, "needs augment: what is to be learned how often?")
-        elif slot.adapt and not all(plan.adversary(judge.network) for judge in judges):
-            problems.add(place, "no loss of its tells real from fake by a boundary; vanilla, hinge and lsgan do")
+            problems.add(place, "needs augment, the augmentations whose probability it adapts")
+        elif slot.adapt and not all(plan.adversarial_loss(use.network) for use in uses):
+            problems.add(place, "needs a loss with a decision logit for this discriminator: vanilla, hinge or lsgan")

@@ -1,4 +1,4 @@
-"""The recipe that a run goes on by where its objective has failed: WGAN-GP in place of the adversarial losses."""
+"""The fallback objective of a run: WGAN-GP in place of the adversarial losses."""
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
@@ -10,17 +10,17 @@ from transgan.recipe import Document, Origin, Problems, Section
 from transgan.recipe.schema import Guard, Phase, Recipe
 from transgan.recipe.slots import LossSlot
 
-#: What the resolved recipe says of values that a fallback has changed.
+#: The origin, in the resolved recipe, of values that a fallback has changed.
 BY = "fallback"
 
 
-def fallen_back(document: Document, losses: Mapping[str, Loss]) -> Document:
-    """The recipe under `[guard.fallback]`: of another objective, and its own in everything else.
+def with_fallback(document: Document, losses: Mapping[str, Loss]) -> Document:
+    """Return the recipe with the objective of `[guard.fallback]`, and otherwise as it is.
 
-    Adversarial losses with a boundary, and losses that bound slopes, give way to the two of the table. A generator
-    phase is due after `critic_steps` times as many steps; a phase of nothing but what has gone is left out. No older
-    fakes are shown: the penalty is taken between real samples and the fakes of now. A fault for which this was the cure
-    ends the run.
+    Adversarial losses with a decision logit, and gradient penalties, are replaced by the two losses of that table.
+    Generator phases are due `critic_steps` times less often; phases without any loss left are removed. Image pools are
+    switched off: the penalty is taken between real samples and the current fakes. A fault whose action was `fallback`
+    stops the run from then on.
 
     Args:
         losses: those of the recipe, by name.
@@ -29,10 +29,10 @@ def fallen_back(document: Document, losses: Mapping[str, Loss]) -> Document:
         UsageError: no loss of the recipe would be replaced.
     """
     recipe, to = document.recipe, document.recipe.guard.fallback
-    adversarial = [name for name, loss in losses.items() if loss.boundary is not None]
-    gone = [name for name, loss in losses.items() if loss.boundary is not None or loss.slopes]
+    adversarial = [name for name, loss in losses.items() if loss.decision_logit is not None]
+    gone = [name for name, loss in losses.items() if loss.decision_logit is not None or loss.penalizes_gradient]
     if not adversarial:
-        raise UsageError("no loss of the recipe would be replaced; vanilla, hinge and lsgan are")
+        raise UsageError("the recipe has no loss to replace: vanilla, hinge or lsgan")
     kept = {name: slot for name, slot in recipe.losses.items() if name not in gone}
     where = list(dict.fromkeys(pattern for name in adversarial for pattern in recipe.losses[name].translations))
     new = {
@@ -76,7 +76,7 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def _phase(phase: Phase, adversarial: list[str], new: list[str], kept: list[str], critic_steps: int) -> Phase:
-    """The phase with its patterns meaning the losses that there are now: the new ones where it had adversarial ones."""
+    """Return the phase with patterns for the losses that are left, and the new ones in place of adversarial ones."""
     patterns = phase.losses
     if any(fnmatch(name, pattern) for name in adversarial for pattern in patterns):
         unmet = [name for name in new if not any(fnmatch(name, pattern) for pattern in patterns)]
@@ -87,7 +87,7 @@ def _phase(phase: Phase, adversarial: list[str], new: list[str], kept: list[str]
 
 
 def _after(guard: Guard) -> Guard:
-    """What to do about faults from then on."""
+    """Return the guard from then on."""
 
     def ends(action: str) -> str:
         return "stop" if action == "fallback" else action
@@ -97,7 +97,7 @@ def _after(guard: Guard) -> Guard:
 
 
 def _differing(old: Any, new: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    """The places of a recipe that hold something else than before."""
+    """Yield the places at which two recipes differ."""
     if old == new:
         return
     if isinstance(new, Section):

@@ -1,62 +1,75 @@
-"""What a recipe comes to: every name resolved, every term bound to what it is evaluated on. Runs nothing."""
+"""A checked recipe: every name resolved, every loss bound to what it is evaluated on. Runs nothing."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from transgan.api.protocols import Augmentation, Loss, Metric, Nodes, Spec, Translation
+from transgan.api.protocols import Augmentation, Loss, Metric, NetworkSpec, Nodes, Translation
 from transgan.api.schedule import Clock, Schedule
 from transgan.graph import Graph, Key
 from transgan.recipe.schema import Optimizers, Phase, Recipe
 from transgan.recipe.slots import Adapt
 
-#: What the discriminator phase and the generator phase know of the discriminator that judges.
-JUDGED = ("real_output", "fake_output", "real_input", "fake_input", "discriminator")
-#: What else the objective hands to a loss.
-GIVEN = (
-    *JUDGED,
+#: Arguments of losses that belong to one discriminator.
+DISCRIMINATOR_ARGUMENTS = ("real_output", "fake_output", "real_input", "fake_input", "discriminator")
+#: Arguments of losses that are neither nodes nor batch inputs.
+LOSS_ARGUMENTS = (
+    *DISCRIMINATOR_ARGUMENTS,
     "other_discriminators",
     "source_outputs",
     "reconstruction_outputs",
-    "fake_opinion",
-    "memory",
+    "fake_realness",
+    "buffers",
 )
-#: What a metric is told of held-out samples, besides nodes.
-TOLD = ("keys", "samples", "counterpart", "true_samples", "translate")
+#: Arguments of metrics that are neither nodes nor batch inputs.
+METRIC_ARGUMENTS = ("keys", "samples", "counterpart", "true_samples", "translate")
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A discriminator on one translation: what it is shown, and which of it is real."""
+class DiscriminatorUse:
+    """A discriminator on one translation: which nodes are its real and its fake input, and how they are prepared."""
 
     name: str
+    """The slot in `[discriminators]`."""
     network: str
+    """The network: one of the slot's copies."""
     real: str
     fake: str
     given: str | None
+    """A node that is concatenated to either along the channels."""
     history: int
+    """Size of the image pool; 0 for none."""
     augment: tuple[tuple[str, Augmentation], ...] = ()
     adapt: Adapt | None = None
 
 
 @dataclass(frozen=True)
 class Term:
-    """One loss, for one side, on one translation, before one judge if it asks for one."""
+    """One loss, for one side, on one translation, with one discriminator where its arguments name one."""
 
     loss: str
     side: str
     translation: Translation
-    judge: Judge | None
+    discriminator: DiscriminatorUse | None
     function: Callable[..., Tensor]
-    asked: tuple[str, ...]
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A translation between two named domains, and the plan's translation that covers it."""
+
+    translation: Translation
+    planned: Translation
+    """The same, or one with `*` for several domains."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of the run, from step `first` up to and without `last`."""
+    """A stage of the run, from step `first` up to, but without, `last`."""
 
     first: int
     last: int
@@ -68,16 +81,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """How to build one network: its class, options and place, and the conditionings before it."""
+    """How to build one network: its class, options and spec, and the conditionings before it."""
 
     name: str
     kind: str
     side: str
     use: str
-    cls: type[Any]
+    cls: Callable[[Any, NetworkSpec], nn.Module]
     options: Any
-    spec: Spec
+    spec: NetworkSpec
     conditionings: tuple[tuple[type[Any], Any], ...] | None
+    """None for a loss's own network, which the loss builds."""
 
 
 @dataclass
@@ -88,7 +102,8 @@ class Plan:
     translations: list[Translation]
     networks: dict[str, NetworkPlan]
     roles: dict[Translation, dict[str, str]]
-    judges: dict[Translation, list[Judge]]
+    """For each translation the network in each role: `generator`, `back`, an encoder's name."""
+    discriminators: dict[Translation, list[DiscriminatorUse]]
     losses: dict[str, Loss]
     terms: list[Term]
     graph: Graph
@@ -102,22 +117,44 @@ class Plan:
     filled: dict[tuple[str, ...], Mapping[str, Any]] = field(default_factory=dict)
     """Every plugin's options with their defaults, by the place in the recipe."""
 
+    @property
+    def domains(self) -> list[str]:
+        return list(self.recipe.domains)
+
+    @property
+    def generator_side(self) -> list[str]:
+        """The networks that are trained with the generators: those that a model holds."""
+        return [name for name, network in self.networks.items() if network.side == "generator"]
+
+    @property
+    def directions(self) -> list[Direction]:
+        """Every translation between two named domains; one with random targets is split into its directions."""
+        found = []
+        for translation in self.translations:
+            if translation.target != "*":
+                found.append(Direction(translation, translation))
+            else:
+                names = self.recipe.tasks[translation.task].domains
+                pairs = [(a, b) for a in names for b in names if a != b]
+                found += [Direction(Translation(translation.task, a, b), translation) for a, b in pairs]
+        return found
+
     def stage_at(self, step: int) -> Stage:
-        """The stage in which a step falls."""
+        """Return the stage that a step belongs to."""
         return next((stage for stage in self.stages if step < stage.last), self.stages[-1])
 
     def weight(self, loss: str, clock: Clock) -> float:
-        """A loss's weight at a moment."""
+        """Return a loss's weight at a moment."""
         return self.stage_at(clock.step).weights[loss].at_clock(clock)
 
     def trained(self, phase: Phase) -> list[str]:
-        """The networks that a phase moves."""
+        """Return the networks that a phase trains."""
         if phase.trains is None:
             return [name for name, network in self.networks.items() if network.side == phase.side]
-        return [name for name in self.networks if any(fnmatch(name, pattern) for pattern in phase.trains)]
+        return [name for name in self.networks if matches_any(name, phase.trains)]
 
     def terms_of(self, phase: Phase, clock: Clock) -> list[tuple[Term, float]]:
-        """The terms of a phase that count at this moment, with their weights."""
+        """Return the terms of a phase whose weight is not 0 at a moment, with their weights."""
         found = []
         for term in self.terms:
             if (
@@ -133,41 +170,41 @@ class Plan:
         return found
 
     def nodes_of(self, term: Term) -> list[Key]:
-        """The nodes that a term asks for, itself or through what its judge is shown."""
-        asked = [self.graph.resolve(name, term.loss) for name in term.asked if name not in GIVEN]
-        if judge := term.judge:
-            asked += [name for name in (judge.real, judge.fake, judge.given) if name]
-        asked += [name for name in ("source", "reconstruction") if f"{name}_outputs" in term.asked]
-        if "fake_opinion" in term.asked:
-            shown = [(judge.fake, judge.given) for judge in self.giving_opinions(term.translation)]
-            asked += [name for names in shown for name in names if name]
-        return [(term.translation, name) for name in asked]
+        """Return the nodes that a term depends on, by itself or through the inputs of discriminators."""
+        names = [self.graph.resolve(name, term.loss) for name in term.arguments if name not in LOSS_ARGUMENTS]
+        if use := term.discriminator:
+            names += [name for name in (use.real, use.fake, use.given) if name]
+        names += [name for name in ("source", "reconstruction") if f"{name}_outputs" in term.arguments]
+        if "fake_realness" in term.arguments:
+            inputs = [(use.fake, use.given) for use in self.realness_discriminators(term.translation)]
+            names += [name for each in inputs for name in each if name]
+        return [(term.translation, name) for name in names]
 
-    def judges_of_source(self, translation: Translation) -> list[Judge]:
-        """The discriminators that judge the way back: whether something is of the source domain."""
+    def source_discriminators(self, translation: Translation) -> list[DiscriminatorUse]:
+        """Return the discriminators of the translation's source domain: those that the way back is trained against."""
         back = Translation(translation.task, translation.target, translation.source)
-        return [j for j in self.judges.get(back, []) if not j.given and (j.real, j.fake) == ("target", "fake")]
+        uses = self.discriminators.get(back, [])
+        return [use for use in uses if not use.given and (use.real, use.fake) == ("target", "fake")]
 
-    def giving_opinions(self, translation: Translation) -> dict[Judge, Loss]:
-        """The discriminators that learn to tell this translation's fakes from real samples, and by which loss."""
-        found = {each: self.adversary(each.network) for each in self.judges[translation] if each.fake == "fake"}
-        return {judge: loss for judge, loss in found.items() if loss}
+    def realness_discriminators(self, translation: Translation) -> dict[DiscriminatorUse, Loss]:
+        """Return the discriminators that distinguish this translation's fakes from real samples, and by which loss."""
+        uses = {
+            use: self.adversarial_loss(use.network) for use in self.discriminators[translation] if use.fake == "fake"
+        }
+        return {use: loss for use, loss in uses.items() if loss}
 
-    def adversary(self, network: str) -> Loss | None:
-        """The loss by which a discriminator learns to tell real from fake, if that loss has a boundary between them."""
-        losses = (self.losses[t.loss] for t in self.terms if t.judge and t.judge.network == network)
-        return next((loss for loss in losses if loss.boundary is not None), None)
-
-    @property
-    def domains(self) -> list[str]:
-        return list(self.recipe.domains)
+    def adversarial_loss(self, network: str) -> Loss | None:
+        """Return the adversarial loss that trains a discriminator, if it has a `decision_logit`."""
+        losses = (self.losses[t.loss] for t in self.terms if t.discriminator and t.discriminator.network == network)
+        return next((loss for loss in losses if loss.decision_logit is not None), None)
 
 
 def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a name matches one of the patterns (`*`, `?`, `[...]`)."""
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def matches(translation: Translation, patterns: Iterable[str]) -> bool:
-    """Whether one of the patterns means this translation: by task, by `source -> target`, or by both."""
+    """Return whether a pattern matches a translation: its task, `source -> target`, or `task: source -> target`."""
     names = (str(translation), translation.task, f"{translation.source} -> {translation.target}")
     return any(matches_any(name, patterns) for name in names)

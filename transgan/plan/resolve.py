@@ -1,15 +1,15 @@
-"""Recipe and registry in, plan out: names resolved, options checked, terms bound. All mistakes are collected."""
+"""From recipe and registry to a plan: names resolved, options checked, losses bound. All mistakes are collected."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from transgan.api.protocols import Loss, Metric, Nodes, Spec
+from transgan.api.protocols import Loss, Metric, NetworkSpec, Nodes
 from transgan.errors import PluginError, TransganError, UsageError
-from transgan.graph import LEAVES, Graph, asks
-from transgan.plan.cast import Cast, Chosen, no_match
+from transgan.graph import BATCH_INPUTS, Graph, argument_names
+from transgan.plan.assign import Assigner, Chosen, no_match
 from transgan.plan.checks import check_plan
-from transgan.plan.fallback import fallen_back
-from transgan.plan.plan import GIVEN, JUDGED, TOLD, Plan, Stage, Term, matches
+from transgan.plan.fallback import with_fallback
+from transgan.plan.plan import DISCRIMINATOR_ARGUMENTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Plan, Stage, Term, matches
 from transgan.recipe import Document, Inspection, Problems
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import Slot
@@ -17,15 +17,15 @@ from transgan.registry import Registry
 
 
 def make_plan(document: Document, registry: Registry) -> Plan:
-    """Resolves a recipe.
+    """Resolve a recipe.
 
     Raises:
-        RecipeError: with every mistake found, one line each.
+        RecipeError: there are mistakes; each has a line.
     """
     plan = _Planner(document, registry).plan()
-    if "fallback" in plan.recipe.guard.wanted:
+    if "fallback" in plan.recipe.guard.possible_actions:
         try:
-            make_plan(fallen_back(document, plan.losses), registry)
+            make_plan(with_fallback(document, plan.losses), registry)
         except UsageError as error:
             for line in getattr(error, "problems", [str(error)]):
                 document.problems.add(("guard",), f"'fallback' would not run: {line}")
@@ -34,7 +34,7 @@ def make_plan(document: Document, registry: Registry) -> Plan:
 
 
 def options_checker(registry: Registry) -> Inspection:
-    """For `read_recipe`: checks the options of every plugin that a recipe with other mistakes names."""
+    """Return, for `read_recipe`, a check of the options of every plugin that a recipe with other mistakes names."""
 
     def inspect(slots: Mapping[tuple[str, ...], Mapping[str, Any]], problems: Problems) -> None:
         for place, slot in slots.items():
@@ -74,18 +74,18 @@ class _Planner:
         assert nodes is not None and all(data.values()), "a choice that failed has stopped the planner"
         data_plugins = {name: each for name, each in data.items() if each}
 
-        cast = Cast(recipe, self.spec(data_plugins["media"]), chosen, self.problems)
+        assigner = Assigner(recipe, self.spec(data_plugins["media"]), chosen, self.problems)
         losses: dict[str, Loss] = {name: cls(options) for name, (cls, options) in chosen["losses"].items()}
-        cast.add_networks_of(losses)
+        assigner.add_networks_of(losses)
         node_set = nodes[0](nodes[1])
         graph = self.graph(node_set, losses)
-        terms = [term for name, loss in losses.items() for term in self.terms(name, loss, cast, graph)]
+        terms = [term for name, loss in losses.items() for term in self.terms(name, loss, assigner, graph)]
         plan = Plan(
             recipe=recipe,
-            translations=cast.translations,
-            networks=cast.networks,
-            roles=cast.roles,
-            judges=cast.judges,
+            translations=assigner.translations,
+            networks=assigner.networks,
+            roles=assigner.roles,
+            discriminators=assigner.discriminators,
             losses=losses,
             terms=terms,
             graph=graph,
@@ -106,7 +106,7 @@ class _Planner:
         return {name: each for name, each in found.items() if each}
 
     def choose(self, kind: str, slot: Slot, place: tuple[str, ...]) -> Chosen | None:
-        """The class that a slot names, and its options."""
+        """Return the class that a slot names, and its options; None where either is wrong."""
         try:
             cls = self.registry.get(kind, slot.use)
         except PluginError as error:
@@ -120,24 +120,24 @@ class _Planner:
         self.filled[place] = options.model_dump(by_alias=True)
         return cls, options
 
-    def spec(self, media: Chosen) -> Spec:
-        """What all networks are told of the data."""
+    def spec(self, media: Chosen) -> NetworkSpec:
+        """Return what is the same for all networks."""
         cls, options = media
         try:
-            made = cls(options, self.recipe.data.size)
+            instance = cls(options, self.recipe.data.size)
         except TransganError as error:
             self.problems.add(("data", "media"), str(error))
             self.problems.stop()
         attributes = {name: attribute.numbers for name, attribute in self.recipe.attributes.items()}
         names = (tuple(self.recipe.domains), tuple(self.recipe.tasks))
-        return Spec(made.channels, made.channels, 0, tuple(made.space), *names, attributes)
+        return NetworkSpec(instance.channels, instance.channels, 0, tuple(instance.space), *names, attributes)
 
     def graph(self, nodes: Nodes, losses: Mapping[str, Loss]) -> Graph:
-        """The nodes of the recipe's set and of its losses."""
+        """Return the nodes of the recipe's set and of its losses."""
         graph = Graph({"": nodes, **losses})
         try:
             graph.closure(graph.functions)
-        except ValueError as error:  # a circle; every further look at the nodes would meet it again
+        except ValueError as error:  # a cycle; everything below would fail at it again
             self.problems.add(("nodes",), str(error))
             self.problems.stop()
         for name, slot in self.recipe.discriminators.items():
@@ -145,55 +145,54 @@ class _Planner:
                 self.problems.add(("discriminators", name), line)
         return graph
 
-    def terms(self, name: str, loss: Loss, cast: Cast, graph: Graph) -> list[Term]:
-        """A loss on every translation that it is for, before every judge if it asks for one."""
+    def terms(self, name: str, loss: Loss, assigner: Assigner, graph: Graph) -> list[Term]:
+        """Bind a loss to its translations, and to each of their discriminators if its arguments name one."""
         slot, terms = self.recipe.losses[name], []
-        wanted = [translation for translation in cast.translations if matches(translation, slot.translations)]
-        judged = False
+        wanted = [translation for translation in assigner.translations if matches(translation, slot.translations)]
+        needs_discriminator = False
         for side in ("discriminator", "generator"):
             function = getattr(loss, f"for_{side}", None)
             if function is None:
                 continue
-            needed = tuple(each for each in asks(function) if each not in loss.unneeded)
-            asked = [graph.resolve(each, name) for each in needed if each not in GIVEN]
-            for line in graph.missing(asked, f"loss '{name}'", (*LEAVES, *GIVEN)):
+            arguments = tuple(each for each in argument_names(function) if each not in loss.unused_inputs)
+            names = [graph.resolve(each, name) for each in arguments if each not in LOSS_ARGUMENTS]
+            for line in graph.missing(names, f"loss '{name}'", (*BATCH_INPUTS, *LOSS_ARGUMENTS)):
                 self.problems.add(("losses", name), line)
             for translation in wanted:
-                if set(needed) & set(JUDGED):
-                    judged = True
-                    terms += [
-                        Term(name, side, translation, judge, function, needed) for judge in cast.judges[translation]
-                    ]
+                if set(arguments) & set(DISCRIMINATOR_ARGUMENTS):
+                    needs_discriminator = True
+                    uses = assigner.discriminators[translation]
+                    terms += [Term(name, side, translation, use, function, arguments) for use in uses]
                 else:
-                    terms.append(Term(name, side, translation, None, function, needed))
+                    terms.append(Term(name, side, translation, None, function, arguments))
         if not wanted:
-            self.problems.add(("losses", name, "translations"), no_match(slot.translations, cast.translations))
-        elif not terms and not cast.unclear.issuperset(wanted):
+            self.problems.add(("losses", name, "translations"), no_match(slot.translations, assigner.translations))
+        elif not terms and not assigner.unclear.issuperset(wanted):
             why = (
-                "no discriminator judges its translations"
-                if judged
+                "its translations have no discriminator"
+                if needs_discriminator
                 else "it has neither for_generator nor for_discriminator"
             )
             self.problems.add(("losses", name), f"would never be evaluated: {why}")
         return terms
 
     def metrics(self, chosen: Mapping[str, Chosen], graph: Graph) -> dict[str, Metric]:
-        """The recipe's metrics, ready to measure."""
+        """Return the recipe's metrics, constructed."""
         metrics: dict[str, Metric] = {}
         for name, (cls, options) in chosen.items():
             try:
                 metrics[name] = cls(options)
-            except TransganError as error:  # weights that are not there are told before the training, not after it
+            except TransganError as error:  # missing weights are reported before training, not after it
                 self.problems.add(("metrics", name), str(error))
         for name, metric in metrics.items():
-            asked = [each for each in asks(metric.update) if each not in TOLD]
-            for line in graph.missing(asked, f"metric '{name}'"):
+            names = [each for each in argument_names(metric.update) if each not in METRIC_ARGUMENTS]
+            for line in graph.missing(names, f"metric '{name}'"):
                 self.problems.add(("metrics", name), line)
         return metrics
 
 
 def stages_of(recipe: Recipe) -> list[Stage]:
-    """The stretches of the run: those of the recipe, or the whole as one."""
+    """Return the stages of the run: those of the recipe, or the whole run as one."""
     found, first, share = [], 0, 0.0
     weights = {name: slot.weight for name, slot in recipe.losses.items()}
     if not recipe.stages:

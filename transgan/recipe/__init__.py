@@ -1,11 +1,12 @@
-"""Recipes: TOML in, a typed recipe or every mistake at once out, and back to TOML with all defaults filled in."""
+"""Recipes: parsing and validation of TOML files with line numbers in errors, and writing with all defaults."""
 
-from transgan.recipe.grammar import Inspection
-from transgan.recipe.problems import Origin, Problems
-from transgan.recipe.reading import Document, parse_recipe, read_recipe
+from transgan.recipe.diagnostics import Origin, Problems
+from transgan.recipe.parse import Document, parse_recipe, read_recipe
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import SLOTS, Section
-from transgan.recipe.writing import write_recipe
+from transgan.recipe.upgrade import upgrade
+from transgan.recipe.validate import Inspection
+from transgan.recipe.write import write_recipe
 
 __all__ = [
     "SLOTS",
@@ -17,5 +18,6 @@ __all__ = [
     "Section",
     "parse_recipe",
     "read_recipe",
+    "upgrade",
     "write_recipe",
 ]

@@ -1,78 +1,84 @@
-"""What `--set` says wins over what the file says."""
+"""Overrides of a recipe's values from the command line: `--set a.b.c=value`."""
 
 import tomllib
 from collections.abc import Iterable
 from typing import Any
 
 from transgan.api.schedule import Schedule
-from transgan.recipe.lines import DEEPEST, Keys, TooDeep, key_lines, split_key
-from transgan.recipe.problems import Origin, Problems
+from transgan.recipe.describe import found, is_unicode
+from transgan.recipe.diagnostics import Origin, Problems
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import SLOTS
-from transgan.recipe.words import found, is_unicode
+from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines, split_key
 
-LONGEST = 4096
+MAX_LENGTH = 4096
 
-_SCHEDULE = {field.alias or name for name, field in Schedule.model_fields.items()}
+_SCHEDULE_KEYS = {field.alias or name for name, field in Schedule.model_fields.items()}
 _SLOTS_OF_DATA = ("source", "default", "media")
 
 
-class _Mistake(Exception):
-    pass
+class _OverrideError(Exception):
+    """An override that cannot be applied; the message says why."""
 
 
 def apply_overrides(table: dict[str, Any], overrides: Iterable[str], problems: Problems) -> None:
-    """Puts each `a.b.c=value` into the recipe's table, in their order."""
+    """Set the value of each override in the recipe's table, in place and in order; a later one wins.
+
+    Args:
+        table: the recipe, as read from TOML.
+        overrides: as given after `--set`: `"train.steps=500"`.
+        problems: collects those that cannot be applied; records the origin of the values that are set.
+    """
     for override in overrides:
         try:
-            keys, value = _read(override)
+            keys, value = _parse(override)
             _set(table, keys, value, Origin(override=override), problems)
-        except _Mistake as mistake:
-            problems.add_override(override, str(mistake))
-    _win_over_stages(table, problems)
+        except _OverrideError as error:
+            problems.add_override(override, str(error))
+    _override_stages(table, problems)
 
 
-def _read(override: str) -> tuple[list[str], Any]:
-    if len(override) > LONGEST:
-        raise _Mistake(f"longer than {LONGEST} characters")
+def _parse(override: str) -> tuple[list[str], Any]:
+    if len(override) > MAX_LENGTH:
+        raise _OverrideError(f"longer than {MAX_LENGTH} characters")
     parts = split_key(override)
     if parts is None:
-        raise _Mistake("expected key=value, such as train.steps=500")
+        raise _OverrideError("expected key=value, such as train.steps=500")
     keys, text = parts
     if not is_unicode(override):
-        raise _Mistake("not a text in UTF-8")
-    if len(keys) > DEEPEST:
-        raise _Mistake(f"nested deeper than {DEEPEST} keys")
-    return keys, _value(text.strip())
+        raise _OverrideError("not valid UTF-8")
+    if len(keys) > MAX_DEPTH:
+        raise _OverrideError(f"nested deeper than {MAX_DEPTH} keys")
+    return keys, _parse_value(text.strip())
 
 
-def _value(text: str) -> Any:
-    """TOML, or else the text itself, so that paths need no quotation marks."""
+def _parse_value(text: str) -> Any:
+    """Parse a value as TOML; where it is not TOML, return it as a string, so that paths need no quotation marks."""
     try:
         key_lines(f"value = {text}")
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
     except (TooDeep, ValueError, RecursionError) as error:
-        raise _Mistake("the value is nested too deep, or is a number that is too large") from error
+        raise _OverrideError("the value is nested too deep, or is a number that is too large") from error
     return table["value"] if table.keys() == {"value"} else text
 
 
 def _set(table: dict[str, Any], keys: list[str], value: Any, origin: Origin, problems: Problems) -> None:
     here: Any = table
     path: Keys = ()
-    if keys[0] == "phases" and len(keys) > 1:  # the usual ones, to change
-        usual = Recipe.model_fields["phases"].default
-        table.setdefault("phases", [phase.model_dump(exclude_defaults=True) for phase in usual])
+    if keys[0] == "phases" and len(keys) > 1:  # a key of a default phase
+        default = Recipe.model_fields["phases"].default
+        table.setdefault("phases", [phase.model_dump(exclude_defaults=True) for phase in default])
     for key, after in zip(keys, [*keys[1:], None], strict=True):
-        step = _step(here, key, path)
+        step = _key_or_index(here, key, path)
         path = (*path, step)
         if after is None:
             break
         if isinstance(here, dict) and key not in here:
             here[key] = {}
-            problems.made[path] = Origin(override=origin.override, sets=tuple(keys))
-        here[step] = _opened(here[step], after, path, problems)
+            problems.implicit[path] = Origin(override=origin.override, sets=tuple(keys))
+        here[step] = _expand_short_form(here[step], after, path, problems)
         here = here[step]
     if len(path) == 2 and path[0] == "losses" and is_weight(value) and isinstance(here.get(path[1]), dict):
         old = here[path[1]]  # a new weight keeps the loss's translations and options
@@ -81,50 +87,50 @@ def _set(table: dict[str, Any], keys: list[str], value: Any, origin: Origin, pro
     for inside in [each for each in problems.origins if each[: len(path)] == path]:
         del problems.origins[inside]
     here[path[-1]] = value
-    placed = Origin(override=origin.override, sets=path)
-    problems.origins.update({(*path, *inside): placed for inside in _paths(value)})
+    origin = Origin(override=origin.override, sets=path)
+    problems.origins.update({(*path, *inside): origin for inside in _paths(value)})
 
 
-def _step(here: Any, key: str, path: Keys) -> str | int:
-    """A key as the step that it means: an index in a list."""
+def _key_or_index(here: Any, key: str, path: Keys) -> str | int:
+    """Return a key of an override as the key of a table, or as the index of a list."""
     if isinstance(here, dict):
         return key
     name = ".".join(map(str, path))
     if not isinstance(here, list):
-        raise _Mistake(f"{name} is {found(here)}, not a table")
+        raise _OverrideError(f"{name} is {found(here)}, not a table")
     if not (key.isascii() and key.isdigit() and len(key) < 9 and int(key) < len(here)):
-        raise _Mistake(f"{name} is a list of {len(here)}; expected the number of an entry, counted from 0")
+        raise _OverrideError(f"{name} is a list of {len(here)}; expected the number of an entry, counted from 0")
     return int(key)
 
 
-def _opened(value: Any, key: str, path: Keys, problems: Problems) -> Any:
-    """A value in its short form, as the table that it stands for, where `key` is to be set in it."""
+def _expand_short_form(value: Any, key: str, path: Keys, problems: Problems) -> Any:
+    """Return a value in its short form as a table, where an override sets `key` in it; any other value as it is."""
     slot = (len(path) == 2 and path[0] in SLOTS) or (path[0] == "data" and path[1:] and path[1] in _SLOTS_OF_DATA)
     slot = slot or path == ("nodes",)
-    word = None
-    if path[0] == "losses" and len(path) == 2 and is_weight(value) and key not in _SCHEDULE:
-        word = "weight"
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and key in _SCHEDULE:
-        word = "from"
+    name = None
+    if path[0] == "losses" and len(path) == 2 and is_weight(value) and key not in _SCHEDULE_KEYS:
+        name = "weight"
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and key in _SCHEDULE_KEYS:
+        name = "from"
     elif slot and isinstance(value, str):
-        word = "use"
+        name = "use"
     elif slot and value is True:
         return {}
-    if word is None:
+    if name is None:
         return value
-    move_origins(problems, path, word, value)
-    return {word: value}
+    copy_origins(problems, path, name, value)
+    return {name: value}
 
 
-def move_origins(problems: Problems, path: Keys, word: str, value: Any) -> None:
-    """Remembers where a value in its short form stood, now that it stands under a key of its own."""
+def copy_origins(problems: Problems, path: Keys, name: str, value: Any) -> None:
+    """Record the origin of a value that moves from `path` to the key `name` below it, and of all values inside."""
     for inside in _paths(value):
         if origin := problems.origins.get((*path, *inside)):
-            problems.origins[*path, word, *inside] = origin
+            problems.origins[*path, name, *inside] = origin
 
 
 def is_weight(value: Any) -> bool:
-    """Whether a loss's value is its weight: a number or a schedule."""
+    """Return whether the value of a loss is its weight: a number or a schedule."""
     if isinstance(value, dict):
         return "from" in value
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -137,19 +143,19 @@ def _paths(value: Any, path: Keys = ()) -> Iterable[Keys]:
         yield from _paths(each, (*path, key))
 
 
-def _win_over_stages(table: dict[str, Any], problems: Problems) -> None:
-    """`train.batch` and `data.size` from a `--set` hold in every stage, but for what was set there the same way."""
+def _override_stages(table: dict[str, Any], problems: Problems) -> None:
+    """Let overrides of `train.batch` and `data.size` win over the file's stages, but not over overrides of stages."""
     stages = [each for each in _list(table.get("stages")) if isinstance(each, dict)]
     origins = problems.origins
     for index, stage in enumerate(stages):
         own = {key: origins.get(("stages", index, key), Origin()).override for key in ("batch", "size")}
         if origins.get(("train", "batch"), Origin()).override and not own["batch"]:
             stage.pop("batch", None)
-        if (placed := origins.get(("data", "size"), Origin())).override and not own["size"]:
+        if (origin := origins.get(("data", "size"), Origin())).override and not own["size"]:
             size, largest = stage.get("size"), table["data"]["size"]
             if type(size) is int and type(largest) is int and size > largest:
                 stage["size"] = largest
-                origins["stages", index, "size"] = placed
+                origins["stages", index, "size"] = origin
 
 
 def _list(value: Any) -> list[Any]:

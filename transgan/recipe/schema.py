@@ -1,4 +1,4 @@
-"""A recipe as written, typed: the grammar of its tables. Knows no plugin."""
+"""The tables of a recipe as typed, immutable models. They know no plugin."""
 
 from typing import Annotated, Any, Literal, get_args
 
@@ -6,49 +6,53 @@ from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, model_valid
 
 from transgan.api.schedule import Schedule, constant
 from transgan.recipe.slots import DiscriminatorSlot, LossSlot, NetworkSlot, Section, Slot
+from transgan.recipe.upgrade import EXPECTED_VERSION
 
 Side = Literal["generator", "discriminator"]
 Action = Literal["off", "warn", "stop", "rollback", "fallback"]
 Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "hiding", "exploding"]
 
+#: Names that an attribute cannot have, since networks have other arguments of these names.
+_RESERVED = {"task", "domain", "style", "x", "self"}
+
 
 class Data(Section):
-    """Where samples come from."""
+    """The source of the samples, and how they become tensors."""
 
     source: Slot
-    """The source of samples; for a plugin without options its name is enough."""
+    """The source of the samples."""
     default: Slot | None = None
-    """The source used where no `root` is given."""
+    """The source to use instead where `root` is not set."""
     root: str | None = None
-    """The folder with the data; relative to where the command is run."""
+    """The data folder, relative to the working directory."""
     media: Slot = Slot(use="image")
-    """How files become tensors."""
+    """How files are decoded and written."""
     size: PositiveInt = 256
-    """Size of a training sample, in the unit of the media."""
+    """Size of a training sample; the media defines its unit."""
     held_out: float = Field(0.1, ge=0, lt=1)
-    """Share of the samples kept from training, chosen by a hash of their names."""
+    """Fraction of the samples that is held out of training, selected by a hash of their names."""
     cache: bool = True
-    """Keep decoded samples in a file that is mapped into memory."""
+    """Cache decoded samples in a memory-mapped file."""
 
 
 class Attribute(Section):
-    """A label of the samples, by its name, that networks are told by numbers.
+    """A label of the samples that networks are conditioned on.
 
-    Of a number, told as one from -1 to 1, it says the range: `height = { from = 150, to = 200 }`. Of a text it says the
-    values, told by a number each, of which one is 1 and the others 0: `mood = { values = ["calm", "glad"] }`.
+    A number is scaled to [-1, 1] from its range, `height = { from = 150, to = 200 }`. A string is one-hot encoded by
+    its values, `mood = { values = ["calm", "glad"] }`.
     """
 
     model_config = ConfigDict(json_schema_extra={"expected": "a table with from and to, or with values"})
 
     low: float | None = Field(None, alias="from")
-    """What is told as -1; no sample may have less ..."""
+    """The minimum of the label, encoded as -1. A sample below it is an error."""
     high: float | None = Field(None, alias="to")
-    """... and what is told as 1; none may have more."""
+    """The maximum of the label, encoded as 1. A sample above it is an error."""
     values: list[str] | None = Field(None, min_length=2)
-    """The texts that the label can be, two or more."""
+    """The values of a label that is a string."""
 
     @model_validator(mode="after")
-    def _one_form(self) -> "Attribute":
+    def _check_form(self) -> "Attribute":
         ranged = self.low is not None and self.high is not None
         if (self.values is None) == (not ranged) or (self.values and (self.low, self.high) != (None, None)):
             raise ValueError('expected either from = 150 and to = 200, or values = ["calm", "glad"]')
@@ -60,35 +64,36 @@ class Attribute(Section):
 
     @property
     def numbers(self) -> int:
-        """How many numbers tell it."""
+        """Length of the vector that encodes the label."""
         return len(self.values) if self.values else 1
 
 
-def _can_be_told(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
-    if taken := sorted({"task", "domain", "style", "x", "self"} & attributes.keys()):
-        raise ValueError(f"networks are told something else by the name '{taken[0]}'; rename the label")
+def _check_attribute_names(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    if taken := sorted(_RESERVED & attributes.keys()):
+        raise ValueError(f"'{taken[0]}' is the name of another argument of networks; rename the label")
     return attributes
 
 
 class Task(Section):
-    """Which domains are translated into which."""
+    """The domains between which samples are translated."""
 
     between: list[str] | None = Field(None, min_length=2)
-    """Two or more domains, every one into every other."""
+    """Two or more domains; samples of each are translated into every other."""
     source: str | None = Field(None, alias="from")
-    """One way only: the domain translated ..."""
+    """The source domain of a task with one direction."""
     target: str | None = Field(None, alias="to")
-    """... and the domain that it becomes."""
+    """The target domain of a task with one direction."""
     paired: bool | Literal["held_out"] = False
-    """Samples of the same name belong together: each is the other's true translation. With `"held_out"` only those that
-    are held out; training takes samples as they come, and figures know the truth."""
+    """Samples with the same name are true translations of each other. `true` trains on pairs; `"held_out"` trains on
+    unpaired samples, and uses pairs only to evaluate held-out samples."""
     targets: Literal["all", "random"] = "all"
-    """With more than two domains: each translation a batch of its own, or one batch with targets drawn by chance."""
+    """With more than two domains: `"all"` trains every translation on a batch of its own in each step, `"random"` takes
+    one batch with a random target domain for each sample."""
     weight: Schedule = constant(1.0)
-    """Factor of all the task's losses; a number or a schedule."""
+    """Factor of all losses of the task, a number or a schedule."""
 
     @model_validator(mode="after")
-    def _one_form(self) -> "Task":
+    def _check_form(self) -> "Task":
         one_way = self.source is not None and self.target is not None
         if (self.between is None) == (not one_way) or (self.between and (self.source or self.target)):
             raise ValueError('expected either between = ["a", "b"], or from = "a" and to = "b"')
@@ -98,58 +103,62 @@ class Task(Section):
 
     @property
     def domains(self) -> list[str]:
+        """The task's domains."""
         return self.between or [str(self.source), str(self.target)]
 
     @property
     def both_ways(self) -> bool:
+        """Whether samples of every domain of the task are translated."""
         return self.between is not None
 
 
-def _decay(schedule: Schedule) -> Schedule:
+def _check_decay(schedule: Schedule) -> Schedule:
     if not all(0 <= number < 1 for number in (schedule.start, schedule.to or 0.0, *schedule.values)):
         raise ValueError("expected numbers from 0 to below 1")
     return schedule
 
 
 class Train(Section):
-    """How long, how much at once, and how exactly."""
+    """Length of the run, batches, precision, and what is saved when."""
 
     steps: PositiveInt
-    """Steps of the run, all stages together; in one step every phase that is due moves its networks once."""
+    """Training steps of the run, over all stages. A step makes one optimizer step for each phase that is due."""
     batch: PositiveInt = 1
-    """Samples of a domain in a step, over all processes."""
+    """Batch size: samples of a domain in a step, over all processes."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """From which every random number follows."""
+    """Seed of every random number of the run."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the networks' passes; weights stay fp32."""
+    """Precision of the networks' forward and backward passes; weights are always fp32."""
     accumulate: PositiveInt = 1
-    """Parts in which a batch is taken, one after the other, to save memory."""
+    """Number of micro-batches into which a batch is divided, to save memory (gradient accumulation)."""
     clip: Schedule = constant(0.0)
-    """Largest norm of a network's gradient, a number or a schedule; 0 for no limit."""
-    ema: Annotated[Schedule, AfterValidator(_decay)] = constant(0.0)
-    """Decay a step of the moving average of the generators' weights, which is what translates; below 1, a number or a
-    schedule; 0 for none."""
+    """Maximum norm of each network's gradient, a number or a schedule; 0 for no limit."""
+    ema: Annotated[Schedule, AfterValidator(_check_decay)] = constant(0.0)
+    """Decay per step of the exponential moving average of the generators' weights, which the model uses; below 1, a
+    number or a schedule; 0 for no average."""
     balance: Literal["all", "auto"] | dict[str, Schedule] = "all"
-    """Which tasks a step plays: all; or one, so that the task that lags catches up (`auto`); or one, by fixed shares
-    such as `{ age = 2, race = 1 }`, each a number or a schedule. A step of one task costs less."""
+    """The tasks of a step: `"all"`; or a single one, chosen at random with fixed weights such as `{ age = 2, race = 1
+    }`, each a number or a schedule; or, with `"auto"`, a single one, with larger weights for tasks that lag behind. A
+    step with a single task is cheaper."""
     merge: Literal["auto", "always", "never"] = "auto"
-    """Whether calls of one network become one pass. The result is the same; `auto` merges where it is faster."""
+    """Whether calls of one network are merged into one pass. The result is the same; `"auto"` merges where it is
+    faster."""
     log_every: PositiveInt = 10
-    """Steps between two lines of metrics.jsonl."""
+    """Steps between lines of metrics.jsonl."""
     sample_every: int = Field(0, ge=0)
-    """Steps between two sheets in samples/; 0 for a tenth of the run."""
+    """Steps between previews in samples/; 0 for a tenth of the run."""
     checkpoint_every: int = Field(0, ge=0)
-    """Steps between two checkpoints; 0 for a tenth of the run, and never less than every 2000."""
+    """Steps between checkpoints; 0 for a tenth of the run, but at most 2000."""
     keep: PositiveInt = 3
-    """Checkpoints kept."""
+    """Number of newest checkpoints to keep."""
 
     def logs(self, step: int) -> bool:
-        """Whether metrics.jsonl gets a line once so many steps are done."""
+        """Return whether a line of metrics.jsonl is written after a step, counted from 1."""
         return step % self.log_every == 0 or step in (1, self.steps)
 
 
 class Optimizer(Section):
-    """How one side's networks are moved."""
+    """The optimizer of one side's networks."""
 
     use: Literal["adam", "adamw"] = "adam"
     lr: Schedule = constant(2e-4)
@@ -159,132 +168,144 @@ class Optimizer(Section):
 
 
 class Optimizers(Section):
+    """The optimizers of both sides."""
+
     generator: Optimizer = Optimizer()
-    """Moves generators, encoders, and the networks of losses."""
+    """For generators, encoders, and the networks of losses."""
     discriminator: Optimizer = Optimizer()
+    """For discriminators."""
 
 
 class Phase(Section):
-    """One optimisation step of one side."""
+    """One optimizer step of one side."""
 
     side: Side
     trains: list[str] | None = None
-    """Networks that it moves; all of its side where left out."""
+    """Networks to train; defaults to all networks of the side."""
     losses: list[str] = ["*"]
+    """Losses of the phase's objective."""
     translations: list[str] = ["*"]
+    """Translations of the phase's objective."""
     every: PositiveInt = 1
-    """Played in every so manieth step."""
+    """Run the phase in every Nth step only."""
     recompute: bool = False
-    """Make all nodes anew, with the networks as they are now, instead of sharing the step's."""
+    """Compute all nodes again with the networks as they are now, instead of using those of the step's first phase."""
 
 
 class Stage(Section):
-    """A stretch of the run that differs from the rest. Weights are carried over from one to the next."""
+    """A part of the run with settings of its own. Weights are carried over from one stage to the next."""
 
     share: float = Field(gt=0, le=1)
-    """Part of train.steps."""
+    """Fraction of `train.steps`."""
     size: PositiveInt | None = None
-    """data.size for this stage, if that is not smaller already."""
+    """Replaces `data.size` in this stage if it is smaller."""
     batch: PositiveInt | None = None
-    """train.batch for this stage."""
+    """Replaces `train.batch` in this stage."""
     losses: dict[str, Schedule] = {}
-    """Weights that differ; 0 switches a loss off."""
+    """Replaces the weights of losses in this stage; 0 disables a loss."""
     optimizers: Optimizers | None = None
+    """Replaces `[optimizers]` in this stage."""
 
 
 class Fallback(Section):
-    """The objective that takes the place of one that has failed: WGAN-GP (Gulrajani et al., 2017)."""
+    """The objective of the guardian's `fallback`: WGAN-GP (Gulrajani et al., 2017)."""
 
     model_config = ConfigDict(json_schema_extra={"expected": "a table"})
 
     adversarial: str = "wasserstein"
-    """The loss that replaces the adversarial ones (`lsgan`, `vanilla`, `hinge`, and others with a boundary) ..."""
+    """The loss that replaces adversarial losses with a decision logit, such as `lsgan`, `vanilla` and `hinge`."""
     weight: Schedule = constant(1.0)
-    """... and its weight, a number or a schedule."""
+    """Weight of that loss, a number or a schedule."""
     penalty: str = "gradient_penalty"
-    """The loss that bounds the critics' slope, in place of any other that does ..."""
+    """The loss that replaces all gradient penalties."""
     penalty_weight: Schedule = constant(10.0)
-    """... and its weight, a number or a schedule."""
+    """Weight of that penalty, a number or a schedule."""
     critic_steps: PositiveInt = 5
-    """Steps of the critics for one of the generators."""
+    """Optimizer steps of the critics for each one of the generators."""
     lr: Schedule = constant(1e-4)
-    """Learning rate of both sides from then on, a number or a schedule."""
+    """Learning rate of both sides, a number or a schedule."""
 
 
 class Guard(Section):
-    """What is done about a run that goes wrong; [](../explanation/guardian.md) says how each fault is known."""
+    """How the guardian reacts to faults of the run; [](../explanation/guardian.md) says how each is detected."""
 
     action: Action = "warn"
-    """`off`; `warn` tells; `stop` ends the run; `rollback` goes back to the last good checkpoint with lower learning
-    rates; `fallback` goes on from there by another objective, `[guard.fallback]`."""
+    """`off` ignores faults; `warn` reports them; `stop` ends the run; `rollback` restores the last good checkpoint and
+    lowers the learning rates; `fallback` restores it and continues with another objective, `[guard.fallback]`."""
     actions: dict[Fault, Action] = {}
-    """Actions for single faults, where they differ: `{ copying = "off", not_finite = "rollback" }`."""
+    """Other actions for single faults: `{ copying = "off", not_finite = "rollback" }`."""
     skip: int = Field(10, ge=0)
-    """Steps with numbers that are not finite, of the newest 1000, that are skipped before anything is done. What has to
-    be done then is at least to stop."""
-    looks: PositiveInt = 20
-    """Looks in a row, one every `train.log_every` steps, that find a fault before anything is done."""
+    """Number of skipped steps (with NaN or infinity) to tolerate among the last 1000. Beyond it the run stops, unless
+    the action for `not_finite` is `rollback` or `fallback`."""
+    patience: PositiveInt = 20
+    """Number of consecutive checks, one every `train.log_every` steps, that must find a fault before the action is
+    taken; a quarter of it for `exploding`."""
     warmup: int = Field(500, ge=0)
-    """Steps from the begin, or from when the run last went back, in which only numbers that are not finite count."""
+    """Steps after the start, and after each rollback, in which only `not_finite` is acted on."""
     check_every: int = Field(0, ge=0)
-    """Steps between two looks at held-out samples, of which three in a row count; 0 for a fiftieth of the run, and no
-    less than 100."""
+    """Steps between checks of held-out samples, of which three in a row must find a fault; 0 for a fiftieth of the run,
+    but at least 100."""
     collapse: float = Field(0.3, gt=0)
-    """Outputs differ among each other by less than this share of what real samples of the target do."""
+    """Fault below this value: spread of the outputs, as a fraction of the spread of real samples of the target."""
     copying: float = Field(0.01, gt=0)
-    """The generator changes its input by less than this share of how samples of the two domains differ."""
+    """Fault below this value: change of the input by the generator, as a fraction of the distance between samples of
+    the two domains."""
     discriminator_wins: float = Field(0.98, gt=0.5, le=1)
-    """Discriminators put more than this share of real samples above fakes, and have next to nothing to learn."""
+    """Fault above this value: how often a real sample's logit is above a fake's, where the discriminator's loss is also
+    close to 0."""
     hiding: float = Field(3.0, gt=1)
-    """The way back errs so many times as much once a translation was rounded to 8 bits with a little noise."""
+    """Fault above this value: error of the reconstruction from a translation with slight noise, rounded to 8 bits,
+    divided by the error from the translation itself."""
     exploding: float = Field(100.0, gt=1)
-    """The norm of a network's gradient is so many times its median."""
+    """Fault above this value: norm of a network's gradient, divided by its median."""
     lr_factor: float = Field(0.5, gt=0, le=1)
-    """What learning rates are multiplied by at a rollback."""
+    """Factor of the learning rates at each rollback."""
     rollbacks: int = Field(3, ge=0)
-    """Rollbacks in a run; what would be the next one stops it."""
+    """Number of rollbacks after which the next one stops the run instead."""
     fallback: Fallback = Fallback()
 
     def action_on(self, fault: Fault) -> Action:
-        """What to do about a fault."""
+        """Return the action for a fault."""
         return self.actions.get(fault, self.action)
 
     @property
-    def wanted(self) -> set[Action]:
-        """Every action that may be taken."""
+    def possible_actions(self) -> set[Action]:
+        """The actions that any fault can cause."""
         return {self.action_on(fault) for fault in get_args(Fault)}
 
 
 class Evaluate(Section):
-    """When and on how much the metrics are measured; which ones stands in [metrics]."""
+    """When the metrics of [metrics] are computed, and on how many samples."""
 
     every: int = Field(0, ge=0)
-    """Steps between two evaluations; 0 for the end only."""
+    """Steps between evaluations; 0 for a single one at the end."""
     keep_best: str = ""
-    """A figure of [metrics], by whose mean over translations the model is chosen among those measured; then evaluations
-    before the end take only the metric that it is of. What networks take from the data before the first step is
-    measured too, as step 0. Without it the last model is kept."""
+    """A figure of [metrics]: keep the weights with the best mean of it over translations, among those evaluated. Then
+    evaluations before the end compute only the metric of this figure, and networks that are initialised from data are
+    also evaluated before the first step. By default the last weights are kept."""
     samples: PositiveInt = 256
-    """Held-out samples of a domain, at most."""
+    """Maximum number of held-out samples of each domain."""
     batch: PositiveInt = 32
+    """Batch size of evaluations."""
 
 
 class Recipe(Section):
     """A whole recipe."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = Field(2, json_schema_extra={"expected": EXPECTED_VERSION})
+    """Version of the format."""
     name: str = Field(
         "run",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        json_schema_extra={"expected": "a text of letters, digits, '.', '_' and '-', 64 at most"},
+        json_schema_extra={"expected": "a string of letters, digits, '.', '_' and '-', 64 at most"},
     )
-    """What run folders are called after; the file's name where left out."""
+    """Prefix of the names of run folders; defaults to the name of the file."""
     data: Data
     domains: dict[str, Any] = Field(min_length=1)
-    """What belongs to a domain, in the words of the source: a folder, a glob, or a selection by attributes."""
+    """The selection of each domain's samples, in a form that the source defines: a folder, a glob, or labels."""
     tasks: dict[str, Task] = Field(min_length=1)
-    attributes: Annotated[dict[str, Attribute], AfterValidator(_can_be_told)] = {}
-    """Labels that networks are told by numbers, besides tasks and domains."""
+    attributes: Annotated[dict[str, Attribute], AfterValidator(_check_attribute_names)] = {}
+    """Labels that networks are conditioned on, besides tasks and domains."""
     train: Train
     optimizers: Optimizers = Optimizers()
     nodes: Slot = Slot(use="translation")

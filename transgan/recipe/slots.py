@@ -1,4 +1,4 @@
-"""The places in a recipe that plugins fill: what is said to a plugin is in `options`; and the base of every table."""
+"""Slots, the places in a recipe that plugins fill, and the base class of all its tables."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ Per = Literal["run", "task", "domain", "direction", "translation"]
 
 
 class Section(BaseModel):
-    """Base of the recipe's own tables: strict, frozen, no unknown keys."""
+    """Base class of the recipe's tables: immutable; unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -22,12 +22,12 @@ class Section(BaseModel):
 
 
 class Slot(Section):
-    """A named place in the recipe, and the plugin that fills it. Every key that is not the grammar's is an option."""
+    """A named place in the recipe that a plugin fills. Keys that are not listed here are options of the plugin."""
 
     model_config = ConfigDict(json_schema_extra={"expected": "true, the name of a plugin, or a table"})
 
     use: str
-    """Name of the plugin; the slot's own name where left out."""
+    """Name of the plugin; defaults to the slot's own name."""
     options: dict[str, Any] = {}
 
 
@@ -35,51 +35,52 @@ class NetworkSlot(Slot):
     """A generator or an encoder."""
 
     per: Per = "run"
-    """How many copies there are: one a run, a task, a domain, a direction (shared by all tasks), a translation."""
+    """What has its own copy of the network: the whole run (one copy), each task, domain, direction (shared by all
+    tasks), or translation."""
     translations: list[str] = ["*"]
-    """The translations that it serves: `"age"`, `"* -> old"`, `"young -> old"`."""
+    """The translations that use it: `"age"`, `"* -> old"`, `"young -> old"`."""
     conditionings: list[str] | None = None
-    """The conditionings that tell it; all for generators, none for other networks, where left out."""
+    """The conditionings that it uses; defaults to all for generators, and to none for other networks."""
 
 
 class Adapt(Section):
-    """How often samples are augmented, learned from how well a discriminator knows the real ones (Karras et al., 2020).
+    """Adaptive discriminator augmentation (Karras et al., 2020): adapt how often samples are augmented to overfitting.
 
-    The share of samples that each augmentation changes starts at 0, and rises while the mean sign of the logits of real
-    samples is above `target` (the discriminator has begun to know them by heart), and falls while it is below.
+    Each augmentation changes a fraction p of the samples. p starts at 0; it rises while the mean sign of the logits of
+    real samples is above `target` (the discriminator overfits), and falls while it is below.
     """
 
     model_config = ConfigDict(json_schema_extra={"expected": "true or a table"})
 
     target: float = Field(0.6, gt=-1, lt=1)
-    """The mean sign of the logits of real samples that is aimed at."""
+    """Target for the mean sign of the logits of real samples."""
     samples: PositiveInt = 500_000
-    """Samples of a domain that go by while the share moves from 0 to 1."""
+    """Number of samples of a domain over which p changes by 1."""
     most: float = Field(0.8, gt=0, le=1)
-    """The largest share; with more, the changes begin to show in what is generated."""
+    """Maximum of p; above it, augmentations leak into generated samples."""
 
     @model_validator(mode="before")
     @classmethod
-    def _as_it_is(cls, given: Any) -> Any:
+    def _expand_true(cls, given: Any) -> Any:
         return {} if given is True else given
 
 
 class DiscriminatorSlot(NetworkSlot):
-    """A discriminator, and what it is shown."""
+    """A discriminator and its inputs."""
 
     per: Per = "domain"
     real: str = "target"
-    """The node that is real."""
+    """The node with real samples."""
     fake: str = "fake"
-    """The node that is judged."""
+    """The node with fake samples."""
     given: str | None = None
-    """A node that it sees beside either, along the channels (pix2pix: `"source"`)."""
+    """A node that is concatenated to both along the channels, as in a conditional GAN (pix2pix: `"source"`)."""
     history: int = Field(0, ge=0)
-    """Older fakes that are remembered and shown in half of the cases (Shrivastava et al., 2017); 0 for none."""
+    """Size of the image pool (Shrivastava et al., 2017), which replaces half of the fakes by older ones; 0 for none."""
     augment: list[str] = []
-    """Augmentations of all that it is shown, in their order; `[augmentations]` has their options."""
+    """Augmentations of the inputs, in order; `[augmentations]` has their options."""
     adapt: Adapt | None = None
-    """How often it is augmented is learned, as this says; always, where left out."""
+    """Adapt how often augmentations are applied; by default they are applied to every sample."""
 
 
 class LossSlot(Slot):
@@ -88,11 +89,12 @@ class LossSlot(Slot):
     model_config = ConfigDict(json_schema_extra={"expected": "a weight, a schedule or a table"})
 
     weight: Schedule = constant(1.0)
-    """Factor of the term, absolute; a number or a schedule."""
+    """Factor of the loss in the objective, a number or a schedule. Weights are not normalised."""
     translations: list[str] = ["*"]
+    """The translations that it applies to."""
 
 
-#: Tables of slots, and the class of each.
+#: The class of the slots in each table of slots.
 SLOTS: dict[str, type[Slot]] = {
     "conditionings": Slot,
     "augmentations": Slot,

@@ -1,4 +1,4 @@
-"""A loss and a generator, as anybody may add them to TransGAN."""
+"""An example of a plugin package: a loss and a generator."""
 
 from transgan.api import Register, hookimpl
 from transgan_example.generators import RecolourGenerator

@@ -1,26 +1,27 @@
-"""A generator is a torch module that is told its options and the place where it will stand."""
+"""A generator: a torch module that is built from its options and a `NetworkSpec`."""
 
 from itertools import pairwise
 
 from pydantic import Field
 from torch import nn
 
-from transgan.api import Generator, Options, Spec, Tensor
+from transgan.api import Generator, NetworkSpec, Options, Tensor
 
 
 class RecolourOptions(Options):
     width: int = Field(16, ge=1)
-    """Channels between the layers."""
+    """Channels of the hidden layers (1 or more)."""
     layers: int = Field(2, ge=1)
-    """Hidden layers."""
+    """Number of hidden layers (1 or more)."""
 
 
-class RecolourGenerator(Generator):
-    """Gives every pixel a new colour, by its old one alone: nothing can move, and no shape can change."""
+class RecolourGenerator(Generator[RecolourOptions]):
+    """Maps every pixel's colour to a new one by 1x1 convolutions, so that shapes cannot change.
 
-    Options = RecolourOptions
+    `forward(x)`: x (N, inputs, H, W); returns (N, channels, H, W) in [-1, 1].
+    """
 
-    def __init__(self, options: RecolourOptions, spec: Spec):
+    def __init__(self, options: RecolourOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         widths = [spec.inputs, *[options.width] * options.layers]
         layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""A loss asks for the tensors that it needs by their names, and returns one number."""
+"""A loss. The arguments of its methods are the names of the tensors that it needs; it returns a scalar."""
 
 from pydantic import Field
 
@@ -7,13 +7,11 @@ from transgan.api import Loss, Options, Tensor
 
 class TotalVariationOptions(Options):
     power: float = Field(1.0, gt=0, le=4)
-    """What differences are raised to: 1 keeps edges, 2 smooths them."""
+    """Exponent of the differences (above 0, up to 4): 1 preserves edges, 2 smooths them."""
 
 
-class TotalVariation(Loss):
-    """Neighbouring pixels of a translation differ little (Rudin et al., 1992): the mean over both axes."""
-
-    Options = TotalVariationOptions
+class TotalVariation(Loss[TotalVariationOptions]):
+    """Total variation of a translation: mean difference of neighbouring pixels along both axes (Rudin et al., 1992)."""
 
     def for_generator(self, fake: Tensor) -> Tensor:
         down = fake[..., 1:, :] - fake[..., :-1, :]

@@ -1,0 +1,97 @@
+"""Analysis of recordings for the metrics: mel-cepstra, level and F0 every 5 ms, and the alignment of frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from transgan_voice import measures
+from transgan_voice.audio import Sound
+from transgan_voice.initialization import affine_map
+from transgan_voice.mel import LogMel
+from transgan_voice.warp import Affine, Array
+
+#: Sample rate in Hz, and samples from one frame to the next (5 ms).
+RATE, HOP = 16_000, 80
+
+
+@dataclass(frozen=True)
+class AnalyzedSound:
+    """A recording, analyzed every 5 ms."""
+
+    cepstra: Array
+    """(L, 24) mel-cepstra c_1 .. c_24."""
+    decibels: Array
+    """(L,) level of each frame in dB."""
+    f0: Array | None
+    """(L,) Hz, 0 where unvoiced; None without pyworld."""
+
+    @property
+    def times(self) -> Array:
+        """(L,) seconds from the beginning to each frame."""
+        return np.arange(len(self.decibels)) * (HOP / RATE)
+
+    @property
+    def active(self) -> Array:
+        """(L,) bool: which frames are not silence."""
+        return measures.active(self.decibels)
+
+    @property
+    def active_cepstra(self) -> Array:
+        """(F, 24) the cepstra of active frames."""
+        cepstra: Array = self.cepstra[self.active]
+        return cepstra
+
+
+class Analyzer:
+    """Analyses recordings with WORLD or, where pyworld is not installed, by 80 mel bands, without F0."""
+
+    def __init__(self) -> None:
+        self.mel = LogMel(80, RATE, hop=HOP)
+
+    @property
+    def description(self) -> str:
+        """Where the cepstra come from, as `protocol` reports it."""
+        return "CheapTrick, all-pass 0.41" if measures.has_world() else "80 mel bands by DCT"
+
+    def __call__(self, sound: Sound) -> AnalyzedSound:
+        samples = sound.resample(RATE).samples
+        if world := measures.world_analysis(samples, RATE):
+            f0, cepstra, decibels = world
+            return AnalyzedSound(cepstra, decibels, f0)
+        bands = self.mel(torch.from_numpy(samples)).double().numpy()
+        return AnalyzedSound(measures.cepstra_of_bands(bands), 10 * np.log10(np.exp(2 * bands).sum(1)), None)
+
+
+def align_frames(
+    converted: tuple[Array, Array], reference: tuple[Array, Array], synchronous: bool
+) -> tuple[Array, Array]:
+    """Return the corresponding frames of two recordings, as two arrays of frame numbers.
+
+    Args:
+        converted, reference: of each recording the cepstra (L, D), and which frames are active (L,) bool.
+        synchronous: whether frame i is the same moment in both recordings. Then the frames are the active ones of the
+            reference; otherwise they are the DTW path through the active frames of both.
+    """
+    (a, active_a), (b, active_b) = converted, reference
+    if synchronous:
+        frames = np.flatnonzero(active_b[: min(len(a), len(b))])
+        return frames, frames
+    frames_a, frames_b = np.flatnonzero(active_a), np.flatnonzero(active_b)
+    i, j = measures.dtw(a[frames_a], b[frames_b])
+    return frames_a[i], frames_b[j]
+
+
+def closed_form_maps(source: Array, target: Array) -> dict[str, Affine]:
+    """Return maps from one speaker's cepstra (F, D) to another's (G, D), fitted in closed form to unpaired frames.
+
+    Returns:
+        `of_mean_variance`: mean and variance of each coefficient; `of_baseline`: vocal-tract-length warp, then Gaussian
+        optimal transport without regularization.
+    """
+    scale = target.std(0) / np.maximum(source.std(0), 1e-9)
+    ones = np.ones(source.shape[1])
+    return {
+        "of_mean_variance": (np.diag(scale), target.mean(0) - scale * source.mean(0)),
+        "of_baseline": affine_map(source, target, (ones, ones), "cepstra", "warp_transport", regularization=0.0),
+    }

@@ -1,0 +1,66 @@
+"""`transgan evaluate`: measure a trained model on the data of its run and on other data."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARE = "target_share={epochs=1, width=4}"
+
+
+def test_evaluating_a_run_repeats_its_results(transgan: Any, model: Path, tmp_path: Path) -> None:
+    done = transgan("evaluate", model.parent, "--out", "figures/again.json")
+    assert done.code == 0, done
+    result = json.loads((tmp_path / "figures/again.json").read_text())
+    assert result["translations"] == json.loads((model.parent / "result.json").read_text())["translations"]
+    assert result["held_out"] is True and result["steps"] == 2
+    assert "cycle_error" in done.out and "held-out samples" in done.out
+    assert "held out: of the data that the model was trained on, samples that it was not trained on" in done.out
+
+
+def test_model_folder_is_enough_and_metrics_can_be_added(transgan: Any, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "alone")
+    done = transgan("evaluate", "alone", "--samples", 1, "--metric", SHARE, "--metric", "counterpart_error")
+    assert done.code == 0, done
+    result = json.loads((tmp_path / "evaluation.json").read_text())
+    assert result["samples"] == {"young": 1, "old": 1}
+    for figures in result["translations"].values():
+        assert {"cycle_error", "target_share", "classifier_accuracy", "counterpart_error"} <= figures.keys()
+
+
+def test_other_data_are_reported_as_such(transgan: Any, model: Path) -> None:
+    done = transgan("evaluate", model, "--set", "data.source.count=40")
+    assert done.code == 0 and "held-out samples of other data" in done.out
+    assert "other data than the model was trained on (names differ)" in " ".join(done.out.split())
+
+
+def test_samples_that_are_not_held_out_are_reported_as_such(transgan: Any, model: Path) -> None:
+    done = transgan("evaluate", model, "--set", "data.held_out=0")
+    assert done.code == 0 and "samples that were not held out" in done.out
+    assert "nothing is held out of young, old: the model may have been trained on what is measured" in done.out
+    assert json.loads(Path("evaluation.json").read_text())["held_out"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--data", "nowhere"], 3, "data.root = 'nowhere' does not exist"),
+        (["--data", ".", "--set", "data.source=labelled_faces"], 3, "no photograph below '.' has"),
+        (["--metric", "frechet={network='squeezenet', weights='w.npz'}"], 2, "weights w.npz: no such file"),
+        (["--metric", "fid"], 2, "no metric 'fid'"),
+        (["--set", "train.stepz=1"], 2, "unknown key. Did you mean 'steps'?"),
+        (["--out", "."], 2, "--out . is a folder; expected a file"),
+    ],
+)
+def test_errors_take_one_line(transgan: Any, model: Path, words: list[str], code: int, message: str) -> None:
+    assert message in transgan("evaluate", model, *words).error(code)
+
+
+def test_model_without_data_needs_options(transgan: Any, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "bare")
+    config = json.loads((tmp_path / "bare/config.json").read_text())
+    config["evaluation"] = {}
+    (tmp_path / "bare/config.json").write_text(json.dumps(config))
+    assert "does not say what data the model is for" in transgan("evaluate", "bare").error(2)

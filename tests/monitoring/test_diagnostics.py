@@ -1,0 +1,119 @@
+"""The figures of a step, against their definitions on tensors made by hand."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from transgan.api import DiscriminatorOutput, Translation
+from transgan.monitoring.diagnostics import StepDiagnostics, roles
+from transgan.plan.plan import DiscriminatorUse
+from transgan.recipe.schema import Phase
+
+RECIPE = """
+[train]
+steps = 4
+log_every = 2
+[generators]
+g = { use = "resnet", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1 }
+[losses]
+first = { use = "hinge" }
+back = { use = "cycle", weight = 3.0 }
+stay = { use = "identity" }
+"""
+T = Translation("age", "young", "old")
+JUDGE = DiscriminatorUse("d", "d.old", "target", "fake", None, 0)
+
+
+@pytest.fixture
+def tensors() -> dict[Any, torch.Tensor]:
+    made = torch.rand(4, 6, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return {(T, name): x for name, x in zip(("source", "target", "fake", "reconstruction"), made, strict=True)}
+
+
+def terms(planned: Any) -> Any:
+    plan = planned(RECIPE)
+    values = {"first": -0.5, "back": 1.5, "stay": 7.0}
+    return [(t, torch.tensor(values[t.loss])) for t in plan.terms if t.side == "generator" and t.translation == T]
+
+
+def test_figures_of_tensors_are_what_they_say(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
+    state = StepDiagnostics(planned(RECIPE))
+    state.begin(watching=True)
+    for rows in (slice(0, 2), slice(2, 6)):  # in parts, of which each counts the same as a mean
+        state.see(Phase(side="generator"), {key: x[rows] for key, x in tensors.items()}, {}, terms(planned))
+    found = {name.removeprefix(f"{T}/state/"): float(value) for name, value in state.figures().items()}
+    source, target, fake, back = tensors.values()
+
+    def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float(((a[:2] - b[:2]).abs().mean() + (a[2:] - b[2:]).abs().mean()) / 4)
+
+    def spread(x: torch.Tensor) -> float:
+        return float(x.view(6, 3, 8, 2, 8, 2).mean((3, 5)).std(0).square().mean().sqrt() / 2)
+
+    levels = target.mean((2, 3))
+    expected = {
+        "change": apart(fake, source),
+        "distance": apart(target, source),
+        "reconstruction": apart(back, source),
+        "cycle": 1.5,
+        "adversarial": -0.5,
+        "spread": spread(fake),
+        "spread_of_target": spread(target),
+        "spread_of_level": float(levels.std(0).square().mean().sqrt() / 2),
+        **{f"drift.{c}": float((fake[:, c].mean() - target[:, c].mean()) / 2) for c in range(3)},
+        **{f"between.{c}": float((source[:, c].mean() - target[:, c].mean()) / 2) for c in range(3)},
+    }
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_recognised_is_how_often_a_real_sample_is_put_above_a_fake(planned: Any) -> None:
+    state = StepDiagnostics(planned(RECIPE))
+    state.begin(watching=True)
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(400, 1, 5, 5, generator=generator) + 1.0, torch.randn(400, 1, 5, 5, generator=generator)
+    answer = {"real_output": DiscriminatorOutput([real]), "fake_output": DiscriminatorOutput([fake])}
+    state.see(Phase(side="discriminator"), {}, {(T, JUDGE): answer}, [])
+    found = state.figures()
+    normal = 0.5 * (1 + torch.erf(torch.tensor(1 / 2**0.5 / 2**0.5)))  # P(a > b) for unit normals one apart
+    assert float(found[f"{T}/state/recognised"]) == pytest.approx(float(normal), abs=0.01)
+    assert float(found[f"{T}/state/gap"]) == pytest.approx(1.0, abs=0.05)
+    assert state.recognised("age") == found[f"{T}/state/recognised"]
+    state.begin(watching=True)
+    same = DiscriminatorOutput([torch.zeros(2, 1, 3, 3), torch.ones(2, 1)])
+    state.see(Phase(side="discriminator"), {}, {(T, JUDGE): {"real_output": same, "fake_output": same}}, [])
+    assert float(state.figures()[f"{T}/state/recognised"]) == 0.5  # one that has nothing to say knows nothing
+
+
+@pytest.mark.parametrize("space", [(33,), (16, 20), (4, 9, 10)])
+def test_samples_may_have_one_to_three_axes_and_many_channels(planned: Any, space: tuple[int, ...]) -> None:
+    state = StepDiagnostics(planned(RECIPE))
+    state.begin(watching=True)
+    state.see(
+        Phase(side="generator"),
+        {(T, n): torch.randn(2, 80, *space) for n in ("source", "target", "fake")},
+        {},
+        terms(planned),
+    )
+    figures = state.figures()
+    assert {name[-7:] for name in figures if "drift" in name} == {f"drift.{band}" for band in range(4)}
+    assert all(torch.isfinite(value) for value in figures.values())
+
+
+def test_one_sample_has_no_spread(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
+    state = StepDiagnostics(planned(RECIPE))
+    state.begin(watching=True)
+    state.see(Phase(side="generator"), {key: x[:1] for key, x in tensors.items()}, {}, terms(planned))
+    assert not [name for name in state.figures() if "spread" in name]
+
+
+def test_steps_that_are_not_logged_cost_nothing(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
+    plan = planned(RECIPE)
+    assert [plan.recipe.train.logs(step) for step in (1, 2, 3, 4)] == [True, True, False, True]
+    state = StepDiagnostics(plan)
+    state.begin(watching=False)
+    state.see(Phase(side="generator"), tensors, {}, terms(planned))
+    assert state.figures() == {}
+    assert roles(plan) == {"adversarial": ["first"], "cycle": ["back"], "identity": ["stay"]}

@@ -1,0 +1,279 @@
+"""Sources of images: folders, globs, labelled and synthetic faces, held-out samples and counterparts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from transgan_faces.sources import LabelledFaces, SyntheticFace, SyntheticFaces
+from transgan_images.folders import FolderSource
+from transgan_images.media import HalfImage, ImageMedia
+
+from transgan.api import DataError, Options, Translation, UsageError
+from transgan.data.batches import Batches
+from transgan.data.domains import Domains
+from transgan.evaluation.evaluate import true_translations
+from transgan.plan import Plan
+
+PLAN = """
+[data]
+source = "folders"
+root = "{root}"
+size = 16
+{more}
+[domains]
+a = {a}
+b = "b"
+[tasks]
+task = {{ between = ["a", "b"], paired = {paired} }}
+[train]
+steps = 1
+[generators.resnet]
+width = 4
+blocks = 1
+[losses]
+identity = 1.0
+[[phases]]
+side = "generator"
+"""
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+def keys(source: Any, selection: Any) -> list[str]:
+    return [sample.key for sample in source.samples("some", selection)]
+
+
+def folders(root: Path, suffixes: tuple[str, ...] = ImageMedia.suffixes) -> FolderSource:
+    source = FolderSource(Options(), root)
+    source.suffixes = suffixes
+    return source
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    touch(
+        tmp_path,
+        "b/2.png",
+        "b/10.JPG",
+        "b/deep/1.png",
+        "b/.hidden.png",
+        "b/notes.txt",
+        "c/x_1.png",
+        "c/y_1.png",
+        "d/x_2.png",
+    )
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def test_folder_includes_its_subfolders(tree: Path) -> None:
+    source = folders(tree)
+    assert keys(source, "b") == ["10", "2", "deep/1"]
+    assert keys(source, str(tree / "b")) == ["10", "2", "deep/1"]
+    assert [sample.location for sample in source.samples("some", "b/deep")] == [tree / "b/deep/1.png"]
+
+
+def test_domain_may_be_a_glob(tree: Path) -> None:
+    source = folders(tree)
+    assert keys(source, "*/x_*.png") == ["c/x_1", "d/x_2"]
+    assert keys(source, "b/**/*.png") == ["2", "deep/1"]
+    assert keys(source, "c/*.png") == keys(source, str(tree / "c/*.png")) == ["x_1", "y_1"]
+
+
+def test_media_decides_which_files_are_samples(tree: Path) -> None:
+    assert keys(folders(tree, (".txt",)), "b") == ["notes"]
+    with pytest.raises(UsageError, match="half = 'left' is for images"):
+        folders(tree, (".txt",)).samples("some", {"path": "b", "half": "left"})
+
+
+def test_domain_may_be_one_half_of_images(tree: Path) -> None:
+    source = folders(tree)
+    (left,) = source.samples("some", {"path": "d", "half": "left"})
+    (right,) = source.samples("some", {"path": "d", "half": "right"})
+    assert left.key == right.key == "x_2"
+    assert isinstance(left.location, HalfImage) and isinstance(right.location, HalfImage)
+    assert (left.location.half, right.location.half) == ("left", "right")
+
+
+@pytest.mark.parametrize(
+    ("selection", "error", "message"),
+    [
+        ("nothing", DataError, r"there is no folder '.*/nothing'\. '.*' has b, c, d, empty\."),
+        ("no/where", DataError, r"there is no folder '.*/no/where'\. '.*/no' does not exist either\."),
+        ("empty", DataError, "nothing to read in '.*/empty': found nothing; expected files ending in .png, "),
+        ("b/*.txt", DataError, "found 1 file, none of the kind"),
+        (3, UsageError, "found 3; expected the path of a folder, or a glob"),
+        ({"path": "b", "side": "left"}, UsageError, "expected a folder, or "),
+        ({"path": "b", "half": "top"}, UsageError, "half = 'top'; expected 'left' or 'right'"),
+    ],
+)
+def test_wrong_selections_are_reported(tree: Path, selection: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        folders(tree).samples("some", selection)
+
+
+def write_images(root: Path, *names: str) -> None:
+    for i, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((16, 16, 3), i, np.uint8)).save(root / name)
+
+
+def test_held_out_samples_come_from_a_folder_or_a_stable_split(tmp_path: Path, planned: Callable[..., Plan]) -> None:
+    write_images(tmp_path, "test/z.png", *(f"{side}/{i}.png" for side in "ab" for i in range(20)))
+    domains = Domains(
+        planned(PLAN.format(root=tmp_path, a='{ path = "a", held_out = "test" }', paired="false", more=""))
+    )
+    assert len(domains["a"].samples) == 20
+    assert [sample.key for sample in domains["a"].held_out] == ["z"]
+    split = {sample.key for sample in domains["b"].held_out}
+    assert split and not split & {sample.key for sample in domains["b"].samples}
+    assert len(domains["b"].samples) + len(split) == 20
+    (tmp_path / "b/9.png").unlink()
+    fewer = Domains(planned(PLAN.format(root=tmp_path, a='"a"', paired="false", more="")))
+    assert {sample.key for sample in fewer["b"].held_out} == split - {"9"}  # the other samples keep their split
+    whole = Domains(planned(PLAN.format(root=tmp_path, a='"a"', paired="false", more="held_out = 0.0")))
+    assert len(whole["a"].samples) == 20 and not whole["a"].held_out
+
+
+def test_held_out_samples_may_be_paired_where_training_samples_are_not(
+    tmp_path: Path, planned: Callable[..., Plan]
+) -> None:
+    write_images(tmp_path, "a/0.png", "a/1.png", "b/2.png", *(f"test/{side}/{i}.png" for side in "ab" for i in (7, 8)))
+    plan = PLAN.replace('b = "b"', 'b = {{ path = "b", held_out = "test/b" }}')
+    a = '{ path = "a", held_out = "test/a" }'
+    paired = planned(plan.format(root=tmp_path, a=a, paired='"held_out"', more=""))
+    forward = Translation("task", "a", "b")
+    domains = Domains(paired)
+    partners = true_translations(domains, forward, list(reversed(domains["a"].held_out)))
+    assert [each.location for each in partners if each] == [tmp_path / "test/b/8.png", tmp_path / "test/b/7.png"]
+    assert len(Batches(paired, domains).at(0)) == 1  # training is unpaired
+    unpaired = Domains(planned(plan.format(root=tmp_path, a=a, paired="false", more="")))
+    assert true_translations(unpaired, forward, unpaired["a"].held_out) == [None, None]
+    with pytest.raises(DataError, match=r"\[tasks.task\] is paired, but 3 samples have no partner .*: 0, 1, 2$"):
+        Domains(planned(plan.format(root=tmp_path, a=a, paired="true", more="")))
+    write_images(tmp_path, "test/b/9.png")
+    with pytest.raises(DataError, match=r"\[tasks.task\] is paired, but 1 held-out samples have no partner .*: 9$"):
+        Domains(paired)
+
+
+UTK = (
+    "25_0_1_20170116.jpg",
+    "sub/30_1_0_20170117.jpg.chip.jpg",
+    "31_1_4_3.png",
+    "55_0_0_1.jpg",
+    "61_1__2.jpg",
+    "face.jpg",
+)
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ({"age": [20, 30]}, ["25_0_1_20170116", "sub/30_1_0_20170117.jpg.chip"]),
+        ({"age": [30, 31]}, ["31_1_4_3", "sub/30_1_0_20170117.jpg.chip"]),
+        ({"race": "White"}, ["55_0_0_1", "sub/30_1_0_20170117.jpg.chip"]),
+        ({"race": ["Black", "Others"]}, ["25_0_1_20170116", "31_1_4_3"]),
+        ({"gender": "male", "age": [50, 60]}, ["55_0_0_1"]),
+        ({"age": 31}, ["31_1_4_3"]),
+    ],
+)
+def test_labelled_faces_are_selected_by_the_labels_in_their_names(
+    tmp_path: Path, selection: Any, expected: list[str]
+) -> None:
+    touch(tmp_path, *UTK, "._25_0_1_1.jpg", "25_0_1_1.txt")
+    (tmp_path / "25_0_0_1.jpg").mkdir()
+    assert keys(LabelledFaces(Options(), tmp_path), selection) == expected
+
+
+def test_labels_are_parsed_from_file_names(tmp_path: Path) -> None:
+    touch(tmp_path, *UTK)
+    (sample,) = LabelledFaces(Options(), tmp_path).samples("some", {"age": 25})
+    assert sample.attributes == {"age": 25, "gender": "male", "race": "Black"}
+    assert sample.location == tmp_path / "25_0_1_20170116.jpg"
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"hair": "red"}, "there is no label 'hair'. Known: age, gender, race"),
+        ({}, "expected a selection by labels"),
+        ("young", "found 'young'; expected a selection by labels"),
+        ({"age": [30, 20]}, r"age = \[30, 20\] ends before it begins"),
+        ({"race": [20, 30]}, r"race = \[20, 30\]: found a range of numbers, expected strings such as '\w+'"),
+        ({"race": "Blakc"}, r"there is no race 'Blakc'\. Did you mean 'Black'\?"),
+        ({"race": ["White", "Elf"]}, r"there is no race 'Elf'\. Known: Asian, Black, Indian, Others, White\."),
+        ({"age": "young"}, r"age = 'young': found 'young', expected a number such as 25"),
+    ],
+)
+def test_wrong_selections_by_label_are_reported(tmp_path: Path, selection: Any, message: str) -> None:
+    touch(tmp_path, *UTK)
+    with pytest.raises(UsageError, match=message):
+        LabelledFaces(Options(), tmp_path).samples("some", selection)
+
+
+def test_selection_without_a_labelled_face_is_reported(tmp_path: Path) -> None:
+    touch(tmp_path, *UTK)
+    with pytest.raises(
+        DataError, match=r"\[domains\] some: no photograph below .* has {'age': \[90, 99\]}, 2 images there are not"
+    ):
+        LabelledFaces(Options(), tmp_path).samples("some", {"age": [90, 99]})
+    with pytest.raises(DataError, match=r"data\.root is missing"):
+        LabelledFaces(Options(), None).samples("some", {"age": 1})
+
+
+def synthetic(**options: Any) -> SyntheticFaces:
+    return SyntheticFaces(SyntheticFaces.Options(**options), None)
+
+
+def test_synthetic_faces_are_selected_by_labels() -> None:
+    source = synthetic(count=40)
+    young, old = source.samples("young", {"age": [20, 30]}), source.samples("old", {"age": [50, 60]})
+    assert len(young) == len(old) == 20
+    assert all(20 <= sample.attributes["age"] <= 30 for sample in young)
+    white = source.samples("white", {"race": "White"})
+    assert {sample.attributes["race"] for sample in white} == {"White"}
+    assert len(white) == 20
+    assert len(source.samples("both", {"race": "White", "age": [50, 60]})) == 10
+    assert [s.attributes for s in synthetic(count=20).samples("young", {"age": [20, 30]})] == [
+        s.attributes for s in young[:10]
+    ]
+    assert [s.attributes for s in synthetic(count=40, seed=1).samples("y", {"age": [20, 30]})] != [
+        s.attributes for s in young
+    ]
+    with pytest.raises(UsageError, match="races: there is no Elf; known: "):
+        synthetic(races=["Elf"]).samples("elves", {"race": "Elf"})
+    with pytest.raises(DataError, match="no synthetic face has"):
+        source.samples("some", {"age": [31, 49]})
+
+
+def test_synthetic_face_is_the_same_each_time() -> None:
+    (first, second, *_), again = (synthetic(count=8).samples("young", {"age": [20, 30]}) for _ in range(2))
+    image = first.location(24)
+    assert image.shape == (24, 24, 3) and image.dtype == np.uint8
+    assert np.array_equal(image, again[0].location(24))
+    assert not np.array_equal(image, second.location(24))
+
+
+def test_counterpart_is_the_same_person_with_one_label_changed() -> None:
+    source = synthetic(count=40)
+    young, old, black = {"age": [20, 30]}, {"age": [50, 60]}, {"race": "Black"}
+    for sample in source.samples("young", young):
+        older = source.counterpart(sample, young, old)
+        assert older is not None and isinstance(older.location, SyntheticFace)
+        assert older.key == sample.key
+        assert older.attributes["race"] == sample.attributes["race"]
+        assert older.attributes["age"] == pytest.approx(sample.attributes["age"] + 30)
+        assert (older.location.seed, older.location.index) == (sample.location.seed, sample.location.index)
+        back = source.counterpart(older, old, young)
+        assert back is not None and back.attributes["age"] == pytest.approx(sample.attributes["age"])
+        darker = source.counterpart(sample, {"race": "White"}, black)
+        assert darker is not None and darker.attributes == {**sample.attributes, "race": "Black"}
+    assert source.counterpart(sample, young, {"race": ["Asian", "Black"]}) is None
+    assert FolderSource(Options(), None).counterpart(sample, young, old) is None

@@ -1,0 +1,189 @@
+"""Penalties against finite differences, closed forms, and the known optimum of a critic."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transgan_standard.losses import Wasserstein
+from transgan_standard.penalties import R1, GradientPenalty, Lecam
+
+from transgan.api import Clock, DiscriminatorOutput, Options
+from transgan.rng import CounterRng
+
+
+class Critic(nn.Module):
+    """A smooth critic with two scales, for finite differences of first and second order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(2, 3, 3, padding=1, dtype=torch.float64)
+        self.second = nn.Conv2d(3, 1, 3, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        return DiscriminatorOutput([self.second(torch.tanh(3 * self.first(y))) for y in (x, x[..., ::2, ::2])])
+
+
+REAL, FAKE = (torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in (1, 2))
+FORMS = {
+    "two-sided": lambda norms: ((norms / 0.14 - 1) ** 2).mean(),
+    "one-sided": lambda norms: (np.maximum(0, norms / 0.14 - 1) ** 2).mean(),
+    "zero-centred": lambda norms: (norms**2).mean(),
+}
+
+
+def rng(count: int = 3) -> CounterRng:
+    return CounterRng(5, np.zeros(count), np.arange(count), dtype=torch.float64)
+
+
+def norms(critic: Critic, x: Tensor, step: float = 1e-5) -> np.ndarray:
+    """Return the norm of the gradient of each sample's mean logit, (N,), by central differences."""
+
+    def mean_logits(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.stack([each.flatten(1).mean(1) for each in critic(x).logits]).mean(0)
+
+    flat = x.flatten(1)
+    gradients = np.zeros((len(x), flat.shape[1]))
+    for i in range(flat.shape[1]):
+        change = torch.zeros_like(flat)
+        change[:, i] = step
+        above, below = mean_logits((flat + change).view_as(x)), mean_logits((flat - change).view_as(x))
+        gradients[:, i] = ((above - below) / (2 * step)).numpy()
+    lengths: np.ndarray = np.sqrt((gradients**2).sum(1))
+    return lengths
+
+
+def penalties() -> dict[str, tuple[Callable[[Critic], Tensor], Callable[[Critic], float]]]:
+    """Return each penalty as implemented, and by finite differences."""
+    share = rng().uniform("between")[:, None, None, None]
+    functions: dict[str, Any] = {}
+    for form, formula in FORMS.items():
+        loss = GradientPenalty(GradientPenalty.Options.model_validate({"form": form, "slope": 0.14}))
+        functions[form] = (
+            lambda critic, loss=loss: loss.for_discriminator(REAL, FAKE, critic, rng()),
+            lambda critic, formula=formula: float(formula(norms(critic, share * REAL + (1 - share) * FAKE))),
+        )
+    r1 = R1(R1.Options())
+    functions["r1"] = (
+        lambda critic: r1.for_discriminator(REAL, critic, Clock()),
+        lambda critic: float(0.5 * (norms(critic, REAL) ** 2).mean()),
+    )
+    return functions
+
+
+@pytest.mark.parametrize("name", [*FORMS, "r1"])
+def test_penalties_and_their_gradients_agree_with_finite_differences(name: str) -> None:
+    penalty, expected = penalties()[name]
+    critic = Critic()
+    value = penalty(critic)
+    assert value.item() == pytest.approx(expected(critic), rel=1e-6)
+    assert value.item() > 1e-6
+    value.backward()  # type: ignore[no-untyped-call]
+    step = 1e-5
+    for parameter in (critic.first.weight, critic.second.weight):
+        assert parameter.grad is not None
+        flat = parameter.data.view(-1)
+        for i in (0, 7, len(flat) - 1):
+            original = float(flat[i])
+            flat[i] = original + step
+            above = penalty(critic).item()
+            flat[i] = original - step
+            below = penalty(critic).item()
+            flat[i] = original
+            assert float(parameter.grad.view(-1)[i]) == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-9)
+
+
+def test_every_sample_has_its_own_interpolate_of_real_and_fake() -> None:
+    inputs: list[Tensor] = []
+
+    def critic(x: Tensor) -> DiscriminatorOutput:
+        inputs.append(x.detach())
+        return DiscriminatorOutput([x.sum((1, 2, 3), keepdim=True)])
+
+    value = GradientPenalty(GradientPenalty.Options()).for_discriminator(REAL, FAKE, critic, rng())
+    shares = ((inputs[0] - FAKE) / (REAL - FAKE)).flatten(1)
+    assert float(shares.std(1).max()) < 1e-6 and float(shares.mean(1).std()) > 0.05
+    assert float(shares.min()) >= 0 and float(shares.max()) <= 1
+    assert value.item() == pytest.approx((np.sqrt(2 * 8 * 8) - 1) ** 2)
+
+
+def test_penalty_of_a_zero_gradient_has_finite_gradients() -> None:
+    weight = torch.zeros(2, 1, requires_grad=True)
+    loss = GradientPenalty(GradientPenalty.Options())
+    x = torch.ones(3, 2)
+    value = loss.for_discriminator(x, x, lambda x: DiscriminatorOutput([x @ weight]), rng())
+    value.backward()  # type: ignore[no-untyped-call]
+    assert value.item() == 1
+    assert weight.grad is not None and torch.isfinite(weight.grad).all()
+
+
+def test_lazy_r1_is_computed_every_nth_step_and_multiplied_by_n() -> None:
+    critic = Critic()
+    always, lazy = (R1(R1.Options.model_validate({"every": every})) for every in (1, 4))
+    value = always.for_discriminator(REAL, critic, Clock(step=3)).item()
+    assert [lazy.for_discriminator(REAL, critic, Clock(step=step)).item() for step in range(5)] == [
+        pytest.approx(4 * value),
+        0,
+        0,
+        0,
+        pytest.approx(4 * value),
+    ]
+
+
+@pytest.mark.parametrize("form", ["two-sided", "one-sided"])
+def test_critic_converges_to_the_gradient_of_the_optimum(form: str) -> None:
+    """Real samples are fake ones shifted by d: the optimal critic is linear, with gradient 1 + d / (2 * weight)."""
+    torch.manual_seed(0)
+    distance, weight = 0.6, 10.0
+    critic = nn.Sequential(nn.Linear(2, 48), nn.Tanh(), nn.Linear(48, 48), nn.Tanh(), nn.Linear(48, 1))
+    optimizer = torch.optim.Adam(critic.parameters(), 5e-3, (0.0, 0.9))
+    penalty, wasserstein = (
+        GradientPenalty(GradientPenalty.Options.model_validate({"form": form})),
+        Wasserstein(Options()),
+    )
+
+    def discriminator(x: Tensor) -> DiscriminatorOutput:
+        return DiscriminatorOutput([critic(x)])
+
+    def sample(count: int) -> tuple[Tensor, Tensor]:
+        fake = torch.rand(count, 2) - 0.5
+        return torch.rand(count, 2) - 0.5 + torch.tensor([distance, 0.0]), fake
+
+    steps = 500
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / steps)
+        real, fake = sample(128)
+        step_rng = CounterRng(step, np.zeros(128), np.arange(128))
+        loss = wasserstein.for_discriminator(discriminator(real), discriminator(fake))
+        loss = loss + weight * penalty.for_discriminator(real, fake, discriminator, step_rng)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    real, fake = sample(2000)
+    x = (fake + torch.rand(2000, 1) * (real - fake)).requires_grad_()
+    (gradients,) = torch.autograd.grad(critic(x).sum(), x)
+    mean = float(gradients.norm(dim=1).mean())
+    assert mean == pytest.approx(1.0, abs=0.05)
+    assert float(gradients[:, 0].mean()) == pytest.approx(1 + distance / (2 * weight), abs=0.03)
+
+
+def test_lecam_compares_logits_with_the_moving_average_of_the_opposite_kind() -> None:
+    loss = Lecam(Lecam.Options.model_validate({"decay": 0.9}))
+    buffers: dict[str, Tensor] = {}
+    real, fake = (DiscriminatorOutput([torch.randn(4, 1, 5, 5), torch.randn(4, 1, 2, 2)]) for _ in range(2))
+    assert loss.for_discriminator(real, fake, buffers).item() == 0
+    means = {
+        name: float(np.mean([float(logits.mean()) for logits in output.logits]))
+        for name, output in (("real", real), ("fake", fake))
+    }
+    assert {name: float(value) for name, value in buffers.items()} == pytest.approx(means, abs=1e-6)
+    other = DiscriminatorOutput([each + 1 for each in real.logits])
+    expected = np.mean([float((logits - means["fake"]).square().mean()) for logits in other.logits])
+    expected += np.mean([float((logits - means["real"]).square().mean()) for logits in fake.logits])
+    assert loss.for_discriminator(other, fake, buffers).item() == pytest.approx(expected, rel=1e-5)
+    assert float(buffers["real"]) == pytest.approx(means["real"] + 0.1, abs=1e-6)
+    assert float(buffers["fake"]) == pytest.approx(means["fake"], abs=1e-6)

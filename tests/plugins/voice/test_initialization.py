@@ -1,0 +1,96 @@
+"""Closed-form maps between speakers: the frequency transform, warps, transport and their inverse."""
+
+import numpy as np
+import pytest
+from transgan_voice.initialization import affine_map, choose_warp, inverse, monge, transport
+from transgan_voice.warp import GaussianMixture, bilinear, cosine_basis, warped_bands, warped_cepstra
+
+
+def freqt(c: np.ndarray, order: int, alpha: float) -> np.ndarray:
+    """Return the frequency transform by the recursion of Tokuda et al. (1994), coefficient by coefficient."""
+    g = np.zeros(order + 1)
+    for value in c[::-1]:
+        d = g.copy()
+        g[0] = value + alpha * d[0]
+        g[1] = (1 - alpha**2) * d[0] + alpha * d[1]
+        for j in range(2, order + 1):
+            g[j] = d[j - 1] + alpha * (d[j] - g[j - 1])
+    return g
+
+
+@pytest.mark.parametrize("alpha", [0.41, -0.1, 0.0])
+def test_the_frequency_transform_equals_the_published_recursion(alpha: float) -> None:
+    c = np.random.default_rng(0).normal(size=40)
+    assert np.allclose(warped_cepstra(24, 39, alpha) @ c, freqt(c, 24, alpha), atol=1e-12)
+
+
+def test_warps_of_cepstra_and_bands_resample_the_spectrum() -> None:
+    c = np.exp(-0.3 * np.arange(13)) * np.cos(np.arange(13))
+    w = np.linspace(0, np.pi, 50)
+    orders = np.arange(13)
+    warped = warped_cepstra(60, 12, 0.15) @ c
+    assert np.allclose(np.cos(np.outer(bilinear(w, 0.15), np.arange(61))) @ warped, np.cos(np.outer(w, orders)) @ c)
+    centres = np.pi * (np.arange(64) + 0.5) / 64
+    bands = warped_bands(64, 0.15) @ (np.cos(np.outer(centres, orders)) @ c)
+    assert np.allclose(bands, np.cos(np.outer(bilinear(centres, -0.15), orders)) @ c, atol=1e-9)
+    assert np.allclose(cosine_basis(64, 12) @ (np.cos(np.outer(centres, orders)) @ c), c)
+
+
+def test_transport_matches_mean_and_covariance_and_is_symmetric() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(400, 6)) @ rng.normal(size=(6, 6)) + rng.normal(size=6) for _ in range(2))
+    matrix, shift = transport(a, b)
+    mapped = a @ matrix.T + shift
+    assert np.allclose(mapped.mean(0), b.mean(0)) and np.allclose(np.cov(mapped.T), np.cov(b.T))
+    assert np.allclose(matrix, matrix.T) and (np.linalg.eigvalsh(matrix) > 0).all()  # hence optimal
+    assert np.allclose(monge(np.diag([4.0, 1.0]), np.diag([1.0, 9.0])), np.diag([0.5, 3.0]))
+
+
+def test_the_inverse_is_exact_where_possible_and_bounded_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(500, 3))
+    matrix, shift = rng.normal(size=(3, 3)), rng.normal(size=3)
+    back, shift_back = inverse((matrix, shift), a, noise=1e-12)
+    assert np.allclose(back @ matrix, np.eye(3), atol=1e-6) and np.allclose(back @ shift + shift_back, 0, atol=1e-6)
+    lossy = np.diag([1.0, 1.0, 1e-9])
+    assert np.abs(inverse((lossy, shift), a)[0]).max() < 1.1
+
+
+def speech(rng: np.random.Generator, frames: int = 4000) -> np.ndarray:
+    """Return cepstra (F, 16) around twelve cluster means."""
+    size = 1.5 / np.arange(1, 17)
+    sounds = np.random.default_rng(5).normal(size=(12, 16)) * size
+    return sounds[rng.integers(12, size=frames)] + 0.2 * size * rng.normal(size=(frames, 16))
+
+
+@pytest.mark.parametrize("alpha", [-0.08, 0.0, 0.06])
+def test_a_known_warp_is_found_from_different_sentences(alpha: float) -> None:
+    rng = np.random.default_rng(1)
+    warp = warped_cepstra(16, 16, alpha)[1:, 1:]
+    assert choose_warp(speech(rng), speech(rng) @ warp.T + 0.3) == pytest.approx(alpha, abs=0.021)
+
+
+def test_the_map_of_normalized_frames_warps_them_in_their_original_units() -> None:
+    rng = np.random.default_rng(2)
+    warp = warped_cepstra(16, 16, 0.08)[1:, 1:]
+    a, test = speech(rng), speech(rng)
+    b, truth = speech(rng) @ warp.T, test @ warp.T
+    scales = a.std(0), b.std(0)
+    x, expected = (test - a.mean(0)) / scales[0], (truth - b.mean(0)) / scales[1]
+
+    def error(kind: str) -> float:
+        matrix, shift = affine_map((a - a.mean(0)) / scales[0], (b - b.mean(0)) / scales[1], scales, "cepstra", kind)  # type: ignore[arg-type]
+        return float(np.abs(x @ matrix.T + shift - expected).mean())
+
+    assert error("warp_transport") < 0.25 * error("mean_variance") and error("warp_transport") < 0.5 * error(
+        "transport"
+    )
+
+
+def test_a_mixture_fits_two_separate_gaussians() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-6, 1, (2000, 1)), rng.normal(6, 2, (2000, 1))])
+    fitted = GaussianMixture(x, components=2)
+    entropy = np.log(2) + 0.5 * np.log(2 * np.pi * np.e) + 0.5 * np.log(2)  # of the mixture, in nats
+    assert fitted.log_likelihood(x) == pytest.approx(-entropy, abs=0.05)
+    assert sorted(fitted.means[:, 0]) == pytest.approx([-6, 6], abs=0.2)

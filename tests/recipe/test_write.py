@@ -1,0 +1,150 @@
+"""A written recipe has all values with their origin, and can be parsed again."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transgan.api.options import Options
+from transgan.api.schedule import Schedule, constant
+from transgan.recipe import SLOTS, parse_recipe, read_recipe, write_recipe
+
+
+def test_every_value_has_its_origin(face: str) -> None:
+    text = write_recipe(parse_recipe(face, "r/face.toml", ["train.batch=4", "losses.identity=2", "phases.1.every=5"]))
+    for line in (
+        'name = "conditional_face"  # r/face.toml:1',
+        "steps = 1000  # r/face.toml:15",
+        "batch = 4  # --set",
+        "seed = 0  # default",
+        "young = { age = [20, 30] }  # r/face.toml:7",
+        'lr = { from = 0.0002, to = 0.0, between = [0.5, 1.0], unit = "run", curve = "linear" }  # r/face.toml:18',
+        "lr = 0.0002  # default",
+        'use = "cycle"  # default',
+        "weight = 10.0  # r/face.toml:31",
+        "weight = 2.0  # --set",
+        'translations = ["age"]  # r/face.toml:32',
+        "every = 5  # --set",
+        'use = "synthetic_faces"  # r/face.toml:4',
+        "[encoders]",
+    ):
+        assert line in text.split("\n"), line
+    assert all(" # " in line for line in text.split("\n") if "=" in line)
+
+
+def test_a_value_that_is_changed_in_part_has_both_origins(face: str) -> None:
+    text = write_recipe(parse_recipe(face, "f.toml", ["domains.young.age=[1, 2]"]))
+    assert "young = { age = [1, 2] }  # f.toml:7, --set\n" in text
+
+
+class Filled(Options):
+    width: int = 24
+    depth: int = 9
+    rate: Schedule = constant(2.0)
+    fading: Schedule = Schedule.model_validate({"from": 1.0, "to": 0.0})
+    unset: str | None = None
+    sizes: tuple[int, ...] = (1, 2)
+
+
+@pytest.mark.parametrize("form", [lambda: Filled(), lambda: dict(Filled()), lambda: Filled().model_dump(by_alias=True)])
+def test_options_of_plugins_are_filled_in(form: Any, face: str) -> None:
+    document = parse_recipe(face, "f.toml")
+    text = write_recipe(document, {("generators", "face"): form(), ("data", "media"): {"fit": "crop"}})
+    for line in (
+        "width = 24  # f.toml:24",
+        "depth = 9  # default",
+        "rate = 2.0  # default",
+        "sizes = [1, 2]  # default",
+    ):
+        assert line in text.split("\n")
+    assert 'fading = { from = 1.0, to = 0.0, between = [0.0, 1.0], unit = "run", curve = "linear" }  # default' in text
+    assert '[data.media]\nuse = "image"  # default\nfit = "crop"  # default' in text
+    again = parse_recipe(text)
+    options = again.recipe.generators["face"].options
+    assert again.problems.validate(Filled, options, ("generators", "face")) == Filled()
+
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+OVERRIDES = [
+    "losses.cycle={from=10.0, to=1.0, between=[100, 200]}",
+    'losses.cycle={from=10.0, curve="steps", at=[5, 6], values=[1, 2]}',
+    "losses.cycle={from=10.0, to=1.0, curve='constant'}",
+    "stages.0.losses={cycle=0, identity={from=1, to=0}}",
+    "stages.1.optimizers={generator={lr=1e-5}}",
+    "stages.0.optimizers.discriminator.betas=[0, 1]",
+    "phases=[{side='discriminator', every=2, trains=['face*'], losses=[]}]",
+    "tasks.age={from='young', to='old', weight=2}",
+    "conditionings={}",
+    "generators.face.conditionings=[]",
+    'data.root=/a "b" \\c\x7f\n',
+    "domains.young=a/*.png",
+    "discriminators.face.given=source",
+    "evaluate.every=100",
+    "nodes={use='x', deep={er=[{a=1979-05-27}, {b=07:32:00}]}}",
+    "generators.face.'strange key'={'' = 1e-300, d=1979-05-27T07:32:00Z}",
+    "encoders.style={per='domain', size=1}",
+    "generators.face.words=" + str([f"word number {i}" for i in range(100)]),
+    "generators.face.wide={" + ", ".join(f"k{i} = 'v{i}'" for i in range(200)) + "}",
+    "domains.young.among=" + str([f"face {i}" for i in range(300)]),
+    "generators.face.text=" + 'a long  text with blanks \\ and " and \t' * 90,
+    "generators.face.blanks='" + " " * 3000 + "'",
+]
+
+
+@pytest.mark.parametrize("number", range(len(OVERRIDES)))
+def test_the_written_recipe_is_equal(number: int, face: str) -> None:
+    document = parse_recipe(face, "face.toml", [OVERRIDES[number]])
+    text = write_recipe(document)
+    assert parse_recipe(text).recipe == document.recipe
+    assert write_recipe(parse_recipe(text)).count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_of_this_repository(path: Path) -> None:
+    document = read_recipe(path)
+    assert parse_recipe(write_recipe(document)).recipe == document.recipe
+
+
+def test_all_overrides_together(face: str) -> None:
+    document = parse_recipe(face, "face.toml", [each for each in OVERRIDES if "a/*.png" not in each])
+    assert parse_recipe(write_recipe(document)).recipe == document.recipe
+
+
+SLOT_KEYS = {"from", *(key for slot in SLOTS.values() for key in slot.model_fields if key != "options")}
+SCALARS = st.one_of(
+    st.text(max_size=40),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.dates(),
+    st.times(),
+    st.datetimes(),
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(st.text(max_size=8).filter(lambda key: key not in SLOT_KEYS), TREES, max_size=4),
+    st.sampled_from([*SLOTS]),
+)
+def test_any_options_are_parsed_as_they_were_written(face: str, options: dict[str, Any], kind: str) -> None:
+    document = parse_recipe(face)
+    text = write_recipe(document, {(kind, name): options for name in getattr(document.recipe, kind)})
+    table = tomllib.loads(text)
+    again = getattr(parse_recipe(text).recipe, kind)
+    for name, slot in getattr(document.recipe, kind).items():
+        assert {key: table[kind][name][key] for key in options} == options
+        assert again[name].options == {**slot.options, **options}
+
+
+def test_a_name_cannot_break_out_of_a_comment(face: str) -> None:
+    document = parse_recipe(face, "a\nname = 'b'\r.toml")
+    assert parse_recipe(write_recipe(document)).recipe == document.recipe

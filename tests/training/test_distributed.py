@@ -1,0 +1,123 @@
+"""Several processes train what one process trains on the same batch."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from transgan.training.distributed import Processes
+
+# Group norm, because a bias before instance norm has no gradient but rounding, which Adam makes as large as any other.
+RECIPE = """
+[data]
+source = { use = "synthetic_faces", count = 24 }
+media = { use = "image", enlarge = 1.2 }
+size = 16
+[train]
+steps = 5
+batch = 4
+log_every = 1
+checkpoint_every = 5
+sample_every = 5
+[generators]
+g = { use = "resnet", per = "direction", width = 4, blocks = 1, norm = "group" }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1, norm = "group", history = 3 }
+[losses]
+lsgan = 1.0
+cycle = 10.0
+identity = 5.0
+"""
+
+MEANINGS = """
+import torch
+from torch import nn
+from transgan.training.distributed import Processes
+
+p = Processes()
+assert p.world == 2 and p.main == (p.rank == 0)
+both, one, nobody = (nn.Parameter(torch.zeros(2, 3, dtype=torch.float64)) for _ in range(3))
+both.grad = torch.full((2, 3), p.rank + 1.0, dtype=torch.float64)
+if p.rank:
+    one.grad = torch.arange(6, dtype=torch.float64).view(2, 3)
+p.average_gradients([both, nobody, one], torch.zeros(()))
+assert torch.equal(both.grad, torch.full((2, 3), 1.5, dtype=torch.float64)), both.grad
+assert torch.equal(one.grad, torch.arange(6, dtype=torch.float64).view(2, 3) / 2), one.grad
+assert nobody.grad is None
+assert p.gather(torch.full((2, 1), float(p.rank))).flatten().tolist() == [0, 0, 1, 1]
+assert p.mean({"a": torch.tensor(p.rank * 2.0), "b": torch.tensor(3.0)}) == {"a": 1.0, "b": 3.0}
+assert p.share({"from": p.rank}) == {"from": 0}
+assert p.largest(130 if p.rank else 0) == 130
+assert p.all_equal(torch.ones(3)) and not p.all_equal(torch.tensor(float(p.rank)))
+p.end()
+"""
+
+
+@pytest.fixture
+def recipe(written: Callable[[str], Path]) -> Path:
+    return written(RECIPE)
+
+
+def records(folder: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in each.items() if k != "time"} for each in runs.read_metrics(folder / "metrics.jsonl")]
+
+
+def test_two_processes_train_the_model_that_one_trains(
+    started: Any, trained: Any, recipe: Path, agree: Any, tmp_path: Path
+) -> None:
+    codes = started(2, "-m", "transgan", "run", recipe, "--out", tmp_path / "two")
+    assert [code for code, _ in codes] == [0, 0], codes
+    assert json.loads((tmp_path / "two" / "env.json").read_text())["processes"] == 2
+    one = trained(recipe, tmp_path / "one")
+    two = runs.load(tmp_path / "two" / "checkpoints" / "step-00000005")
+    agree(one, two, networks=1e-6, history=1e-5)
+    assert one.state == two.state
+    ours, theirs = records(tmp_path / "one"), records(tmp_path / "two")
+    assert [each["step"] for each in theirs] == [1, 2, 3, 4, 5]
+    for first, second in zip(ours, theirs, strict=True):
+        assert first.keys() == second.keys()
+        assert second == pytest.approx(first, abs=1e-5)
+
+
+def test_the_launcher_of_accelerate_starts_as_many_processes_as_asked_for(
+    trained: Any, recipe: Path, agree: Any, tmp_path: Path
+) -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
+    environment |= {"OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path)}
+    launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
+    command = [*launch, "-m", "transgan", "run", recipe, "-q", "--out", tmp_path / "two"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((tmp_path / "two" / "env.json").read_text())["processes"] == 2
+    two = runs.load(tmp_path / "two" / "checkpoints" / "step-00000005")
+    agree(trained(recipe, tmp_path / "one"), two, networks=1e-6)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(started: Any, recipe: Path, tmp_path: Path) -> None:
+    arguments = ("-m", "transgan", "run", recipe, "--set", "train.batch=3", "--out", tmp_path / "out", "-q")
+    line = "error: a batch of 3 cannot be shared by 2 processes in 1 parts each; set train.batch to a multiple of 2\n"
+    assert started(2, *arguments) == [(2, line), (2, line)]
+
+
+def test_what_processes_agree_on(started: Any) -> None:
+    assert started(2, "-c", MEANINGS) == [(0, ""), (0, "")]
+
+
+def test_alone_nothing_is_copied_and_nothing_is_changed() -> None:
+    processes = Processes()
+    x = torch.randn(3, 2)
+    assert processes.gather(x) is x
+    assert processes.share("this") == "this"
+    assert processes.largest(143) == 143
+    assert processes.mean({}) == {}
+    assert processes.all_equal(x)
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    gradient = parameter.grad = torch.ones(2)
+    processes.average_gradients([parameter], torch.zeros(()))
+    assert parameter.grad is gradient

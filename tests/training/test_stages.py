@@ -1,0 +1,47 @@
+"""A run in stages: each with its own size, batch, losses and learning rates, and the weights carried over."""
+
+from pathlib import Path
+from typing import Any
+
+RECIPE = """
+[data]
+source = { use = "synthetic_faces", count = 24 }
+size = 32
+[train]
+steps = 6
+batch = 2
+log_every = 1
+ema = 0.5
+[optimizers]
+generator.lr = 1e-3
+[generators]
+g = { use = "resnet", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1, history = 4 }
+[losses]
+lsgan = 1.0
+cycle = { from = 10.0, to = 2.0, between = [0, 4] }
+identity = 5.0
+[[stages]]
+share = 0.5
+size = 16
+batch = 4
+losses = { identity = 0.0 }
+[[stages]]
+share = 0.5
+optimizers = { generator = { lr = 5e-4 } }
+"""
+
+
+def test_a_stage_has_its_own_size_batch_losses_and_rates(trained: Any, written: Any, tmp_path: Path) -> None:
+    saved = trained(written(RECIPE), tmp_path / "run")
+    records = runs.read_metrics(tmp_path / "run" / "metrics.jsonl")
+    first, last = (next(each for each in records if each["step"] == step and "epoch" in each) for step in (2, 5))
+    assert first["lr/generator"] == 1e-3
+    assert last["lr/generator"] == 5e-4
+    assert "age: young -> old/generator/identity" not in first
+    assert "age: young -> old/generator/identity" in last
+    assert first["weight/cycle"] == 6.0
+    assert last["weight/cycle"] == 2.0
+    assert saved.state["samples"] == 3 * 4 + 3 * 2
+    assert {pool.shape[-1] for pool in saved.groups["history"].values()} == {32}

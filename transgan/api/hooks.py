@@ -1,0 +1,157 @@
+"""The hooks that a plugin may implement, in the order in which they are called, and what lifecycle hooks are given."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pluggy import HookimplMarker, HookspecMarker
+
+from transgan.api.weights import WeightFile
+
+if TYPE_CHECKING:  # so that listing plugins does not import torch
+    from torch import Tensor
+
+    from transgan.api.protocols import ImportedGenerator
+
+hookspec = HookspecMarker("transgan")
+hookimpl = HookimplMarker("transgan")
+
+Register = Callable[[str, type[Any]], None]
+"""`register(name, cls)`: offer a class under the name that recipes use."""
+RegisterWeightFiles = Callable[[WeightFile], None]
+"""`register(WeightFile(...))`: announce a file that `transgan download` can fetch."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run, as lifecycle hooks see it: to read, and to ask for its end."""
+
+    name: str
+    """The recipe's name."""
+    folder: Path
+    """The run folder."""
+    step: int
+    """Completed steps."""
+    steps: int
+    """Steps of the whole run."""
+    losses: "Mapping[str, Tensor]"
+    """The newest step's losses, unweighted, by `<translation>/loss_G/<loss>` and `<translation>/loss_D/<loss>`.
+
+    Scalars that are still on the device: read them only where they are shown.
+    """
+    figures: Mapping[str, Mapping[str, float]]
+    """The newest evaluation's figures, by translation and name; empty before the first one."""
+    request_stop: Callable[[str], None]
+    """`request_stop(reason)` ends the run after the current step as if it were the last: with checkpoint and model."""
+
+
+# Registration: called once, before a recipe is resolved. `register("resnet", ResnetGenerator)`.
+
+
+@hookspec
+def register_sources(register: Register) -> None:
+    """Offer sources: where samples come from."""
+
+
+@hookspec
+def register_media(register: Register) -> None:
+    """Offer media: how a kind of file becomes a tensor and back."""
+
+
+@hookspec
+def register_conditionings(register: Register) -> None:
+    """Offer conditionings: how a condition enters a network."""
+
+
+@hookspec
+def register_generators(register: Register) -> None:
+    """Offer generators."""
+
+
+@hookspec
+def register_discriminators(register: Register) -> None:
+    """Offer discriminators."""
+
+
+@hookspec
+def register_encoders(register: Register) -> None:
+    """Offer any other network that nodes call by name."""
+
+
+@hookspec
+def register_augmentations(register: Register) -> None:
+    """Offer augmentations of discriminator inputs."""
+
+
+@hookspec
+def register_nodes(register: Register) -> None:
+    """Offer sets of nodes."""
+
+
+@hookspec
+def register_losses(register: Register) -> None:
+    """Offer losses."""
+
+
+@hookspec
+def register_metrics(register: Register) -> None:
+    """Offer metrics."""
+
+
+@hookspec
+def register_region_detectors(register: Register) -> None:
+    """Offer region detectors. The name is what they detect, in the plural: `faces`."""
+
+
+@hookspec
+def register_weight_files(register: RegisterWeightFiles) -> None:
+    """Announce weight files, pinned by their hash, that `transgan download` can fetch: `register(WeightFile(...))`."""
+
+
+# Import: called by `transgan import`, until one plugin knows the file.
+
+
+@hookspec(firstresult=True)
+def import_generator(path: Path) -> "ImportedGenerator | None":
+    """Read a generator that another program has saved.
+
+    Returns:
+        The generator, or None where the file is not of a kind that this plugin knows.
+
+    Raises:
+        DataError: the file is of that kind, and damaged.
+    """
+
+
+# Lifecycle: called during a run, on its main process, for every installed plugin.
+
+
+@hookspec
+def run_started(run: RunInfo) -> None:
+    """The plan is checked and the folder exists; the next step is the first one of this process."""
+
+
+@hookspec
+def step_finished(run: RunInfo) -> None:
+    """A step is done; `run.step` counts it, `run.losses` has its losses."""
+
+
+@hookspec
+def samples_saved(run: RunInfo, path: Path) -> None:
+    """A preview of held-out samples was written to `path`."""
+
+
+@hookspec
+def evaluated(run: RunInfo) -> None:
+    """Held-out samples were measured; `run.figures` has the result."""
+
+
+@hookspec
+def checkpoint_saved(run: RunInfo, path: Path) -> None:
+    """A checkpoint is complete on disk, in the folder `path`."""
+
+
+@hookspec
+def run_finished(run: RunInfo, outcome: str) -> None:
+    """The run has ended: `"finished"`, `"stopped"` (a hook asked for it), `"interrupted"` or `"failed"`."""

@@ -1,0 +1,220 @@
+"""The dry run: every phase traced once on the meta device, for what a plan will run, its size, and its errors."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transgan.api.options import Options
+from transgan.api.samples import Media
+from transgan.api.schedule import Clock
+from transgan.data.attributes import describe_attribute, typical_label
+from transgan.data.domains import Domains
+from transgan.data.inputs import Side, assemble_inputs
+from transgan.errors import RecipeError, TransganError
+from transgan.graph import Key, Pass
+from transgan.networks import Networks
+from transgan.plan import Plan, Stage
+from transgan.plan.conditioning import check_conditioning, count_parameters
+from transgan.training.engine import phases_sharing_nodes
+from transgan.training.objective import Objective
+
+
+@dataclass(frozen=True)
+class PhaseTrace:
+    """One phase, or the nodes that phases share, traced on the meta device."""
+
+    side: str
+    """`nodes` for what phases share, else the side that is trained."""
+    passes: list[Pass]
+    losses: list[str]
+    activations: int
+    """Bytes kept for the backward pass."""
+
+
+class _MetaRng:
+    """Random numbers on the meta device."""
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        return torch.empty(self.count, *shape, device="meta")
+
+    normal = uniform
+
+
+def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseTrace]:
+    """Trace every phase of a stage on the meta device.
+
+    Raises:
+        RecipeError: a phase cannot run; says at which node, network or loss.
+    """
+    cls, options = plan.media
+    media: Media[Options] = cls(options, stage.size)
+    batch = max(1, stage.batch // plan.recipe.train.accumulate)
+    networks = Networks(plan, "meta", merge=merge)
+    objective = Objective(plan, networks)
+    clock = Clock(step=stage.first, run=stage.first / plan.recipe.train.steps)
+    batch_inputs = meta_inputs(plan, media, batch, clock)
+    phases = plan.recipe.phases
+    sharing = phases_sharing_nodes(phases, plan.recipe.train.accumulate)
+    traces = []
+    with _as_recipe_error(plan, "the nodes of the step"), _saved_tensors() as saved:
+        shared = objective.compute_nodes(batch_inputs, sharing, clock)
+    traces.append(PhaseTrace("nodes", list(shared.passes), [], _size(saved)))
+    for phase in phases:
+        with _as_recipe_error(plan, f"the {phase.side} phase"), _saved_tensors() as saved:
+            step = shared if phase in sharing else objective.compute_nodes(batch_inputs, [phase], clock)
+            before = len(step.passes) if step is shared else 0
+            networks.set_trainable(plan.trained(phase))
+            total, values = objective(phase, step, clock)
+            if total is not None and total.ndim:
+                raise ValueError(f"the losses add up to a tensor of shape {tuple(total.shape)}, expected a scalar")
+        names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
+        traces.append(PhaseTrace(phase.side, step.passes[before:], names, _size(saved)))
+    return traces
+
+
+@contextmanager
+def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
+    """Turn any error of a plugin's code into one line that says where it was raised."""
+    try:
+        yield
+    except (TransganError, RuntimeError, TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
+        notes = "; ".join(reversed(getattr(error, "__notes__", [])))
+        text = str(error).splitlines()[0].strip("'\"")
+        where = f" ({notes})" if notes else ""
+        raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
+
+
+@contextmanager
+def _saved_tensors() -> Iterator[list[Tensor]]:
+    """Yield a list that collects the tensors saved for the backward pass."""
+    saved: list[Tensor] = []
+
+    def save(tensor: Tensor) -> Tensor:
+        saved.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        yield saved
+
+
+def _size(saved: list[Tensor]) -> int:
+    """Return the bytes of tensors, each storage once."""
+    return sum({tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in saved}.values())
+
+
+def meta_inputs(plan: Plan, media: Media[Options], batch: int, clock: Clock) -> dict[Key, Any]:
+    """Return the inputs of a batch on the meta device."""
+    x = torch.empty(batch, media.channels, *media.space, device="meta")
+    labels = {n: torch.empty(batch, each.numbers, device="meta") for n, each in plan.recipe.attributes.items()}
+    side = Side(x, torch.zeros(batch, dtype=torch.long, device="meta"), labels)
+    inputs: dict[Key, Any] = {}
+    for translation in plan.translations:
+        inputs |= assemble_inputs(plan, translation, side, side, _MetaRng(batch), clock, training=True)
+    return inputs
+
+
+def describe(plan: Plan) -> Iterator[str]:
+    """Yield the lines of `transgan check`.
+
+    Raises:
+        TransganError: whatever would stop the run.
+    """
+    recipe = plan.recipe
+    traces = [(stage, trace_phases(plan, stage)) for stage in plan.stages]
+    domains = Domains(plan)
+    yield f"{recipe.name}: {recipe.train.steps} steps, seed {recipe.train.seed}, {recipe.train.precision}"
+    yield "domains"
+    media = domains.media_at(plan.stages[-1].size)
+    for name, domain in domains.items():
+        example = domain.samples[0]
+        media.decode(example.location)
+        yield f"  {name}: {len(domain.samples)} samples, {len(domain.held_out)} held out; the first is {example.key}"
+    for name, attribute in recipe.attributes.items():
+        typical = ", ".join(f"{domain} {typical_label(name, each.samples)}" for domain, each in domains.items())
+        yield f"  attribute {name}: {describe_attribute(attribute)}; typically {typical}"
+    for name, task in recipe.tasks.items():
+        if task.paired:
+            first = domains[task.domains[0]]
+            pairs = first.samples if task.paired is True else first.evaluated
+            yield f"  pairs of {name}: {', '.join(sample.key for sample in pairs[:5])}, ..."
+    yield "translations"
+    for direction in plan.directions:
+        generator = plan.roles[direction.planned].get("generator")
+        discriminators = ", ".join(use.network for use in plan.discriminators[direction.planned]) or "none"
+        yield f"  {direction.translation}  generator {generator}, discriminators {discriminators}"
+    yield "networks"
+    networks = Networks(plan, "meta")
+    for name, network in networks.items():
+        planned = plan.networks[name]
+        yield f"  {name}: {planned.use}, {count_parameters(network):,} parameters, trained in the {planned.side} phase"
+    for number, (stage, phases) in enumerate(traces):
+        if len(traces) > 1:
+            yield f"stage {number + 1}: steps {stage.first} to {stage.last}, size {stage.size}, batch {stage.batch}"
+        for trace in phases:
+            calls = sum(len(each.nodes) for each in trace.passes)
+            what = "nodes" if trace.side == "nodes" else f"{trace.side} phase"
+            losses = f" -> {', '.join(trace.losses) or 'no loss'}" if trace.side != "nodes" else ""
+            yield f"{what}: {calls} calls in {len(trace.passes)} passes if merged{losses}"
+            for each in trace.passes:
+                yield f"  {each.network:<24} {each.samples:>4} samples  {_nodes(each)}"
+    yield from _costs(plan, networks, [trace for _, phases in traces for trace in phases])
+    for warning in check_conditioning(plan):
+        yield f"warning: {warning}"
+    yield "It will run."
+
+
+def _nodes(one: Pass) -> str:
+    """Return the nodes of a pass, each once, with its translation or the number of translations."""
+    nodes: dict[str, list[str]] = {}
+    for name in one.nodes:
+        translation, _, node = name.rpartition(": ")
+        nodes.setdefault(node, []).append(translation)
+    return ", ".join(
+        f"{node} ({each[0] if len(each) == 1 else f'{len(each)} translations'})" for node, each in nodes.items()
+    )
+
+
+def _costs(plan: Plan, networks: Mapping[str, nn.Module], traces: list[PhaseTrace]) -> Iterator[str]:
+    """Yield estimates of memory and disk."""
+    weights = 4 * sum(count_parameters(network) for network in networks.values())
+    held = {name: _state_size(network) for name, network in networks.items()}
+    translating = sum(held[name] for name in plan.generator_side)
+    average = translating if plan.recipe.train.ema.ever_nonzero else 0
+    best = translating if plan.recipe.evaluate.keep_best else 0
+    shared = max((each.activations for each in traces if each.side == "nodes"), default=0)
+    activations = shared + max((each.activations for each in traces if each.side != "nodes"), default=0)
+    if plan.recipe.train.precision == "bf16":
+        activations //= 2
+    state = sum(held.values()) + 3 * weights + average + best  # a gradient and two moments each
+    yield (
+        f"memory: about {_bytes(state + activations)}: {_bytes(state)} for weights, gradients and optimizers, "
+        f"{_bytes(activations)} for activations"
+    )
+    checkpoint = sum(held.values()) + 2 * weights + average + best
+    free = shutil.disk_usage(Path.cwd()).free
+    kept = plan.recipe.train.keep
+    yield f"disk: {_bytes(checkpoint)} a checkpoint, {kept} kept, {_bytes(translating)} the model; {_bytes(free)} free"
+    if free < (kept + 1) * checkpoint:
+        yield "warning: the disk may become full; lower train.keep or make room"
+
+
+def _state_size(network: nn.Module) -> int:
+    """Return the bytes of a network's parameters and buffers."""
+    return sum(value.numel() * value.element_size() for value in network.state_dict().values())
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

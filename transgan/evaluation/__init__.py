@@ -1,0 +1,1 @@
+"""Evaluation on held-out samples: metrics, previews, effects of conditions, and whole models."""

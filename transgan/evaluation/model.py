@@ -1,0 +1,136 @@
+"""Measuring a finished model: on the data and by the metrics that its config names, or on others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transgan.data.domains import Domains
+from transgan.errors import UsageError
+from transgan.evaluation.conditions import effects_table, measure_effects
+from transgan.evaluation.evaluate import Evaluation
+from transgan.inference.model_folder import KEPT, NO_SOURCE, fingerprints
+from transgan.inference.translator import Translator
+from transgan.networks import Networks
+from transgan.plan import Plan, make_plan
+from transgan.recipe import Document, Problems, read_recipe
+from transgan.recipe.overrides import apply_overrides
+from transgan.recipe.upgrade import upgrade
+from transgan.recipe.validate import validate
+from transgan.registry import Registry
+
+#: Tables of a recipe that say what a model is measured on.
+MEASURED = ("data", "domains", "metrics", "evaluate")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's figures, and on what they were measured."""
+
+    result: dict[str, Any]
+    title: str
+    """On which samples, in a few words."""
+    origin: str
+    """Whether the model was trained on them, as far as can be known, in a sentence."""
+
+
+def measure_model(path: Path, root: Path | None, overrides: Sequence[str], device: str | None) -> Measured:
+    """Measure a model on held-out samples.
+
+    Args:
+        path: a model folder, or a run folder, whose recipe says where its data are.
+        root: the folder with the data; defaults to the recipe's.
+        overrides: `--set` texts, for the tables of `MEASURED` and `train.seed`.
+
+    Raises:
+        DataError: there is no model, or no data.
+        RecipeError: an override is invalid.
+    """
+    translator = Translator.from_pretrained(path, device)
+    plan = evaluation_plan(translator.config, path, root, overrides)
+    domains = Domains(plan)
+    domains.statistics.update(translator.media.statistics)
+    networks = Networks(plan, translator.device, translator.networks)
+    known = translator.config.get("evaluation", {}).get("trained_on", {})
+    title, origin = _origin(domains, known)
+    effects = measure_effects(plan, domains, networks, 16, translator.device)
+    result = {
+        "model": plan.recipe.name,
+        "steps": translator.config.get("steps"),
+        "seed": plan.recipe.train.seed,
+        "data": str(root) if root else plan.recipe.data.root,
+        "held_out": all(domain.held_out for domain in domains.values()),
+        "origin": origin,
+        "samples": {name: min(len(domain.evaluated), plan.recipe.evaluate.samples) for name, domain in domains.items()},
+        "translations": Evaluation(plan, domains, translator.device)(networks),
+        "conditions": effects_table(effects),
+        "warnings": [str(each) for each in effects if each.invisible],
+    }
+    return Measured(result, title, origin)
+
+
+def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, overrides: Sequence[str]) -> Plan:
+    """Return a plan of the model's networks, with the domains and metrics of its training, or those of overrides."""
+    path = path.expanduser()
+    run = path / "recipe.toml"
+    if run.is_file():
+        name, evaluation = str(run), _measured_tables(read_recipe(run))
+    else:
+        name, evaluation = str(path / "config.json"), dict(config.get("evaluation", {}))
+    table = {key: config["recipe"][key] for key in KEPT if key in config["recipe"]}
+    table |= {key: evaluation[key] for key in MEASURED if key in evaluation and key != "data"}
+    table["data"] = {**evaluation.get("data", {"source": NO_SOURCE}), **table["data"]}
+    table = _short({**upgrade(table), "losses": {}, "phases": []})
+    if root is not None:
+        table["data"]["root"] = str(root)
+    problems = Problems(name)
+    apply_overrides(table, overrides, problems)
+    if table["data"].get("source") in (NO_SOURCE, {"use": NO_SOURCE}):
+        raise UsageError(
+            f"{name}: does not say what data the model is for; give --set data.source=folders --set domains.X=..."
+        )
+    recipe = validate(table, problems)
+    problems.stop()
+    assert recipe is not None
+    return make_plan(Document(recipe, name, problems), Registry.installed())
+
+
+def _measured_tables(document: Document) -> dict[str, Any]:
+    recipe = document.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {key: recipe[key] for key in MEASURED}
+
+
+def _short(table: Any) -> Any:
+    """Return slots in the short form of recipes: options beside the name of the plugin."""
+    if not isinstance(table, dict):
+        return table
+    short = {key: _short(value) for key, value in table.items()}
+    if isinstance(short.get("use"), str) and isinstance(short.get("options"), dict):
+        return {**{key: value for key, value in short.items() if key != "options"}, **short["options"]}
+    return short
+
+
+def _origin(domains: Domains, known: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what the samples are, and whether the model was trained on them."""
+    absent = [name for name, domain in domains.items() if not domain.held_out]
+    if absent:
+        return (
+            "samples that were not held out",
+            f"nothing is held out of {', '.join(absent)}: the model may have been trained on what is measured here",
+        )
+    same = [name for name in domains if known.get(name) == fingerprints(domains)[name]]
+    if len(same) == len(domains):
+        return (
+            "held-out samples",
+            "held out: of the data that the model was trained on, samples that it was not trained on",
+        )
+    if not known:
+        return (
+            "held-out samples",
+            "the model does not record what it was trained on; it may have seen some of these samples",
+        )
+    return (
+        "held-out samples of other data",
+        "other data than the model was trained on (names differ), of which the usual share is measured; a name that "
+        "is held out here was held out in training too, if the same share was",
+    )

@@ -1,0 +1,1 @@
+"""Using a trained model: model folders, the translator, and regions of an item."""

@@ -1,0 +1,219 @@
+"""Model folders, beside their weights: config.json, from which the networks are rebuilt, and the model card."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import transgan
+from transgan.api.protocols import ImportedGenerator
+from transgan.api.samples import Source
+from transgan.data.attributes import describe_attribute, typical_label
+from transgan.data.domains import Domains
+from transgan.errors import DataError, PluginError, RecipeError, UsageError
+from transgan.plan import Plan, make_plan
+from transgan.recipe import Document, Recipe
+from transgan.recipe.diagnostics import Problems
+from transgan.recipe.upgrade import upgrade
+from transgan.registry import Registered, Registry
+from transgan.rng import stable_hash
+from transgan.storage import write_model
+
+#: Tables of a recipe that a model needs, and the keys of [train] and [data] that it needs.
+KEPT = ("version", "name", "data", "domains", "tasks", "attributes", "train", "nodes", "conditionings", "generators",
+        "encoders")  # fmt: skip
+TRAIN, DATA = ("steps", "seed", "precision"), ("media", "size")
+#: The source of a model's domains: translating needs none.
+NO_SOURCE = "nowhere"
+
+#: Prefix of the media's statistics among a model's tensors; no network can have this name.
+STATISTICS = "data.media|"
+
+LIMITS = """\
+## Limits
+
+Labels are categories of the data set that the model was trained on, not facts about people or things. What the model
+shows is what its training data have in common, and no prediction about anyone. It must not be used to identify, judge
+or deceive people, or to imitate real persons without their consent.
+"""
+
+
+def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict[str, Any]:
+    """Return config.json: the recipe without what only training needs, and the packages of its plugins.
+
+    It holds no path of the machine where the model was trained. Of a domain a model needs the name and the typical
+    values of attributes; `evaluation` is what measuring the model needs besides.
+    """
+    recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    recipe = {key: recipe[key] for key in KEPT}
+    recipe["train"] = {key: recipe["train"][key] for key in TRAIN}
+    recipe["data"] = {key: recipe["data"][key] for key in DATA}
+    recipe["domains"] = dict.fromkeys(recipe["domains"], True)
+    for place, options in plan.filled.items():
+        if place[0] in recipe and (place[0] != "data" or place[1] in DATA):
+            slot = recipe
+            for key in place:
+                slot = slot[key]
+            slot["options"] = options
+    return {
+        "format": 1,
+        "transgan": transgan.__version__,
+        "recipe": recipe,
+        "plugins": plan.plugins,
+        "steps": steps,
+        "attributes": {
+            name: {domain: typical_label(name, each.samples) for domain, each in (domains or {}).items()}
+            for name in plan.recipe.attributes
+        },
+        "evaluation": _evaluation(plan, domains) if domains is not None else {},
+    }
+
+
+def _evaluation(plan: Plan, domains: Domains) -> dict[str, Any]:
+    """Return what `transgan evaluate` needs: source and domains, metrics, and which samples were trained on."""
+    recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = {key: recipe["data"][key] for key in ("source", "default", "held_out") if key in recipe["data"]}
+    tables = {"data": data, **{key: recipe[key] for key in ("domains", "metrics", "evaluate")}}
+    return {**_without_paths(tables), "trained_on": fingerprints(domains)}
+
+
+def fingerprints(domains: Domains) -> dict[str, dict[str, Any]]:
+    """Return, to recognise training samples later, how many each domain has, and a hash of their keys."""
+    return {
+        name: {
+            "samples": len(each.samples),
+            "names": f"{stable_hash(*sorted(sample.key for sample in each.samples)):016x}",
+        }
+        for name, each in domains.items()
+    }
+
+
+def plan_of(config: Mapping[str, Any], where: str) -> Plan:
+    """Return the plan of a model's config. Its names are looked up among the installed plugins, and nowhere else.
+
+    Args:
+        where: the file, for messages.
+
+    Raises:
+        DataError: it is not the config of a model.
+        PluginError: a plugin that it names is not installed, or does not take its options.
+    """
+    if config.get("format") != 1:
+        found = f"{config.get('format')!r:.40}"
+        raise DataError(f"{where}: format {found} is unknown to TransGAN {transgan.__version__}")
+    registry = Registry.installed()
+    registry.entries["sources", NO_SOURCE] = Registered("sources", NO_SOURCE, Source, "transgan", transgan.__version__)
+    try:
+        table = upgrade(config["recipe"])
+        data = {**table["data"], "source": {"use": NO_SOURCE}}
+        recipe = Recipe.model_validate({**table, "data": data, "losses": {}, "phases": []})
+        return make_plan(Document(recipe, where, Problems(where)), registry)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(f"{where}: not the config of a model: {place}: {first['msg']}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{where}: not the config of a model: it lacks {error}") from None
+    except RecipeError as error:
+        here = {entry.package for entry in registry.entries.values()}
+        absent = [package for package in config.get("plugins", {}) if package not in here]
+        hint = f"; it was made with {', '.join(absent)}, not installed here" if absent else ""
+        raise PluginError("; ".join(error.problems) + hint) from None
+
+
+def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
+    """Return the model card, README.md: what the model is, its data and figures, and what it is not for."""
+    source = type(domains.source)
+    lines = [*_head(plan), "## Training data", "", (source.__doc__ or source.__name__).strip().splitlines()[0], ""]
+    for name, domain in domains.items():
+        selection = _without_paths(plan.recipe.domains[name])
+        lines.append(f"- `{name}` = `{selection}`: {len(domain.samples)} samples, {len(domain.held_out)} held out")
+    lines += [f"- conditioned on `{name}`: {describe_attribute(each)}" for name, each in plan.recipe.attributes.items()]
+    lines += ["", source.card] if source.card else []
+    measured = "held-out samples" if result.get("held_out", True) else "training samples (none were held out)"
+    lines += ["", "## Figures", "", f"After {result['steps']} steps, seed {result['seed']}, on {measured}:", ""]
+    lines += _table(result["translations"])
+    lines += [f"- `{name}`: {protocol}" for name, protocol in result.get("protocols", {}).items()]
+    for warning in (*result.get("warnings", ()), *result.get("advice", ())):
+        lines.append(f"- **Note**: {warning}")
+    return "\n".join([*lines, "", LIMITS])
+
+
+def import_reference(weights: Path, out: Path, source: str, target: str, size: int) -> str:
+    """Write a model folder from a generator that another program has saved; return a line that says what it is.
+
+    Args:
+        weights: a file that the `import_generator` hook of some plugin knows.
+        out: the model folder.
+        source, target: names of the domain that is translated, and of the one that it becomes.
+        size: the size that the generator was trained at.
+
+    Raises:
+        DataError: the file is missing, or no plugin knows it.
+        UsageError: `out` holds something else.
+    """
+    if source == target:
+        raise UsageError(f"--from and --to are both '{source}'; a translation is between two domains")
+    if not weights.is_file():
+        raise DataError(f"{weights}: {'a folder, not a file' if weights.is_dir() else 'there is no such file'}")
+    read: ImportedGenerator | None = Registry.installed().hook.import_generator(path=weights)
+    if read is None:
+        raise DataError(f"{weights}: no plugin knows this kind of file; expected a generator's .pth")
+    if read.inputs != read.channels:
+        raise DataError(f"{weights}: it turns {read.inputs} channels into {read.channels}; expected the same number")
+    recipe = {
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", weights.stem).lstrip("._-")[:64] or "imported",
+        "data": {"size": size, "media": {"use": "image", "options": {"channels": read.channels}}},
+        "domains": {source: True, target: True},
+        "tasks": {"translation": {"from": source, "to": target}},
+        "train": {"steps": 1},
+        "generators": {"generator": {"use": read.name, "options": dict(read.options)}},
+    }
+    plan = plan_of({"format": 1, "recipe": recipe}, str(weights))
+    (name,) = plan.networks
+    tensors = {f"{name}|network.{key}": value for key, value in read.state.items()}
+    card = [
+        *_head(plan),
+        "## Origin",
+        "",
+        f"Imported from `{weights.name}`, which another program has saved.",
+        "",
+        LIMITS,
+    ]
+    write_model(out, tensors, model_config(plan, 0), "\n".join(card))
+    return f"{read.name}, {source} -> {target}, {sum(value.numel() for value in tensors.values()):,} numbers, in {out}"
+
+
+def _head(plan: Plan) -> list[str]:
+    known = plan.directions
+    return [
+        f"# {plan.recipe.name}",
+        "",
+        f"A TransGAN model: {', '.join(str(direction.translation) for direction in known)}.",
+        "",
+        f"    transgan translate . FILE --to {known[0].translation.target} -o OUT",
+        "",
+    ]
+
+
+def _table(translations: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return figures as a Markdown table: a row for each figure, a column for each translation."""
+    names = list(dict.fromkeys(name for figures in translations.values() for name in figures))
+    rows = [["", *translations], ["---"] * (len(translations) + 1)]
+    for name in names:
+        values = (figures.get(name) for figures in translations.values())
+        rows.append([name, *("" if value is None else f"{value:.4g}" for value in values)])
+    return [*("| " + " | ".join(row) + " |" for row in rows), ""] if names else ["None were measured.", ""]
+
+
+def _without_paths(selection: Any) -> Any:
+    """Return any part of a recipe without paths of the machine where it was written: their last part is left."""
+    if isinstance(selection, Mapping):
+        return {key: _without_paths(value) for key, value in selection.items()}
+    if isinstance(selection, list):
+        return [_without_paths(each) for each in selection]
+    return (
+        Path(selection).name if isinstance(selection, str) and Path(selection).expanduser().is_absolute() else selection
+    )

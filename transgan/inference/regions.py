@@ -1,0 +1,63 @@
+"""Which regions of an item are translated: those that a detector finds, or the largest of them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from transgan.api.options import Options
+from transgan.api.samples import Region, RegionDetector
+from transgan.errors import DataError
+from transgan.recipe.diagnostics import Problems
+from transgan.recipe.overrides import apply_overrides
+from transgan.registry import Registry
+
+
+@dataclass(frozen=True)
+class RegionSelection:
+    """A region detector, and which of the regions that it detects are translated. Create one with `named`."""
+
+    name: str
+    detector: RegionDetector[Options]
+    min_extent: float | None = None
+    """The smallest extent; defaults to the detector's own."""
+    only_largest: bool = False
+
+    @classmethod
+    def named(
+        cls,
+        name: str,
+        options: Mapping[str, Any] | None = None,
+        min_extent: float | None = None,
+        only_largest: bool = False,
+        settings: Iterable[str] = (),
+        registry: Registry | None = None,
+    ) -> "RegionSelection":
+        """Return a selection by the detector of that name.
+
+        Args:
+            options: the detector's.
+            settings: more of them, as on the command line: `"score=0.9"`.
+
+        Raises:
+            PluginError: there is no such detector, or a package or file that it needs is missing.
+            RecipeError: an option is unknown or invalid.
+        """
+        detector = (registry or Registry.installed()).get("region_detectors", name)
+        table, problems = dict(options or {}), Problems(f"the options of {name}")
+        apply_overrides(table, settings, problems)
+        checked = problems.validate(detector.Options, table, ())
+        problems.stop()
+        return cls(name, detector(checked), min_extent, only_largest)
+
+    def of(self, x: Any) -> list[Region]:
+        """Return the regions of an item, the largest first.
+
+        Raises:
+            DataError: nothing can be detected in this kind of item.
+        """
+        if not isinstance(x, Tensor):
+            raise DataError(f"{self.name} cannot be detected in this kind of file")
+        found = self.detector.detect(x, self.detector.min_extent if self.min_extent is None else self.min_extent)
+        return found[:1] if self.only_largest else found

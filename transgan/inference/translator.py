@@ -1,0 +1,280 @@
+"""A trained model as an object: `Translator.from_pretrained("runs/old-1")(path, to="old")`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transgan.api.options import Options
+from transgan.api.protocols import Translation
+from transgan.api.samples import Media, Region
+from transgan.api.schedule import Clock
+from transgan.data.attributes import encode
+from transgan.data.domains import statistics_from_tensors
+from transgan.data.inputs import Side, assemble_inputs, domain_index
+from transgan.errors import DataError, UsageError, did_you_mean
+from transgan.inference.model_folder import STATISTICS, plan_of
+from transgan.inference.regions import RegionSelection
+from transgan.networks import Networks, load_network_tensors
+from transgan.plan import Direction, Plan, build_networks
+from transgan.rng import CounterRng
+from transgan.storage import read_model
+
+#: Chunks of a long item that are translated in one pass.
+AT_ONCE = 16
+
+Encoded = Mapping[str, list[float]]
+"""The encoding of an attribute value, by the attribute's name."""
+
+
+class Translator:
+    """A model that translates. Create one with `from_pretrained`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        tensors: Mapping[str, Tensor],
+        config: Mapping[str, Any],
+        device: torch.device | str = "cpu",
+    ):
+        self.plan = plan
+        self.config = config
+        self.device = torch.device(device)
+        if mismatch := _mismatch(plan, tensors):  # before anything as large as the config says is allocated
+            raise DataError(f"the weights do not fit the config: {mismatch}")
+        self.networks = Networks(plan, device)
+        load_network_tensors(self.networks, tensors)
+        for network in self.networks.values():
+            network.eval().requires_grad_(False)
+        cls, options = plan.media
+        self.media: Media[Options] = cls(options, plan.recipe.data.size)
+        self.media.statistics = statistics_from_tensors(tensors, STATISTICS)
+        self.typical = _typical_values(plan, config)
+        """The typical value of each attribute, by domain and name."""
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: torch.device | str | None = None) -> "Translator":
+        """Read a model folder, or the model of a run folder.
+
+        Args:
+            path: a folder with config.json and model.safetensors, or a run folder with such a folder `model` in it.
+            device: where the model runs; defaults to a GPU if there is one.
+
+        Raises:
+            DataError: there is no model, or it is damaged.
+            PluginError: it needs a plugin that is not installed.
+            UsageError: there is no such device.
+        """
+        folder = Path(path).expanduser()
+        if not folder.is_dir():
+            what = "is a file" if folder.exists() else "does not exist"
+            raise DataError(f"model {folder} {what}; expected the folder of a model or of a run")
+        if not (folder / "config.json").exists() and (folder / "recipe.toml").exists():
+            if not (folder / "model").is_dir():
+                raise DataError(f"{folder} is a run that has no model yet; transgan resume {folder} finishes it")
+            folder = folder / "model"
+        where = _device(device)
+        tensors, config = read_model(folder)
+        try:
+            return cls(plan_of(config, str(folder / "config.json")), tensors, config, where)
+        except DataError as error:
+            raise DataError(f"model {folder}: {str(error).removeprefix(f'{folder}/')}") from None
+
+    @property
+    def translations(self) -> list[Translation]:
+        """What the model translates."""
+        return [direction.translation for direction in self.plan.directions]
+
+    def choose(self, to: str | None = None, task: str | None = None, source: str | None = None) -> Direction:
+        """Return the direction with a target domain, a task and a source domain, as far as these are given.
+
+        Raises:
+            UsageError: there is none, or more than one; says which there are.
+        """
+        every = self.plan.directions
+        wanted = every
+        for word, kind, part, value in (
+            ("to", "domain", "target", to),
+            ("task", "task", "task", task),
+            ("from", "domain", "source", source),
+        ):
+            if value is not None:
+                known = {getattr(each.translation, part) for each in every}
+                if value not in known:
+                    raise UsageError(f"--{word} {value}: this model has no such {kind}. {did_you_mean(value, known)}")
+                wanted = [each for each in wanted if getattr(each.translation, part) == value]
+        if not wanted:
+            known_ones = ", ".join(f"[{each.translation}]" for each in every)
+            raise UsageError(f"no translation matches; this model has {known_ones}")
+        # Directions from several sources are one where network, conditions and the media's reading are the same.
+        same = {
+            (each.planned.task, each.translation.target, self.plan.roles[each.planned]["generator"])
+            + ((each.translation.source,) if each.translation.source in self.media.statistics else ())
+            for each in wanted
+        }
+        if len(same) > 1:
+            matching = ", ".join(f"[{each.translation}]" for each in wanted)
+            raise UsageError(f"more than one translation matches: {matching}; choose with --to, --task and --from")
+        return wanted[0]
+
+    def encode_attributes(
+        self, direction: Direction, attributes: Mapping[str, Any] | None = None
+    ) -> dict[str, list[float]]:
+        """Encode the attributes to translate to; those that are not given have the target domain's typical value.
+
+        Raises:
+            UsageError: the model has no such attribute, or a value is invalid.
+        """
+        known, values = self.plan.recipe.attributes, dict(attributes or {})
+        for name, value in values.items():
+            if name not in known:
+                raise UsageError(
+                    f"--with {name}={value}: this model has no such attribute. {did_you_mean(name, known)}"
+                )
+            try:
+                encode(known[name], value)
+            except ValueError as error:
+                raise UsageError(f"--with {name}={value}: {error}") from None
+        return self._encode({**self.typical[direction.translation.target], **values})
+
+    def _encode(self, values: Mapping[str, Any]) -> dict[str, list[float]]:
+        return {name: encode(attribute, values[name]) for name, attribute in self.plan.recipe.attributes.items()}
+
+    def __call__(
+        self,
+        item: Any,
+        to: str | None = None,
+        task: str | None = None,
+        source: str | None = None,
+        native: bool = False,
+        attributes: Mapping[str, Any] | None = None,
+        regions: RegionSelection | str | None = None,
+    ) -> Any:
+        """Translate one item.
+
+        Args:
+            item: a path, or an object that the media reads, such as a PIL image.
+            to: target domain; needed unless the model has only one.
+            task: the task, where the target domain does not decide.
+            source: the source domain, where it is not clear.
+            native: translate at the item's own size, instead of the training size.
+            attributes: values by name; others have the target domain's typical value.
+            regions: translate only the regions that the detector of this name finds (`"faces"`).
+
+        Returns:
+            What the media exports, such as a PIL image.
+
+        Raises:
+            DataError: the item cannot be read.
+            UsageError: no single translation, or an invalid attribute value.
+        """
+        direction = self.choose(to, task, source)
+        x = self.media.read(item)
+        if regions is None:
+            return self.media.export(self.translate(x, direction, native, attributes))
+        selection = RegionSelection.named(regions) if isinstance(regions, str) else regions
+        y = self.translate_regions(x, selection, selection.of(x), direction, native, attributes)
+        return self.media.export(y)
+
+    @torch.no_grad()
+    def translate(
+        self, x: Any, direction: Direction, native: bool = False, attributes: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Translate an item of any size, as `media.read` returns it; return one of the same size."""
+        _, y, undo = self._translate(x, direction, native, attributes)
+        return self.media.from_model(y, undo, direction.translation.target)
+
+    @torch.no_grad()
+    def translate_regions(
+        self,
+        x: Tensor,
+        selection: RegionSelection,
+        found: Sequence[Region],
+        direction: Direction,
+        native: bool = False,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Tensor:
+        """Translate only these regions of an item; what changes in them is pasted back, the rest stays as it is."""
+        changes = []
+        for region in found:
+            inputs, y, undo = self._translate(region.sample, direction, native, attributes)
+            before = self.media.from_model(inputs, undo, direction.translation.source)
+            changes.append(self.media.from_model(y, undo, direction.translation.target) - before)
+        return selection.detector.paste(x, found, changes)
+
+    def _translate(
+        self, x: Any, direction: Direction, native: bool, attributes: Mapping[str, Any] | None
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Return a generator's input for an item, its output, and what `media.from_model` needs."""
+        encoded = self.encode_attributes(direction, attributes)
+        name = self.plan.roles[direction.planned]["generator"]
+        stride = int(getattr(self.networks[name], "stride", 1))
+        inputs, undo = self.media.to_model(x, stride, native, direction.translation.source)
+        outputs = [self._run(chunk.to(self.device), direction, encoded) for chunk in torch.split(inputs, AT_ONCE)]
+        return inputs, torch.cat(outputs), undo
+
+    def _run(self, x: Tensor, direction: Direction, encoded: Encoded) -> Tensor:
+        count, translation = len(x), direction.translation
+
+        def side(x: Tensor | None, name: str, rows: Encoded) -> Side:
+            attributes = {each: torch.tensor([row] * count, device=self.device) for each, row in rows.items()}
+            return Side(x, domain_index(self.plan, name, count, self.device), attributes)
+
+        zero = np.zeros(count, dtype=np.uint64)
+        inputs = assemble_inputs(
+            self.plan,
+            direction.planned,
+            side(x, translation.source, self._encode(self.typical[translation.source])),
+            side(None, translation.target, encoded),
+            CounterRng("translate", zero, zero, self.device),
+            Clock(run=1.0),
+            training=False,
+        )
+        fake: Tensor = self.networks.compute(inputs, direction.planned, ["fake"])["fake"]
+        return fake
+
+
+def _typical_values(plan: Plan, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the typical value of each attribute by domain; checked, since they come from a file."""
+    found: dict[str, dict[str, Any]] = {domain: {} for domain in plan.domains}
+    for name, attribute in plan.recipe.attributes.items():
+        for domain in plan.domains:
+            try:
+                found[domain][name] = config["attributes"][name][domain]
+                encode(attribute, found[domain][name])
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"config.json: not the config of a model: attributes.{name}.{domain}: {error}"
+                ) from None
+    return found
+
+
+def _mismatch(plan: Plan, tensors: Mapping[str, Tensor]) -> str:
+    """Return why tensors are not the weights of a plan's networks, or an empty text."""
+    try:
+        networks = build_networks(plan, "meta")
+    except (RuntimeError, ValueError) as error:
+        return f"its networks cannot be built: {str(error).splitlines()[0]}"
+    for name, network in networks.items():
+        for key, expected in network.state_dict().items():
+            tensor = tensors.get(f"{name}|{key}")
+            if tensor is None:
+                return f"'{name}' lacks '{key}'"
+            if tensor.shape != expected.shape:
+                return f"'{key}' of '{name}' is {tuple(tensor.shape)}, expected {tuple(expected.shape)}"
+    return ""
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    """Return the device of that name, or the best there is."""
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device or best)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise UsageError(f"--device {device}: cannot be used: {why}; without it {best} is used") from None
+    return found

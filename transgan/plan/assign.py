@@ -1,0 +1,196 @@
+"""Assigns networks to translations: which copies of each slot there are, and their roles and discriminators."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import permutations
+from typing import Any
+
+from torch import nn
+
+from transgan.api.protocols import Augmentation, Loss, NetworkSpec, Translation
+from transgan.errors import TransganError, did_you_mean
+from transgan.graph import accepts_any_keyword, argument_names
+from transgan.plan.build import on_meta_device
+from transgan.plan.plan import DiscriminatorUse, NetworkPlan, matches
+from transgan.recipe import Problems
+from transgan.recipe.schema import Recipe
+from transgan.recipe.slots import DiscriminatorSlot, NetworkSlot
+
+Chosen = tuple[type[Any], Any]
+"""A plugin class and its options."""
+
+
+class Assigner:
+    """The networks of a plan, their roles and discriminators. Mistakes are added to the problems.
+
+    Args:
+        spec: what is the same for all networks.
+        chosen: the class and the options of every slot, by kind and name.
+    """
+
+    def __init__(
+        self, recipe: Recipe, spec: NetworkSpec, chosen: Mapping[str, Mapping[str, Chosen]], problems: Problems
+    ):
+        self.recipe = recipe
+        self.spec = spec
+        self.chosen = chosen
+        self.problems = problems
+        self.networks: dict[str, NetworkPlan] = {}
+        self.unclear: set[Translation] = set()  # reported already; further mistakes would only be consequences
+        self.translations = translations_of(recipe)
+        self.roles = self._roles()
+        self.discriminators = self._discriminators()
+
+    def add_networks_of(self, losses: Mapping[str, Loss]) -> None:
+        """Add the losses' own networks."""
+        for name, loss in losses.items():
+            with on_meta_device():
+                own = list(loss.networks(self.spec))
+            for each in own:
+                build = partial(_network_of_loss, loss, each)
+                where = f"{name}/{each}"
+                self.networks[where] = NetworkPlan(where, "losses", "generator", name, build, None, self.spec, None)
+
+    def _roles(self) -> dict[Translation, dict[str, str]]:
+        roles: dict[Translation, dict[str, str]] = {translation: {} for translation in self.translations}
+        for name, slot in self.recipe.generators.items():
+            self._served_by(("generators", name), slot)
+        for translation, role in roles.items():
+            for name, slot in self.recipe.generators.items():
+                if matches(translation, slot.translations):
+                    if "generator" in role:
+                        message = f"[{translation}] already has the generator '{role['generator']}'; set 'translations'"
+                        self.problems.add(("generators", name), message)
+                    elif copy := self._copy(slot, ("generators", name), translation, translation.target):
+                        role["generator"] = copy
+                        self._add("generators", name, copy)
+            for name, slot in self.recipe.encoders.items():
+                for end in ("source", "target"):
+                    if copy := self._copy(slot, ("encoders", name), translation, getattr(translation, end)):
+                        role[f"{name}.{end}"] = role[name] = copy
+                        self._add("encoders", name, copy)
+            if "generator" not in role and translation not in self.unclear:
+                self.problems.add(("generators",), f"no generator for [{translation}]")
+        for translation, role in roles.items():
+            back = Translation(translation.task, translation.target, translation.source)
+            if "generator" in roles.get(back, {}):
+                role["back"] = roles[back]["generator"]
+        return roles
+
+    def _discriminators(self) -> dict[Translation, list[DiscriminatorUse]]:
+        discriminators: dict[Translation, list[DiscriminatorUse]] = {
+            translation: [] for translation in self.translations
+        }
+        augmentations = self._augmentations()
+        for name, slot in self.recipe.discriminators.items():
+            augment = tuple((each, augmentations[each]) for each in slot.augment if each in augmentations)
+            for translation in self._served_by(("discriminators", name), slot):
+                domain = translation.source if slot.real == "source" else translation.target
+                if copy := self._copy(slot, ("discriminators", name), translation, domain):
+                    self._add("discriminators", name, copy)
+                    inputs = (slot.real, slot.fake, slot.given, slot.history, augment, slot.adapt)
+                    discriminators[translation].append(DiscriminatorUse(name, copy, *inputs))
+        return discriminators
+
+    def _augmentations(self) -> dict[str, Augmentation]:
+        made = {}
+        for name, (cls, options) in self.chosen["augmentations"].items():
+            try:
+                made[name] = cls(options, self.spec)
+            except TransganError as error:
+                self.problems.add(("augmentations", name), str(error))
+        return made
+
+    def _served_by(self, place: tuple[str, str], slot: NetworkSlot) -> list[Translation]:
+        served = [translation for translation in self.translations if matches(translation, slot.translations)]
+        if not served:
+            self.problems.add((*place, "translations"), no_match(slot.translations, self.translations))
+            self.unclear.update(self.translations)
+        return served
+
+    def _copy(self, slot: NetworkSlot, place: tuple[str, str], translation: Translation, domain: str) -> str | None:
+        copy = copy_for(slot.per, place[-1], self.recipe, translation, domain)
+        if copy is None:
+            why = f"the targets of task '{translation.task}' are random"
+            self.problems.add((*place, "per"), f"found '{slot.per}', expected 'run' or 'task', since {why}")
+            self.unclear.add(translation)
+        return copy
+
+    def _add(self, kind: str, slot_name: str, name: str) -> None:
+        """Plan one copy of a slot's network, unless it is planned already."""
+        if name in self.networks:
+            other = self.networks[name]
+            if other.kind != kind:
+                self.problems.add(
+                    (kind, slot_name), f"its network would be called '{name}', like one of [{other.kind}]; rename one"
+                )
+            return
+        slot: NetworkSlot = getattr(self.recipe, kind)[slot_name]
+        conditionings = self._conditionings(kind, slot_name, slot)
+        with on_meta_device():
+            built = {each: cls(options, self.spec) for each, (cls, options) in conditionings.items()}
+        style = sum(each.style for each in built.values())
+        cls, options = self.chosen[kind][slot_name]
+        if style and "style" not in argument_names(cls.forward) and not accepts_any_keyword(cls.forward):
+            by = next(each for each, conditioning in built.items() if conditioning.style)
+            message = f"'{slot.use}' takes no style vector, which '{by}' returns; the condition could not reach it"
+            self.problems.add((kind, slot_name, "conditionings"), message)
+        inputs = self.spec.inputs * (2 if isinstance(slot, DiscriminatorSlot) and slot.given else 1)
+        spec = replace(self.spec, inputs=inputs + sum(each.channels for each in built.values()), style=style)
+        side = "discriminator" if kind == "discriminators" else "generator"
+        self.networks[name] = NetworkPlan(name, kind, side, slot.use, cls, options, spec, tuple(conditionings.values()))
+
+    def _conditionings(self, kind: str, slot_name: str, slot: NetworkSlot) -> dict[str, Chosen]:
+        """Return the conditionings of a slot's network: those that it names; by default all for a generator."""
+        known, said = self.chosen["conditionings"], slot.conditionings
+        if said is None:
+            said = list(known) if kind == "generators" else []
+        found = {}
+        for each in said:
+            if each in known:
+                found[each] = known[each]
+            else:
+                hint = did_you_mean(each, known)
+                self.problems.add((kind, slot_name, "conditionings"), f"no conditioning '{each}'. {hint}")
+        return found
+
+
+def translations_of(recipe: Recipe) -> list[Translation]:
+    """Return every direction of every task, in the recipe's order."""
+    found = []
+    for name, task in recipe.tasks.items():
+        if task.targets == "random":
+            found.append(Translation(name, "*", "*"))
+        elif task.both_ways:
+            found += [Translation(name, *pair) for pair in permutations(task.domains, 2)]
+        else:
+            found.append(Translation(name, *task.domains))
+    return found
+
+
+def copy_for(per: str, name: str, recipe: Recipe, translation: Translation, domain: str) -> str | None:
+    """Return the name of the copy of a slot's network that a translation uses; None where `per` does not say which."""
+    domains = recipe.tasks[translation.task].domains
+    if per == "run":
+        return name
+    if per == "task":
+        return f"{name}.{translation.task}"
+    if "*" in (translation.source, domain):
+        return None
+    if per == "domain":
+        return f"{name}.{domain}"
+    if per == "direction":
+        forward = domains.index(translation.source) < domains.index(translation.target)
+        return f"{name}.{'forward' if forward else 'backward'}"
+    return f"{name}.{translation.source}-{translation.target}"
+
+
+def no_match(patterns: Sequence[str], translations: Sequence[Translation]) -> str:
+    """Return the message for patterns that match no translation."""
+    known = ", ".join(f"'{translation}'" for translation in translations)
+    return f"{list(patterns)} matches no translation. Known: {known}"
+
+
+def _network_of_loss(loss: Loss, name: str, options: None, spec: NetworkSpec) -> nn.Module:
+    return loss.networks(spec)[name]

@@ -1,0 +1,173 @@
+"""The problems of one recipe: collected as one line each, and raised together."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from transgan.errors import RecipeError, did_you_mean
+from transgan.recipe.describe import expected, found, json_schema, known_keys, printable, quoted, subschema
+from transgan.recipe.slots import SLOTS
+from transgan.recipe.toml_lines import Keys
+
+M = TypeVar("M", bound=BaseModel)
+
+#: Number of keys that messages write as the table, in brackets, by section; 1 for sections that are not listed.
+_TABLE_DEPTH = {**dict.fromkeys(SLOTS, 2), "tasks": 2, "attributes": 2, "optimizers": 2, "phases": 2, "stages": 2}
+#: Keys of the top level that messages write without a table.
+_TOP_LEVEL = ("version", "name", "nodes")
+#: Number of problems after which no more are collected.
+MAX_PROBLEMS = 100
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value comes from: a line of the file, a `--set`, or the program."""
+
+    line: int = 0
+    """Counted from 1; 0 where the value is not from the file."""
+    override: str = ""
+    """The `--set`, as given."""
+    sets: Keys = ()
+    """Path of the value that the `--set` sets."""
+    by: str = ""
+    """The part of the program that sets the value."""
+
+
+Origins = dict[Keys, Origin]
+
+
+class Problems:
+    """Collects the problems of a recipe, each in one line: where it is, what was found and what was expected.
+
+    Args:
+        name: the recipe's file.
+        origins: where each value comes from, by its path.
+    """
+
+    def __init__(self, name: str, origins: Origins | None = None):
+        self.name = printable(name)
+        self.origins: Origins = {} if origins is None else origins
+        self.implicit: Origins = {}
+        """Tables that exist only because a `--set` sets a key in them."""
+        self._lines: dict[str, tuple[int, int]] = {}  # each with its rank in the report
+        self._reported: set[Keys] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many problems that no more should be added."""
+        return len(self._lines) >= MAX_PROBLEMS
+
+    def add(self, path: Sequence[str | int], message: str) -> None:
+        """Add a problem of the value at a path of the recipe."""
+        keys = tuple(path)
+        self._reported.add(keys)
+        origin = self.origin(keys)
+        if origin.override:
+            rest = ".".join(map(_key, keys[len(origin.sets) :]))
+            self.add_override(origin.override, f"{rest}: {message}" if rest else message)
+        else:
+            place = f"{self.name}:{origin.line}" if origin.line else self.name
+            label = _label(keys)
+            self._lines.setdefault(f"{place}: {label}: {message}" if label else f"{place}: {message}", (0, origin.line))
+
+    def add_override(self, override: str, message: str) -> None:
+        """Add a problem of a `--set`."""
+        shown = override if len(override) <= 80 else override[:80] + "..."
+        self._lines.setdefault(f"--set {printable(shown)}: {message}", (1, 0))
+
+    def origin(self, path: Keys) -> Origin:
+        """Return where a value comes from; where it has no origin, that of the closest table around it."""
+        if path not in self.origins and path in self.implicit:
+            return self.implicit[path]
+        around = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.origins[keys] for keys in around if keys in self.origins), Origin())
+
+    def validate(self, model: type[M], table: Mapping[str, Any], path: Sequence[str | int]) -> M | None:
+        """Return the table as a model; where it is invalid, add all its problems and return None.
+
+        Args:
+            model: the class of the table.
+            table: the values.
+            path: the table's path in the recipe.
+        """
+        try:
+            try:  # JSON, since pydantic then accepts a list for a tuple, and is otherwise as strict
+                return model.model_validate_json(json.dumps(table))
+            except TypeError:  # TOML has types that JSON lacks, such as dates
+                return model.model_validate(table)
+        except ValidationError as error:
+            for each in error.errors(include_url=False):
+                if not self.full:
+                    self._add_error(model, table, tuple(path), each)
+        return None
+
+    def _add_error(self, model: type[BaseModel], table: Any, path: Keys, error: ErrorDetails) -> None:
+        """Add one of pydantic's errors, in the words of the recipe."""
+        root = json_schema(model)
+        schema, value, inner = root, table, list(error["loc"])
+        keys = path
+        while inner and _contains(value, inner[0]):
+            key = inner.pop(0)
+            around, schema, value, keys = schema, subschema(root, schema, key), value[key], (*keys, key)
+        kind = error["type"]
+        if kind == "missing" and len(inner) == 1:
+            keys, schema = (*keys, inner[0]), subschema(root, schema, inner[0])
+            message = f"missing; expected {expected(root, schema)}"
+        elif kind == "extra_forbidden" and not inner:
+            known = known_keys(root, around) | (_slot_keys(path) if keys[:-1] == path else set())
+            noun = "section" if not path and len(keys) == 1 and isinstance(value, Mapping) else "key"
+            message = f"unknown {noun}. {did_you_mean(str(keys[-1]), known)}"
+        elif "error" in error.get("ctx", {}):  # raised by a validator, which has a message of its own
+            message = printable(str(error["ctx"]["error"]))
+        else:
+            wrong_kind = kind.endswith("_type") or kind == "int_from_float"
+            message = f"found {found(value, wrong_kind)}, expected {expected(root, schema)}"
+        if keys not in self._reported:
+            self.add(keys, message)
+
+    def stop(self) -> None:
+        """Raise the problems, in the order of their lines, if there are any.
+
+        Raises:
+            RecipeError: there are problems.
+        """
+        if self._lines:
+            lines = sorted(self._lines, key=lambda line: self._lines[line])
+            raise RecipeError([*lines, "and more"] if self.full else lines, self.name)
+
+
+def _contains(value: Any, key: str | int) -> bool:
+    """Return whether a part of pydantic's error path is a key of the value, and not the name of a union's member."""
+    if isinstance(value, Mapping):
+        return key in value
+    return isinstance(value, (list, tuple)) and isinstance(key, int) and key < len(value)
+
+
+def _slot_keys(path: Keys) -> set[str]:
+    """Return the keys of the slot at a path, which stand beside the plugin's options."""
+    if path and path[0] in SLOTS:
+        return SLOTS[str(path[0])].model_fields.keys() - {"options"}
+    return {"use"} if path in (("data", "source"), ("data", "default"), ("data", "media"), ("nodes",)) else set()
+
+
+def _label(keys: Keys) -> str:
+    """Return a path as messages write it: `[generators.g] width`."""
+    if not keys:
+        return ""
+    if keys[0] in _TOP_LEVEL:
+        return ".".join(map(_key, keys))
+    names = list(map(_key, keys))
+    depth = max(1, min(_TABLE_DEPTH.get(str(keys[0]), 1), len(keys) - 1))
+    return f"[{'.'.join(names[:depth])}] {'.'.join(names[depth:])}".rstrip()
+
+
+def _key(key: str | int) -> str:
+    text = str(key)
+    return text if text and all(each.isalnum() or each in "_-" for each in text) else quoted(text)

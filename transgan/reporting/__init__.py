@@ -1,0 +1,1 @@
+"""What people read of a run: the console, tables of figures, the HTML report."""

@@ -1,0 +1,23 @@
+"""The run folder with its lock, checkpoints and logs, safe against crashes, full disks and concurrent processes."""
+
+from transgan.storage.atomic import replacing_file, write_text
+from transgan.storage.checkpoints import Checkpoint, Groups, digest, load, newest, read_model, save, write_model
+from transgan.storage.logs import MetricsLog, TextLog, read_metrics
+from transgan.storage.run_folder import RunFolder
+
+__all__ = [
+    "Checkpoint",
+    "Groups",
+    "MetricsLog",
+    "RunFolder",
+    "TextLog",
+    "digest",
+    "load",
+    "newest",
+    "read_metrics",
+    "read_model",
+    "replacing_file",
+    "save",
+    "write_model",
+    "write_text",
+]

@@ -1,0 +1,274 @@
+"""Checkpoints and models on disk: safetensors and JSON, written completely or not at all, without pickle."""
+
+import errno
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transgan.errors import DataError, DiskError, DivergedError, UsageError
+from transgan.storage import atomic, serialization
+from transgan.storage.serialization import DamagedError
+
+Groups = serialization.Groups
+SCHEMA = 1
+MANIFEST, STATE, SUFFIX = "MANIFEST.json", "state.json", ".safetensors"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+_STEP = re.compile(r"step-[0-9]{8}")
+_FILE = re.compile(r"\w[\w.-]*")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state that a run needs to continue after `step`; its tensors are on the CPU."""
+
+    path: Path
+    step: int
+    groups: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+def save(
+    folder: Path,
+    step: int,
+    groups: Groups,
+    state: Mapping[str, Any],
+    *,
+    keep: int = 3,
+    spare: int | None = None,
+    texts: Mapping[str, str] = {},
+) -> Path:
+    """Write the checkpoint `folder/step-<step>` completely or not at all, then delete old ones.
+
+    Checkpoints of later steps are deleted too: a run that saves `step` continues from there, and must not resume from
+    a step that belongs to an earlier attempt.
+
+    Args:
+        folder: the folder of all checkpoints; created where it is missing.
+        step: completed steps, at most 8 digits.
+        groups: the tensors; each group becomes `<group>.safetensors`.
+        state: everything else, written as JSON.
+        keep: number of checkpoints to keep, the newest ones.
+        spare: a step whose checkpoint is kept as well.
+        texts: further files of the checkpoint, content by name.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        DivergedError: a tensor is not finite; nothing is written.
+        DiskError: the checkpoint cannot be written, or reads back differently.
+    """
+    if not 0 <= step < 10**8 or keep < 1:
+        raise ValueError(f"step {step} must have at most 8 digits, and keep {keep} be at least 1")
+    if defect := serialization.find_non_finite(groups):
+        raise DivergedError(f"{defect}; step {step} is not saved")
+    documents = {STATE: serialization.to_json(state), **{name: text.encode() for name, text in texts.items()}}
+    names = [MANIFEST, STATE, *texts, *(group + SUFFIX for group in groups)]
+    if len(set(names)) < len(names) or not all(_FILE.fullmatch(name) for name in names):
+        raise ValueError(f"these cannot be the files of one checkpoint: {names}")
+
+    place = folder / f"step-{step:08d}"
+    with atomic.disk_errors(place):
+        atomic.make_folder(folder)
+        atomic.sweep(folder)
+        with atomic.replacing_folder(place) as temporary:
+            files: dict[str, dict[str, int | str]] = {}
+            for name, data in _contents(groups, documents):
+                atomic.write_new(temporary / name, data)
+                files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            atomic.sync_folder(temporary)
+            for name, written in files.items():
+                size, sha256 = atomic.size_and_hash(temporary / name)
+                if written != {"bytes": size, "sha256": sha256}:
+                    raise OSError(errno.EIO, "the disk does not give back what was written", str(temporary / name))
+            manifest = {"schema": SCHEMA, "step": step, "files": files}
+            atomic.write_new(temporary / MANIFEST, serialization.to_json(manifest))
+        steps = _steps(folder)
+        position = steps.index(place.name) + 1
+        for name in steps[position:]:  # else a resumed run would load one of these
+            atomic.discard(folder / name)
+    with suppress(OSError):  # the checkpoint is complete: the hint and the old checkpoints are not worth an error
+        atomic.replace(folder / "LATEST", place.name.encode())
+        for name in steps[: max(0, position - keep)]:
+            if spare is None or name != f"step-{spare:08d}":
+                atomic.discard(folder / name)
+    return place
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Load the newest intact checkpoint.
+
+    Returns:
+        The checkpoint, or None where there is none, and for each newer, damaged one a line that names the defect.
+    """
+    rejected: list[str] = []
+    for name in sorted(_steps(folder), reverse=True):
+        try:
+            return _load(folder / name), rejected
+        except DamagedError as damage:
+            rejected.append(f"{name}: {damage}")
+    return None, rejected
+
+
+def load(path: Path) -> Checkpoint:
+    """Load one checkpoint; verify the size and hash of each file.
+
+    Raises:
+        DiskError: the checkpoint is damaged.
+    """
+    try:
+        return _load(path)
+    except DamagedError as damage:
+        raise DiskError(f"{path}: {damage}; resume from another checkpoint") from None
+
+
+def write_model(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: str) -> None:
+    """Write or replace a model folder, completely or not at all.
+
+    Args:
+        folder: the model folder; if it exists, it must hold a model or nothing.
+        tensors: the weights, for `model.safetensors`.
+        config: the content of `config.json`.
+        card: the model card, for `README.md`.
+
+    Raises:
+        DivergedError: a tensor is not finite.
+        UsageError: the model is too large to be read again, or `folder` holds other files.
+        DiskError: the folder cannot be written.
+    """
+    if defect := serialization.find_non_finite({"model": tensors}):
+        raise DivergedError(f"{defect}; the model is not written")
+    data, settings = serialization.to_safetensors(tensors), serialization.to_json(config)
+    try:  # `read_model` would refuse such files
+        serialization.check_header(WEIGHTS, io.BytesIO(data))
+        serialization.check_size(CONFIG, len(settings), serialization.MAX_JSON)
+    except DamagedError as damage:
+        raise UsageError(f"the model is too large: {damage}") from None
+    with atomic.disk_errors(folder):
+        if folder.is_file() or (folder.is_dir() and {path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS, CARD}):
+            raise UsageError(f"{folder} holds something other than a model; choose a new folder")
+        atomic.make_folder(folder.parent)
+        with atomic.replacing_folder(folder) as temporary:
+            atomic.write_new(temporary / CONFIG, settings)
+            atomic.write_new(temporary / WEIGHTS, data)
+            atomic.write_new(temporary / CARD, card.encode())
+
+
+def read_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a model folder, which may come from an untrusted source.
+
+    Returns:
+        The tensors by name, on the CPU, and the content of `config.json`.
+
+    Raises:
+        DataError: the folder is missing or damaged, or a tensor is not finite.
+    """
+    try:
+        if not folder.is_dir():
+            raise DamagedError("not a folder")
+        with serialization.open_to_read(folder / CONFIG, serialization.MAX_JSON) as file:
+            config = serialization.parse_json(CONFIG, file.read())
+        with serialization.open_to_read(folder / WEIGHTS) as file:
+            serialization.check_header(WEIGHTS, file)
+            tensors = serialization.from_safetensors(WEIGHTS, file.read())
+        if defect := serialization.find_non_finite({WEIGHTS: tensors}):
+            raise DamagedError(defect)
+    except DamagedError as damage:
+        raise DataError(f"model {folder}: {damage}") from None
+    except OSError as error:
+        raise DataError(f"model {folder}: cannot read {error.filename}: {error.strerror}") from error
+    return tensors, config
+
+
+def digest(groups: Groups) -> str:
+    """Return a sha256 over all names, dtypes, shapes and bytes: two groups are identical if their digests are equal."""
+    total = hashlib.sha256()
+    for group, tensors in sorted(groups.items()):
+        for name, tensor in sorted(tensors.items()):
+            values = serialization.detached(tensor)
+            total.update(serialization.to_json([group, name, str(values.dtype), list(values.shape)]))
+            total.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def _contents(groups: Groups, documents: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a checkpoint by name, one at a time: at most one group is in memory twice."""
+    yield from documents.items()
+    for group, tensors in groups.items():
+        yield group + SUFFIX, serialization.to_safetensors(tensors)
+
+
+def _steps(folder: Path) -> list[str]:
+    """Return the names of the checkpoints in a folder, sorted by step."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if _STEP.fullmatch(path.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _load(path: Path) -> Checkpoint:
+    try:
+        if path.is_symlink() or not path.is_dir():
+            raise DamagedError("not a folder")
+        manifest = _read_manifest(path)
+        groups: dict[str, dict[str, Tensor]] = {}
+        state: dict[str, Any] = {}
+        for name, entry in manifest["files"].items():
+            data = _read_verified(path / name, entry)
+            if name == STATE:
+                state = serialization.parse_json(name, data)
+            elif name.endswith(SUFFIX):
+                groups[name.removesuffix(SUFFIX)] = serialization.from_safetensors(name, data)
+    except OSError as error:
+        raise DamagedError(f"{Path(error.filename or path).name}: cannot be read: {error.strerror}") from error
+    return Checkpoint(path, manifest["step"], groups, state)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    data = _read(path / MANIFEST, serialization.MAX_JSON)
+    manifest = serialization.parse_json(MANIFEST, data)
+    schema, step, files = (manifest.get(key) for key in ("schema", "step", "files"))
+    if type(schema) is int and schema > SCHEMA:
+        found = serialization.printable(schema)
+        raise DamagedError(f"{MANIFEST}: schema {found} is newer than {SCHEMA}; update transgan")
+    if (
+        (type(schema), type(step), schema) != (int, int, SCHEMA)
+        or not isinstance(files, dict)
+        or STATE not in files
+        or not all(_FILE.fullmatch(name) and _is_entry(entry) for name, entry in files.items())
+        or data != serialization.to_json({"schema": schema, "step": step, "files": files})  # exactly what save writes
+    ):
+        raise DamagedError(f"{MANIFEST}: damaged")
+    if _STEP.fullmatch(path.name) and path.name != f"step-{step:08d}":
+        raise DamagedError(f"{MANIFEST}: belongs to step {serialization.printable(step)}")
+    return manifest
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and [(key, type(entry[key])) for key in entry] == [("bytes", int), ("sha256", str)]
+
+
+def _read_verified(path: Path, entry: Mapping[str, Any]) -> bytes:
+    """Return a file's bytes: the same bytes that were hashed, read once."""
+    data = _read(path)
+    if len(data) != entry["bytes"]:
+        raise DamagedError(f"{path.name}: {len(data)} bytes, {MANIFEST} says {serialization.printable(entry['bytes'])}")
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise DamagedError(f"{path.name}: sha256 differs from {MANIFEST}")
+    return data
+
+
+def _read(path: Path, limit: int | None = None) -> bytes:
+    if path.is_symlink():
+        raise DamagedError(f"{path.name}: a link, not a file")
+    with serialization.open_to_read(path, limit) as file:
+        return file.read()

@@ -1,0 +1,129 @@
+"""The append-only logs of a run: metrics.jsonl for programs, log.txt for people."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from transgan.errors import DiskError
+from transgan.storage import atomic
+
+
+class _Log:
+    """A file to which whole lines are appended."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        with atomic.disk_errors(path):
+            self._handle = atomic.open_to_append(path)
+
+    def _append(self, lines: str) -> None:
+        with atomic.disk_errors(self.path):
+            atomic.append(self._handle, lines.encode(errors="backslashreplace"))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class MetricsLog(_Log):
+    """`metrics.jsonl`: one JSON record a line, in the file as soon as it is written.
+
+    Opening it removes an incomplete line at its end, which a crash left.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        with atomic.disk_errors(path):
+            lines = path.read_bytes().split(b"\n")
+            incomplete = len(lines.pop())
+            while lines and _record(lines[-1]) is None:  # a crash of the system can leave a page of zeros
+                incomplete += len(lines.pop()) + 1
+            if incomplete:
+                atomic.drop_end(self._handle, incomplete)
+
+    def write(self, record: Mapping[str, float | int | str]) -> None:
+        """Append one record; NaN and infinities are written as null."""
+        values = {name: None if _is_non_finite(value) else value for name, value in record.items()}
+        self._append(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def rewind(self, step: int) -> None:
+        """Remove the records of steps after `step`: a run resumed at `step` writes them again."""
+        with atomic.disk_errors(self.path):
+            lines = self.path.read_bytes().split(b"\n")
+            kept = [line + b"\n" for line in lines if (record := _record(line)) and not _is_after(record, step)]
+            self.close()
+            try:
+                atomic.replace(self.path, b"".join(kept))
+            finally:  # reopen the old file where the replacement failed
+                self._handle = atomic.open_to_append(self.path)
+
+
+class TextLog(_Log):
+    """`log.txt`: messages, each line with the time."""
+
+    def write(self, text: str) -> None:
+        """Append one line or several."""
+        now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        self._append("".join(f"{now}  {line}\n" for line in text.splitlines() or [""]))
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a `metrics.jsonl`, null as NaN; an incomplete last line is ignored.
+
+    Returns:
+        The records in the order written; an empty list where there is no file.
+
+    Raises:
+        DiskError: the file cannot be read, or a line before the last is damaged.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DiskError(f"cannot read {path}: {error.strerror}") from error
+    records: list[dict[str, Any]] = []
+    damaged = 0
+    for number, line in enumerate(lines[:-1], 1):
+        record = _record(line)
+        if record is None:
+            damaged = damaged or number
+        elif damaged:
+            raise DiskError(f"{path}: line {damaged} is damaged; delete that line")
+        else:
+            records.append({name: math.nan if value is None else value for name, value in record.items()})
+    return records
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """Return the record of a line, or None where the line is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _is_after(record: Mapping[str, Any], step: int) -> bool:
+    at = record.get("step")
+    return isinstance(at, int | float) and at > step
+
+
+def _is_non_finite(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -1,0 +1,107 @@
+"""The training step: every phase that is due computes its losses, their gradients, and one update of its networks."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from transgan.api.schedule import Clock
+from transgan.data.batches import Batches
+from transgan.data.inputs import BatchInputs
+from transgan.graph import Step
+from transgan.networks import Networks
+from transgan.plan import Plan
+from transgan.recipe.schema import Phase
+from transgan.rng import stable_hash
+from transgan.training.distributed import Processes
+from transgan.training.model_weights import MovingAverage
+from transgan.training.non_finite import NonFiniteGuard
+from transgan.training.objective import Objective
+from transgan.training.optimizers import Optimizers
+from transgan.training.task_sampler import TaskSampler
+
+
+class Engine:
+    """Networks, objective and optimizers, and the step that trains them. The run around it is `Trainer`'s."""
+
+    def __init__(self, plan: Plan, processes: Processes | None = None, device: torch.device | str = "cpu"):
+        self.plan = plan
+        self.processes = processes
+        self.networks = Networks(plan, processes.device if processes else device)
+        self.objective = Objective(plan, self.networks, processes)
+        self.optimizers = Optimizers(plan, self.networks, processes)
+        self.task_sampler = TaskSampler(plan, processes, self.networks.device)
+        ema = plan.recipe.train.ema
+        translating = {name: self.networks[name] for name in plan.generator_side}
+        self.average = MovingAverage(translating, ema.start) if ema.ever_nonzero else None
+        self.completed = 0
+        """Completed steps."""
+        self.skipped = False
+        """Whether the newest step was skipped, since a number in it was not finite."""
+
+    def train(self, batches: Batches) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Train to the last step; yield after each the number of completed steps, and its losses, unweighted."""
+        while self.completed < self.plan.recipe.train.steps:
+            clock = batches.clock(self.completed)
+            losses = self.train_step(batches.at(self.completed, self.task_sampler.task), clock)
+            if not self.skipped:
+                self.task_sampler.update(clock, self.objective.diagnostics)
+            self.completed += 1
+            yield self.completed, losses
+
+    def train_step(self, micro_batches: list[BatchInputs], clock: Clock) -> dict[str, Tensor]:
+        """Train one step; return its losses, unweighted.
+
+        Each phase that is due updates its networks once, by the mean gradient over the micro-batches. If a loss or a
+        gradient is not finite, the step is `skipped` and leaves no trace.
+        """
+        rank = self.processes.rank if self.processes else 0
+        torch.manual_seed(stable_hash(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1)  # dropout
+        self.optimizers.norms = {}
+        self.objective.diagnostics.begin(logged=self.plan.recipe.train.logs(clock.step + 1))
+        due = [phase for phase in self.plan.recipe.phases if (clock.step + 1) % phase.every == 0]
+        sharing = phases_sharing_nodes(due, len(micro_batches))
+        shared: list[Step | None] = [None] * len(micro_batches)
+        losses: dict[str, Tensor] = {}
+        guard = NonFiniteGuard(self.networks, self.objective.history, self.objective.loss_buffers)
+        for phase in due:
+            sum_of_totals = torch.zeros((), device=self.networks.device)
+            trained = self.plan.trained(phase)
+            self.optimizers.zero_grad(trained)
+            for i, inputs in enumerate(micro_batches):
+                if phase in sharing:
+                    step = shared[i] = shared[i] or self.objective.compute_nodes(inputs, sharing, clock)
+                else:
+                    step = self.objective.compute_nodes(inputs, [phase], clock)
+                self.networks.set_trainable(trained)
+                total, values = self.objective(phase, step, clock)
+                if total is not None:
+                    sum_of_totals = sum_of_totals + total.detach()
+                    if total.requires_grad:
+                        (total / len(micro_batches)).backward()  # type: ignore[no-untyped-call]
+                if len(micro_batches) > 1:
+                    step.detach()
+                for name, value in values.items():
+                    losses[name] = losses.get(name, 0.0) + value / len(micro_batches)
+            self.objective.loss_buffers.commit()
+            self.optimizers.step(trained, clock, sum_of_totals, guard)
+        self.skipped = guard.failed()
+        if self.skipped:
+            guard.restore()
+            return losses
+        if self.average and any(phase.side == "generator" for phase in due):
+            self.average.decay = self.plan.recipe.train.ema.at_clock(clock)
+            self.average.update()
+        self.objective.augmenter.adapt(clock)
+        return losses
+
+
+def phases_sharing_nodes(due: list[Phase], micro_batches: int) -> list[Phase]:
+    """Return the phases of a step that share their nodes: discriminator phases, and the first generator phase.
+
+    With micro-batches, an autograd graph that waits for a later phase would keep every micro-batch's memory: then
+    discriminator phases that come first compute nodes of their own.
+    """
+    first = next((phase for phase in due if phase.side == "generator"), None)
+    waits = micro_batches > 1 and due[:1] != [first]
+    return [p for p in due if not p.recompute and (p.side == "discriminator" or (p is first and not waits))]

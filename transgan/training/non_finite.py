@@ -1,0 +1,40 @@
+"""The non-finite guard of a step: where a loss or gradient is not finite, the step leaves no trace."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from transgan.networks import Networks
+from transgan.training.buffers import HistoryPool, LossBuffers
+
+
+class NonFiniteGuard:
+    """Remembers what a step changes besides weights, and whether the step has failed.
+
+    From the first phase on whose total or gradients are not finite, no network is updated; this is decided on the
+    device, which is waited for once a step. `restore` puts back buffers, image pools and loss buffers.
+    """
+
+    def __init__(self, networks: Networks, history: HistoryPool, loss_buffers: LossBuffers):
+        self.history, self.loss_buffers = history, loss_buffers
+        self.buffers = [buffer for network in networks.values() for buffer in network.buffers()]
+        self.before = [buffer.clone() for buffer in self.buffers]
+        self.pools, self.counts, self.values = dict(history.pools), dict(history.counts), dict(loss_buffers.values)
+        self.not_finite = torch.zeros((), dtype=torch.bool, device=networks.device)
+
+    def check(self, numbers: Iterable[Tensor]) -> Tensor:
+        """Check scalars; return 1.0 if any scalar so far was not finite, else 0.0, as a tensor on the device."""
+        self.not_finite = self.not_finite | ~torch.isfinite(torch.stack([number.float() for number in numbers])).all()
+        return self.not_finite.float()
+
+    def failed(self) -> bool:
+        """Return whether any scalar was not finite; waits for the device."""
+        return bool(self.not_finite)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put everything back to before the step."""
+        for buffer, before in zip(self.buffers, self.before, strict=True):
+            buffer.copy_(before)
+        self.history.pools, self.history.counts, self.loss_buffers.values = self.pools, self.counts, self.values

@@ -1,0 +1,269 @@
+"""The objective of a phase: nodes computed, discriminators run, weighted losses added up. Updates no network."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transgan.api.protocols import Call, Conditions, DiscriminatorOutput, Translation
+from transgan.api.schedule import Clock
+from transgan.graph import Key, Step
+from transgan.monitoring.diagnostics import StepDiagnostics
+from transgan.networks import Networks
+from transgan.plan.plan import DISCRIMINATOR_ARGUMENTS, DiscriminatorUse, Plan, Term
+from transgan.recipe.schema import Phase
+from transgan.rng import ScopedRng
+from transgan.training.augmentation import Augmenter
+from transgan.training.buffers import HistoryPool, LossBuffers
+from transgan.training.distributed import Processes
+
+DiscriminatorFunction = Callable[[Tensor], DiscriminatorOutput]
+
+
+class Objective:
+    """The losses of a phase, evaluated on a step's tensors.
+
+    Args:
+        processes: those that share the image pools; None for this process alone.
+    """
+
+    def __init__(self, plan: Plan, networks: Networks, processes: Processes | None = None):
+        self.plan = plan
+        self.networks = networks
+        self.processes = processes
+        self.history = HistoryPool(plan.recipe.train.seed)
+        self.diagnostics = StepDiagnostics(plan, processes.gather if processes else None)
+        self.loss_buffers = LossBuffers(processes)
+        self.augmenter = Augmenter(plan, self.loss_buffers)
+
+    def compute_nodes(self, batch_inputs: Mapping[Key, Any], phases: list[Phase], clock: Clock) -> Step:
+        """Compute the nodes that these phases share; with gradients only if one of them trains a generator."""
+        step = Step(self.plan.graph, self.networks, batch_inputs)
+        first = next((phase for phase in phases if phase.side == "generator"), None)
+        wanted = {
+            key: None
+            for phase in phases
+            for term, _ in self.terms(phase, batch_inputs, clock)
+            for key in self.plan.nodes_of(term)
+        }
+        self.networks.set_trainable(self.plan.trained(first) if first else ())
+        with torch.set_grad_enabled(first is not None):
+            step.compute(wanted)
+        return step
+
+    def __call__(self, phase: Phase, step: Step, clock: Clock) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Return the phase's total loss, and each loss unweighted.
+
+        Returns:
+            The sum of weight times loss, or None if no loss has a weight now; and the losses by
+            `translation/loss_G/name` and `translation/loss_D/name`.
+        """
+        terms = self.terms(phase, step.values, clock)
+        discriminators = DiscriminatorPasses(self, phase, step)
+        discriminators.run([term for term, _ in terms])
+        total: Tensor | None = None
+        values: dict[str, Tensor] = {}
+        weighted: list[tuple[Term, Tensor]] = []
+        for term, weight in terms:
+            more = {**discriminators.arguments(term), **self._own_arguments(term, phase, step)}
+            value = term.function(**step.arguments(term.translation, term.arguments, term.loss, more))
+            if "buffers" in more:
+                self.loss_buffers.record(owner_of(term), more["buffers"])
+            weighted.append((term, weight * value))
+            total = weighted[-1][1] if total is None else total + weighted[-1][1]
+            name = f"{term.translation}/{'loss_G' if phase.side == 'generator' else 'loss_D'}/{term.loss}"
+            values[name] = values[name] + value.detach() if name in values else value.detach()
+        self.diagnostics.update(phase, step.values, discriminators.pairs(), weighted)
+        return total, values
+
+    def terms(self, phase: Phase, values: Mapping[Key, Any], clock: Clock) -> list[tuple[Term, float]]:
+        """Return the terms with a weight now, and their weights, for the translations that a batch holds."""
+        return [each for each in self.plan.terms_of(phase, clock) if (each[0].translation, "source") in values]
+
+    def _own_arguments(self, term: Term, phase: Phase, step: Step) -> dict[str, Any]:
+        """Return the arguments that belong to a term alone."""
+        own: dict[str, Any] = {}
+        if "buffers" in term.arguments:
+            own["buffers"] = self.loss_buffers.of(owner_of(term))
+        if "rng" in term.arguments:
+            rng = step.values[term.translation, "rng"]
+            own["rng"] = ScopedRng(rng, f"{owner_of(term)}|{self.phase_number(phase)}")
+        return own
+
+    def phase_number(self, phase: Phase) -> int:
+        """Return the index of a phase in the recipe."""
+        return next(i for i, each in enumerate(self.plan.recipe.phases) if each is phase)
+
+
+class DiscriminatorPasses:
+    """The discriminator passes of a phase: run together, as far as its terms need them, and read as their arguments."""
+
+    def __init__(self, objective: Objective, phase: Phase, step: Step):
+        self.objective = objective
+        self.plan = objective.plan
+        self.phase = phase
+        self.step = step
+        self.outputs: dict[Key, DiscriminatorOutput] = {}
+        self.inputs: dict[tuple[Translation, DiscriminatorUse, str], tuple[Tensor, Conditions]] = {}
+
+    def run(self, terms: list[Term]) -> None:
+        """Run the passes that the arguments of these terms need."""
+        wanted: dict[tuple[Translation, DiscriminatorUse], set[str]] = defaultdict(set)
+        for term in terms:
+            if term.discriminator:
+                wanted[term.translation, term.discriminator] |= set(term.arguments)
+        calls: dict[Key, Call] = {}
+        for (translation, use), names in wanted.items():
+            for kind, node in (("real", use.real), ("fake", use.fake)):
+                if names & {f"{kind}_output", f"{kind}_input"}:
+                    prepared = self.inputs[translation, use, kind] = self._prepare(translation, use, node, kind)
+                    if f"{kind}_output" in names:
+                        calls[translation, f"{use.name} on {node}"] = Call(use.network, *prepared)
+        for term in terms:
+            for key, use, node in (*self._around_source(term), *self._realness(term)):
+                if key not in calls:
+                    calls[key] = Call(use.network, *self._prepare(term.translation, use, node, "real"))
+        self.outputs = self.step.run_all(calls)
+        if self.phase.side == "discriminator":
+            for translation, use, kind in self.inputs:
+                output = self.outputs.get((translation, f"{use.name} on {use.real}"))
+                if kind == "real" and output is not None:
+                    self.objective.augmenter.observe(use, output)
+
+    def arguments(self, term: Term) -> dict[str, Any]:
+        """Return the arguments of a term that concern discriminators."""
+        found: dict[str, Any] = {}
+        if "other_discriminators" in term.arguments:
+            found["other_discriminators"] = self._other_tasks(term.translation)
+        for name in ("source", "reconstruction"):
+            if f"{name}_outputs" in term.arguments:
+                keys = [key for key, _, node in self._around_source(term) if node == name]
+                found[f"{name}_outputs"] = [self.outputs[key] for key in keys]
+        if "fake_realness" in term.arguments:
+            found["fake_realness"] = self._mean_realness(term)
+        if (use := term.discriminator) and set(term.arguments) & set(DISCRIMINATOR_ARGUMENTS):
+            conditions = self._conditions(term.translation, use)
+            found["discriminator"] = self._function(use.network, conditions, full_precision=True)
+            for kind, node in (("real", use.real), ("fake", use.fake)):
+                if f"{kind}_output" in term.arguments:
+                    found[f"{kind}_output"] = self.outputs[term.translation, f"{use.name} on {node}"]
+                if f"{kind}_input" in term.arguments:
+                    found[f"{kind}_input"] = self.inputs[term.translation, use, kind][0]
+        return found
+
+    def pairs(self) -> list[tuple[Translation, DiscriminatorUse, DiscriminatorOutput, DiscriminatorOutput]]:
+        """Return the outputs for real and fake of every discriminator that was run on both."""
+        found = []
+        for translation, use in dict.fromkeys((translation, use) for translation, use, _ in self.inputs):
+            real, fake = (self.outputs.get((translation, f"{use.name} on {node}")) for node in (use.real, use.fake))
+            if real is not None and fake is not None:
+                found.append((translation, use, real, fake))
+        return found
+
+    def _around_source(self, term: Term) -> Iterable[tuple[Key, DiscriminatorUse, str]]:
+        """Yield the passes of the source domain's discriminators on the source and its reconstruction."""
+        for node in ("source", "reconstruction"):
+            if f"{node}_outputs" in term.arguments:
+                for use in self.plan.source_discriminators(term.translation):
+                    yield (term.translation, f"{use.name} back on {node}"), replace(use, real="source"), node
+
+    def _realness(self, term: Term) -> Iterable[tuple[Key, DiscriminatorUse, str]]:
+        """Yield the passes of the target domain's discriminators on the fake."""
+        if "fake_realness" in term.arguments:
+            for use in self.plan.realness_discriminators(term.translation):
+                yield (term.translation, f"{use.name} on {use.fake}"), use, use.fake
+
+    def _mean_realness(self, term: Term) -> Tensor:
+        """Return (N,) how real each fake is found, as the mean over discriminators, scales and positions."""
+        found = []
+        losses = self.plan.realness_discriminators(term.translation)
+        for key, use, _ in self._realness(term):
+            for logits in self.outputs[key].logits:
+                found.append(losses[use].realness(logits.detach()).flatten(1).mean(1))
+        return torch.stack(found).mean(0)
+
+    def _conditions(self, translation: Translation, use: DiscriminatorUse) -> Conditions:
+        """Return what a discriminator is conditioned on: the task, and the domain and attributes of the real sample.
+
+        They are those that the fake was generated for, too.
+        """
+        values, side = self.step.values, "source" if use.real == "source" else "target"
+        return {
+            "task": values[translation, "task"],
+            "domain": values[translation, f"{side}_domain"],
+            **values[translation, f"{side}_attributes"],
+        }
+
+    def _prepare(
+        self, translation: Translation, use: DiscriminatorUse, node: str, kind: str
+    ) -> tuple[Tensor, Conditions]:
+        """Return a discriminator's input and conditions: beside `given`, exchanged with the pool, augmented."""
+        values, conditions = self.step.values, self._conditions(translation, use)
+        x: Tensor = values[translation, node]
+        given = 0
+        if use.given:
+            beside: Tensor = values[translation, use.given]
+            x, given = torch.cat([beside, x], 1), beside.shape[1]
+        if self.phase.side == "discriminator":
+            x = x.detach()
+            if kind == "fake" and use.history:
+                x, conditions = self._exchange(x, conditions, translation, use)
+        if use.augment:
+            rng, clock = values[translation, "rng"], values[translation, "clock"]
+            phase = f"{self.objective.phase_number(self.phase)}"
+            x = self.objective.augmenter(use, x, given, rng, phase, clock)
+        return x, conditions
+
+    def _exchange(
+        self, x: Tensor, conditions: Conditions, translation: Translation, use: DiscriminatorUse
+    ) -> tuple[Tensor, Conditions]:
+        """Exchange some fakes for earlier ones from the image pool, each with the conditions it was generated for."""
+        differ = translation.target == "*" or self.plan.recipe.attributes
+        stored = conditions if differ and self.plan.networks[use.network].conditionings else {}
+        rows = x
+        if stored:  # a row of the pool holds a fake and its conditions
+            rows = torch.cat([each.flatten(1) for each in (x, *(v.to(x)[:, None] for v in stored.values()))], 1)
+        gathered, first, processes = rows, 0, self.objective.processes
+        if processes and processes.world > 1:
+            gathered, first = processes.gather(rows), processes.rank * len(rows)
+        name = f"{translation}|{use.name}"
+        rows = self.objective.history.exchange(name, rows, use.history, gathered, first)
+        if not stored:
+            return rows, conditions
+        parts = torch.split(rows, [each[0].numel() for each in (x, *stored.values())], 1)
+        columns = zip(stored.items(), parts[1:], strict=True)
+        return parts[0].reshape(x.shape), {name: part.reshape(v.shape).to(v.dtype) for (name, v), part in columns}
+
+    def _function(self, network: str, conditions: Conditions, full_precision: bool = False) -> DiscriminatorFunction:
+        """Return a discriminator as a function of its input; a condition that is an integer holds for all samples."""
+
+        def run(x: Tensor) -> DiscriminatorOutput:
+            full = {
+                name: torch.full((len(x),), value, device=x.device) if isinstance(value, int) else value
+                for name, value in conditions.items()
+            }
+            output: DiscriminatorOutput = self.objective.networks(network, x, full, full_precision=full_precision)
+            return output
+
+        return run
+
+    def _other_tasks(self, translation: Translation) -> list[DiscriminatorFunction]:
+        """Return the other tasks' discriminators, conditioned on their own task and domain, and the source's labels."""
+        tasks, labels = list(self.plan.recipe.tasks), self.step.values[translation, "source_attributes"]
+        found: dict[tuple[str, int, int], DiscriminatorFunction] = {}
+        for other, uses in self.plan.discriminators.items():
+            if other.task != translation.task and other.target != "*":
+                for use in uses:
+                    if use.given is None and use.fake == "fake":
+                        task, domain = tasks.index(other.task), self.plan.domains.index(other.target)
+                        conditions = {"task": task, "domain": domain, **labels}
+                        found[use.network, task, domain] = self._function(use.network, conditions)
+        return list(found.values())
+
+
+def owner_of(term: Term) -> str:
+    """Return the name under which a term's buffers and random numbers are kept."""
+    return f"{term.loss}/{term.translation}/{term.discriminator.name if term.discriminator else ''}"

@@ -1,0 +1,104 @@
+"""One optimizer for each network; gradients are averaged and clipped here, learning rates follow the clock."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transgan.api.schedule import Clock
+from transgan.networks import Networks
+from transgan.plan import Plan
+from transgan.recipe.schema import Optimizer
+from transgan.training.distributed import Processes
+from transgan.training.non_finite import NonFiniteGuard
+
+
+class Optimizers:
+    """Updates networks."""
+
+    def __init__(self, plan: Plan, networks: Networks, processes: Processes | None = None):
+        self.plan = plan
+        self.networks = networks
+        self.processes = processes
+        self.lr_factor = 1.0
+        """What learning rates are multiplied by; the guardian lowers it."""
+        self.norms: dict[str, Tensor] = {}
+        """The norm of each network's newest gradient in this step, before clipping."""
+        self.by_name: dict[str, torch.optim.Optimizer] = {}
+        for name, network in networks.items():
+            if parameters := list(network.parameters()):
+                options = self._options(name, Clock())
+                cls = torch.optim.AdamW if options.use == "adamw" else torch.optim.Adam
+                self.by_name[name] = cls(
+                    parameters,
+                    lr=options.lr.at_clock(Clock()),
+                    betas=(options.betas[0], options.betas[1]),
+                    weight_decay=options.weight_decay,
+                    fused=True,
+                )
+
+    def _options(self, name: str, clock: Clock) -> Optimizer:
+        options: Optimizer = getattr(self.plan.stage_at(clock.step).optimizers, self.plan.networks[name].side)
+        return options
+
+    def learning_rate(self, name: str, clock: Clock) -> float:
+        """Return a network's learning rate at a moment."""
+        return self._options(name, clock).lr.at_clock(clock) * self.lr_factor
+
+    def zero_grad(self, names: Iterable[str]) -> None:
+        """Drop the gradients of networks."""
+        for name in names:
+            if name in self.by_name:
+                self.by_name[name].zero_grad(set_to_none=True)
+
+    def step(self, names: Iterable[str], clock: Clock, total: Tensor, guard: NonFiniteGuard) -> None:
+        """Update networks once, by the mean of all processes' gradients; not if the step is not finite.
+
+        Args:
+            total: the loss that the gradients are of.
+        """
+        names = [name for name in names if name in self.by_name]
+        if self.processes and names:
+            parameters = [p for name in names for p in self.networks[name].parameters()]
+            total = self.processes.average_gradients(parameters, total)
+        gradients = {name: [p.grad for p in self.networks[name].parameters() if p.grad is not None] for name in names}
+        names = [name for name in names if gradients[name]]  # those that took part in this step
+        self.norms |= {name: torch.nn.utils.get_total_norm(gradients[name]) for name in names}
+        not_finite = guard.check([total, *(self.norms[name] for name in names)])
+        for name in names:
+            optimizer = self.by_name[name]
+            # Fused optimizers skip a step by these, as under a gradient scaler, without waiting for the device.
+            optimizer.found_inf, optimizer.grad_scale = not_finite, None  # type: ignore[attr-defined]
+            if clip := self.plan.recipe.train.clip.at_clock(clock):
+                torch.nn.utils.clip_grads_with_norm_(self.networks[name].parameters(), clip, self.norms[name])
+            options = self._options(name, clock)
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate(name, clock)
+                group["betas"] = (options.betas[0], options.betas[1])
+                group["weight_decay"] = options.weight_decay
+            optimizer.step()
+            self.networks.after_step(name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return each parameter's moments and step count, by `network|parameter|slot`."""
+        return {
+            f"{name}|{key}|{slot}": value
+            for name, optimizer in self.by_name.items()
+            for key, parameter in self.networks[name].named_parameters()
+            for slot, value in optimizer.state.get(parameter, {}).items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` has returned."""
+        for name, optimizer in self.by_name.items():
+            for key, parameter in self.networks[name].named_parameters():
+                begin = f"{name}|{key}|"
+                slots: dict[str, Any] = {n[len(begin) :]: v for n, v in state.items() if n.startswith(begin)}
+                if slots:
+                    optimizer.state[parameter] = {
+                        slot: value.clone()
+                        if slot == "step" and not value.is_cuda and parameter.device.type == "cpu"
+                        else value.to(parameter.device).clone()
+                        for slot, value in slots.items()
+                    }
