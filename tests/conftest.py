@@ -1,21 +1,50 @@
-"""What tests of several folders share: installed plugins, small recipes, their plans and runs, the command line.
+"""Fixtures of several folders: installed plugins, small recipes, plans and runs, the command line, hand-written loops.
 
-A recipe of a test says what the test is about. Of the tables `[data]`, `[tasks]` and `[domains]` it may leave out those
-that are of no concern to it: these are drawn faces, young and old, as below.
+A test's recipe says what the test is about. It may omit the tables `[data]`, `[tasks]` and `[domains]`: then these are
+synthetic faces, young and old, as below.
 """
 
+import copy
+import os
+import socket
+import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
+from transgan import storage
+from transgan.api import Clock
 from transgan.cli import main
 from transgan.cli.training import train
+from transgan.data.inputs import Side, assemble_inputs, domain_index
+from transgan.graph import Key
 from transgan.plan import Plan, make_plan
 from transgan.recipe import parse_recipe, read_recipe
 from transgan.registry import Registry
+from transgan.rng import CounterRng
+from transgan.training import Engine
+
+# One thread: sums are then in the same order here and in processes that a test starts, and several processes on a small
+# machine do not slow each other down. Runs on the CPU, since tests compare with figures computed there.
+torch.set_num_threads(1)
+os.environ |= {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+
+Samples = dict[Any, Tensor]
+SIZE, BATCH = 16, 4
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep decoded samples and weights of tests apart from the user's."""
+    os.environ["TRANSGAN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
 
 DATA = """
 [data]
@@ -35,13 +64,13 @@ DOMAINS = {
 
 
 def completed(text: str) -> str:
-    """A recipe with the tables that it leaves out; of the domains, those that it names."""
-    said = tomllib.loads(text)
-    if "data" not in said:
+    """Return a recipe with the tables that it omits; of the domains, those that it names."""
+    tables = tomllib.loads(text)
+    if "data" not in tables:
         text += DATA
-    if "tasks" not in said:
+    if "tasks" not in tables:
         text += TASKS
-    if "domains" not in said:
+    if "domains" not in tables:
         text += "\n[domains]\n"
         text += "".join(f"{name} = {selection}\n" for name, selection in DOMAINS.items() if f'"{name}"' in text)
     return text
@@ -61,7 +90,7 @@ def registry() -> Registry:
 
 @pytest.fixture
 def planned(registry: Registry) -> Callable[..., Plan]:
-    """`planned(text, plugin, overrides)`: the plan of a recipe, which may leave tables out."""
+    """`planned(text, plugin, overrides)`: the plan of a recipe, which may omit tables."""
 
     def plan(text: str, plugin: object = None, overrides: tuple[str, ...] = ()) -> Plan:
         known = registry if plugin is None else with_plugin(plugin)
@@ -71,8 +100,8 @@ def planned(registry: Registry) -> Callable[..., Plan]:
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`written(text)`: the file of a recipe, which may leave tables out."""
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`recipe_file(text)`: the file of a recipe, which may omit tables."""
 
     def write(text: str) -> Path:
         path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
@@ -83,12 +112,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Callable[..., runs.Checkpoint]:
-    """`trained(recipe, out, *overrides, plugin)`: its last checkpoint, after training within this process."""
+def trained() -> Callable[..., storage.Checkpoint]:
+    """`trained(recipe, out, *overrides, plugin)`: the newest checkpoint, after training within this process."""
 
-    def run(recipe: Path, out: Path, *overrides: str, plugin: object = None) -> runs.Checkpoint:
+    def run(recipe: Path, out: Path, *overrides: str, plugin: object = None) -> storage.Checkpoint:
         assert train(read_recipe(recipe, overrides), with_plugin(plugin), out, quiet=True) == 0
-        checkpoint, rejected = runs.newest(out / "checkpoints")
+        checkpoint, rejected = storage.newest(out / "checkpoints")
         assert checkpoint is not None and not rejected
         return checkpoint
 
@@ -96,8 +125,8 @@ def trained() -> Callable[..., runs.Checkpoint]:
 
 
 @pytest.fixture(scope="session")
-def typed() -> Callable[..., int]:
-    """`typed("run", recipe)`: the exit code of a command, within this process, which has torch already."""
+def run_cli() -> Callable[..., int]:
+    """`run_cli("run", recipe)`: the exit code of a command, within this process, which has imported torch already."""
 
     def run(*words: object) -> int:
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
@@ -106,3 +135,141 @@ def typed() -> Callable[..., int]:
         return int(stop.value.code or 0)
 
     return run
+
+
+@pytest.fixture
+def random_samples() -> Callable[[Plan, int], Samples]:
+    """`random_samples(plan, step)`: samples in float64 by task and domain, or by task and batch input."""
+
+    def draw(plan: Plan, step: int) -> Samples:
+        generator = torch.Generator().manual_seed(step)
+        found: Samples = {}
+        for name, task in plan.recipe.tasks.items():
+            for domain in ("source", "target") if task.targets == "random" else task.domains:
+                found[name, domain] = torch.rand(BATCH, 3, SIZE, SIZE, generator=generator, dtype=torch.float64) * 2 - 1
+            if task.targets == "random":
+                count = len(plan.domains)
+                found[name, "source_domain"] = torch.randint(count, (BATCH,), generator=generator)
+                offset = torch.randint(1, count, (BATCH,), generator=generator)
+                found[name, "target_domain"] = (found[name, "source_domain"] + offset) % count
+        return found
+
+    return draw
+
+
+@pytest.fixture
+def micro_batches() -> Callable[[Plan, Samples, int, Clock], list[dict[Key, Any]]]:
+    """`micro_batches(plan, samples, count, clock)`: the input of `Engine.train_step`."""
+
+    def split(plan: Plan, samples: Samples, count: int, clock: Clock) -> list[dict[Key, Any]]:
+        found: list[dict[Key, Any]] = []
+        for rows in torch.arange(BATCH).chunk(count):
+            inputs: dict[Key, Any] = {}
+            for translation in plan.translations:
+                rng = CounterRng(7, np.full(len(rows), clock.step), rows.numpy(), dtype=torch.float64)
+                sides = []
+                for end in ("source", "target"):
+                    name = getattr(translation, end)
+                    random = name == "*"
+                    x = samples[translation.task, end if random else name][rows]
+                    index = samples[translation.task, f"{end}_domain"][rows] if random else None
+                    sides.append(Side(x, domain_index(plan, name, len(rows), "cpu") if index is None else index))
+                inputs |= assemble_inputs(plan, translation, *sides, rng, clock, training=True)
+            found.append(inputs)
+        return found
+
+    return split
+
+
+@pytest.fixture
+def double_engine() -> Callable[[Plan], tuple[Engine, dict[str, nn.Module]]]:
+    """`double_engine(plan)`: an engine in float64, and copies of its networks, for a hand-written loop."""
+
+    def build(plan: Plan) -> tuple[Engine, dict[str, nn.Module]]:
+        engine = Engine(plan)
+        for network in engine.networks.values():
+            network.double()
+        return engine, copy.deepcopy(dict(engine.networks))
+
+    return build
+
+
+@pytest.fixture
+def assert_same_weights() -> Callable[[Engine, dict[str, nn.Module]], None]:
+    """`assert_same_weights(engine, copies)`: both have the same weights and buffers."""
+
+    def compare(engine: Engine, copies: dict[str, nn.Module]) -> None:
+        for name, network in engine.networks.items():
+            ours, theirs = network.state_dict(), copies[name].state_dict()
+            assert ours.keys() == theirs.keys()
+            for key, tensor in ours.items():
+                gap = float((tensor.double() - theirs[key].double()).abs().max())
+                assert gap < 1e-9, f"{name}.{key} differs by {gap:.1e}"
+
+    return compare
+
+
+@pytest.fixture
+def assert_matches_loop(
+    planned: Any, double_engine: Any, random_samples: Any, micro_batches: Any, assert_same_weights: Any
+) -> Callable[..., Plan]:
+    """`assert_matches_loop(recipe, loop, overrides)`: train both for three steps, or `steps`, and compare weights."""
+
+    def match(recipe: str, loop: Callable[..., None], overrides: tuple[str, ...] = (), steps: int = 3) -> Plan:
+        plan: Plan = planned(recipe, overrides=overrides)
+        engine, copies = double_engine(plan)
+        start = {name: [p.detach().clone() for p in each.parameters()] for name, each in copies.items()}
+        samples = [random_samples(plan, step) for step in range(steps)]
+        for step, each in enumerate(samples):
+            clock = Clock(step=step, run=step / plan.recipe.train.steps)
+            engine.train_step(micro_batches(plan, each, plan.recipe.train.accumulate, clock), clock)
+        loop(copies, samples)
+        for name, network in engine.networks.items():
+            changes = [(p - q).abs().max() for p, q in zip(network.parameters(), start[name], strict=True)]
+            assert max(changes) > 1e-4, f"{name} was not trained"
+        assert_same_weights(engine, copies)
+        return plan
+
+    return match
+
+
+@pytest.fixture
+def assert_same_state() -> Callable[..., None]:
+    """`assert_same_state(one, two, networks=1e-6)`: checkpoints hold the same tensors there, within a tolerance."""
+
+    def compare(one: storage.Checkpoint, two: storage.Checkpoint, **tolerances: float) -> None:
+        for group, tolerance in tolerances.items():
+            assert one.groups[group].keys() == two.groups[group].keys()
+            for name, tensor in one.groups[group].items():
+                torch.testing.assert_close(two.groups[group][name], tensor, rtol=0, atol=tolerance, msg=name)
+
+    return compare
+
+
+@pytest.fixture
+def start_processes() -> Iterator[Callable[..., list[tuple[int, str]]]]:
+    """`start_processes(count, *arguments, **environment)`: run Python in N processes; return exit codes and stderrs."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(count: int, *arguments: object, **environment: str) -> list[tuple[int, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        for rank in range(count):  # as a launcher does
+            numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+            launcher = {**address, **{name: str(number) for name, number in numbers.items()}} if count > 1 else {}
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, *map(str, arguments)],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env={**os.environ, **launcher, **environment},
+                )
+            )
+        errors = [process.communicate(timeout=300)[1] for process in running]
+        return [(process.returncode, text) for process, text in zip(running, errors, strict=True)]
+
+    yield start
+    for process in running:
+        process.kill()

@@ -90,7 +90,7 @@ class YuNet:
             _, rows = self.network.detect(scaled)
             for row in () if rows is None else np.asarray(rows, dtype=np.float64):
                 left, top, width, height = (float(each) / scale for each in row[:4])
-                # The tip of the nose is left out: it is not in the plane of eyes and mouth.
+                # The landmark on the tip of the nose is skipped: it is not in the plane of eyes and mouth.
                 landmarks = row[4:14].reshape(5, 2)[[0, 1, 3, 4]] / scale
                 faces.append(Face((left, top, width, height), fit_square(landmarks), float(row[14])))
         return [face for face in suppress_duplicates(faces) if face.extent >= min_extent]

@@ -61,7 +61,7 @@ class TimmClassifier(nn.Module):
 
     def __init__(self, name: str, channels: int, classes: int):
         super().__init__()
-        timm = require("timm", "judge", f"the classifier timm:{name}")
+        timm = require("timm", "metrics", f"the classifier timm:{name}")
         try:
             self.network = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=classes)
         except RuntimeError as error:

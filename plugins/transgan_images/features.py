@@ -184,7 +184,7 @@ def _required(network: str, path: Path | None) -> Path:
 
 def _timm(name: str, path: Path) -> nn.Module:
     """Return a network of timm with the weights in a file, and a classification head if the file has one."""
-    timm = require("timm", "judge", f"the feature network timm:{name}")
+    timm = require("timm", "metrics", f"the feature network timm:{name}")
     tensors = read_tensors(path)
     try:
         network = timm.create_model(name, pretrained=False)

@@ -59,11 +59,11 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def transgan(typed: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Command:
+def transgan(run_cli: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Command:
     """`transgan("run", recipe)`: run a command within this process; return its exit code and output."""
 
     def run(*words: object) -> Result:
-        code = typed(*words)
+        code = run_cli(*words)
         return Result(code, *capsys.readouterr())
 
     return run
@@ -98,9 +98,9 @@ def write_image() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def model(typed: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(run_cli: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model of a run with two steps."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "small.toml").write_text(FACES)
-    assert typed("run", folder / "small.toml", "--out", folder / "run", "-q") == 0
+    assert run_cli("run", folder / "small.toml", "--out", folder / "run", "-q") == 0
     return folder / "run" / "model"

@@ -29,7 +29,7 @@ def test_keys_of_every_recipe(face: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "value"),
+    ("recipe_file", "value"),
     [
         ("5", 5),
         (" 5 # five", 5),
@@ -43,7 +43,7 @@ def test_keys_of_every_recipe(face: str) -> None:
         ("true", True),
     ],
 )
-def test_values_are_toml_or_else_strings(written: str, value: Any, face: str) -> None:
+def test_values_are_toml_or_else_strings(recipe_file: str, value: Any, face: str) -> None:
     assert read(face, f"generators.face.width={written}").generators["face"].options == {"width": value}
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from transgan.api.extras import require
 from transgan.api.hooks import Register, RegisterWeightFiles, RunInfo, hookimpl
 from transgan.api.labels import NumericRange, select
-from transgan.api.options import Options
+from transgan.api.options import Options, OptionsT
 from transgan.api.protocols import (
     Augmentation,
     Call,
@@ -52,6 +52,7 @@ __all__ = [
     "Nodes",
     "NumericRange",
     "Options",
+    "OptionsT",
     "PluginError",
     "Region",
     "RegionDetector",

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import typer
 
-from transgan.cli.run import Set
-
 
 def add(app: typer.Typer) -> None:
     app.command()(evaluate)
@@ -19,7 +17,12 @@ def evaluate(
     metric: list[str] = typer.Option(
         None, "--metric", metavar="NAME[=OPTIONS]", help="Add a metric: --metric frechet, or with options in TOML."
     ),
-    set_: list[str] = Set,
+    set_: list[str] = typer.Option(
+        None,
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change the data, domains or metrics: --set data.held_out=0.2. Repeatable; the value is TOML.",
+    ),
     out: Path = typer.Option("evaluation.json", "--out", "-o", help="The file for the results."),
     device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
 ) -> None:

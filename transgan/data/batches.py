@@ -20,7 +20,7 @@ from transgan.rng import CounterRng, permutation, stable_hash
 
 
 @dataclass(frozen=True)
-class Drawn:
+class StreamSamples:
     """Decoded samples of one stream: the domain, epoch and index of each, the arrays, and their encoded labels."""
 
     domain: np.ndarray
@@ -63,7 +63,7 @@ class Batches:
                     f"a batch of {stage.batch} cannot be divided by {world} processes with {self.micro_batches} "
                     f"micro-batches each; set train.batch to a multiple of {world * self.micro_batches}"
                 )
-        self.prefetched: tuple[int, str | None, Future[list[dict[Any, Drawn]]]] | None = None
+        self.prefetched: tuple[int, str | None, Future[list[dict[Any, StreamSamples]]]] | None = None
         self.pool = ThreadPoolExecutor(1)
 
     def samples_before(self, step: int) -> int:
@@ -93,25 +93,25 @@ class Batches:
         if self.prefetched and self.prefetched[:2] == wanted:
             micro_batches = self.prefetched[2].result()
         else:
-            micro_batches = self._draw_all(*wanted)
+            micro_batches = self._collect_all(*wanted)
         if step + 1 < self.plan.recipe.train.steps:
-            wanted = (step + 1, task(later))  # if the task changes until then, the samples are drawn again
-            self.prefetched = (*wanted, self.pool.submit(self._draw_all, *wanted))
-        return [self._inputs(drawn, step, clock) for drawn in micro_batches]
+            wanted = (step + 1, task(later))  # if the task changes until then, the samples are collected again
+            self.prefetched = (*wanted, self.pool.submit(self._collect_all, *wanted))
+        return [self._inputs(streams, step, clock) for streams in micro_batches]
 
-    def _draw_all(self, step: int, task: str | None) -> list[dict[Any, Drawn]]:
+    def _collect_all(self, step: int, task: str | None) -> list[dict[Any, StreamSamples]]:
         stage = self.plan.stage_at(step)
         share = stage.batch // (self.micro_batches * self.world)
         begin = self.samples_before(step)
-        drawn = []
+        streams = []
         for i in range(self.micro_batches):
             first = begin + (i * self.world + self.rank) * share
-            drawn.append(self._draw(np.arange(first, first + share), stage.size, task))
-        return drawn
+            streams.append(self._collect(np.arange(first, first + share), stage.size, task))
+        return streams
 
-    def _draw(self, positions: np.ndarray, size: int, only: str | None) -> dict[Any, Drawn]:
+    def _collect(self, positions: np.ndarray, size: int, only: str | None) -> dict[Any, StreamSamples]:
         """Return the samples of all streams, or of one task's, at positions counted from the start of the run."""
-        drawn: dict[Any, Drawn] = {}
+        streams: dict[Any, StreamSamples] = {}
         for task_name, task in self.plan.recipe.tasks.items():
             if only not in (None, task_name):
                 continue
@@ -122,18 +122,18 @@ class Batches:
                 target = np.array(
                     [(s + 1 + (h >> 32) % (count - 1)) % count for s, h in zip(source, hashes, strict=True)]
                 )
-                drawn[task_name, "source"] = self._stream(task_name, task.domains, source, positions, "source", size)
-                drawn[task_name, "target"] = self._stream(task_name, task.domains, target, positions, "target", size)
+                streams[task_name, "source"] = self._stream(task_name, task.domains, source, positions, "source", size)
+                streams[task_name, "target"] = self._stream(task_name, task.domains, target, positions, "target", size)
             else:
                 for i, domain in enumerate(task.domains):
                     key = "pairs" if task.paired is True else domain
                     which = np.full(len(positions), i)
-                    drawn[task_name, domain] = self._stream(task_name, task.domains, which, positions, key, size)
-        return drawn
+                    streams[task_name, domain] = self._stream(task_name, task.domains, which, positions, key, size)
+        return streams
 
     def _stream(
         self, task: str, domains: Sequence[str], which: np.ndarray, positions: np.ndarray, key: str, size: int
-    ) -> Drawn:
+    ) -> StreamSamples:
         """Return the samples of one stream; `which` (N,) says from which of the domains each one comes."""
         media = self.domains.media_at(size)
         epochs, indices, decoded = [], [], []
@@ -150,7 +150,7 @@ class Batches:
         numbers = np.array([self.plan.domains.index(domains[i]) for i in which.tolist()])
         rows = [(self.domains[domains[i]].labels, index) for i, index in zip(which.tolist(), indices, strict=True)]
         labels = {name: np.stack([each[name][index] for each, index in rows]) for name in self.plan.recipe.attributes}
-        return Drawn(numbers, np.array(epochs), np.array(indices), array, labels, (self.seed, task, key))
+        return StreamSamples(numbers, np.array(epochs), np.array(indices), array, labels, (self.seed, task, key))
 
     def _order(self, length: int, task: str, key: str, epoch: int) -> np.ndarray:
         """Return the order of a stream in an epoch; only the latest few are kept."""
@@ -161,17 +161,17 @@ class Batches:
             self.orders[name] = permutation(length, self.seed, "order", task, key, epoch)
         return self.orders[name]
 
-    def _inputs(self, drawn: dict[Any, Drawn], step: int, clock: Clock) -> BatchInputs:
+    def _inputs(self, streams: dict[Any, StreamSamples], step: int, clock: Clock) -> BatchInputs:
         size = self.plan.stage_at(step).size
         tensors: dict[Any, Tensor] = {}
-        for key, each in drawn.items():
+        for key, each in streams.items():
             rng = CounterRng(each.key, each.epoch, each.index, self.device, self.dtype)
             names = [self.plan.domains[i] for i in each.domain]
             tensors[key] = self.domains.tensors(each.decoded, rng, names, size, self.device).to(self.dtype)
 
         def side(key: Any) -> Side:
-            domain = torch.from_numpy(drawn[key].domain).to(self.device)
-            return Side(tensors[key], domain, as_tensors(drawn[key].labels, self.device, self.dtype))
+            domain = torch.from_numpy(streams[key].domain).to(self.device)
+            return Side(tensors[key], domain, as_tensors(streams[key].labels, self.device, self.dtype))
 
         inputs: dict[Key, Any] = {}
         for translation in self.plan.translations:
@@ -179,8 +179,8 @@ class Batches:
                 (translation.task, end if name == "*" else name)
                 for end, name in (("source", translation.source), ("target", translation.target))
             )
-            if source in drawn:  # else of a task that this step does not train
-                first = drawn[source]
+            if source in streams:  # else of a task that this step does not train
+                first = streams[source]
                 key = (self.seed, str(translation))
                 rng = CounterRng(key, first.epoch, first.index, self.device, self.dtype)
                 inputs |= assemble_inputs(self.plan, translation, side(source), side(target), rng, clock, training=True)

@@ -76,9 +76,7 @@ def _check_best(plan: Plan, problems: Problems) -> None:
     place, evaluate = ("evaluate", "keep_best"), plan.recipe.evaluate
     known = [name for metric in plan.metrics.values() for name in metric.direction]
     if evaluate.keep_best and evaluate.keep_best not in known:
-        what = (
-            f"no metric of this recipe reports '{evaluate.keep_best}' and says whether lower or higher is better."
-        )
+        what = f"no metric of this recipe reports '{evaluate.keep_best}' and says whether lower or higher is better."
         problems.add(place, f"{what} {did_you_mean(evaluate.keep_best, known)}")
     elif evaluate.keep_best and not evaluate.every:
         problems.add(place, "only one model would be measured; set evaluate.every")

@@ -61,7 +61,7 @@ class Problems:
 
     @property
     def full(self) -> bool:
-        """Whether there are so many problems that no more should be added."""
+        """Whether the limit of problems is reached, so that no more should be added."""
         return len(self._lines) >= MAX_PROBLEMS
 
     def add(self, path: Sequence[str | int], message: str) -> None:

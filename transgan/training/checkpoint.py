@@ -111,7 +111,9 @@ def upgrade_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
 
 def _parameter_name(key: str) -> str:
     """Return the present key of a parameter in format 1: first-party discriminators have renamed a module each."""
-    return key.replace("|network.judges.", "|network.scales.", 1).replace("|network.judge.", "|network.discriminator.", 1)
+    return key.replace("|network.judges.", "|network.scales.", 1).replace(
+        "|network.judge.", "|network.discriminator.", 1
+    )
 
 
 #: New names of entries in format 1.

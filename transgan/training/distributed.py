@@ -1,5 +1,6 @@
 """The processes of a run, and how they agree. Accelerate launches them and chooses the device."""
 
+import platform
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
+from transgan import __version__
 from transgan.errors import INTERRUPTED, TERMINATED
 
 #: With several processes, they agree about stopping every N steps; a single process checks after every step.
@@ -83,6 +85,17 @@ class Processes:
     def all_equal(self, x: Tensor) -> bool:
         """Return whether every process holds the same numbers."""
         return self.world == 1 or bool((self.gather(x[None]) == x[None]).all())
+
+    def environment(self) -> dict[str, Any]:
+        """Return versions, platform, device and number of processes, as in env.json."""
+        return {
+            "transgan": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "device": str(self.device),
+            "processes": self.world,
+        }
 
     def end(self) -> None:
         """Leave the process group."""

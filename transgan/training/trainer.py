@@ -1,7 +1,6 @@
 """The life of a run, from top to bottom: begin, train, log, check, save, preview, evaluate, go back, end."""
 
 import json
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import transgan
 from transgan import storage
 from transgan.api.hooks import RunInfo
 from transgan.data.batches import Batches
@@ -145,11 +143,10 @@ class Trainer:
         if self.folder:
             if not self.folder.recipe.exists():  # an existing one says better where each value was written
                 storage.write_text(self.folder.recipe, write_recipe(self.document, self.plan.filled))
-            environment = {**_versions(), "device": str(self.processes.device), "processes": self.processes.world}
-            environment["plugins"] = self.plan.plugins
+            environment = {**self.processes.environment(), "plugins": self.plan.plugins}
             storage.write_text(self.folder.path / "env.json", json.dumps(environment, indent=2) + "\n")
             steps = self.plan.recipe.train.steps
-            self.log(f"begins at step {self.engine.completed} of {steps} on {environment['device']}")
+            self.log(f"begins at step {self.engine.completed} of {steps} on {self.processes.device}")
 
     def _resume(self) -> None:
         checkpoint, rejected = storage.newest(self.path / "checkpoints")
@@ -162,7 +159,7 @@ class Trainer:
                 "the run folder must be on a disk that all machines share"
             )
         if checkpoint is None and rejected:
-            raise DiskError(f"{self.path}: all of its checkpoints are damaged; start again in another --out")
+            raise DiskError(f"{self.path}: all of its checkpoints are damaged; start again in another folder")
         if checkpoint is None:
             return
         if upgrade_checkpoint(checkpoint).state["guardian"]["fallback_step"] >= 0:
@@ -212,10 +209,14 @@ class Trainer:
                 self.save(step)
             if code > StopRequests.BY_HOOK:
                 return code
-            if step % sample_every == 0 or last:
-                self._preview(step)
             if every and step % every == 0 and not last:
                 self._evaluate(step)
+                if not code and self.stop_requests.at_step(step) == StopRequests.BY_HOOK:
+                    code, last = StopRequests.BY_HOOK, True
+                    if not saves:
+                        self.save(step)
+            if step % sample_every == 0 or last:
+                self._preview(step)
             if code:
                 self.report(f"step {step}: stopped by a plugin: {self.processes.broadcast(self.stop_requests.reason)}")
                 return code
@@ -488,12 +489,3 @@ class Trainer:
                 request_stop=self.stop_requests.request,
             )
             getattr(self.registry.hook, hook)(run=run, **arguments)
-
-
-def _versions() -> dict[str, Any]:
-    return {
-        "transgan": transgan.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }

@@ -65,7 +65,7 @@ def test_all_parameters_have_gradients(options, style):
 def test_projection_is_the_inner_product_with_the_features():
     """With the last convolution's weights at zero, <linear(style), mean of the features in its window> remains."""
     network = patch(style=5)
-    stack = network.discriminators[0]
+    stack = network.scales[0]
     torch.nn.init.zeros_(stack.last.weight)
     x, style = torch.rand(2, 3, 64, 64), torch.randn(2, 5)
     output = network(x, style)
