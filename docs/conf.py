@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: `sphinx-build -W -b html docs docs/_build`."""
+"""Sphinx configuration of these pages: `sphinx-build -W -b html docs docs/_build`."""
 
 import sys
 from pathlib import Path

@@ -161,6 +161,27 @@ def test_a_name_that_two_packages_register_is_an_error(registry: Registry) -> No
     assert registry.get("losses", "other") is Other
 
 
+def test_a_recipe_can_say_of_which_package_a_plugin_is(registry: Registry) -> None:
+    """Of the kind: names that two, three packages share, in any kind, and the same package twice."""
+    registry.add(offering(mine=Other), "second", "second-package", "2.0")
+    assert registry.get("losses", "first-package:mine") is Mine
+    assert registry.get("losses", "second-package:mine") is Other
+    assert registry.names("losses") == ["first-package:mine", "second-package:mine"]
+    with pytest.raises(PluginError, match='write "first-package:mine" or "second-package:mine"'):
+        registry.get("losses", "mine")
+    with pytest.raises(
+        PluginError, match=r"no loss 'third:mine'\. Did you mean '(first|second)-package:mine'\?|Known: "
+    ):
+        registry.get("losses", "third:mine")
+    registry.add(offering(mine=Third), "again", "second-package", "2.0")
+    with pytest.raises(PluginError, match="second-package registers 2 classes as loss 'mine'"):
+        registry.get("losses", "second-package:mine")
+
+
+class Third(Loss):
+    """Another loss."""
+
+
 def test_the_same_class_may_be_registered_twice(registry: Registry) -> None:
     registry.add(offering(mine=Mine), "second", "second-package", "2.0")
     assert registry.get("losses", "mine") is Mine

@@ -1,4 +1,4 @@
-"""Random numbers that are functions: their distributions, and that they depend on what they should and nothing else."""
+"""Counter-based random numbers: their distributions, and what they depend on."""
 
 import itertools
 
@@ -51,7 +51,7 @@ def test_normal_numbers_have_the_moments_of_the_standard_normal() -> None:
     assert abs(inside - 0.6826895) < 4 * (0.2166 / MANY) ** 0.5
 
 
-def test_neighbours_have_nothing_to_do_with_one_another() -> None:
+def test_numbers_of_neighbours_are_uncorrelated() -> None:
     x = rng().uniform("crop", 3)
     limit = 4 / MANY**0.5
     assert abs(correlation(x[:-1], x[1:])) < limit
@@ -87,7 +87,7 @@ def test_a_samples_numbers_do_not_depend_on_the_others_in_the_batch(kind: str) -
     assert torch.equal(mixed, batch[order])
 
 
-def test_the_same_is_drawn_again_whatever_else_is_drawn() -> None:
+def test_numbers_do_not_depend_on_other_draws() -> None:
     torch.manual_seed(1)
     source = rng(10)
     first = source.uniform("crop", 2)
@@ -101,7 +101,7 @@ def test_fewer_numbers_are_the_first_of_more() -> None:
     assert torch.equal(rng(10).uniform("crop", 2), rng(10).uniform("crop", 5)[:, :2])
 
 
-def test_shapes_are_as_asked_for() -> None:
+def test_shapes_and_dtypes() -> None:
     assert rng(4).uniform("flip").shape == (4,)
     assert rng(4).normal("latent", 2, 3).shape == (4, 2, 3)
     assert rng(4, dtype=torch.float32).normal("latent").dtype == torch.float32
@@ -109,7 +109,7 @@ def test_shapes_are_as_asked_for() -> None:
 
 
 def splitmix(x: int) -> int:
-    """The finaliser of splitmix64 in whole numbers."""
+    """Return the finaliser of splitmix64, in Python integers."""
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
     return x ^ (x >> 31)
@@ -117,7 +117,7 @@ def splitmix(x: int) -> int:
 
 def test_numbers_are_those_of_splitmix64_from_release_to_release() -> None:
     golden = 0x9E3779B97F4A7C15
-    assert splitmix(golden) == 0xE220A8397B1DCDAF  # its first number for the seed 0, as its authors give it
+    assert splitmix(golden) == 0xE220A8397B1DCDAF  # the first number for the seed 0, as published by its authors
     key = stable_hash(7, "crop")
     for epoch, index in ((0, 0), (3, 5), (1000, 2**40)):
         sample = splitmix(splitmix((index + key) % 2**64) ^ (epoch * golden % 2**64))
@@ -134,14 +134,14 @@ def test_a_permutation_has_every_number_once_and_follows_from_its_key() -> None:
     assert abs(np.corrcoef(first, np.arange(1000))[0, 1]) < 4 / 1000**0.5
 
 
-def test_permutations_put_everything_everywhere() -> None:
+def test_permutations_are_uniform() -> None:
     counts = np.zeros((4, 4))
     for key in range(4000):
         counts[np.arange(4), permutation(4, key)] += 1
     assert np.abs(counts - 1000).max() < 5 * (4000 * 0.25 * 0.75) ** 0.5
 
 
-def test_a_hash_tells_its_parts_apart() -> None:
+def test_a_hash_distinguishes_its_parts() -> None:
     seen = {
         stable_hash(*parts) for parts in (("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), (1, 2), (12,), ("1", "23"))
     }

@@ -1,9 +1,11 @@
 """The dry run: every phase traced once on the meta device, for what a plan will run, its size, and its errors."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api.options import Options
-from transgan.api.samples import Media
+from transgan.api.protocols import DiscriminatorOutput, Translation
+from transgan.api.samples import Media, Sample
 from transgan.api.schedule import Clock
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, assemble_inputs
-from transgan.errors import RecipeError, TransganError
-from transgan.graph import Key, Pass
+from transgan.errors import RecipeError, TransganError, did_you_mean
+from transgan.graph import Key, Pass, accepts_any_keyword, argument_names
 from transgan.networks import Networks
-from transgan.plan import Plan, Stage
+from transgan.plan import Conditioned, Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
+from transgan.plugin_errors import plugin_of
+from transgan.registry import Registry
+from transgan.reporting.console import progress_bar
 from transgan.training.engine import phases_sharing_nodes
 from transgan.training.objective import Objective
 
@@ -55,13 +61,11 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
     Raises:
         RecipeError: a phase cannot run; says at which node, network or loss.
     """
-    cls, options = plan.media
-    media: Media[Options] = cls(options, stage.size)
     batch = max(1, stage.batch // plan.recipe.train.accumulate)
-    networks = Networks(plan, "meta", merge=merge)
-    objective = Objective(plan, networks)
+    networks = _TracingNetworks(plan, "meta", merge=merge)
+    objective = Objective(plan, networks, traces_all=True)
     clock = Clock(step=stage.first, run=stage.first / plan.recipe.train.steps)
-    batch_inputs = meta_inputs(plan, media, batch, clock)
+    batch_inputs = meta_inputs(plan, stage, batch, clock)
     phases = plan.recipe.phases
     sharing = phases_sharing_nodes(phases, plan.recipe.train.accumulate)
     traces = []
@@ -73,12 +77,57 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
             step = shared if phase in sharing else objective.compute_nodes(batch_inputs, [phase], clock)
             before = len(step.passes) if step is shared else 0
             networks.set_trainable(plan.trained(phase))
-            total, values = objective(phase, step, clock)
-            if total is not None and total.ndim:
-                raise ValueError(f"the losses add up to a tensor of shape {tuple(total.shape)}, expected a scalar")
+            _, values = objective(phase, step, clock)
         names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
         traces.append(PhaseTrace(phase.side, step.passes[before:], names, _size(saved)))
+    if unread := list(networks.unread_conditions()):
+        raise RecipeError(unread, plan.recipe.name)
     return traces
+
+
+class _TracingNetworks(Networks):
+    """Networks on the meta device that check the shapes of inputs and outputs, and note conditions."""
+
+    def __call__(
+        self, name: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False, full_precision: bool = False
+    ) -> Any:
+        self.conditions.setdefault(name, set()).update(conditions)
+        planned = self.plan.networks[name]
+        if planned.kind == "generators" and x.shape[1] != planned.spec.source_channels:
+            raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
+        output = super().__call__(name, x, conditions, frozen, full_precision)
+        if planned.kind == "generators":
+            expected = (len(x), planned.spec.channels, *x.shape[2:])
+            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            if found != expected:
+                raise ValueError(f"it returned {found}, expected a tensor {expected}")
+        if planned.kind == "discriminators" and not isinstance(output, DiscriminatorOutput):
+            raise ValueError(f"it returned {type(output).__name__}, expected a DiscriminatorOutput")
+        return output
+
+    @cached_property
+    def conditions(self) -> dict[str, set[str]]:
+        """The names of the conditions that each network was given."""
+        return {}
+
+    def unread_conditions(self) -> Iterator[str]:
+        """Yield a line for each condition of the nodes' own that a network is given and that nothing in it takes."""
+        for name, given in self.conditions.items():
+            planned = self.plan.networks[name]
+            module = self[name]
+            if planned.conditionings is None or not isinstance(module, Conditioned):
+                continue  # of a loss, which calls it itself
+            forward = type(module.network).forward
+            if accepts_any_keyword(forward):
+                continue
+            taken = set(argument_names(forward))
+            for cls, options in planned.conditionings:
+                of = getattr(options, "of", None)
+                taken |= {of} if of else set(argument_names(cls.forward))
+            for condition in sorted(given - taken - {"task", "domain", *self.plan.recipe.attributes}):
+                slot = f"[{planned.kind}.{name.partition('.')[0]}]"
+                hint = did_you_mean(condition, taken - {"self", "x", "style"})
+                yield f"{slot} its nodes give it the condition '{condition}', which nothing in it takes. {hint}"
 
 
 @contextmanager
@@ -86,10 +135,12 @@ def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
     """Turn any error of a plugin's code into one line that says where it was raised."""
     try:
         yield
-    except (TransganError, RuntimeError, TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
-        notes = "; ".join(reversed(getattr(error, "__notes__", [])))
-        text = str(error).splitlines()[0].strip("'\"")
-        where = f" ({notes})" if notes else ""
+    except Exception as error:
+        notes = list(reversed(getattr(error, "__notes__", [])))
+        if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):
+            notes.append(f"in {plugin}")
+        text = (str(error).strip() or type(error).__name__).splitlines()[0].strip("'\"")
+        where = f" ({'; '.join(notes)})" if notes else ""
         raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
 
 
@@ -111,14 +162,20 @@ def _size(saved: list[Tensor]) -> int:
     return sum({tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in saved}.values())
 
 
-def meta_inputs(plan: Plan, media: Media[Options], batch: int, clock: Clock) -> dict[Key, Any]:
+def meta_inputs(plan: Plan, stage: Stage, batch: int, clock: Clock) -> dict[Key, Any]:
     """Return the inputs of a batch on the meta device."""
-    x = torch.empty(batch, media.channels, *media.space, device="meta")
-    labels = {n: torch.empty(batch, each.numbers, device="meta") for n, each in plan.recipe.attributes.items()}
-    side = Side(x, torch.zeros(batch, dtype=torch.long, device="meta"), labels)
+
+    def side(translation: Translation, name: str) -> Side:
+        domain = plan.recipe.tasks[translation.task].domains[0] if name == "*" else name
+        media = plan.media[domain].at(stage.size)
+        x = torch.empty(batch, media.channels, *media.space, device="meta")
+        labels = {n: torch.empty(batch, each.numbers, device="meta") for n, each in plan.recipe.attributes.items()}
+        return Side(x, torch.zeros(batch, dtype=torch.long, device="meta"), labels)
+
     inputs: dict[Key, Any] = {}
-    for translation in plan.translations:
-        inputs |= assemble_inputs(plan, translation, side, side, _MetaRng(batch), clock, training=True)
+    for each in plan.translations:
+        sides = side(each, each.source), side(each, each.target)
+        inputs |= assemble_inputs(plan, each, *sides, _MetaRng(batch), clock, training=True)
     return inputs
 
 
@@ -131,13 +188,16 @@ def describe(plan: Plan) -> Iterator[str]:
     recipe = plan.recipe
     traces = [(stage, trace_phases(plan, stage)) for stage in plan.stages]
     domains = Domains(plan)
+    with progress_bar("reading the data", domains.count_files()) as seen:
+        domains.exclude_unreadable(seen)
     yield f"{recipe.name}: {recipe.train.steps} steps, seed {recipe.train.seed}, {recipe.train.precision}"
     yield "domains"
-    media = domains.media_at(plan.stages[-1].size)
     for name, domain in domains.items():
         example = domain.samples[0]
-        media.decode(example.location)
+        _round_trip(domains.media_at(name, plan.stages[-1].size), example)
         yield f"  {name}: {len(domain.samples)} samples, {len(domain.held_out)} held out; the first is {example.key}"
+    for note in domains.notes:
+        yield f"  {note}"
     for name, attribute in recipe.attributes.items():
         typical = ", ".join(f"{domain} {typical_label(name, each.samples)}" for domain, each in domains.items())
         yield f"  attribute {name}: {describe_attribute(attribute)}; typically {typical}"
@@ -167,9 +227,24 @@ def describe(plan: Plan) -> Iterator[str]:
             for each in trace.passes:
                 yield f"  {each.network:<24} {each.samples:>4} samples  {_nodes(each)}"
     yield from _costs(plan, networks, [trace for _, phases in traces for trace in phases])
-    for warning in check_conditioning(plan):
+    for warning in (*domains.warnings, *check_conditioning(plan)):
         yield f"warning: {warning}"
     yield "It will run."
+
+
+def _round_trip(media: Media[Options], sample: Sample) -> None:
+    """Take a sample through its media: decode it, and read, prepare and write its file.
+
+    Raises:
+        DataError: the sample cannot be decoded or read.
+        DiskError: what was read cannot be written.
+    """
+    media.decode(sample.location)
+    if not isinstance(sample.location, (str, Path)) or type(media).fit_statistics is not Media.fit_statistics:
+        return  # a synthetic sample has no file, and statistics would need the whole domain
+    x, undo = media.to_model(media.read(sample.location), 1, False, "")
+    with tempfile.TemporaryDirectory() as folder:
+        media.write(media.from_model(x, undo, ""), Path(folder) / f"sample{Path(sample.location).suffix}")
 
 
 def _nodes(one: Pass) -> str:
@@ -199,12 +274,23 @@ def _costs(plan: Plan, networks: Mapping[str, nn.Module], traces: list[PhaseTrac
         f"memory: about {_bytes(state + activations)}: {_bytes(state)} for weights, gradients and optimizers, "
         f"{_bytes(activations)} for activations"
     )
+    if state + activations > (there := _memory()):
+        yield f"warning: the device has {_bytes(there)}; lower train.batch or data.size, or raise train.accumulate"
     checkpoint = sum(held.values()) + 2 * weights + average + best
     free = shutil.disk_usage(Path.cwd()).free
     kept = plan.recipe.train.keep
     yield f"disk: {_bytes(checkpoint)} a checkpoint, {kept} kept, {_bytes(translating)} the model; {_bytes(free)} free"
     if free < (kept + 1) * checkpoint:
         yield "warning: the disk may become full; lower train.keep or make room"
+
+
+def _memory() -> int:
+    """Return the bytes of memory of the GPU, or of the machine where there is none."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    import psutil  # comes with accelerate
+
+    return int(psutil.virtual_memory().total)
 
 
 def _state_size(network: nn.Module) -> int:

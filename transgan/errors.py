@@ -3,14 +3,18 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes after SIGINT and SIGTERM."""
+from transgan.text import listed, printable
+
+HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
+"""Exit codes after SIGHUP, SIGINT and SIGTERM."""
 
 
 class TransganError(Exception):
     """Base class of the errors that the command line prints without a traceback."""
 
     exit_code = 1
+    from_main = False
+    """Whether the main process of the run, or of this machine, reports the error, so that this one need not."""
 
 
 class UsageError(TransganError):
@@ -28,20 +32,31 @@ class RecipeError(UsageError):
     """
 
     def __init__(self, problems: Sequence[str], recipe: str = "recipe"):
-        self.problems = list(problems)
-        self.recipe = recipe
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__("\n".join([f"{recipe}: {count}", *(f"  {problem}" for problem in problems)]))
+        super().__init__(problems, recipe)  # as given: processes send each other errors
+        self.problems = list(map(printable, problems))
+        self.recipe = printable(recipe)
+
+    def __str__(self) -> str:
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return "\n".join([f"{self.recipe}: {count}", *(f"  {problem}" for problem in self.problems)])
 
 
 class PluginError(UsageError):
     """A plugin is missing, fails to load, or requires a package that is not installed."""
 
 
+class PluginRuntimeError(PluginError):
+    """The code of a plugin has raised an error: names the plugin, its package, and what it was computing."""
+
+
 class DataError(TransganError):
     """A file or folder of the user's data is missing, empty or unreadable."""
 
     exit_code = 3
+
+
+class DataWarning(UserWarning):
+    """Something about a file or folder of the user's data that the user should know; the command line prints it."""
 
 
 class WorkerError(TransganError):
@@ -74,9 +89,48 @@ class BusyError(TransganError):
     exit_code = 8
 
 
+#: Bounds on what is compared, which takes long: longer words are not, and of more names only those that begin alike.
+_MAX_WORD, _MAX_COMPARED = 200, 500
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `Did you mean 'x'?` with the most similar known name, or a list of all of them where none is similar."""
+    """Return `Did you mean 'x'?` with the most similar known name, or a list of the names where none is similar."""
     names = sorted(known)
-    if close := get_close_matches(word, names, n=1, cutoff=0.6):
+    compared = names if len(word) <= _MAX_WORD else []
+    if len(compared) > _MAX_COMPARED:
+        compared = sorted(names, key=lambda name: -_common_letters(word, name))[:_MAX_COMPARED]
+    if close := get_close_matches(word, compared, n=1, cutoff=0.6):
         return f"Did you mean '{close[0]}'?"
-    return f"Known: {', '.join(names) or 'none'}."
+    return f"Known: {listed(names)}."
+
+
+def _common_letters(one: str, two: str) -> int:
+    """Return how many letters two words begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+
+
+def as_user_error(error: BaseException, remedy: str = "") -> TransganError | None:
+    """Return an error that a user can mend, translated where another library raised it; None for all others.
+
+    Args:
+        remedy: what to do where memory is short.
+    """
+    if isinstance(error, TransganError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemory(f"out of memory; {remedy or 'close other programs, or use a smaller size'}")
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST):
+        return WorkerError(f"another process of the run was lost: {str(error).splitlines()[0]}")
+    if isinstance(error, OSError) and error.strerror:
+        return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory could not be allocated, whichever library raised it."""
+    on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's message for a CPU
+    return on_cpu or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+#: Parts of torch's messages about a process that is gone.
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL")

@@ -4,7 +4,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from transgan.api.protocols import Call, Translation
 from transgan.errors import did_you_mean
+from transgan.tree import map_tensors
 
 #: What a batch provides for every translation.
 BATCH_INPUTS = (
@@ -34,12 +35,19 @@ Key = tuple[Translation, str]
 
 
 @contextmanager
-def error_context(what: str) -> Iterator[None]:
-    """Add a note, `while ...`, to any error that passes."""
+def error_context(what: str, plugin: object = None) -> Iterator[None]:
+    """Add a note, `while ...`, to any error that passes, and the class of the plugin whose code runs.
+
+    Args:
+        what: what the plugin's code computes, and for which translation.
+        plugin: the object whose code it is.
+    """
     try:
         yield
     except Exception as error:
         error.add_note(f"while {what}")
+        if plugin is not None and not hasattr(error, "plugin"):
+            error.plugin = type(plugin)  # type: ignore[attr-defined]
         raise
 
 
@@ -118,8 +126,8 @@ class Graph:
 class NetworkRunner(Protocol):
     """What runs the networks of a step; `transgan.networks.Networks` is the one."""
 
-    def resolve(self, translation: Translation, role: str, /) -> str:
-        """Return the name of the network that has a role in a translation."""
+    def resolve(self, translation: Translation, role: str, owner: str = "", /) -> str:
+        """Return the name of the network that has a role in a translation, for a node of `owner`."""
 
     def mixes_batch(self, network: str, /) -> bool:
         """Return whether a network's samples affect each other."""
@@ -149,10 +157,11 @@ class Step:
         self.passes: list[Pass] = []
 
     def arguments(
-        self, translation: Translation, names: Iterable[str], owner: str, more: Mapping[str, Any]
+        self, translation: Translation, names: Iterable[str], owner: str, more: Mapping[str, Any], detach: bool = False
     ) -> dict[str, Any]:
-        """Return the values of a function's arguments; those in `more` come first."""
-        return {n: more[n] if n in more else self.values[translation, self.graph.resolve(n, owner)] for n in names}
+        """Return the values of a function's arguments; those in `more` come first, others may be detached."""
+        found = {n: more[n] if n in more else self.values[translation, self.graph.resolve(n, owner)] for n in names}
+        return {n: map_tensors(Tensor.detach, v) if detach and n not in more else v for n, v in found.items()}
 
     def compute(self, wanted: Iterable[Key]) -> None:
         """Compute nodes: all that need no network, then one round of passes, and again."""
@@ -177,7 +186,7 @@ class Step:
 
     def detach(self) -> None:
         """Free the autograd graph and keep the tensors."""
-        self.values = {key: _detached(value) for key, value in self.values.items()}
+        self.values = {key: map_tensors(Tensor.detach, value) for key, value in self.values.items()}
 
     def _evaluate(self, key: Key, calls: dict[Key, Call]) -> None:
         """Evaluate a node whose dependencies are there; a `Call` that it returns is added to the calls."""
@@ -185,7 +194,7 @@ class Step:
         function = self.graph.functions.get(name)
         if function is None:
             raise KeyError(f"the batch has no '{name}' for {translation}")
-        with error_context(f"computing '{name}' for {translation}"):
+        with error_context(f"computing '{name}' for {translation}", getattr(function, "__self__", None)):
             value = function(**self.arguments(translation, argument_names(function), name.rpartition("/")[0], {}))
         if isinstance(value, Call):
             calls[key] = value
@@ -197,7 +206,7 @@ class Step:
         groups: dict[Any, list[Key]] = defaultdict(list)
         for key, call in calls.items():
             with error_context(f"computing '{key[1]}' for {key[0]}"):
-                network = self.run.resolve(key[0], call.role)
+                network = self.run.resolve(key[0], call.role, key[1].rpartition("/")[0])
             groups[network, call.frozen, *self._merge_key(key, call, network)].append(key)
         results: dict[Key, Any] = {}
         for (network, frozen, *_), keys in groups.items():
@@ -240,18 +249,6 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float))
 
 
-def _detached(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, (list, tuple)):
-        return type(value)(_detached(item) for item in value)
-    if isinstance(value, dict):
-        return {name: _detached(item) for name, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _detached(getattr(value, f.name)) for f in fields(value)})
-    return value
-
-
 def _stack(conditions: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         n: torch.cat([each[n] for each in conditions]) if isinstance(v, Tensor) else v for n, v in conditions[0].items()
@@ -260,15 +257,8 @@ def _stack(conditions: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _split(output: Any, sizes: list[int]) -> list[Any]:
     """Split any nesting of tensors (N, ...) into batches of these sizes: the opposite of `_stack`."""
-    if isinstance(output, Tensor):
-        return list(torch.split(output, sizes))
-    if isinstance(output, (list, tuple)):
-        pieces = [_split(item, sizes) for item in output]
-        return [type(output)(piece[i] for piece in pieces) for i in range(len(sizes))]
-    if isinstance(output, dict):
-        named = {n: _split(item, sizes) for n, item in output.items()}
-        return [{n: piece[i] for n, piece in named.items()} for i in range(len(sizes))]
-    if is_dataclass(output) and not isinstance(output, type):
-        by_field = {f.name: _split(getattr(output, f.name), sizes) for f in fields(output)}
-        return [replace(output, **{n: piece[i] for n, piece in by_field.items()}) for i in range(len(sizes))]
-    return [output] * len(sizes)
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [
+        map_tensors(lambda x, start=start, size=size: x[start : start + size], output)  # type: ignore[misc]
+        for start, size in zip(starts, sizes, strict=True)
+    ]

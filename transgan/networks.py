@@ -7,11 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.utils.parametrizations import _SpectralNorm as _ParametrizedSpectralNorm
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from transgan.api.protocols import Network, Translation
 from transgan.errors import UsageError, did_you_mean
 from transgan.graph import Key, Step
 from transgan.plan import Plan, build_networks, mixes_batch
+from transgan.tree import map_tensors
 
 #: On a CPU, calls with fewer numbers than this share a pass: below it a pass costs more to start than to compute.
 SMALL = 100_000
@@ -38,6 +42,10 @@ class Networks(Mapping[str, nn.Module]):
         if networks is None:
             networks = build_networks(plan, "meta" if self.device.type == "meta" else "cpu")
         self._networks = {name: network.to(self.device) for name, network in networks.items()}
+        #: Parameters that are trained: all but those that their author has frozen.
+        self._trainable = {name: [p for p in each.parameters() if p.requires_grad] for name, each in self.items()}
+        self._requires_grad = dict.fromkeys(self, True)
+        self._spectral_norms = {name: _spectral_norms(network) for name, network in self.items()}
         self.merge = merge or plan.recipe.train.merge
         self.bf16 = plan.recipe.train.precision == "bf16" and self.device.type != "meta"
         self._mixing = {name for name, network in self.items() if mixes_batch(network)}
@@ -57,35 +65,55 @@ class Networks(Mapping[str, nn.Module]):
     def __len__(self) -> int:
         return len(self._networks)
 
+    def trainable(self, name: str) -> list[nn.Parameter]:
+        """Return the parameters of a network that are trained: all but those that its author has frozen."""
+        if self._requires_grad[name]:  # one may have been frozen since
+            self._trainable[name] = [p for p in self._trainable[name] if p.requires_grad]
+        return self._trainable[name]
+
     def set_trainable(self, names: Iterable[str]) -> None:
-        """Require gradients for the parameters of these networks, and of no others."""
+        """Require gradients for the parameters of these networks, and of no others. What is frozen stays frozen."""
         names = set(names)
-        for name, network in self.items():
-            for parameter in network.parameters():
+        for name in self:
+            for parameter in self.trainable(name):
                 parameter.requires_grad_(name in names)
+            self._requires_grad[name] = name in names
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Switch all networks to evaluation mode, and back to training mode."""
+        """Switch all networks to evaluation mode, and every module back to the mode that it was in."""
+        modes = [(module, module.training) for network in self.values() for module in network.modules()]
         for network in self.values():
             network.eval()
         try:
             yield
         finally:
-            for network in self.values():
-                network.train()
+            for module, training in modes:
+                module.training = training
+
+    @torch.no_grad()
+    def begin_step(self) -> None:
+        """Iterate spectral norms once, so that the result does not depend on the number of passes in a step."""
+        for norms in self._spectral_norms.values():
+            for norm in norms:
+                norm.iterate()
 
     def after_step(self, name: str) -> None:
         """Call the `after_step` of a network that an optimizer has updated."""
         for module in self._with_after_step[name]:
             module.after_step()
 
-    def resolve(self, translation: Translation, role: str) -> str:
+    def resolve(self, translation: Translation, role: str, owner: str = "") -> str:
         """Return the name of the network that has a role in a translation; a network's own name is a role too.
+
+        Args:
+            owner: the loss whose node names the role; its own networks come first, under their short names.
 
         Raises:
             UsageError: there is none.
         """
+        if owner and (own := f"{owner}/{role}") in self:
+            return own
         roles = self.plan.roles[translation]
         name = roles.get(role, role)
         if name not in self:
@@ -142,6 +170,45 @@ class Networks(Mapping[str, nn.Module]):
         return node != "reconstruction" or "back" in self.plan.roles[translation] or translation.target == "*"
 
 
+class _SpectralNorm:
+    """A spectral norm whose power iteration runs when `iterate` is called, and not at each pass in training mode.
+
+    Args:
+        owner: the module with the normalized weight, or its list of parametrizations.
+        norm: the parametrization, or the hook of the older `torch.nn.utils.spectral_norm`.
+    """
+
+    def __init__(self, owner: nn.Module, norm: Any):
+        self.owner = owner
+        self.norm = norm
+        if isinstance(norm, SpectralNorm):
+            self.iterations, norm.n_power_iterations = norm.n_power_iterations, 0
+        else:
+            norm.eval()
+
+    def iterate(self) -> None:
+        """Run the power iteration."""
+        if isinstance(self.norm, SpectralNorm):
+            self.norm.n_power_iterations = self.iterations
+            self.norm.compute_weight(self.owner, do_power_iteration=True)
+            self.norm.n_power_iterations = 0
+        else:
+            self.norm.train()
+            self.norm(self.owner.original)
+            self.norm.eval()
+
+
+def _spectral_norms(network: nn.Module) -> list[_SpectralNorm]:
+    found = []
+    for module in network.modules():
+        found += [_SpectralNorm(module, h) for h in module._forward_pre_hooks.values() if isinstance(h, SpectralNorm)]
+        if is_parametrized(module):
+            for parametrizations in module.parametrizations.values():  # type: ignore[operator]
+                norms = [each for each in parametrizations if isinstance(each, _ParametrizedSpectralNorm)]
+                found += [_SpectralNorm(parametrizations, each) for each in norms]
+    return found
+
+
 def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     """Return the parameters and buffers of networks by `network|name`."""
     return {f"{name}|{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
@@ -161,10 +228,4 @@ def load_network_tensors(networks: Mapping[str, nn.Module], tensors: Mapping[str
 
 def _to_fp32(output: Any) -> Any:
     """Return outputs in fp32, in which losses are computed whatever the passes were in; features stay as they are."""
-    if isinstance(output, Tensor):
-        return output.float() if output.dtype == torch.bfloat16 else output
-    if isinstance(output, (list, tuple)):
-        return type(output)(_to_fp32(item) for item in output)
-    if hasattr(output, "logits") and hasattr(output, "class_logits"):
-        return type(output)(_to_fp32(output.logits), _to_fp32(output.class_logits), output.features)
-    return output
+    return map_tensors(lambda x: x.float() if x.dtype == torch.bfloat16 else x, output, keep=("features",))

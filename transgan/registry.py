@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from pluggy import PluginManager
@@ -10,8 +11,9 @@ from pluggy import PluginManager
 from transgan.api import hooks, protocols, samples
 from transgan.api.options import Options
 from transgan.api.weights import WeightFile
-from transgan.errors import PluginError, did_you_mean
+from transgan.errors import PluginError, PluginRuntimeError, TransganError, did_you_mean
 from transgan.recipe.slots import SLOTS, Slot
+from transgan.text import listed
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,14 @@ class Registry:
         self.manager = PluginManager("transgan")
         self.manager.add_hookspecs(hooks)
         self.entries: dict[tuple[str, str], Registered] = {}
+        """The first plugin of each kind and name."""
         self.weight_files: dict[str, WeightFile] = {}
         self.broken: dict[str, str] = {}
         """The error of each plugin module that failed to load, by entry point and package."""
-        self.conflicts: dict[tuple[str, str], list[str]] = {}
-        """The packages that have registered different classes under the same kind and name."""
+        self.others: dict[tuple[str, str], list[Registered]] = {}
+        """Further plugins of the same kind and name, with another class."""
+        self.packages: dict[str, str] = {}
+        """The package and version of each module or object that was added, by its unique name."""
 
     @classmethod
     def installed(cls) -> "Registry":
@@ -118,6 +123,7 @@ class Registry:
             raise
         for entry in entries:
             self._add_entry(entry)
+        self.packages[name] = f"{package} {version}".strip()
         self.weight_files.update(weight_files)
 
     def _check_hooks(self, plugin: object) -> None:
@@ -160,29 +166,84 @@ class Registry:
     def _add_entry(self, entry: Registered) -> None:
         key = (entry.kind, entry.name)
         if (first := self.entries.get(key)) and first.cls is not entry.cls:
-            self.conflicts.setdefault(key, [first.package]).append(entry.package)
+            self.others.setdefault(key, []).append(entry)
         else:
             self.entries[key] = entry
 
-    def names(self, kind: str) -> list[str]:
-        """Return the names that are registered for a kind, sorted."""
-        return sorted(name for each, name in self.entries if each == kind)
+    def candidates(self, kind: str | None = None, name: str | None = None) -> list[Registered]:
+        """Return all plugins, of a kind, or of a kind and name, which may be several of different packages."""
+        return [
+            each
+            for key, entry in self.entries.items()
+            if kind in (None, key[0]) and name in (None, key[1])
+            for each in (entry, *self.others.get(key, ()))
+        ]
 
-    def get(self, kind: str, name: str) -> type[Any]:
-        """Return the class that is registered for a kind and name.
+    def names(self, kind: str) -> list[str]:
+        """Return the names that recipes can use for a kind, sorted: `package:name` where two packages have the name."""
+        return sorted(
+            {
+                f"{entry.package}:{entry.name}" if (kind, entry.name) in self.others else entry.name
+                for entry in self.candidates(kind)
+            }
+        )
+
+    def find(self, kind: str, name: str) -> Registered:
+        """Return the plugin of a kind and name; `package:name` says of which package.
 
         Raises:
-            PluginError: there is no such class, or two packages have registered one.
+            PluginError: there is no such plugin, or two packages have registered one.
         """
         singular = KINDS[kind].singular
-        if packages := self.conflicts.get((kind, name)):
-            raise PluginError(f"{singular} '{name}' is registered by {' and by '.join(packages)}; uninstall one")
-        if entry := self.entries.get((kind, name)):
-            return entry.cls
+        package, colon, short = name.rpartition(":")
+        found = [each for each in self.candidates(kind, short) if not colon or each.package == package]
+        if len(found) == 1:
+            return found[0]
+        packages = list(dict.fromkeys(each.package for each in found))
+        if len(packages) > 1:
+            choice = " or ".join(f'"{each}:{short}"' for each in packages)
+            by = " and by ".join(packages)
+            raise PluginError(f"{singular} '{name}' is registered by {by}; uninstall one, or write {choice}")
+        if found:
+            raise PluginError(f"{package or packages[0]} registers {len(found)} classes as {singular} '{short}'")
         hint = did_you_mean(name, self.names(kind))
         if self.broken:
-            hint += f" Not loaded: {'; '.join(f'{who}: {why}' for who, why in self.broken.items())}."
+            hint += f" Not loaded: {listed(f'{who}: {why}' for who, why in self.broken.items())}."
         raise PluginError(f"no {singular} '{name}'. {hint}")
+
+    def get(self, kind: str, name: str) -> type[Any]:
+        """Return the class of the plugin that `find` finds.
+
+        Raises:
+            PluginError: there is no such plugin, or two packages have registered one.
+        """
+        return self.find(kind, name).cls
+
+    def import_generator(self, path: Path) -> Any:
+        """Ask the plugins to read a generator that another program has saved; None where none of them knows the file.
+
+        A plugin that fails does not keep the others from reading it.
+
+        Raises:
+            PluginRuntimeError: no plugin knows it, and one has failed.
+        """
+        failure: PluginRuntimeError | None = None
+        for plugin in self.manager.get_plugins():
+            others = [each for each in self.manager.get_plugins() if each is not plugin]
+            try:
+                if found := self.manager.subset_hook_caller("import_generator", others)(path=path):
+                    return found
+            except TransganError:
+                raise
+            except Exception as error:
+                name = self.manager.get_name(plugin) or ""
+                who = self.packages.get(name) or name
+                why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                failure = PluginRuntimeError(f"{path}: the hook import_generator of {who} failed: {why}")
+                failure.__cause__ = error
+        if failure:
+            raise failure
+        return None
 
     @cached_property
     def hook(self) -> Any:

@@ -12,8 +12,12 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def stable_hash(*parts: object) -> int:
-    """Return 64 bits that follow from the texts of the parts, on every machine."""
-    return int.from_bytes(blake2b("\0".join(map(str, parts)).encode(), digest_size=8).digest(), "little")
+    """Return 64 bits that follow from the texts of the parts, on every machine.
+
+    A text may hold what is not valid Unicode, such as the name of a file in another encoding.
+    """
+    data = "\0".join(map(str, parts)).encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
 def permutation(length: int, *key: object) -> np.ndarray:

@@ -11,6 +11,19 @@ from torch.nn import functional as F
 #: Half axes of the ellipse outside of which nothing changes, as fractions of the square's side; and the relative radius
 #: up to which the whole change is applied.
 AXES, FULL = (0.485, 0.495), 0.68
+#: Half axes of an ellipse around the middle that is skin, between eyes and mouth, as fractions of the side of a crop
+#: without a margin.
+SKIN = (0.2, 0.1)
+#: A color cast is estimated on a grid of this many cells on a side, from at least MIN_CELLS of them.
+CELLS, MIN_CELLS = 32, 16
+#: A change is common if a share of at least MODE_SHARE of the cells is within MODE_RADIUS of it, 5 levels of 8 bits.
+MODE_SHARE, MODE_RADIUS = 0.2, 5 / 127.5
+#: Largest cast, and its largest difference from the change of the skin: 40 and 16 levels of 8 bits.
+MAX_CAST, SKIN_TOLERANCE = 40 / 127.5, 16 / 127.5
+#: Absolute values from which on a pixel is as black or white as it can be.
+SATURATED = 0.98
+#: Largest difference between the channels of a grey photograph: 2 levels of 8 bits.
+GREY_TOLERANCE = 2.01 / 127.5
 
 
 @dataclass(frozen=True)
@@ -56,19 +69,26 @@ def crop(photograph: Tensor, square: Square) -> Tensor:
     return sampled[0].clamp(-1, 1)
 
 
-def paste(photograph: Tensor, squares: Sequence[Square], changes: Sequence[Tensor], match: bool = True) -> Tensor:
+def paste(
+    photograph: Tensor, squares: Sequence[Square], changes: Sequence[Tensor], match: bool = True, margin: float = 0.0
+) -> Tensor:
     """Return the photograph (C, H, W) with the changes (C, S, S) of its squares added, the first square on top.
 
     Each change fades out towards the edge of an ellipse. Pixels outside the ellipses, and all pixels where the change
     is 0, stay bit-identical. Where two ellipses overlap, the upper one fades into the lower one.
 
     Args:
-        match: subtract the change of the square's corners first, which is a color shift and not a change of the face.
+        match: keep the photograph's colors: subtract the model's `color_shift`, and change a grey photograph in grey.
+        margin: see `FacesOptions.margin`.
     """
     result = photograph.clone()
+    grey = match and _is_grey(photograph)
     for square, change in reversed(list(zip(squares, changes, strict=True))):
         if match:
-            change = change - color_shift(change)[:, None, None]
+            others = [other for other in squares if other is not square]
+            change = change - color_shift(photograph, square, change, others, margin)[:, None, None]
+        if grey:
+            change = change.mean(0, keepdim=True).expand_as(change)
         xs, ys = zip(*square.corners(), strict=True)
         top, bottom = _pixel_range(ys, photograph.shape[-2])
         left, right = _pixel_range(xs, photograph.shape[-1])
@@ -79,7 +99,7 @@ def paste(photograph: Tensor, squares: Sequence[Square], changes: Sequence[Tenso
         resampled = F.grid_sample(change[None], 2 * torch.stack([across, down], -1)[None], align_corners=False)[0]
         area = (slice(None), slice(top, bottom), slice(left, right))
         result[area] += blend_mask(across, down) * (photograph[area] + resampled - result[area])
-    return result.clamp(-1, 1)
+    return result.clamp_(-1, 1)
 
 
 def blend_mask(across: Tensor, down: Tensor) -> Tensor:
@@ -92,11 +112,61 @@ def blend_mask(across: Tensor, down: Tensor) -> Tensor:
     return t**3 * (t * (6 * t - 15) + 10)
 
 
-def color_shift(change: Tensor) -> Tensor:
-    """Return the median change (C,) of the square's corners, which lie outside the ellipse, per channel."""
-    size = change.shape[-1]
-    positions = (torch.arange(size) + 0.5) / size - 0.5
-    return change[:, blend_mask(positions[None, :], positions[:, None]) == 0].median(1).values
+def color_shift(photograph: Tensor, square: Square, change: Tensor, others: Sequence[Square], margin: float) -> Tensor:
+    """Return the color cast (C,) of a model: what it adds to everything in a crop, to the face as to its surroundings.
+
+    Outside of the ellipse hair may turn grey and clothes may change, which is no cast. So the cast is the smallest
+    change that a fifth of these surroundings has in common. The skin between eyes and mouth has to agree: where it
+    changed otherwise, no more is removed in a channel than the skin itself changed in the same direction, so that the
+    skin's color stays between that of the photograph and that of the model. A change of more than MAX_CAST is no cast.
+
+    Args:
+        photograph: (C, H, W).
+        change: (C, S, S) of the square.
+        others: the squares of other faces, which are no surroundings.
+        margin: see `FacesOptions.margin`.
+    """
+    cells = min(CELLS, change.shape[-1])
+    positions = (torch.arange(cells) + 0.5) / cells - 0.5
+    right, down = positions[None, :], positions[:, None]
+    x, y = square.to_image(right, down)
+    inside = (x >= 0) & (x <= photograph.shape[-1]) & (y >= 0) & (y <= photograph.shape[-2])
+    around = inside & (blend_mask(right, down) == 0)
+    for other in others:
+        around &= blend_mask(*other.from_image(x, y)) == 0
+    scale = 1 / (1 + 2 * margin)
+    skin = inside & ((right / SKIN[0]) ** 2 + (down / SKIN[1]) ** 2 < scale**2)
+    # Where the output is black or white, the model may have wanted to change more.
+    output = F.adaptive_avg_pool2d((crop(photograph, square) + change).abs(), cells)
+    pooled, usable = F.adaptive_avg_pool2d(change, cells), (output < SATURATED).all(0)
+    around_changes, skin_changes = pooled[:, around & usable].T, pooled[:, skin & usable]
+    cast = _smallest_mode(around_changes)
+    if cast is None or not skin_changes.numel() or cast.abs().max() > MAX_CAST:
+        return torch.zeros(len(change))
+    median = skin_changes.median(1).values
+    if (cast - median).abs().max() <= SKIN_TOLERANCE:
+        return cast
+    return torch.where(cast * median > 0, cast.sign() * torch.minimum(cast.abs(), median.abs()), 0.0)
+
+
+def _smallest_mode(values: Tensor) -> Tensor | None:
+    """Return of the values (N, C) that occur most the one closest to 0: (C,), or None where none is common."""
+    if len(values) < MIN_CELLS:
+        return None
+    distances = torch.cdist(values, values, p=math.inf)
+    near = distances <= MODE_RADIUS
+    shares = near.float().mean(1)
+    highest = torch.where(distances <= 2 * MODE_RADIUS, shares[None], 0.0).amax(1)
+    common = torch.nonzero((shares >= MODE_SHARE) & (shares == highest))[:, 0]
+    if not len(common):
+        return None
+    modes = torch.stack([values[near[i]].median(0).values for i in common])
+    return modes[modes.abs().amax(1).argmin()]
+
+
+def _is_grey(photograph: Tensor) -> bool:
+    """Return whether all channels of a photograph (C, H, W) are the same."""
+    return bool((photograph.amax(0) - photograph.amin(0)).max() <= GREY_TOLERANCE)
 
 
 def _pixel_range(coordinates: Sequence[float], size: int) -> tuple[int, int]:

@@ -26,7 +26,8 @@ class FacesOptions(Options):
     """Margin added to each side of the crop, as a fraction of its side. With 0, eyes and mouth are where they are in
     FairFace's crops; a model trained on wider crops needs more."""
     match: bool = True
-    """Keep the photograph's colors: a color shift that a model also applies to the corners of a crop is removed."""
+    """Keep the photograph's colors: a color cast that a model adds to the skin and to what surrounds the face is
+    removed, and a grey photograph stays grey. What changes in hair, clothes or background alone tints no face."""
 
 
 class Faces(RegionDetector[FacesOptions]):
@@ -62,7 +63,8 @@ class Faces(RegionDetector[FacesOptions]):
         return Region(pasting.crop(x, square), face.extent, replace(face, square=square))
 
     def paste(self, x: Tensor, regions: Sequence[Region], changes: Sequence[Tensor]) -> Tensor:
-        return pasting.paste(x, [region.place.square for region in regions], changes, self.options.match)
+        squares = [region.place.square for region in regions]
+        return pasting.paste(x, squares, changes, self.options.match, self.options.margin)
 
     def mark(self, x: Tensor, regions: Sequence[Region]) -> Tensor:
         """Return the image with the bounding box of each face in yellow and the cropped square in blue."""
@@ -80,6 +82,6 @@ class Faces(RegionDetector[FacesOptions]):
 
 def _to_bytes(x: Tensor) -> np.ndarray:
     """Return an image (C, H, W) in [-1, 1], C 1 or 3, as RGB uint8 (H, W, 3)."""
-    y = ((x.expand(3, -1, -1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    y = (x.expand(3, -1, -1) + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     array: np.ndarray = y.permute(1, 2, 0).numpy()
     return array

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from transgan.api import DataError, Options, Sample, Source, UsageError, select
+from transgan.api import DataError, Options, Sample, Source, UsageError, find_files, select
 from transgan_faces.synthetic import RACES, render, sample_person
 
 #: UTKFace's file names, age_gender_race_date; a few of its files lack the race.
@@ -43,12 +43,16 @@ class LabelledFaces(Source):
         if self.root is None:
             raise DataError("data.root is missing: give the folder with the photographs, --set data.root=FOLDER")
         photographs, unlabelled = [], 0
-        for path in sorted(self.root.rglob("*")):
-            if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
-                continue
+        found = find_files(self.root)
+        self.skipped |= found.skipped
+        for path in found.files:
             match = UTKFACE.match(path.name)
+            if path.suffix.lower() not in SUFFIXES:
+                self.skipped[path] = f"ending in {path.suffix.lower()}" if path.suffix else "without a suffix"
+                continue
             if match is None:
                 unlabelled += 1
+                self.skipped[path] = "not named age_gender_race_date"
                 continue
             attributes = {
                 "age": int(match["age"]),
@@ -56,11 +60,11 @@ class LabelledFaces(Source):
                 "race": RACE_LABELS[int(match["race"])],
             }
             photographs.append(Sample(path.relative_to(self.root).with_suffix("").as_posix(), path, attributes))
-        found = select(photographs, selection, {"age": (), "gender": GENDERS, "race": RACE_LABELS})
-        if not found:
+        selected = select(photographs, selection, {"age": (), "gender": GENDERS, "race": RACE_LABELS})
+        if not selected:
             others = f", {unlabelled} images there are not named age_gender_race_date" if unlabelled else ""
             raise DataError(f"[domains] {domain}: no photograph below {str(self.root)!r} has {dict(selection)}{others}")
-        return found
+        return selected
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class SyntheticFace:
 class SyntheticFacesOptions(Options):
     """Options of the source `synthetic_faces`."""
 
-    count: int = Field(2000, ge=4)
+    count: int = Field(2000, ge=4, le=100_000)
     """Number of people; half of them are young (20 to 30 years), half old (50 to 60)."""
     races: list[str] = ["White", "Black"]
     """Race labels, in equal shares: of White, Black, Asian, Indian."""

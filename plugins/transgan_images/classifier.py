@@ -19,7 +19,7 @@ class ClassifierOptions(Options):
     network: str = "small"
     """The classifier: `"small"`, four convolutions, or `"timm:MODEL"`, a network of timm. Either is trained from random
     weights."""
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(8, ge=1, le=10_000)
     """Passes over the real training samples of a task's domains (1 or more); at least 60 steps are trained."""
     vary: bool = False
     """Augment the training images by rotation, shift, scale and colour, in addition to mirroring; choose more epochs

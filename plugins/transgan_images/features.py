@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from transgan.api import DataError, Domain, PluginError, UsageError, locate, require
+from transgan.api import DataError, Domain, PluginError, UsageError, expand_home, locate, require
 from transgan_images.classifier import TIMM
 from transgan_images.inception import WEIGHTS, Inception
 
@@ -203,7 +203,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: the file is missing, cannot be read, or contains anything else.
     """
-    path = path.expanduser()
+    path = expand_home(path)
     if not path.is_file():
         raise DataError(f"weights {path}: no such file")
     try:

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transgan.api import DataError, Sample, Source, UsageError
+from transgan.api import DataError, FoundFiles, Sample, Source, UsageError, expand_home, find_files, listed
 from transgan_images.media import HalfImage, ImageMedia
 
 
 class FolderSource(Source):
-    """Files in folders. A domain is a folder below `data.root`, including its subfolders, or a glob.
+    """Files in folders. A domain is a folder below `data.root`, including its subfolders and linked ones, or a glob.
 
     Examples: `horse = "trainA"`, `horse = "train*/horse_*.jpg"`, `horse = { path = "trainA", held_out = "testA" }`,
     and, for images that show two side by side, `photo = { path = "train", half = "left" }`. Files of other kinds than
-    the recipe's media reads are ignored, and so are hidden files.
+    the recipe's media reads are skipped and counted, and so are hidden files and folders.
     """
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
@@ -40,12 +40,15 @@ class FolderSource(Source):
         if not isinstance(selection, str):
             raise UsageError(f"found {selection!r}; expected the path of a folder, or a glob")
         root = self.root if self.root is not None else Path()
-        files = files_in(root, selection, domain, self.suffixes)
+        files, skipped = files_in(root, selection, domain, self.suffixes)
+        self.skipped |= skipped
         return [Sample(key, HalfImage(path, half) if half else path) for key, path in files]
 
 
-def files_in(root: Path, pattern: str, domain: str, suffixes: tuple[str, ...]) -> list[tuple[str, Path]]:
-    """Return keys and paths of files, sorted.
+def files_in(
+    root: Path, pattern: str, domain: str, suffixes: tuple[str, ...]
+) -> tuple[list[tuple[str, Path]], dict[Path, str]]:
+    """Return keys and paths of files, sorted, and what was skipped, with the reasons.
 
     Args:
         root: the folder that relative patterns start from.
@@ -57,29 +60,32 @@ def files_in(root: Path, pattern: str, domain: str, suffixes: tuple[str, ...]) -
     Raises:
         DataError: the folder is missing or cannot be read, or no file has one of the suffixes.
     """
-    folder = root / Path(pattern).expanduser()
-    glob = "**/*"
+    folder = root / expand_home(pattern)
     try:
-        if not folder.is_dir() and any(wildcard in pattern for wildcard in "*?["):
+        if folder.is_dir():
+            base, glob = folder, "**/*"
+        elif any(wildcard in pattern for wildcard in "*?["):
             first = next(i for i, part in enumerate(folder.parts) if any(wildcard in part for wildcard in "*?["))
             base, glob = Path(*folder.parts[:first]), "/".join(folder.parts[first:])
-        elif folder.is_dir():
-            base = folder
         else:
             raise DataError(f"[domains] {domain}: there is no folder {str(folder)!r}. {_alternatives(folder)}")
-        found = [path for path in base.glob(glob) if path.is_file()]
+        found = find_files(base, glob) if base.is_dir() else FoundFiles()
     except OSError as error:
         raise DataError(f"[domains] {domain}: {folder} cannot be read: {error.strerror}") from None
-    files = [path for path in found if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+    except DataError as error:
+        raise DataError(str(error) if str(error).startswith("[") else f"[domains] {domain}: {error}") from None
+    files = [path for path in found.files if path.suffix.lower() in suffixes]
+    others = {path: f"ending in {path.suffix.lower()}" if path.suffix else "without a suffix" for path in found.files}
+    skipped = {**{path: why for path, why in others.items() if path.suffix.lower() not in suffixes}, **found.skipped}
     if not files:
-        count = f"{len(found)} files" if len(found) > 1 else "1 file"
-        what = f"{count}, none of the kind" if found else "nothing"
+        count = f"{len(skipped)} files" if len(skipped) > 1 else "1 file"
+        names = listed((f"{path.relative_to(base)} is {reason}" for path, reason in skipped.items()), 5)
+        what = f"{count}, none of the kind ({names})" if skipped else "nothing"
         raise DataError(
             f"[domains] {domain}: nothing to read in {str(folder)!r}: found {what}; "
             f"expected files ending in {', '.join(suffixes)}"
         )
-    keys = [(path.relative_to(base).with_suffix("").as_posix(), path) for path in files]
-    return sorted(keys)
+    return sorted((path.relative_to(base).with_suffix("").as_posix(), path) for path in files), skipped
 
 
 def _alternatives(folder: Path) -> str:

@@ -1,82 +1,112 @@
-"""The media `image`: reads untrusted image files, augments batches, writes images and contact sheets."""
+"""The media `image`: decodes files, augments batches, turns whole images into tensors and back."""
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
-from pydantic import Field
+from PIL import Image, ImageOps
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from transgan.api import Column, DataError, DiskError, Media, Options, SampleRng, require
+from transgan.api import Column, DataError, Description, Media, SampleRng, Size, UsageError, replacing_file, require
+from transgan_images import colours, encoding, quality
+from transgan_images.decoding import Notes, ReadingOptions, picture_of, read_picture
+from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits
+from transgan_images.sheets import contact_sheet
 
-#: Pillow's names of the formats that are read.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-#: Larger images are refused before they are decoded: a small file can declare a huge size.
-MAX_PIXELS = 64_000_000
+__all__ = ["HalfImage", "ImageMedia", "ImageOptions", "Picture"]
+
+#: An image that a model sees at less than one of this many of its pixels, along a side, is reported.
+MUCH_SMALLER = 4
 
 
-class ImageOptions(Options):
-    channels: Literal[1, 3] = 3
-    """3 for colour, 1 for grey."""
+class ImageOptions(ReadingOptions):
+    """Options of the media `image`."""
+
+    fit: Literal["squash", "crop", "width", "none"] = "squash"
+    """How training images get the size `data.size`: `squash` changes their proportions; `crop` cuts the middle out of
+    them; `width` scales them to the width, then cuts the height out at random; `none` keeps their own resolution, and
+    cuts out of them at random. Where `width` or `none` leave less than the size, images are continued by reflection."""
     enlarge: float = Field(1.0, ge=1.0, le=4.0)
     """Images are resized to this factor times `data.size`, then randomly cropped to `data.size` (1 to 4; in CycleGAN
-    286 / 256)."""
+    286 / 256). Not with `fit = "none"`."""
     flip: bool = True
     """Mirror training images with probability 1/2."""
     rotate: float = Field(0.0, ge=0.0, le=180.0)
     """Rotate training images by a random angle of up to this many degrees in either direction."""
     zoom: float = Field(0.0, ge=0.0, lt=1.0)
     """Scale training images by a random factor between 1 - zoom and 1 + zoom."""
-    fit: Literal["squash", "crop"] = "squash"
-    """How images that are not square are made square: by changing their proportions, or by a centre crop."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ImageOptions":
+        if self.fit == "none" and self.enlarge != 1:
+            raise ValueError("enlarge resizes images, which fit = 'none' does not; remove one of them")
+        return self
 
 
 class ImageMedia(Media[ImageOptions]):
-    """Image files: PNG, JPEG, WebP, BMP, TIFF, GIF (first frame), PPM. `data.size` is a side in pixels.
+    """Image files: PNG, JPEG, WebP, BMP, TIFF, GIF, PPM; of several frames the first. `data.size` is a side in pixels,
+    or `[height, width]`.
 
-    A batch is (N, channels, size, size) in [-1, 1]; an item is a whole image, (channels, H, W) in [-1, 1].
+    A batch is (N, channels, H, W) in [-1, 1]; an item is a whole image, a `Picture`, or a part of one as a tensor
+    (channels, H, W) in [-1, 1].
     """
 
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+    options_at_use = ("range", "ground", "max_pixels")
 
-    def __init__(self, options: ImageOptions, size: int):
+    def __init__(self, options: ImageOptions, size: Size):
+        sides = (size, size) if isinstance(size, int) else tuple(size)
+        if len(sides) != 2:
+            raise UsageError(f"data.size = {list(sides)}: expected a side in pixels, or [height, width]")
         super().__init__(options, size)
         self.channels = options.channels
-        self.decoded_size = round(size * options.enlarge)
+        self.sides = sides
+        self.decoded_sides = (round(sides[0] * options.enlarge), round(sides[1] * options.enlarge))
+        self.ragged = options.fit in ("width", "none")
+        self.notes = Notes()
 
     @property
     def space(self) -> tuple[int, ...]:
         """Height and width of a training batch."""
-        return (self.size, self.size)
+        return self.sides
+
+    # Training
 
     def decode(self, location: Any) -> np.ndarray:
-        """Return a square image, (S, S, channels) uint8, with S = size * enlarge.
+        """Return an image, (H, W, channels), of `data.size` times `enlarge`, or of its own size, see `fit`.
+
+        It is uint8, or uint16 where a `range` is declared, with 0 for black and the largest number for white.
 
         Args:
-            location: a path, a `HalfImage`, or a function that returns an image (S, S, 3) uint8 for S.
+            location: a path, a `HalfImage`, or a function that returns an image (S, S, 3) uint8 for S, the longer side.
 
         Raises:
             DataError: the file is missing, damaged, too large, or not an image.
         """
         if callable(location):
-            array = np.asarray(location(self.decoded_size))
-            return array if self.channels == 3 else np.asarray(Image.fromarray(array).convert("L"))[..., None]
-        image = open_image(location, self.channels)
-        size = (self.decoded_size, self.decoded_size)
-        if self.options.fit == "crop":
-            image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
-        elif image.size != size:
-            image = image.resize(size, Image.Resampling.BICUBIC)
-        return np.asarray(image).reshape(*size, self.channels)
+            array = np.asarray(location(max(self.decoded_sides)))
+            if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+                raise DataError(f"{location} returns {array.dtype}, {array.shape}; expected uint8, (H, W, 3)")
+            pixels = picture_of(array, self.options.model_copy(update={"range": None})).pixels
+        else:
+            pixels = read_picture(location, self.options, self.notes).pixels
+        pixels = eight_bits(pixels) if self.options.range is None else sixteen_bits(pixels)
+        height, width = self.decoded_sides
+        if self.options.fit == "none":
+            return _at_least(pixels, height, width)
+        if self.options.fit == "width":
+            scaled = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
+            return _at_least(_resized(pixels, scaled, width), self.sides[0], width)
+        return _resized(pixels, height, width, crop=self.options.fit == "crop")
 
-    def batch(self, decoded: Tensor, rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
-        """Return decoded images (N, S, S, C) uint8 as (N, C, size, size) in [-1, 1].
+    def batch(self, decoded: Tensor | Sequence[Tensor], rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
+        """Return decoded images, (N, H, W, C) or N of (H, W, C), as (N, C, *data.size) in [-1, 1].
 
         With `rng` they are randomly rotated and zoomed, mirrored and cropped; without it they are cropped at the
         centre. `domains` is not used.
@@ -84,23 +114,40 @@ class ImageMedia(Media[ImageOptions]):
         Raises:
             PluginError: `rotate` or `zoom` is set, and kornia is not installed.
         """
-        x = decoded.permute(0, 3, 1, 2).float() / 127.5 - 1
-        if rng is not None and (self.options.rotate or self.options.zoom):
-            x = self._rotate_and_zoom(x, rng)
-        margin = self.decoded_size - self.size
-        if rng is not None and self.options.flip:
-            mirror = rng.uniform("flip") < 0.5
-            x = torch.where(mirror[:, None, None, None], x.flip(-1), x)
-        if margin and rng is not None:
-            offset = (rng.uniform("crop", 2) * (margin + 1)).long()
-        else:
-            offset = torch.full((len(x), 2), margin // 2, device=x.device)
-        if margin:
-            span = torch.arange(self.size, device=x.device)
-            rows, columns = offset[:, :1] + span, offset[:, 1:] + span  # (N, size)
+        if not isinstance(decoded, Tensor):  # of different sizes: cropped first
+            offsets = self._offsets([each.shape[:2] for each in decoded], rng, "cpu").tolist()
+            height, width = self.sides
+            crops = [
+                each[top : top + height, left : left + width]
+                for each, (top, left) in zip(decoded, offsets, strict=True)
+            ]
+            return self._augmented(_scaled(torch.stack(crops)), rng).contiguous()
+        x = self._augmented(_scaled(decoded), rng)
+        if self.decoded_sides != self.sides:
+            offset = self._offsets([self.decoded_sides] * len(x), rng, x.device)
+            rows, columns = (
+                offset[:, axis : axis + 1] + torch.arange(side, device=x.device) for axis, side in enumerate(self.sides)
+            )  # (N, H) and (N, W)
             n = torch.arange(len(x), device=x.device)
             x = x.permute(0, 2, 3, 1)[n[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         return x.contiguous()
+
+    def _offsets(self, sizes: Sequence[Sequence[int]], rng: SampleRng | None, device: Any) -> Tensor:
+        """Return the first row and column (N, 2) of the crops of images: at random, or in the middle."""
+        margin = torch.tensor([[size - side for size, side in zip(each, self.sides, strict=True)] for each in sizes])
+        if rng is None:
+            return (margin // 2).to(device)
+        drawn = rng.uniform("crop", 2)
+        return (drawn * (margin.to(drawn.device) + 1)).long().to(device)
+
+    def _augmented(self, x: Tensor, rng: SampleRng | None) -> Tensor:
+        """Return images (N, C, H, W) randomly rotated, zoomed and mirrored, where `rng` is given."""
+        if rng is not None and (self.options.rotate or self.options.zoom):
+            x = self._rotate_and_zoom(x, rng)
+        if rng is not None and self.options.flip:
+            mirror = rng.uniform("flip").to(x.device) < 0.5
+            x = torch.where(mirror[:, None, None, None], x.flip(-1), x)
+        return x
 
     def _rotate_and_zoom(self, x: Tensor, rng: SampleRng) -> Tensor:
         """Rotate and scale every image about its centre; the border is padded by reflection."""
@@ -113,67 +160,118 @@ class ImageMedia(Media[ImageOptions]):
         warped: Tensor = transform.warp_affine(x, matrix, (height, width), padding_mode="reflection")
         return warped
 
-    def read(self, item: Any) -> Tensor:
-        """Return an item, (C, H, W) in [-1, 1].
+    # Whole images
+
+    def read(self, item: Any) -> Picture:
+        """Return an item.
 
         Args:
-            item: a path, a PIL image, or an array (H, W, 3) or (H, W) uint8.
+            item: a path, a PIL image, an array (H, W) or (H, W, 1, 3 or 4), or a `Picture`.
 
         Raises:
-            DataError: the file cannot be read, or the array has another dtype or number of axes.
+            DataError: the file cannot be read, an array has another shape, or the range of numbers is not known.
         """
-        if isinstance(item, np.ndarray):
-            if item.dtype != np.uint8 or item.ndim not in (2, 3):
-                raise DataError(f"an array of {item.dtype}, {item.shape}, is no image; expected uint8, (H, W, 3)")
-            item = Image.fromarray(item)
-        image = _normalise(item, self.channels) if isinstance(item, Image.Image) else open_image(item, self.channels)
-        array = np.array(image).reshape(image.height, image.width, self.channels)
-        return torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1
+        if isinstance(item, Picture):
+            return item
+        if isinstance(item, (Image.Image, np.ndarray)):
+            return picture_of(item, self.options)
+        return read_picture(item, self.options, self.notes)
 
-    def export(self, x: Tensor) -> Image.Image:
-        """Return an item as a PIL image."""
-        array = to_bytes(x)
-        return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    def describe(self, x: Picture) -> Description:
+        return quality.describe(x, self.sides)
 
-    def to_model(self, x: Tensor, stride: int, native: bool, domain: str) -> tuple[Tensor, Any]:
-        """Return an item as (1, C, H, W), padded to multiples of the stride, and its original and resized size.
+    def export(self, x: Picture | Tensor) -> Image.Image:
+        """Return an item as a PIL image; see `encoding.as_pil`."""
+        return encoding.as_pil(_as_picture(x))
 
-        The shorter side is resized to `data.size`, unless `native`; a long and narrow image is enlarged at most to 16
-        times the area of a training image.
+    def as_tensor(self, x: Picture | Tensor) -> Tensor:
+        """Return an item as (C, H, W) in [-1, 1]."""
+        return x if isinstance(x, Tensor) else _scaled(torch.from_numpy(x.pixels)[None])[0]
+
+    def with_tensor(self, x: Picture | Tensor, changed: Tensor) -> Picture | Tensor:
+        """Return an item of the source's media with other pixels, (C, H, W) in [-1, 1], of this media."""
+        if isinstance(x, Tensor):
+            return changed
+        numbers, dtype = self._numbers(x)
+        pixels = np.empty((*changed.shape[-2:], len(changed)), dtype)
+        for channel, plane in enumerate(changed):
+            pixels[..., channel] = _levels(plane, dtype)
+        return replace(x, pixels=pixels, numbers=numbers)
+
+    def _numbers(self, x: Picture) -> tuple[Numbers, np.dtype]:
+        """Return the numbers with which an item of the source's media is written as one of this media, and the type of
+        its pixels: those of its file, unless the two media declare different ranges."""
+        dtype = x.pixels.dtype
+        own = x.original.numbers if x.original else Numbers(dtype, 0, np.iinfo(dtype).max)
+        if self.options.range is None:
+            return (own, dtype) if own.full else (Numbers(np.dtype(np.uint16), 0, 65535), np.dtype(np.uint16))
+        low, high = self.options.range
+        if (own.low, own.high) == (low, high):
+            return own, dtype
+        whole = low == round(low) >= 0 and high == round(high) <= 65535 and high - low > 1
+        return Numbers(np.dtype(np.uint16 if whole else np.float32), low, high), np.dtype(np.uint16)
+
+    def to_model(self, x: Picture | Tensor, stride: int, native: bool, domain: str) -> tuple[Tensor, Any]:
+        """Return an item as (1, C, H, W), padded to multiples of the stride, and the item and its resized size.
+
+        Unless `native` or `fit = "none"`, it is resized such that it covers `data.size`, or with `fit = "width"` to the
+        width; a long and narrow image is enlarged at most to 16 times the area of a training image.
         """
-        height, width = x.shape[-2:]
-        scale = 1.0 if native else self.size / min(height, width)
+        size = tuple(x.shape[-2:] if isinstance(x, Tensor) else x.pixels.shape[:2])
+        resized = size if native or self.options.fit == "none" else self._resized_size(*size)
+        if not isinstance(x, Tensor) and size[0] > MUCH_SMALLER * resized[0]:
+            self.notes.say(
+                "much smaller",
+                f"{x.name}: {size[1]} x {size[0]} pixels are made {resized[1]} x {resized[0]} for the model, and large "
+                "again: fine detail is lost; translate at the full size with --native, or only regions, as with "
+                "--faces (said once)",
+            )
+        if resized == size:
+            y = self.as_tensor(x)[None]
+        elif isinstance(x, Tensor):
+            y = _interpolated(x[None], resized)
+        else:  # one channel at a time, for little memory
+            planes = (
+                torch.from_numpy(np.ascontiguousarray(x.pixels[None, ..., i, None])) for i in range(self.channels)
+            )
+            y = torch.cat([_interpolated(_scaled(plane), resized) for plane in planes], 1)
+        least = [min(side, max(2 * stride, 8)) for side in self.sides]  # for the reflection padding of networks
+        bottom, right = (
+            -(-max(side, min_side) // stride) * stride - side for side, min_side in zip(resized, least, strict=True)
+        )
+        if bottom or right:
+            mode = "reflect" if bottom < resized[0] and right < resized[1] else "replicate"
+            y = F.pad(y, (0, right, 0, bottom), mode=mode)
+        return y, (x, size, resized)
+
+    def _resized_size(self, height: int, width: int) -> tuple[int, int]:
+        scale = self.sides[1] / width
+        if self.options.fit != "width":
+            scale = max(self.sides[0] / height, scale)
         if scale > 1:
-            scale = max(1.0, min(scale, 4 * self.size / math.sqrt(height * width)))
-        resized = (max(1, round(height * scale)), max(1, round(width * scale)))
-        y = x[None]
-        if resized != (height, width):
-            y = F.interpolate(y, resized, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
-        min_side = min(self.size, max(2 * stride, 8))  # for the reflection padding of networks
-        bottom, right = (-(-max(side, min_side) // stride) * stride - side for side in resized)
-        mode = "reflect" if bottom < resized[0] and right < resized[1] else "replicate"
-        return F.pad(y, (0, right, 0, bottom), mode=mode), ((height, width), resized)
+            scale = max(1.0, min(scale, 4 * math.sqrt(math.prod(self.sides)) / math.sqrt(height * width)))
+        return max(1, round(height * scale)), max(1, round(width * scale))
 
-    def from_model(self, y: Tensor, undo: Any, domain: str) -> Tensor:
+    def from_model(self, y: Tensor, undo: Any, domain: str) -> Picture | Tensor:
         """Return a generator's output (1, C, H, W) as an item of the original size; `undo` comes from `to_model`."""
-        size, resized = undo
+        x: Picture | Tensor = undo[0]
+        size, resized = undo[1:]
         y = y[..., : resized[0], : resized[1]]
-        if resized != size:
-            y = F.interpolate(y, size, mode="bicubic", antialias=True, align_corners=False)
-        return y[0].clamp(-1, 1).cpu()
+        if isinstance(x, Tensor):
+            return _interpolated(y, size)[0].cpu()
+        numbers, dtype = self._numbers(x)
+        pixels = np.empty((*size, y.shape[1]), dtype)
+        for channel in range(y.shape[1]):  # one at a time, for little memory
+            pixels[..., channel] = _levels(_interpolated(y[:, channel : channel + 1], size)[0, 0], dtype)
+        return replace(x, pixels=pixels, numbers=numbers)
 
-    def write(self, x: Tensor, path: Path) -> None:
-        """Write an item, in the format of the path's suffix.
+    def write(self, x: Picture | Tensor, path: Path) -> None:
+        """Write an item, in the format of the path's suffix; see `encoding.write_picture`.
 
         Raises:
             DiskError: it cannot be written, or the suffix is unknown.
         """
-        image = self.export(x)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            image.save(path, quality=95, subsampling=0)  # used by lossy formats only
-        except (OSError, ValueError, KeyError) as error:
-            raise _write_error(path, error) from error
+        encoding.write_picture(_as_picture(x), path)
 
     def preview(self, columns: Mapping[str, Column], path: Path) -> Path:
         """Write a contact sheet as PNG, and return its path.
@@ -184,112 +282,66 @@ class ImageMedia(Media[ImageOptions]):
         path = path.with_suffix(".png")
         sheet = contact_sheet({name: [to_bytes(x) for x in column.items] for name, column in columns.items()})
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sheet.save(path)
+            with replacing_file(path) as file:
+                sheet.save(file, "PNG")
         except OSError as error:
-            raise _write_error(path, error) from error
+            raise encoding.write_error(path, error) from error
         return path
 
 
-class HalfImage:
-    """One half of an image that shows two side by side, as paired data sets often do. It can be used as a path."""
-
-    def __init__(self, path: Path, half: Literal["left", "right"]):
-        self.path = path
-        self.half = half
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-    def __str__(self) -> str:
-        return f"{self.path} ({self.half} half)"
-
-
-def open_image(location: Path | HalfImage | str, channels: int = 3) -> Image.Image:
-    """Return the image in a file, rotated as its EXIF orientation says, in RGB or grey with 8 bits.
-
-    Raises:
-        DataError: the file is missing, empty, damaged, too large, or not an image; a message of one line.
-    """
-    path = Path(location)
-    try:
-        with Image.open(path, formats=FORMATS) as file:
-            if file.width * file.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            image = _normalise(file, channels)
-    except MemoryError:
-        raise
-    except UnidentifiedImageError:
-        size = path.stat().st_size
-        raise DataError(f"{path}: {'an empty file' if not size else 'not an image that can be read'}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(f"{path}: too large; at most {MAX_PIXELS:,} pixels are read") from None
-    except Exception as error:  # damaged files raise many types of exceptions in Pillow
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"{path}: cannot be read: {why}") from None
-    if isinstance(location, HalfImage):
-        middle = image.width // 2
-        box = (0, 0, middle, image.height) if location.half == "left" else (middle, 0, 2 * middle, image.height)
-        image = image.crop(box)
-    return image
-
-
-def _normalise(image: Image.Image, channels: int) -> Image.Image:
-    """Return the image rotated as its EXIF orientation says, in RGB or grey with 8 bits."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_to_eight_bits(np.asarray(image)))
-    return image.convert("L" if channels == 1 else "RGB")
-
-
-def _to_eight_bits(array: np.ndarray) -> np.ndarray:
-    """Return a 16-bit or float image with 8 bits; Pillow itself would clip values above 255.
-
-    The range of a float image is the smallest of [0, 1], [0, 255] and [0, 65535] that contains its values.
-    """
-    values = np.nan_to_num(array.astype(np.float64))
-    maxima = (1.0, 255.0, 65535.0) if array.dtype.kind == "f" else (65535.0,)
-    maximum = next((maximum for maximum in maxima if values.max(initial=0) <= maximum), maxima[-1])
-    scaled: np.ndarray = (np.clip(values / maximum, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return scaled
-
-
-def _write_error(path: Path, error: Exception) -> DiskError:
-    """Remove an incomplete file, and return the error to raise."""
-    with suppress(OSError):
-        path.unlink()
-    return DiskError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}")
+def _as_picture(x: Picture | Tensor) -> Picture:
+    return Picture(to_bytes(x)) if isinstance(x, Tensor) else x
 
 
 def to_bytes(x: Tensor) -> np.ndarray:
     """Return an image (C, H, W) in [-1, 1] as (H, W, C) uint8."""
-    y = (x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
-    array: np.ndarray = y.round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return array
+    return _levels(x.permute(1, 2, 0), np.dtype(np.uint8))
 
 
-def contact_sheet(columns: Mapping[str, Sequence[np.ndarray]], side: int = 128, gap: int = 4) -> Image.Image:
-    """Return a contact sheet: a column for each name, with the name as its header, and a row for each item.
+def _levels(x: Tensor, dtype: np.dtype) -> np.ndarray:
+    """Return numbers in [-1, 1] as levels of a type, uint8 or uint16."""
+    half = np.iinfo(dtype).max / 2
+    levels = np.empty(x.shape, dtype)
+    for rows in parts(len(x)):
+        scaled = (x[rows].detach().float().clamp(-1, 1) + 1).mul_(half).round_()
+        levels[rows] = scaled.to(torch.int32 if dtype == np.uint16 else torch.uint8).cpu().numpy()
+    return levels
 
-    Args:
-        columns: images (H, W, C) uint8 by name; a name has at most two lines.
-        side: smaller images are enlarged to at least this height, by a whole factor.
-        gap: space between images, in pixels.
-    """
-    rows = max((len(items) for items in columns.values()), default=0)
-    max_height = max((item.shape[0] for items in columns.values() for item in items), default=side)
-    factor = max(1, math.ceil(side / max_height))
-    cell = max_height * factor
-    font = ImageFont.load_default(size=13)
-    header = 34
-    sheet = Image.new("RGB", (len(columns) * (cell + gap) + gap, header + rows * (cell + gap) + gap), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, (name, items) in enumerate(columns.items()):
-        left = gap + i * (cell + gap)
-        for line, text in enumerate(name.split("\n")[:2]):
-            draw.text((left, 2 + 15 * line), text, fill="black", font=font)
-        for j, item in enumerate(items):
-            image = Image.fromarray(item[..., 0] if item.shape[-1] == 1 else item).convert("RGB")
-            size = (item.shape[1] * factor, item.shape[0] * factor)
-            sheet.paste(image.resize(size, Image.Resampling.NEAREST), (left, header + j * (cell + gap)))
-    return sheet
+
+def _scaled(levels: Tensor) -> Tensor:
+    """Return levels (N, H, W, C), uint8 or uint16, as (N, C, H, W) in [-1, 1]."""
+    half = torch.iinfo(levels.dtype).max / 2
+    return levels.permute(0, 3, 1, 2).float().div_(half).sub_(1)
+
+
+def _interpolated(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return images (N, C, H, W) in another size, clipped to [-1, 1]."""
+    if tuple(x.shape[-2:]) != tuple(size):
+        return F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
+    return x.clamp(-1, 1)
+
+
+def _resized(pixels: np.ndarray, height: int, width: int, crop: bool = False) -> np.ndarray:
+    """Return pixels (H, W, C) uint8 or uint16 in another size: squashed, or the middle of them."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    size = (width, height)
+
+    def change(image: Image.Image) -> np.ndarray:
+        if crop:
+            return np.asarray(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
+        return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+    if pixels.dtype == np.uint8:
+        return change(colours.as_image(pixels)).reshape(height, width, pixels.shape[2])
+    planes = [change(Image.fromarray(np.ascontiguousarray(plane, np.float32))) for plane in np.moveaxis(pixels, 2, 0)]
+    resized: np.ndarray = np.rint(np.stack(planes, -1)).clip(0, 65535).astype(np.uint16)
+    return resized
+
+
+def _at_least(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return pixels (H, W, C), continued by reflection on all sides where they have less than a height or width."""
+    missing = [max(0, least - side) for least, side in zip((height, width), pixels.shape[:2], strict=True)]
+    if not any(missing):
+        return pixels
+    return np.pad(pixels, [*((each // 2, each - each // 2) for each in missing), (0, 0)], mode="reflect")

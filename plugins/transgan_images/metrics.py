@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transgan.api import Domain, Metric, Translation
+from transgan.api import Domain, Metric, Translation, UsageError
 from transgan_images.classifier import ClassifierOptions, build_classifier, real_samples, trained_classifier
 
 
@@ -38,6 +38,9 @@ class TargetShare(Metric[ClassifierOptions]):
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         """Train a classifier for each task, and measure its accuracy."""
+        for task, names in tasks.items():
+            if len({domains[name].media.channels for name in names}) > 1:
+                raise UsageError(f"target_share: the domains of task '{task}' differ in channels; leave the metric out")
         self.domains, self.tasks = domains, tasks
         self.labels = {
             task: {

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from transgan.api import Domain, Metric, Options, Translation
+from transgan.api import Domain, Metric, Options, Translation, listed
 from transgan_images import distances
 from transgan_images.classifier import ClassifierOptions, trained_classifier
 from transgan_images.features import OWN, Extractor, Features, concatenate, load, short_name
@@ -30,12 +30,16 @@ class FeatureOptions(Options):
     """The file with the network's weights; not needed for `"own"`, nor for `"inception"` once it is downloaded."""
     against: Literal["all", "held_out"] = "all"
     """The real images of the target domain to compare with: all, or only the held-out ones."""
-    halves: int = Field(100, ge=0)
+    halves: int = Field(100, ge=0, le=100_000)
     """Number of random halves of the samples from which confidence intervals are estimated; 0 for no intervals."""
 
 
+#: Figures of fewer samples are reported.
+FEW_SAMPLES = 50
+
+
 class FeatureMetric(Metric[FeatureOptions]):
-    """Base class of metrics on features. Translations with fewer than two samples have no figures.
+    """Base class of metrics on features. Translations with fewer than two samples have no figures, and are reported.
 
     Raises:
         UsageError: there is no network of that name, or `weights` is missing.
@@ -45,9 +49,12 @@ class FeatureMetric(Metric[FeatureOptions]):
 
     prefix = ""
     """The beginning of the figures' names."""
+    fits_covariance = False
+    """Whether the figure needs more samples than there are features."""
 
     def __init__(self, options: FeatureOptions):
         super().__init__(options)
+        self.remarks: list[str] = []
         path = Path(options.weights) if options.weights is not None else None
         self.pretrained = None if options.network == OWN else load(options.network, path)
 
@@ -75,13 +82,31 @@ class FeatureMetric(Metric[FeatureOptions]):
     def compute(self) -> dict[Translation, dict[str, float]]:
         """Return figures and their 95% confidence intervals, by translation and name."""
         result: dict[Translation, dict[str, float]] = {}
+        self.remarks, few = [], []
+        wanted = FEW_SAMPLES
         for translation, batches in self.features.items():
             source, fake = concatenate([each for each, _ in batches]), concatenate([each for _, each in batches])
             held_out_only = self.options.against == "held_out"
             real = self.extractors[translation.task].of_real(self.domains[translation.target], held_out_only)
-            if min(len(source[0]), len(real[0])) >= 2:
-                result[translation] = self._evaluate(self.figures(source, fake, real))
+            counts = f"{len(source[0])} translations, {len(real[0])} real images"
+            least = min(len(source[0]), len(real[0]))
+            if least < 2:
+                self.remarks.append(f"no figure for {translation}: {counts}, expected at least 2 of each")
+                continue
+            result[translation] = self._evaluate(self.figures(source, fake, real))
+            if self.fits_covariance:
+                wanted = max(wanted, source[0].shape[1] + 1)
+            if not result[translation]:
+                self.remarks.append(f"no figure for {translation}: its network is not a classifier")
+            elif least < wanted:
+                few.append(f"{translation}: {counts}")
+        if few:
+            effect = ", so it is biased upwards" if self.fits_covariance else ""
+            self.remarks.append(f"the figure is of fewer than {wanted} samples{effect}: {listed(few)}")
         return result
+
+    def warnings(self) -> Sequence[str]:
+        return self.remarks
 
     def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
         """Return the figures to compute, by the suffix of their names; the main figure's is empty."""
@@ -108,6 +133,7 @@ class Frechet(FeatureMetric):
     """
 
     prefix = "frechet"
+    fits_covariance = True
 
     def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
         real_gaussian = distances.mean_and_root(real[0])

@@ -17,6 +17,8 @@ Row = tuple[int, list[str]]
 """The number of a line in the file, and its cells."""
 #: Largest number of files that a message lists.
 MAX_LISTED = 5
+#: How programs write a number that is not known, in lower case; a label of strings has no such value beside numbers.
+UNKNOWN = frozenset(("nan", "n/a", "#n/a", "<na>", "null", "inf", "-inf", "+inf", "infinity", "-infinity"))
 
 
 class LabelledTableOptions(Options):
@@ -52,6 +54,10 @@ class LabelledTable(Source[LabelledTableOptions]):
         """
         names, file_column, _ = self.contents
         labels = {name: () for i, name in enumerate(names) if i != file_column and name}
+        for name, wanted in selection.items() if isinstance(selection, dict) else ():
+            numbers = [wanted] if isinstance(wanted, (int, float)) else wanted if isinstance(wanted, list) else [""]
+            if name in labels and all(isinstance(each, (int, float)) for each in numbers):
+                self._check_numbers(name)
         found = select(self.images, selection, labels)
         if not found:
             known = ", ".join(f"{name} {self._known_values(name)}" for name in selection)
@@ -83,6 +89,9 @@ class LabelledTable(Source[LabelledTableOptions]):
         for line, row in rows:
             lines[row[file_column]].append(line)
         self._check_files(lines)
+        for i, name in enumerate(names):
+            if i != file_column and name:
+                self._check_numbers(name, UNKNOWN)
         columns = {
             name: _parse_column([row[i] for _, row in rows])
             for i, name in enumerate(names)
@@ -157,6 +166,27 @@ class LabelledTable(Source[LabelledTableOptions]):
             if not name or path.is_absolute() or ".." in path.parts:
                 raise DataError(f"{self.path}:{at[0]}: found {name!r}, expected an image below {self.folder}")
 
+    def _check_numbers(self, name: str, odd: frozenset[str] | None = None) -> None:
+        """Check that a column in which there are numbers has nothing else in it.
+
+        Args:
+            odd: in lower case, what to report; defaults to everything that is no number.
+
+        Raises:
+            DataError: it has; names the first line.
+        """
+        names, _, rows = self.contents
+        cells = [(line, row[names.index(name)]) for line, row in rows]
+        others = [(line, cell) for line, cell in cells if cell and not _is_number(cell)]
+        reported = [(line, cell) for line, cell in others if odd is None or cell.lower() in odd]
+        if reported and any(_is_number(cell) for _, cell in cells):
+            line, cell = reported[0]
+            more = f" (and {len(reported) - 1} more lines)" if len(reported) > 1 else ""
+            raise DataError(
+                f"{self.path}:{line}: {name}: found {cell!r}{more}, expected a number as in the other lines; "
+                "leave the cell empty where the label is not known"
+            )
+
     def _known_values(self, name: str) -> str:
         """Return a summary of a label's values, for a message."""
         values = {each: None for sample in self.images if (each := sample.attributes.get(name)) is not None}
@@ -199,6 +229,10 @@ def _parse_column(column: list[str]) -> list[Any]:
     parser = next((parser for parser in parsers if all(_parses_as(parser, text) for text in texts)), str)
     values = {text: parser(text) for text in texts}
     return [values.get(text) for text in column]
+
+
+def _is_number(text: str) -> bool:
+    return any(_parses_as(parser, text) for parser in (int, _finite_float, NumericRange))
 
 
 def _finite_float(text: str) -> float:

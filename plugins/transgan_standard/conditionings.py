@@ -27,6 +27,12 @@ def find_condition(of: str, conditions: dict[str, Any], conditioning: str) -> Te
     return condition
 
 
+def number_of_categories(of: str, spec: NetworkSpec) -> int | None:
+    """Return the number of categories of a condition that is an index; None for a numeric condition."""
+    counts = {"task": len(spec.tasks), "domain": len(spec.domains), "origin": len(spec.domains)}
+    return None if of in spec.attributes else counts.get(of)
+
+
 def as_vectors(condition: Tensor, of: str, numbers: int, conditioning: str) -> Tensor:
     """Return a numeric condition, (N,) or (N, ...), as (N, numbers).
 
@@ -46,10 +52,11 @@ class ChannelOptions(Options):
     """Options of the conditioning `channel`."""
 
     of: str = Field("task", min_length=1)
-    """The condition: `task`, `domain` (a generator's target domain, the domain that a discriminator checks), the name
-    of an attribute, or of another numeric condition that nodes pass."""
+    """The condition: `task`, `domain` (a generator's target domain, the domain that a discriminator checks), `origin`
+    (the domain that a sample is translated from, which `nodes = "voice_translation"` passes to generators), the name of
+    an attribute, or of another numeric condition that nodes pass."""
     numbers: int = Field(1, ge=1)
-    """Length of a numeric condition that nodes pass (1 or more); ignored for `task`, `domain` and attributes, whose
+    """Length of a numeric condition that nodes pass (1 or more); ignored for `task`, domains and attributes, whose
     length is known."""
 
 
@@ -57,9 +64,9 @@ class ChannelConditioning(Conditioning[ChannelOptions]):
     """Constant planes appended to the input's channels (as StarGAN, Choi et al., 2018, section 4.2).
 
     `task` adds a plane for each task but the first, with 1 for samples of that task and else 0, so that two tasks need
-    a single plane; `domain` adds a one-hot plane for each domain; a numeric condition adds a plane for each of its
-    numbers. The style vector is unchanged. Instance norm after the first convolution can remove constant planes: see
-    `norm_first` of the generator `resnet`.
+    a single plane; `domain` and `origin` add a one-hot plane for each domain; a numeric condition adds a plane for each
+    of its numbers. The style vector is unchanged. Instance norm after the first convolution can remove constant planes:
+    see `norm_first` of the generator `resnet`.
 
     Raises:
         UsageError: in `forward`, where the condition is missing or has another length than `numbers`.
@@ -68,16 +75,19 @@ class ChannelConditioning(Conditioning[ChannelOptions]):
     def __init__(self, options: ChannelOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.of = options.of
-        counts = {"task": max(len(spec.tasks) - 1, 0), "domain": len(spec.domains)}
-        self.channels = counts.get(options.of, spec.attributes.get(options.of, options.numbers))
+        self.first = 1 if options.of == "task" else 0
+        self.categories = number_of_categories(options.of, spec)
+        if self.categories is None:
+            self.channels = spec.attributes.get(options.of, options.numbers)
+        else:
+            self.channels = max(self.categories - self.first, 0)
 
     def forward(
         self, x: Tensor, style: Tensor | None, task: Tensor | None = None, domain: Tensor | None = None, **others: Any
     ) -> tuple[Tensor, Tensor | None]:
         condition = find_condition(self.of, {"task": task, "domain": domain, **others}, "channel")
-        if self.of in ("task", "domain"):
-            first = 1 if self.of == "task" else 0
-            condition = condition[:, None] == torch.arange(first, first + self.channels, device=x.device)
+        if self.categories is not None:
+            condition = condition[:, None] == torch.arange(self.first, self.categories, device=x.device)
         planes = as_vectors(condition, self.of, self.channels, "channel").to(x.dtype)
         planes = planes.reshape(*planes.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:])
         return torch.cat([x, planes], 1), style
@@ -87,21 +97,22 @@ class EmbeddingOptions(Options):
     """Options of the conditioning `embedding`."""
 
     of: str = Field("domain", min_length=1)
-    """The condition: `domain` (a generator's target domain, the domain that a discriminator checks), `task`, the name
+    """The condition: `domain` (a generator's target domain, the domain that a discriminator checks), `origin` (the
+    domain that a sample is translated from, which `nodes = "voice_translation"` passes to generators), `task`, the name
     of an attribute, or of another numeric condition that nodes pass."""
     width: int = Field(16, ge=1)
     """Length of the embedding (1 or more)."""
     numbers: int = Field(1, ge=1)
-    """Length of a numeric condition that nodes pass (1 or more); ignored for `task`, `domain` and attributes, whose
+    """Length of a numeric condition that nodes pass (1 or more); ignored for `task`, domains and attributes, whose
     length is known."""
 
 
 class EmbeddingConditioning(Conditioning[EmbeddingOptions]):
     """A learned embedding, (N, width), appended to the style vector; the input is unchanged.
 
-    For `task` and `domain` an embedding table, initialised from N(0, 1), as for conditional normalisation (Dumoulin et
-    al., 2017); for a numeric condition a linear map. The network decides what the style does: it modulates norms in
-    generators, and enters discriminators by projection.
+    For `task`, `domain` and `origin` an embedding table, initialised from N(0, 1), as for conditional normalisation
+    (Dumoulin et al., 2017); for a numeric condition a linear map. The network decides what the style does: it modulates
+    norms in generators, and enters discriminators by projection.
 
     Raises:
         UsageError: in `forward`, where the condition is missing or has another length than `numbers`.
@@ -112,10 +123,9 @@ class EmbeddingConditioning(Conditioning[EmbeddingOptions]):
         self.of = options.of
         self.numbers = spec.attributes.get(options.of, options.numbers)
         self.style = options.width
-        counts = {"task": len(spec.tasks), "domain": len(spec.domains)}
-        categorical = options.of in counts
-        self.table = nn.Embedding(counts[options.of], options.width) if categorical else None
-        self.linear = None if categorical else nn.Linear(self.numbers, options.width)
+        categories = number_of_categories(options.of, spec)
+        self.table = None if categories is None else nn.Embedding(categories, options.width)
+        self.linear = nn.Linear(self.numbers, options.width) if categories is None else None
 
     def forward(
         self, x: Tensor, style: Tensor | None, task: Tensor | None = None, domain: Tensor | None = None, **others: Any

@@ -18,24 +18,31 @@ class CycleOptions(Options):
     instead of between samples; a number or a schedule. Wang & Lin let it rise to a value below 1."""
     layer: int = -1
     """Index of the discriminator layer whose features are compared: 0 is the first, -1 the last before the logits."""
-    quality: bool = False
+    quality: bool | Schedule = False
     """Whether each sample's term is weighted by how real the target domain's discriminators find its translation,
-    clamped to between 0.1 and 1."""
+    clamped to q between 0.1 and 1; or a share s from 0 to 1, a number or a schedule: the weight is then 1 - s (1 - q).
+    The authors weight during the first epochs only: `{ from = 1.0, curve = "steps", at = [0.1], values = [0.0] }`."""
 
-    @field_validator("features")
+    @field_validator("features", "quality")
     @classmethod
-    def _within_unit_interval(cls, features: Schedule) -> Schedule:
-        if not all(0 <= number <= 1 for number in (features.start, features.to or 0.0, *features.values)):
+    def _within_unit_interval(cls, share: bool | Schedule) -> bool | Schedule:
+        if isinstance(share, Schedule) and not all(0 <= number <= 1 for number in share.numbers):
             raise ValueError("expected shares from 0 to 1")
-        return features
+        return share
+
+    @property
+    def quality_share(self) -> Schedule:
+        """The share s of `quality`; 1 for true and 0 for false."""
+        return self.quality if isinstance(self.quality, Schedule) else constant(float(self.quality))
 
 
 class Cycle(Loss[CycleOptions]):
     """Cycle consistency: L1 distance between a source and its reconstruction (Zhu et al., 2017, eq. 2).
 
     With `features` and `quality` the better cycles of Wang & Lin (2018): for each sample
-    `quality * (share * L1 of features + (1 - share) * L1 of samples)`. Features are those of the source domain's
-    discriminators, averaged over discriminators and scales; features of the source carry no gradient.
+    `weight * (share * L1 of features + (1 - share) * L1 of samples)`, the weight from `quality`. Features are those of
+    the source domain's discriminators, averaged over discriminators and scales; features of the source carry no
+    gradient.
 
     Raises:
         ValueError: the discriminator has no layer of the index `layer`.
@@ -45,9 +52,11 @@ class Cycle(Loss[CycleOptions]):
 
     def __init__(self, options: CycleOptions):
         super().__init__(options)
+        features, quality = options.features.ever_nonzero, options.quality_share.ever_nonzero
         self.unused_inputs = {
-            *(() if options.features.ever_nonzero else ("clock", "source_outputs", "reconstruction_outputs")),
-            *(() if options.quality else ("fake_realness",)),
+            *(() if features else ("source_outputs", "reconstruction_outputs")),
+            *(() if quality else ("fake_realness",)),
+            *(() if features or quality else ("clock",)),
         }
 
     def for_generator(
@@ -76,8 +85,9 @@ class Cycle(Loss[CycleOptions]):
                 _l1(x, y.detach()) for r, s in pairs for x, y in zip(self._features(r), self._features(s), strict=True)
             ]
             distance = share * torch.stack(distances).mean(0) + (1 - share) * distance
-        if fake_realness is not None:
-            distance = fake_realness.clamp(MIN_QUALITY, MAX_QUALITY) * distance
+        if clock and fake_realness is not None:
+            share = self.options.quality_share.at_clock(clock)
+            distance = (1 - share + share * fake_realness.clamp(MIN_QUALITY, MAX_QUALITY)) * distance
         return distance.mean()
 
     def _features(self, output: DiscriminatorOutput) -> list[Tensor]:

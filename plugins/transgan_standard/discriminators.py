@@ -20,18 +20,28 @@ class ConvStack(nn.Module):
         inputs: channels of the input.
         widths: channels of each layer.
         strides: stride of each layer.
+        affine: whether instance norm learns a scale and a shift.
         style: length of the style vector; 0 for none.
     """
 
-    def __init__(self, inputs: int, widths: list[int], strides: list[int], kernel: int, norm: NormKind, style: int):
+    def __init__(
+        self,
+        inputs: int,
+        widths: list[int],
+        strides: list[int],
+        kernel: int,
+        norm: NormKind,
+        affine: bool,
+        style: int,
+    ):
         super().__init__()
         self.kernel = kernel
         self.padding = (kernel - 1) // 2
-        bias = convolution_has_bias(norm)
+        bias = convolution_has_bias(norm, affine)
         self.layers = nn.ModuleList()
         for i, (before, after, stride) in enumerate(zip([inputs, *widths], widths, strides, strict=False)):
             conv = nn.Conv2d(before, after, kernel, stride, self.padding, bias=bias or i == 0)
-            between = nn.Identity() if i == 0 else plain_norm(norm, after)
+            between = nn.Identity() if i == 0 else plain_norm(norm, after, affine)
             self.layers.append(nn.Sequential(conv, between, nn.LeakyReLU(0.2)))
         self.last = nn.Conv2d(widths[-1], 1, kernel, 1, self.padding)
         self.projection = nn.Linear(style, widths[-1], bias=False) if style else None
@@ -73,6 +83,9 @@ class PatchOptions(Options):
     """Kernel size of the convolutions, in pixels (2 to 7)."""
     norm: NormKind = "instance"
     """Normalisation of all layers but the first and the last: `instance`, `batch`, `group` or `none`."""
+    affine: bool = False
+    """Whether `instance` norm learns a scale and a shift of each channel. It is then the batch norm of pix2pix, which
+    trains with a batch of 1."""
     spectral: bool = False
     """Spectral normalisation of all weights (Miyato et al., 2018); usually with `norm = "none"`."""
     scales: int = Field(1, ge=1, le=5)
@@ -107,7 +120,7 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
         strides = [2] * options.layers + [1]
         self._check_size(options, two_axes(spec, "patch"))
         self.scales = nn.ModuleList(
-            ConvStack(spec.inputs, widths, strides, options.kernel, options.norm, spec.style)
+            ConvStack(spec.inputs, widths, strides, options.kernel, options.norm, options.affine, spec.style)
             for _ in range(options.scales)
         )
         self.classifier = nn.Linear(widths[-1], len(spec.domains)) if options.classes else None
@@ -151,6 +164,8 @@ class PixelOptions(Options):
     """Channels of the first convolution; the second has twice as many (1 or more)."""
     norm: NormKind = "instance"
     """Normalisation of the second convolution: `instance`, `batch`, `group` or `none`."""
+    affine: bool = False
+    """Whether `instance` norm learns a scale and a shift of each channel."""
     spectral: bool = False
     """Spectral normalisation of all weights (Miyato et al., 2018)."""
 
@@ -171,7 +186,7 @@ class PixelDiscriminator(Discriminator[PixelOptions]):
         super().__init__(options, spec)
         two_axes(spec, "pixel")
         widths = [options.width, 2 * options.width]
-        self.discriminator = ConvStack(spec.inputs, widths, [1, 1], 1, options.norm, spec.style)
+        self.discriminator = ConvStack(spec.inputs, widths, [1, 1], 1, options.norm, options.affine, spec.style)
         init_and_normalise(self, options.spectral)
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> DiscriminatorOutput:

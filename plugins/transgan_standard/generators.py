@@ -12,6 +12,7 @@ from transgan.api import Generator, NetworkSpec, Options, Tensor, UsageError
 from transgan_standard.layers import (
     PADS,
     BlurPool,
+    Dropout,
     Norm,
     NormKind,
     PaddingKind,
@@ -38,14 +39,22 @@ class Output(nn.Module):
       distance. It is x where r is 0, reaches every value from every x, and stays within [-1, 1].
 
     Args:
-        channels: channels of the image.
+        spec: where the generator stands.
+
+    Raises:
+        UsageError: `edit` or `residual`, where a translation has other channels than its source.
     """
 
-    def __init__(self, kind: OutputKind, channels: int):
+    def __init__(self, kind: OutputKind, spec: NetworkSpec):
         super().__init__()
+        if kind != "image" and not spec.keeps_channels:
+            raise UsageError(
+                f'output = "{kind}" changes the input, which has {spec.source_channels} channels, and the output has '
+                f'{spec.channels}; expected output = "image"'
+            )
         self.kind = kind
-        self.channels = channels
-        self.inputs = channels + (kind == "edit")
+        self.channels = spec.channels
+        self.inputs = spec.channels + (kind == "edit")
 
     def init_weights(self, last: nn.Conv2d | nn.ConvTranspose2d) -> None:
         """Rescale the initial weights of the last convolution, so that `edit` and `residual` start near the input."""
@@ -71,12 +80,14 @@ class ResnetOptions(Options):
 
     width: int = Field(64, ge=1)
     """Channels of the first convolution; each downsampling doubles them (1 or more)."""
-    blocks: int = Field(9, ge=0)
+    blocks: int = Field(9, ge=0, le=1000)
     """Number of residual blocks (0 or more); the reference has 9 for 256 pixels and 6 for 128."""
     downs: int = Field(2, ge=0, le=8)
     """Number of downsamplings by 2 before the residual blocks (0 to 8)."""
     norm: NormKind = "instance"
     """Normalisation after every convolution but the last: `instance`, `batch`, `group` (of 8 groups) or `none`."""
+    affine: bool = False
+    """Whether `instance` norm learns a scale and a shift of each channel, as StarGAN's does; CycleGAN's does not."""
     norm_first: bool = True
     """Whether the first convolution is normalised. With a `channel` conditioning choose `false`: instance norm after a
     convolution with reflection padding removes every constant plane completely."""
@@ -91,6 +102,8 @@ class ResnetOptions(Options):
     by a blur that keeps every second pixel (as in CUT; a step takes up to twice as long)."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Dropout probability within each residual block (0 to below 1)."""
+    dropout_at_use: bool = False
+    """Whether dropout stays on in translation, with one mask for all images; as in the generator `unet`."""
     depthwise: bool = False
     """Whether the residual blocks' convolutions are depthwise-separable. These then need about an eighth of the
     operations; on a CPU a narrow network takes about a fifth less time in all, a wide one less still."""
@@ -121,12 +134,15 @@ class ResnetGenerator(Generator[ResnetOptions]):
                 f"'resnet': {space[0]}x{space[1]} pixels are too few for downs = {options.downs}; choose fewer downs"
             )
         width, antialiased = options.width, options.downsample == "antialiased"
-        bias = convolution_has_bias(options.norm)
+        bias = convolution_has_bias(options.norm, options.affine)
+
+        def make_norm(channels: int) -> Norm:
+            return Norm(options.norm, channels, spec.style, options.affine)
 
         def norm(channels: int) -> list[nn.Module]:
-            return [Norm(options.norm, channels, spec.style), nn.ReLU()]
+            return [make_norm(channels), nn.ReLU()]
 
-        self.output = Output(options.output, spec.channels)
+        self.output = Output(options.output, spec)
         pad = PADS[options.padding]
         last = nn.Conv2d(width, self.output.inputs, 7)
         # One flat list in the reference's order, so that `layers` and the names of its weights have the same numbers.
@@ -139,8 +155,15 @@ class ResnetGenerator(Generator[ResnetOptions]):
             layers += [BlurPool()] if antialiased else []
         inner = width * 2**options.downs
         layers += [
-            Residual(inner, options.norm, options.padding, spec.style, options.dropout, options.depthwise)
-            for _ in range(options.blocks)
+            Residual(
+                inner,
+                make_norm,
+                options.padding,
+                bias,
+                Dropout(options.dropout, options.dropout_at_use, seed),
+                options.depthwise,
+            )
+            for seed in range(options.blocks)
         ]
         for i in reversed(range(options.downs)):
             channels = width * 2**i
@@ -187,9 +210,15 @@ class UnetOptions(Options):
     """Number of downsamplings by 2 (1 to 10); defaults to the most that the training size can be halved, at most 8."""
     norm: NormKind = "batch"
     """Normalisation between the outermost and the innermost level: `instance`, `batch`, `group` or `none`."""
+    affine: bool = False
+    """Whether `instance` norm learns a scale and a shift of each channel. It is then the batch norm of the reference,
+    which trains and tests with a batch of 1."""
     dropout: float = Field(0.5, ge=0.0, lt=1.0)
     """Dropout probability in the decoder, at the levels from the fifth to the last but one: three of eight levels, none
     where there are fewer than six (0 to below 1)."""
+    dropout_at_use: bool = False
+    """Whether dropout stays on in translation: the paper's noise z. The reference draws a new mask for every image;
+    here all images have the same one, so that a translation can be repeated."""
     upsample: UpsampleKind = "transposed"
     """Upsampling: `transposed` convolutions, as in the paper, or `nearest` or `bilinear` interpolation followed by a
     3x3 convolution, which avoids chequerboard artefacts."""
@@ -216,7 +245,7 @@ class Up(Styled):
     """A level of the decoder: upsamples by 2."""
 
     def __init__(
-        self, inputs: int, outputs: int, norm: Norm | None, dropout: float, upsample: UpsampleKind, bias: bool
+        self, inputs: int, outputs: int, norm: Norm | None, dropout: Dropout, upsample: UpsampleKind, bias: bool
     ):
         super().__init__()
         self.resize: nn.Module = nn.Identity()
@@ -227,7 +256,7 @@ class Up(Styled):
             self.resize = nn.Upsample(scale_factor=2, mode=upsample)
             self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
         self.norm = norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
         y = self.conv(self.resize(F.relu(x)))
@@ -239,9 +268,10 @@ class UnetGenerator(Generator[UnetOptions]):
     """The U-Net of pix2pix (Isola et al., 2017, section 6.1.1): an encoder and a decoder with skip connections.
 
     With 8 or 7 downs and the default options it is `unet_256` or `unet_128` of the authors' PyTorch implementation.
-    Differences: in evaluation mode dropout is off and batch norm uses its running statistics, as usual in PyTorch,
-    where the paper keeps both as in training; fewer downs are possible; a style vector, which the reference does not
-    have, sets scale and shift after every norm.
+    Differences: in evaluation mode dropout is off and batch norm uses its running statistics, as usual in PyTorch. The
+    paper and the reference test as they train, with a batch of 1: that is `norm = "instance"` with `affine = true`, and
+    `dropout_at_use = true`. Fewer downs are possible; a style vector, which the reference does not have, sets scale and
+    shift after every norm.
 
     `forward(x, style)`: x (N, inputs, H, W), H and W multiples of `stride`; returns (N, channels, H, W) in [-1, 1].
 
@@ -255,13 +285,13 @@ class UnetGenerator(Generator[UnetOptions]):
         downs = options.downs or max((n for n in range(9) if not any(axis % 2**n for axis in space)), default=0)
         if not downs:
             raise UsageError(f"'unet': {space[0]}x{space[1]} pixels cannot be halved; choose an even size")
-        bias = convolution_has_bias(options.norm)
+        bias = convolution_has_bias(options.norm, options.affine)
         widths = [options.width * min(2**i, 8) for i in range(downs)]
 
         def norm(channels: int) -> Norm:
-            return Norm(options.norm, channels, spec.style)
+            return Norm(options.norm, channels, spec.style, options.affine)
 
-        self.output = Output(options.output, spec.channels)
+        self.output = Output(options.output, spec)
         last = self.output.inputs
         self.downs = nn.ModuleList()
         self.ups = nn.ModuleList()
@@ -270,9 +300,9 @@ class UnetGenerator(Generator[UnetOptions]):
             down_norm = None if outermost or innermost else norm(inner)
             self.downs.append(Down(spec.inputs if outermost else outer, inner, down_norm, outermost, bias))
             inputs = inner if innermost else 2 * inner
-            dropout = options.dropout if i >= 4 and not innermost else 0.0
+            dropout = Dropout(options.dropout if i >= 4 and not innermost else 0.0, options.dropout_at_use, i)
             if outermost:
-                outermost_up = Up(inputs, last, None, 0.0, options.upsample, bias=True)
+                outermost_up = Up(inputs, last, None, dropout, options.upsample, bias=True)
                 self.ups.append(outermost_up)
             else:
                 self.ups.append(Up(inputs, outer, norm(outer), dropout, options.upsample, bias))

@@ -1,8 +1,10 @@
 """Building blocks of the networks: normalisation, style modulation, padding, resampling, initialisation."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -42,38 +44,74 @@ def two_axes(spec: NetworkSpec, name: str) -> tuple[int, int]:
     return spec.space[0], spec.space[1]
 
 
-def convolution_has_bias(norm: NormKind) -> bool:
+def convolution_has_bias(norm: NormKind, affine: bool) -> bool:
     """Return whether a convolution before this norm has a bias: only where the norm has no learned shift itself."""
-    return norm in ("instance", "none")
+    return norm == "none" or (norm == "instance" and not affine)
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation without parameters or running statistics (Ulyanov et al., 2016), computed in fp32.
+    """Instance normalisation without running statistics (Ulyanov et al., 2016), computed in fp32.
 
-    `forward(x) -> y`: (N, C, H, W), y in the dtype of x. In 16-bit numbers, as under autocast, the sums of squares over
-    a large feature map would lose most of their precision.
+    `forward(x) -> y`: (N, C, *space), y in the dtype of x. In 16-bit numbers, as under autocast, the sums of squares
+    over a large feature map would lose most of their precision.
+
+    Args:
+        channels: of a learned scale and shift, initialised to 1 and 0; 0 for none.
     """
+
+    def __init__(self, channels: int = 0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels)) if channels else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if channels else None
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu" and x.is_contiguous():
             # Group norm with one group per channel is the same and takes half the time; it accumulates in fp32 itself.
-            return F.group_norm(x, x.shape[1])
-        return F.instance_norm(x if x.element_size() > 2 else x.float()).to(x.dtype)
+            return F.group_norm(x, x.shape[1], self.weight, self.bias)
+        single = x if x.element_size() > 2 else x.float()
+        return F.instance_norm(single, weight=self.weight, bias=self.bias).to(x.dtype)
 
 
-def plain_norm(kind: NormKind, channels: int, affine: bool = True) -> nn.Module:
+def plain_norm(kind: NormKind, channels: int, affine: bool, learned: bool = True) -> nn.Module:
     """Return a normalisation layer over `channels`.
 
     Args:
-        affine: whether batch and group norm learn a scale and a shift; instance norm never does.
+        affine: whether instance norm learns a scale and a shift; batch and group norm always do.
+        learned: false where no norm learns them, as another layer sets them.
     """
     if kind == "instance":
-        return InstanceNorm()
+        return InstanceNorm(channels if affine and learned else 0)
     if kind == "batch":
-        return nn.BatchNorm2d(channels, affine=affine)
+        return nn.BatchNorm2d(channels, affine=learned)
     if kind == "group":
-        return nn.GroupNorm(math.gcd(channels, 8), channels, affine=affine)
+        return nn.GroupNorm(math.gcd(channels, 8), channels, affine=learned)
     return nn.Identity()
+
+
+class Dropout(nn.Module):
+    """Dropout that may stay on in evaluation mode, where its mask is fixed.
+
+    In evaluation mode the mask depends on nothing but the shape of a sample and `seed`: it is the same for every sample
+    and every call, so that a translation can be repeated.
+
+    Args:
+        p: probability of zeroing an activation.
+        at_use: whether dropout stays on in evaluation mode.
+        seed: of the mask; layers of equal shape need different ones.
+    """
+
+    def __init__(self, p: float, at_use: bool, seed: int):
+        super().__init__()
+        self.p = p
+        self.at_use = at_use
+        self.seed = seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not (self.at_use and self.p):
+            return F.dropout(x, self.p, self.training)
+        generator = torch.Generator().manual_seed(self.seed)
+        kept = torch.rand(x.shape[1:], generator=generator, device="cpu", dtype=torch.float32) >= self.p
+        return x * (kept.to(x) / (1 - self.p))
 
 
 class FiLM(nn.Module):
@@ -119,14 +157,15 @@ class Norm(Styled):
 
     Args:
         style: length of the style vector; 0 for a plain norm.
+        affine: whether a plain instance norm learns a scale and a shift; batch and group norm always do.
 
     Raises:
         UsageError: in `forward`, where a style vector is missing.
     """
 
-    def __init__(self, kind: NormKind, channels: int, style: int):
+    def __init__(self, kind: NormKind, channels: int, style: int, affine: bool):
         super().__init__()
-        self.norm = plain_norm(kind, channels, affine=style == 0)
+        self.norm = plain_norm(kind, channels, affine, learned=style == 0)
         self.film = FiLM(style, channels) if style else None
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
@@ -143,16 +182,21 @@ class Residual(Styled):
     """Residual block `x + norm(conv(dropout(relu(norm(conv(x))))))` (Johnson et al., 2016), no ReLU after the sum.
 
     Args:
-        style: length of the style vector of its norms; 0 for none.
-        dropout: probability of zeroing an activation.
+        make_norm: returns a new norm over a number of channels.
+        bias: whether convolutions have a bias.
         depthwise: use depthwise-separable 3x3 convolutions (Howard et al., 2017).
     """
 
     def __init__(
-        self, channels: int, norm: NormKind, padding: PaddingKind, style: int, dropout: float, depthwise: bool
+        self,
+        channels: int,
+        make_norm: Callable[[int], Norm],
+        padding: PaddingKind,
+        bias: bool,
+        dropout: Dropout,
+        depthwise: bool,
     ):
         super().__init__()
-        bias = convolution_has_bias(norm)
 
         def convolution() -> nn.Module:
             mode = PADDING_MODES[padding]
@@ -161,9 +205,9 @@ class Residual(Styled):
             within = nn.Conv2d(channels, channels, 3, padding=1, padding_mode=mode, bias=False, groups=channels)
             return nn.Sequential(within, nn.Conv2d(channels, channels, 1, bias=bias))
 
-        self.first, self.first_norm = convolution(), Norm(norm, channels, style)
-        self.second, self.second_norm = convolution(), Norm(norm, channels, style)
-        self.dropout = nn.Dropout(dropout)
+        self.first, self.first_norm = convolution(), make_norm(channels)
+        self.second, self.second_norm = convolution(), make_norm(channels)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
         y = self.dropout(F.relu(self.first_norm(self.first(x), style)))
@@ -192,15 +236,15 @@ def upsampling(kind: UpsampleKind, channels: int, outputs: int, bias: bool) -> l
 def init_weights(network: nn.Module) -> None:
     """Initialise a network as DCGAN, pix2pix and CycleGAN do.
 
-    Weights of convolutions and linear layers from N(0, 0.02), scales of batch norm from N(1, 0.02), biases 0; each
-    `FiLM` by its own rule.
+    Weights of convolutions and linear layers from N(0, 0.02), scales of batch norm, and of instance norm where it has
+    them, from N(1, 0.02), biases 0; each `FiLM` by its own rule.
     """
     for layer in network.modules():
         weight: Any = getattr(layer, "weight", None)
         bias: Any = getattr(layer, "bias", None)
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(weight, 0.0, 0.02)
-        elif isinstance(layer, nn.BatchNorm2d) and weight is not None:
+        elif isinstance(layer, (nn.BatchNorm2d, InstanceNorm)) and weight is not None:
             nn.init.normal_(weight, 1.0, 0.02)
         else:
             continue

@@ -39,6 +39,11 @@ class CycleError(_MeanError):
         self.add(translation, cycle_error=(source, reconstruction))
 
 
+def _of_source(name: str, source: Tensor, truth: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the pair for the figure of the untranslated source; none where it has other channels than the truth."""
+    return {f"{name}_of_source": (source, truth)} if source.shape == truth.shape else {}
+
+
 class CounterpartError(_MeanError):
     """Mean absolute difference between a translation and the true one, from 0 to 1, for samples that have one.
 
@@ -50,7 +55,8 @@ class CounterpartError(_MeanError):
 
     def update(self, translation: Translation, source: Tensor, fake: Tensor, counterpart: Tensor) -> None:
         """Add a batch: sources, their translations and the true ones, (N, C, *space)."""
-        self.add(translation, counterpart_error=(fake, counterpart), counterpart_error_of_source=(source, counterpart))
+        of_source = _of_source("counterpart_error", source, counterpart)
+        self.add(translation, counterpart_error=(fake, counterpart), **of_source)
 
 
 class PairedError(_MeanError):
@@ -63,4 +69,4 @@ class PairedError(_MeanError):
 
     def update(self, translation: Translation, source: Tensor, fake: Tensor, target: Tensor) -> None:
         """Add a batch: sources, their translations and their partners, (N, C, *space)."""
-        self.add(translation, paired_error=(fake, target), paired_error_of_source=(source, target))
+        self.add(translation, paired_error=(fake, target), **_of_source("paired_error", source, target))

@@ -7,9 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from transgan.api import Clock, DiscriminatorOutput, Loss, Options, SampleRng
+from transgan.api import DiscriminatorOutput, Loss, Options, SampleRng
 
 DiscriminatorFunction = Callable[[Tensor], DiscriminatorOutput]
+Of = Literal["sum", "mean"]
 
 
 def mean_logits(output: DiscriminatorOutput) -> Tensor:
@@ -17,30 +18,50 @@ def mean_logits(output: DiscriminatorOutput) -> Tensor:
     return torch.stack([logits.flatten(1).mean(1) for logits in output.logits]).mean(0)
 
 
-def squared_gradient_norms(discriminator: DiscriminatorFunction, x: Tensor) -> Tensor:
-    """Return the squared norm of the gradient of each sample's mean logit with respect to that sample, (N,).
+def sum_logits(output: DiscriminatorOutput) -> Tensor:
+    """Return the sum of each sample's logits, (N,): over the positions of each scale, then the mean over scales."""
+    return torch.stack([logits.flatten(1).sum(1) for logits in output.logits]).mean(0)
 
-    The result is differentiable. The discriminator must not mix samples: then the gradient of the sum of all mean
-    logits holds each sample's own gradient.
+
+def squared_gradient_norms(discriminator: DiscriminatorFunction, x: Tensor, of: Of = "mean") -> Tensor:
+    """Return the squared norm of the gradient of each sample's logits with respect to that sample, (N,).
+
+    The result is differentiable. The discriminator must not mix samples: then the gradient of the sum over samples
+    holds each sample's own gradient.
+
+    Args:
+        of: whether the gradient is that of the sum or of the mean of a sample's logits.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(mean_logits(discriminator(x)).sum(), x, create_graph=True)
+        output = discriminator(x)
+        logits = sum_logits(output) if of == "sum" else mean_logits(output)
+        (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
 
-class PenaltyOptions(Options):
+class LogitsOptions(Options):
+    of: Of = "mean"
+    """The number whose gradient is penalised, where a discriminator has a logit for each patch: the `mean` over
+    positions, which the adversarial losses contain, or the `sum`, which the code of StarGAN, UVCGAN and the authors'
+    PyTorch implementation of CycleGAN differentiates. With P positions the gradient of the sum is P times as large. For
+    a discriminator with a single logit both are the same."""
+
+
+class PenaltyOptions(LogitsOptions):
     form: Literal["two-sided", "one-sided", "zero-centred"] = "two-sided"
     """What is penalised: a gradient norm other than `slope` (`two-sided`), only a larger one (`one-sided`), or any
     gradient (`zero-centred`)."""
     slope: float = Field(1.0, gt=0)
-    """Target of the gradient norm, or its upper bound where one-sided (above 0); unused by `zero-centred`."""
+    """Target of the gradient norm, or its upper bound where one-sided (above 0); unused by `zero-centred`. The pull of
+    the adversarial loss on a generator is in proportion to it: see [](../methods/constants.md)."""
 
 
 class GradientPenalty(Loss[PenaltyOptions]):
     """Gradient penalty at random interpolates of real and fake samples (Gulrajani et al., 2017, eq. 3; weight 10).
 
-    With `g` the gradient of the critic's mean logit at a uniformly random point between a real and a fake sample:
+    With `g` the gradient of the critic's logits, their mean or sum by `of`, at a uniformly random point between a real
+    and a fake sample:
     `two-sided` is `((|g| - slope) / slope)^2`; `one-sided` is the same where `|g|` exceeds `slope`, else 0 (ibid.,
     section 4); `zero-centred` is `|g|^2` (Thanh-Tung et al., 2019). Always computed in fp32. The critic's inputs are
     interpolated after augmentation, with all their channels. The critic may not mix samples: batch norm is refused,
@@ -54,7 +75,7 @@ class GradientPenalty(Loss[PenaltyOptions]):
     ) -> Tensor:
         share = rng.uniform("between").to(real_input).view(-1, *[1] * (real_input.ndim - 1))
         interpolates = share * real_input.detach() + (1 - share) * fake_input.detach()
-        squares = squared_gradient_norms(discriminator, interpolates)
+        squares = squared_gradient_norms(discriminator, interpolates, self.options.of)
         if self.options.form == "zero-centred":
             return squares.mean()
         tiny = torch.finfo(squares.dtype).tiny  # the square root has no derivative at 0
@@ -63,24 +84,29 @@ class GradientPenalty(Loss[PenaltyOptions]):
         return penalised.square().mean()
 
 
-class R1Options(Options):
+class R1Options(LogitsOptions):
     every: int = Field(1, ge=1)
-    """Lazy regularisation: computed every Nth step only, and multiplied by N (Karras et al., 2020, StyleGAN2; 1 or
-    more)."""
+    """Lazy regularisation: computed at every Nth step of its phase only, and multiplied by N (Karras et al., 2020,
+    StyleGAN2; 1 or more)."""
 
 
 class R1(Loss[R1Options]):
     """R1 regularisation: half the mean squared gradient norm at real samples (Mescheder et al., 2018, eq. 9).
 
-    The gradient is that of the mean logit. Always computed in fp32. The loss's weight is the paper's gamma.
+    The gradient is that of the mean or the sum of the logits, by `of`; the paper's discriminator has a single logit.
+    Always computed in fp32. The loss's weight is the paper's gamma.
     """
 
     penalizes_gradient = True
 
-    def for_discriminator(self, real_input: Tensor, discriminator: DiscriminatorFunction, clock: Clock) -> Tensor:
-        if clock.step % self.options.every:
-            return real_input.new_zeros(())
-        penalty: Tensor = 0.5 * self.options.every * squared_gradient_norms(discriminator, real_input).mean()
+    def __init__(self, options: R1Options):
+        super().__init__(options)
+        self.interval = options.every
+
+    def for_discriminator(self, real_input: Tensor, discriminator: DiscriminatorFunction) -> Tensor:
+        penalty: Tensor = (
+            0.5 * self.options.every * squared_gradient_norms(discriminator, real_input, self.options.of).mean()
+        )
         return penalty
 
 

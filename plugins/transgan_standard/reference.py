@@ -22,6 +22,9 @@ from transgan_standard.generators import ResnetGenerator, ResnetOptions, UnetGen
 #: Time limit, in seconds.
 TIMEOUT = 300
 
+#: Keys under which training programs save a network's tensors.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "generator", "netG", "params_ema", "params")
+
 # Runs in a process of its own, with resource limits: a pickle can demand any amount of memory and time, and the
 # `weights_only` unpickler may have vulnerabilities that are not known yet. The result comes back as safetensors, which
 # cannot contain code.
@@ -50,28 +53,33 @@ for kind, limit in limits.items():
         pass  # a stricter limit is in force
 try:
     state = torch.load(source, map_location="cpu", weights_only=True)
+    for _ in range(4):  # training programs put the tensors into tables of their own
+        inner = [state[key] for key in WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)]
+        state = inner[0] if inner else state
     if not isinstance(state, dict) or not state:
         raise ValueError(f"found {type(state).__name__}, expected named tensors")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise ValueError(f"{name!r} is {type(value).__name__}, expected a tensor")
+            raise ValueError(f"{ascii(name)[:80]} is {type(value).__name__}, expected a tensor")
     save_file({name: value.detach().clone().contiguous() for name, value in state.items()}, target)
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
-"""
+""".replace("WRAPPERS", repr(WRAPPERS))
 
 
 def read_reference_generator(path: Path) -> ImportedGenerator:
     """Read a file such as `latest_net_G_A.pth`, without running code from it.
 
-    Architecture and options are inferred from the names and shapes of the weights; the imported generator computes
-    exactly what the original does.
+    Architecture and options are inferred from the names and shapes of the weights. The imported generator computes what
+    the original does in the reference's default test, which leaves networks in training mode and has a batch of 1: so
+    batch norm becomes an instance norm with scale and shift, and its running statistics are not used. Dropout, which
+    is random there, is off.
 
     Raises:
         DataError: the file cannot be read, or does not contain a generator of the reference.
     """
     state = {name.removeprefix("module."): value for name, value in _load(path).items()}
-    if unknown := [name for name in state if not re.match(r"model\.(\d+|model)\.\w", name)]:
+    if unknown := [name for name in state if not re.match(r"model\.(\d{1,4}|model)\.\w", name)]:
         _refuse(path, f"it has {_abbreviated(unknown)}, expected names such as 'model.1.weight'")
     return _complete(path, _unet(path, state) if "model.model.0.weight" in state else _resnet(path, state))
 
@@ -93,18 +101,49 @@ def _load(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
+    if what := _other_kind(path):
+        raise DataError(f"{path}: {what}; expected a generator's .pth, written by torch.save")
     with tempfile.TemporaryDirectory(prefix="transgan-") as folder:
         target = Path(folder) / "tensors.safetensors"
         # -P: modules must not be imported from the working directory.
         command = [sys.executable, "-P", "-c", UNPICKLE, str(path.absolute()), str(target)]
         try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, cwd=folder)
+            result = subprocess.run(
+                command, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT, cwd=folder
+            )
         except subprocess.TimeoutExpired as error:
             raise DataError(f"{path}: not read within {TIMEOUT} seconds") from error
         if result.returncode:
             raise DataError(f"{path}: {_explain(result.returncode, result.stderr)}")
         # A copy: the loaded tensors are mapped to a file that is removed here.
         return {name: value.clone() for name, value in load_file(target).items()}
+
+
+def _other_kind(path: Path) -> str:
+    """Return what a file is that is often found in place of weights; an empty text where it may be weights.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            begin = file.read(512).lstrip()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    lower = begin.lower()
+    if not begin:
+        return "it is empty, and not a file of tensors"
+    if lower.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--")):
+        return "it is a web page, such as a server sends where a download needs a confirmation; download it again"
+    if begin.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file itself; fetch that with git lfs pull"
+    if lower.startswith((b"{", b"[")):
+        return "it is JSON"
+    if begin.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")):
+        return "it is a packed archive; unpack it first"
+    if begin[8:].startswith((b'{"', b"{ ")):
+        return "it is a safetensors file"
+    return ""
 
 
 def _explain(code: int, stderr: str) -> str:
@@ -137,11 +176,11 @@ def _kernel(path: Path, state: Mapping[str, Tensor], name: str) -> tuple[int, in
     return state[name].shape[0], state[name].shape[1]
 
 
-def _norm(state: Mapping[str, Tensor], convolution: str, norm: str) -> str:
-    """Return the kind of norm: batch norm has weights; convolutions before instance norm have biases."""
+def _norm(state: Mapping[str, Tensor], convolution: str, norm: str) -> dict[str, Any]:
+    """Return the options of the norm: batch norm has weights; convolutions before instance norm have biases."""
     if f"{norm}.weight" in state:
-        return "batch"
-    return "instance" if f"{convolution}.bias" in state else "none"
+        return {"norm": "instance", "affine": True}
+    return {"norm": "instance" if f"{convolution}.bias" in state else "none"}
 
 
 def _index(name: str) -> int:
@@ -152,16 +191,18 @@ def _index(name: str) -> int:
 def _resnet(path: Path, state: Mapping[str, Tensor]) -> ImportedGenerator:
     """Infer the options of a ResNet generator and rename its weights."""
     convolutions = sorted(
-        _index(name) for name, value in state.items() if re.fullmatch(r"model\.\d+\.weight", name) and value.dim() == 4
+        _index(name)
+        for name, value in state.items()
+        if re.fullmatch(r"model\.\d{1,4}\.weight", name) and value.dim() == 4
     )
-    blocks = sorted({_index(name) for name in state if re.match(r"model\.\d+\.conv_block\.", name)})
+    blocks = sorted({_index(name) for name in state if re.match(r"model\.\d{1,4}\.conv_block\.", name)})
     if not convolutions or not blocks:
         _refuse(path, f"found {_abbreviated(sorted(state))}, expected the weights of a U-Net or of residual blocks")
     width, inputs = _kernel(path, state, "model.1.weight")
     channels, _ = _kernel(path, state, f"model.{convolutions[-1]}.weight")
     ups = [_kernel(path, state, f"model.{n}.weight") for n in convolutions[:-1] if n > blocks[-1]]
     options: dict[str, Any] = {"width": width, "blocks": len(blocks), "downs": len(ups)}
-    options["norm"] = _norm(state, "model.1", "model.2")
+    options |= _norm(state, "model.1", "model.2")
     filters = [_index(name) for name in state if name.endswith(".filt")]
     if any(index < blocks[0] for index in filters):
         options["downsample"] = "antialiased"
@@ -195,7 +236,7 @@ def _unet(path: Path, state: Mapping[str, Tensor]) -> ImportedGenerator:
         level, prefix = level + 1, f"{prefix}.3.model"
     names |= {f"{prefix}.1": f"downs.{level}.conv"}
     names |= {f"{prefix}.3": f"ups.{level}.conv", f"{prefix}.4": f"ups.{level}.norm.norm"}
-    options = {"width": width, "downs": level + 1, "norm": _norm(state, "model.model.0", f"{prefix}.4")}
+    options = {"width": width, "downs": level + 1, **_norm(state, "model.model.0", f"{prefix}.4")}
     return ImportedGenerator("unet", options, _renamed(state, names), inputs, channels)
 
 
@@ -232,15 +273,12 @@ def _complete(path: Path, imported: ImportedGenerator) -> ImportedGenerator:
         problem = error.errors()[0]
         _refuse(path, f"{problem['loc'][0]}: {problem['msg']}", error)
 
-    remaining, complete = dict(imported.state), {}
-    if imported.options["norm"] != "batch":
-        # Old versions saved the running statistics of instance norms without using them.
-        statistics = ("running_mean", "running_var", "num_batches_tracked")
-        remaining = {name: value for name, value in remaining.items() if not name.endswith(statistics)}
+    # The reference's default test does not use running statistics; old versions saved them of instance norms too.
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    remaining = {name: value for name, value in imported.state.items() if not name.endswith(statistics)}
+    complete = {}
     for name, expected in network.state_dict().items():
         value = remaining.pop(name, None)
-        if value is None and name.endswith("num_batches_tracked"):
-            value = torch.zeros(())  # the file is older than this counter
         if value is None and name.endswith("bias") and imported.options["norm"] == "none":
             value = torch.zeros(expected.shape)  # the reference has no bias there, which is the same
         if value is None:

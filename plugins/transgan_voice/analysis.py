@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from transgan_voice import measures
+from transgan_voice import audio, measures
 from transgan_voice.audio import Sound
 from transgan_voice.initialization import affine_map
 from transgan_voice.mel import LogMel
@@ -34,7 +34,7 @@ class AnalyzedSound:
     @property
     def active(self) -> Array:
         """(L,) bool: which frames are not silence."""
-        return measures.active(self.decibels)
+        return audio.active(self.decibels)
 
     @property
     def active_cepstra(self) -> Array:

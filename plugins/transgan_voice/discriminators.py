@@ -7,7 +7,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from transgan_standard.layers import run
 
 from transgan.api import Discriminator, DiscriminatorOutput, NetworkSpec, Options, Tensor, UsageError
-from transgan_voice.layers import Gated, VoiceNorm
+from transgan_voice.layers import Gated, Norms, VoiceNorm
 
 
 class GatedPatchOptions(Options):
@@ -19,10 +19,13 @@ class GatedPatchOptions(Options):
     """Gated 3x3 convolutions with stride 2, each of which doubles the channels (1 to 6)."""
     norm: VoiceNorm = "instance"
     """Normalization of all layers but the first and the last: `instance`, `group` (of 8 groups) or `none`."""
+    affine: bool = False
+    """Whether `instance` norm learns a scale and a shift of each channel, as in CycleGAN-VC2 and MaskCycleGAN-VC."""
     spectral: bool = False
     """Whether weights are divided by their spectral norm (Miyato et al., 2018); then `norm = "none"` is usual."""
     classes: bool = False
-    """Whether it also classifies the speaker (an auxiliary linear classifier of the mean of the last features)."""
+    """Whether it also classifies the speaker (an auxiliary linear classifier of the mean of the last features).
+    Instance norm removes much of that mean: `norm = "none"` is usual here."""
 
 
 class GatedPatch(Discriminator[GatedPatchOptions]):
@@ -54,12 +57,12 @@ class GatedPatch(Discriminator[GatedPatchOptions]):
                 f"'gated_patch': {self.bands} bands and {spec.space[0]} frames are too few for "
                 f"layers = {options.layers}; choose fewer layers"
             )
-        width, norm = options.width, options.norm
+        width, norms = options.width, Norms(options.norm, options.affine)
         layers = [Gated(nn.Conv2d(spectra + extra, 2 * width, 3, padding=1), width)]
         for _ in range(options.layers):
-            layers.append(Gated(nn.Conv2d(width, 4 * width, 3, 2, padding=1), 2 * width, norm))
+            layers.append(Gated(nn.Conv2d(width, 4 * width, 3, 2, padding=1), 2 * width, norms))
             width *= 2
-        layers.append(Gated(nn.Conv2d(width, 2 * width, (1, 5), padding=(0, 2)), width, norm))
+        layers.append(Gated(nn.Conv2d(width, 2 * width, (1, 5), padding=(0, 2)), width, norms))
         self.layers = nn.ModuleList(layers)
         self.last = nn.Conv2d(width, 1, (1, 3), padding=(0, 1))
         self.projection = nn.Linear(spec.style, width, bias=False) if spec.style else None

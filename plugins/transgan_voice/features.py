@@ -4,14 +4,13 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transgan.api import DataError, UsageError
+from transgan.api import DataError, UsageError, expand_home
 from transgan_voice.mel import LogMel
 
 
@@ -161,7 +160,7 @@ class MelFeatures:
         Raises:
             DataError: the file is missing or cannot be loaded.
         """
-        path = Path(str(self.path)).expanduser()
+        path = expand_home(str(self.path))
         if not path.is_file():
             raise DataError(f"vocoder {path}: there is no such file; expected a TorchScript or torch.export program")
         try:

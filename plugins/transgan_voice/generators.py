@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
-from transgan_standard.layers import Norm, run
+from transgan_standard.layers import run
 from typing_extensions import TypeVar
 
 from transgan.api import Domain, Generator, NetworkSpec, Options, Tensor, Translation, UsageError
@@ -17,6 +17,7 @@ from transgan_voice.layers import (
     Gated,
     GatedResidual,
     LeakyResidual,
+    Norms,
     VoiceNorm,
     init_styles,
     pad_frames,
@@ -169,11 +170,14 @@ class Gated1dOptions(VoiceGeneratorOptions):
     """Channels of the first convolution (1 or more); the paper takes 128."""
     downs: int = Field(2, ge=0, le=5)
     """Convolutions with stride 2, each of which halves the number of frames (0 to 5)."""
-    blocks: int = Field(6, ge=0)
+    blocks: int = Field(6, ge=0, le=1000)
     """Residual blocks (0 or more)."""
     norm: VoiceNorm = "instance"
     """Normalization: `instance`, `group` (of 8 groups) or `none`. The first two take statistics over the frames of the
     input: a crop in training, a window or the whole recording in translation."""
+    affine: bool = False
+    """Whether `instance` norm learns a scale and a shift of each channel, as in the papers' networks. A style vector
+    sets both instead, where there is one."""
 
 
 class Gated1d(VoiceGenerator[Gated1dOptions]):
@@ -186,19 +190,19 @@ class Gated1d(VoiceGenerator[Gated1dOptions]):
 
     def __init__(self, options: Gated1dOptions, spec: NetworkSpec):
         super().__init__(options, spec)
-        width, norm, style = options.width, options.norm, spec.style
+        width, norms = options.width, Norms(options.norm, options.affine, spec.style)
         inner = width * 2**options.downs
         self.multiple = 2**options.downs
         self.first = Gated(nn.Conv1d(spec.inputs, 2 * width, 15, padding=7), width)
         layers: list[nn.Module] = []
         for i in range(options.downs):
             before, after = width * 2**i, width * 2 ** (i + 1)
-            layers.append(Gated(nn.Conv1d(before, 2 * after, 5, 2, padding=2), after, norm, style))
-        layers += [GatedResidual(inner, norm, style) for _ in range(options.blocks)]
+            layers.append(Gated(nn.Conv1d(before, 2 * after, 5, 2, padding=2), after, norms))
+        layers += [GatedResidual(inner, norms) for _ in range(options.blocks)]
         channels = inner
         for i in range(options.downs):
             after = inner // 2**i
-            layers.append(Gated(nn.Conv1d(channels, 4 * after, 5, padding=2), after, norm, style, shuffle=2))
+            layers.append(Gated(nn.Conv1d(channels, 4 * after, 5, padding=2), after, norms, shuffle=2))
             channels = after
         self.layers = nn.ModuleList(layers)
         self.last = nn.Conv1d(channels, self.bands, 15, padding=7)
@@ -232,7 +236,7 @@ class Gated212d(VoiceGenerator[Gated212dOptions]):
 
     def __init__(self, options: Gated212dOptions, spec: NetworkSpec):
         super().__init__(options, spec)
-        width, norm, style = options.width, options.norm, spec.style
+        width, norms = options.width, Norms(options.norm, options.affine, spec.style)
         self.multiple = 2**options.downs
         self.mask = options.mask
         self.rows = math.ceil(self.bands / self.multiple)
@@ -242,17 +246,17 @@ class Gated212d(VoiceGenerator[Gated212dOptions]):
         self.downs = nn.ModuleList()
         for i in range(options.downs):
             conv = nn.Conv2d(width if i == 0 else inner, 2 * inner, 5, 2, padding=2)
-            self.downs.append(Gated(conv, inner, norm, style))
+            self.downs.append(Gated(conv, inner, norms))
         self.inner = inner
-        self.to_1d, self.norm_1d = nn.Conv1d(inner * self.rows, inner, 1), Norm(norm, inner, style)
-        self.blocks = nn.ModuleList(GatedResidual(inner, norm, style) for _ in range(options.blocks))
-        self.to_2d, self.norm_2d = nn.Conv1d(inner, inner * self.rows, 1), Norm(norm, inner * self.rows, style)
+        self.to_1d, self.norm_1d = nn.Conv1d(inner * self.rows, inner, 1), norms(inner)
+        self.blocks = nn.ModuleList(GatedResidual(inner, norms) for _ in range(options.blocks))
+        self.to_2d, self.norm_2d = nn.Conv1d(inner, inner * self.rows, 1), norms(inner * self.rows)
         self.ups = nn.ModuleList()
         channels = inner
         for i in range(options.downs):
             after = inner if i == 0 else max(channels // 2, 1)
             conv = nn.Conv2d(channels, 8 * after, 5, padding=2)
-            self.ups.append(Gated(conv, after, norm, style, shuffle=2))
+            self.ups.append(Gated(conv, after, norms, shuffle=2))
             channels = after
         self.last = nn.Conv2d(channels, 1, (5, 15), padding=(2, 7))
         self.init_weights(self.last)
@@ -287,12 +291,14 @@ class Residual1dOptions(VoiceGeneratorOptions):
 
     width: int = Field(256, ge=1)
     """Channels (1 or more)."""
-    blocks: int = Field(7, ge=0)
+    blocks: int = Field(7, ge=0, le=1000)
     """Residual blocks (0 or more)."""
     kernel: int = Field(5, ge=1)
     """Kernel of a block's convolutions, in frames (1 or more)."""
     norm: VoiceNorm = "none"
     """Normalization: `none`, so that the output depends on nearby frames only, `instance` or `group`."""
+    affine: bool = False
+    """Whether `instance` norm learns a scale and a shift of each channel."""
 
 
 class Residual1d(VoiceGenerator[Residual1dOptions]):
@@ -306,7 +312,8 @@ class Residual1d(VoiceGenerator[Residual1dOptions]):
         super().__init__(options, spec)
         self.first = nn.Conv1d(spec.inputs, options.width, 1)
         self.blocks = nn.ModuleList(
-            LeakyResidual(options.width, options.kernel, options.norm, spec.style) for _ in range(options.blocks)
+            LeakyResidual(options.width, options.kernel, Norms(options.norm, options.affine, spec.style))
+            for _ in range(options.blocks)
         )
         self.last = nn.Conv1d(options.width, self.bands, 1)
         self.init_weights(self.last)

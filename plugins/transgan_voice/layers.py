@@ -1,6 +1,7 @@
 """Layers of the networks for voices: gated convolutions, 1-D pixel shuffle, padding to any length."""
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,27 @@ from transgan_standard.layers import FiLM, Norm, Styled
 from transgan.api import Tensor
 
 VoiceNorm = Literal["instance", "group", "none"]
+
+
+@dataclass(frozen=True)
+class Norms:
+    """The norms of a network: `norms(channels)` returns a new layer.
+
+    Args:
+        affine: whether instance norm learns a scale and a shift; group norm always does. A style vector sets both
+            instead, where there is one.
+        style: length of the style vector; 0 for none.
+    """
+
+    kind: VoiceNorm
+    affine: bool = False
+    style: int = 0
+
+    def __call__(self, channels: int) -> Norm:
+        return Norm(self.kind, channels, self.style, self.affine)
+
+
+NO_NORMS = Norms("none")
 
 
 def pixel_shuffle_1d(x: Tensor, factor: int) -> Tensor:
@@ -41,14 +63,14 @@ class Gated(Styled):
     Args:
         conv: a convolution to 2 * channels * shuffle ** axes channels.
         channels: of the output.
-        style: length of the style vector; 0 for none.
+        norms: the norms of the network; none by default.
         shuffle: factor by which pixel shuffle enlarges every axis.
     """
 
-    def __init__(self, conv: nn.Module, channels: int, norm: VoiceNorm = "none", style: int = 0, shuffle: int = 1):
+    def __init__(self, conv: nn.Module, channels: int, norms: Norms = NO_NORMS, shuffle: int = 1):
         super().__init__()
         self.conv = conv
-        self.norm = Norm(norm, 2 * channels, style)
+        self.norm = norms(2 * channels)
         self.shuffle = shuffle
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
@@ -61,12 +83,12 @@ class Gated(Styled):
 class GatedResidual(Styled):
     """x + norm(conv(gated(x))): the residual block of CycleGAN-VC, 1-D, kernel 3, with twice the channels inside."""
 
-    def __init__(self, channels: int, norm: VoiceNorm, style: int):
+    def __init__(self, channels: int, norms: Norms):
         super().__init__()
         inner = 2 * channels
-        self.gated = Gated(nn.Conv1d(channels, 2 * inner, 3, padding=1), inner, norm, style)
+        self.gated = Gated(nn.Conv1d(channels, 2 * inner, 3, padding=1), inner, norms)
         self.conv = nn.Conv1d(inner, channels, 3, padding=1)
-        self.norm = Norm(norm, channels, style)
+        self.norm = norms(channels)
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
         change: Tensor = self.norm(self.conv(self.gated(x, style)), style)
@@ -76,12 +98,12 @@ class GatedResidual(Styled):
 class LeakyResidual(Styled):
     """x + norm(conv(lrelu(norm(conv(x))))): the residual block of Scyclone (Tanaka et al., 2020), plus norms."""
 
-    def __init__(self, channels: int, kernel: int, norm: VoiceNorm, style: int):
+    def __init__(self, channels: int, kernel: int, norms: Norms):
         super().__init__()
         self.first = nn.Conv1d(channels, channels, kernel, padding="same")
-        self.first_norm = Norm(norm, channels, style)
+        self.first_norm = norms(channels)
         self.second = nn.Conv1d(channels, channels, kernel, padding="same")
-        self.second_norm = Norm(norm, channels, style)
+        self.second_norm = norms(channels)
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
         y = F.leaky_relu(self.first_norm(self.first(x), style), 0.01)

@@ -15,8 +15,6 @@ from transgan_voice.world import pyworld
 #: Mel-cepstral distortion in dB of two cepstra at Euclidean distance 1; the 2 counts both halves of the spectrum
 #: (Kubichek, 1993).
 DECIBELS = 10 / np.log(10) * np.sqrt(2)
-#: A frame is active if its level is less than this many dB below the 97th percentile of the recording's levels.
-ACTIVE_DB = 35.0
 
 
 @cache
@@ -45,12 +43,6 @@ def cepstra_of_bands(log_amplitudes: Array, orders: int = 24) -> Array:
     """Return the cepstra (L, orders) of log amplitudes of equal mel bands (L, B)."""
     cepstra: Array = log_amplitudes @ cosine_basis(log_amplitudes.shape[1], orders)[1:].T
     return cepstra
-
-
-def active(decibels: Array) -> Array:
-    """Return which frames are active, by their levels in dB: (L,) bool."""
-    frames: Array = decibels > np.percentile(decibels, 97) - ACTIVE_DB
-    return frames
 
 
 def mel_cepstral_distortion(a: Array, b: Array) -> Array:

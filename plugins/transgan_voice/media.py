@@ -1,7 +1,8 @@
 """The media `voice`: recordings as normalized acoustic features, and recordings synthesized from them."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,14 +11,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from transgan.api import Column, DataError, Media, Options, SampleRng
-from transgan_voice import audio, spectrogram_images
+from transgan.api import Column, DataError, DataWarning, Description, Media, Options, SampleRng, Size, UsageError
+from transgan_voice import audio, quality, spectrogram_images
 from transgan_voice.audio import Sound
 from transgan_voice.features import FeatureExtractor, MelFeatures
 from transgan_voice.world import WorldFeatures
 
 #: Of CROP_TRIES random crops, the first with at least this share of active frames is taken.
 MIN_ACTIVE, CROP_TRIES = 0.25, 4
+#: A recording to translate is reported if its sample rate is more than this factor of the model's, or if more than this
+#: share of the power of its channels is not in their mix.
+MUCH_FASTER, MUCH_LOST = 2.0, 0.1
+#: A result that is scaled down by less than this factor so that it does not clip is reported.
+QUIETER = 0.98
 
 
 class VoiceMediaOptions(Options):
@@ -50,6 +56,12 @@ class VoiceMediaOptions(Options):
     """Normalization of loudness before analysis: by the RMS of active frames, by the peak, or none."""
     trim: bool = False
     """Cut silence off the ends of training recordings."""
+    silence: float = Field(-60.0, ge=-120.0, le=0.0)
+    """Recordings whose active frames have less than this root mean square, in dB of full scale, are silence: nothing is
+    learned from them, and they are named."""
+    max_seconds: float = Field(audio.MAX_SECONDS, gt=0.0)
+    """Longest recording that is read, in seconds; a longer one is refused before it is decoded. Each second takes
+    about 5 MB of memory."""
 
 
 class Normalization(NamedTuple):
@@ -74,17 +86,24 @@ class _Undo:
 
 
 class VoiceMedia(Media[VoiceMediaOptions]):
-    """Recordings of voices: wav, flac, ogg of any length and sample rate; several channels are averaged.
+    """Recordings of voices: wav, flac, ogg, of any subtype and sample rate; several channels are mixed to one.
 
     A sample is (B, T): B features of T frames, each feature normalized by its mean and deviation over the domain's
     training recordings, hence not limited to [-1, 1]; `data.size` is the T of a training crop. What else synthesis
     needs is not seen by networks: phase for `mel`; F0, aperiodicity and level for `world`. An item is a `Sound`.
+    What is written has the source's number of samples, sample rate, channels, subtype and loudness.
     """
 
     suffixes = audio.SUFFIXES
+    options_at_use = ("max_seconds",)
     ragged = True
+    bounded = False
 
-    def __init__(self, options: VoiceMediaOptions, size: int):
+    size: int
+
+    def __init__(self, options: VoiceMediaOptions, size: Size):
+        if not isinstance(size, int):
+            raise UsageError(f"data.size = {list(size)}: expected a number of frames")
         super().__init__(options, size)
         self.extractor: FeatureExtractor = (
             WorldFeatures(options.order, options.pitch)
@@ -92,6 +111,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
             else MelFeatures(options.bands, options.hop, options.window, options.iterations, options.vocoder)
         )
         self.channels = self.extractor.channels
+        self.said: set[str] = set()
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -107,27 +127,47 @@ class VoiceMedia(Media[VoiceMediaOptions]):
     def read(self, item: Any) -> Sound:
         """Return a sound, from a path, a `Sound`, an array of samples at 16 kHz, or a callable of the sample rate."""
         if isinstance(item, Sound):
-            return audio.to_sound(item.samples, item.rate, "a sound")
+            return replace(audio.to_sound(item.samples, item.rate, item.name), encoding=item.encoding)
         if callable(item):
-            return Sound(np.asarray(item(self.extractor.rate), dtype=np.float32), self.extractor.rate)
+            samples = np.asarray(item(self.extractor.rate), dtype=np.float32)
+            return Sound(samples, self.extractor.rate, name="a synthesized sound")
         if isinstance(item, np.ndarray):
             return audio.to_sound(item, self.extractor.rate, "an array")
-        return audio.read_sound(Path(item))
+        return audio.read_sound(Path(item), self.options.max_seconds)
+
+    def describe(self, x: Sound) -> Description:
+        samples = self.size * self.extractor.hop
+        return quality.describe(x, self.is_silent(x), self.extractor.rate, samples)
 
     def decode(self, location: Any) -> np.ndarray:
-        """Return the packed features (L, columns) float32 of a whole recording, see `FeatureExtractor`."""
+        """Return the packed features (L, columns) float32 of a whole recording, see `FeatureExtractor`.
+
+        Raises:
+            DataError: the recording cannot be read, or is silence.
+        """
         sound = self.read(location)
+        if self.is_silent(sound):
+            level, limit = (round(audio.decibels(each)) for each in (audio.loudness(sound), self._silence(sound)))
+            raise DataError(
+                f"{sound.name}: silence: {level} dB of full scale; expected more than {limit} dB (option silence)"
+            )
         return self.extractor.pack(self.analyze(audio.trim(sound) if self.options.trim else sound))
 
+    def is_silent(self, sound: Sound) -> bool:
+        """Return whether a recording is silence."""
+        return audio.loudness(sound) <= self._silence(sound)
+
+    def _silence(self, sound: Sound) -> float:
+        """Return the loudness of silence: that of the option, or of noise of one step of the samples' integers."""
+        return max(10 ** (self.options.silence / 20), sound.encoding.step)
+
     def gain(self, sound: Sound) -> float:
-        """Return the factor that normalizes the loudness of a sound."""
-        if self.options.loudness == "none":
+        """Return the factor that normalizes the loudness of a sound; 1 for silence."""
+        if self.options.loudness == "none" or self.is_silent(sound):
             return 1.0
         if self.options.loudness == "peak":
-            peak = float(np.abs(sound.samples).max())
-            return 0.9 / peak if peak > 2e-6 else 1.0
-        rms = audio.loudness(sound)
-        return audio.TARGET_RMS / rms if rms else 1.0
+            return 0.9 / float(np.abs(sound.samples).max())
+        return audio.TARGET_RMS / audio.loudness(sound)
 
     def analyze(self, sound: Sound) -> Any:
         """Return the analysis of a sound after normalization of its loudness, see `FeatureExtractor`."""
@@ -139,11 +179,13 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         return Sound(self.extractor.synthesize(analysis), self.extractor.rate)
 
     def fit_statistics(self, decoded: Iterable[np.ndarray]) -> Mapping[str, Tensor]:
-        """Return `mean` and `std` of the features over active frames, and for `world` statistics of F0 and level."""
-        packed, active = [], []
-        for each in decoded:
-            packed.append(np.asarray(each))
-            active.append(audio.active(self.extractor.levels(packed[-1])))
+        """Return `mean` and `std` of the features over active frames, and for `world` statistics of F0 and level.
+
+        Recordings in which nothing changes are skipped, unless there are no others.
+        """
+        packed = [np.asarray(each) for each in decoded]
+        packed = [each for each in packed if np.ptp(each, axis=0).any()] or packed
+        active = [audio.active(self.extractor.levels(each)) for each in packed]
         all_packed, all_active = np.concatenate(packed), np.concatenate(active)
         frames = self.extractor.frames_of(all_packed[all_active]).astype(np.float64)
         moments = {"mean": frames.mean(0), "std": np.maximum(frames.std(0), 1e-4)}
@@ -196,7 +238,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
 
     def _crop_start(self, packed: Tensor, positions: np.ndarray, room: int, size: int) -> int:
         """Return the first frame of a crop: the first random position with enough active frames, or else the one with
-        most.
+        most; where all of them are silence, a random one of the positions with enough or, if there are none, with most.
 
         Args:
             positions: (CROP_TRIES,) random numbers in [0, 1).
@@ -208,7 +250,12 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         active = audio.active(self.extractor.levels(packed.numpy()))
         shares = np.array([active[start : start + size].mean() for start in starts])
         enough = np.flatnonzero(shares >= MIN_ACTIVE)
-        return int(starts[enough[0] if len(enough) else shares.argmax()])
+        if shares.any():
+            return int(starts[enough[0] if len(enough) else shares.argmax()])
+        counts = np.cumsum(np.pad(active, (1, 0)))
+        counts = counts[size:] - counts[:-size]
+        best = np.flatnonzero(counts >= min(MIN_ACTIVE * size, counts.max()))
+        return int(best[int(positions[0] * len(best))])
 
     # Translating
 
@@ -224,7 +271,12 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         return frames
 
     def to_model(self, x: Sound, stride: int, native: bool, domain: str) -> tuple[Tensor, Any]:
-        """Return overlapping windows of `data.size` frames or, with `native`, the whole recording as one window."""
+        """Return overlapping windows of `data.size` frames or, with `native`, the whole recording as one window.
+
+        What gets lost by the model's sample rate or its single channel is reported as a `DataWarning`, of each kind
+        the first one.
+        """
+        self._report_losses(x)
         resampled = x.resample(self.extractor.rate)
         gain = self.gain(resampled)
         analysis = self.extractor.analyze(resampled.samples * np.float32(gain))
@@ -240,8 +292,36 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         )
         return windows, _Undo(x, gain, analysis, domain, window)
 
+    def _report_losses(self, x: Sound) -> None:
+        rate, channels = self.extractor.rate, len(x.encoding.gains)
+        if x.rate > MUCH_FASTER * rate:
+            self._say(
+                "rate",
+                f"{x.name}: has {x.rate:,} Hz, the model {rate:,} Hz: the result has the recording's sample rate, but "
+                f"nothing above {rate // 2:,} Hz",
+            )
+        if x.rate * MUCH_FASTER <= rate:
+            self._say(
+                "rate", f"{x.name}: has {x.rate:,} Hz, the model {rate:,} Hz: half or more of its bands are empty"
+            )
+        if min(x.encoding.gains) < -MUCH_LOST:
+            self._say("polarity", f"{x.name}: its channels cancel each other: the loudest one is taken")
+        if x.encoding.lost > MUCH_LOST:
+            self._say(
+                "channels",
+                f"{x.name}: its {channels} channels differ, and are mixed to one: {x.encoding.lost:.0%} of their power "
+                f"is lost; the result has {channels} channels of the same voice",
+            )
+        if self.is_silent(x):
+            self._say("silence", f"{x.name}: silence, and so is the result")
+
+    def _say(self, kind: str, text: str) -> None:
+        if kind not in self.said:
+            self.said.add(kind)
+            warnings.warn(DataWarning(f"{text} (said once)"), stacklevel=4)
+
     def from_model(self, y: Tensor, undo: _Undo, domain: str) -> Sound:
-        """Return a sound of the source's number of samples, sample rate and loudness."""
+        """Return a sound of the source's number of samples, sample rate, loudness and encoding."""
         count = len(undo.analysis.frames)
         joined = _cross_fade(y, count) if undo.window else y[0, :, :count]
         frames = self.denormalize(joined, domain)
@@ -255,14 +335,16 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         converted = Sound(samples, undo.sound.rate)
         rms = audio.loudness(converted)
         factor = audio.loudness(undo.sound) / rms if rms else 0.0
-        return Sound(samples * np.float32(factor), undo.sound.rate)
+        return Sound(samples * np.float32(factor), undo.sound.rate, undo.sound.encoding)
 
     def export(self, x: Sound) -> Sound:
         """Return the sound itself, which has `samples`, `rate` and `save(path)`."""
         return x
 
     def write(self, x: Sound, path: Path) -> None:
-        audio.write_sound(x, path)
+        factor = audio.write_sound(x, path)
+        if factor < QUIETER:
+            self._say("clipping", f"{path}: made quieter by {-audio.decibels(factor):.1f} dB, else it would clip")
 
     def preview(self, columns: Mapping[str, Column], path: Path) -> Path:
         """Write an image of spectrograms, and for each column a recording of its items, one after the other."""

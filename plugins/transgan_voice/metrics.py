@@ -1,7 +1,7 @@
 """Metrics of voice conversion: of whole held-out recordings as they are written, and of features."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -11,8 +11,9 @@ import torch
 from pydantic import Field
 
 from transgan.api import Domain, Metric, Options, Sample, Tensor, Translation
-from transgan_voice import measures
+from transgan_voice import audio, measures
 from transgan_voice.analysis import AnalyzedSound, Analyzer, align_frames, closed_form_maps
+from transgan_voice.audio import Sound
 from transgan_voice.initialization import maps_of
 from transgan_voice.warp import Array
 
@@ -74,8 +75,17 @@ class Conversion(Metric[ConversionOptions]):
         self.maps = maps_of(domains, list(domains), pairs, "warp_transport")
 
     def _analyze(self, samples: Sequence[Sample]) -> list[tuple[Sample, AnalyzedSound]]:
-        chosen = samples[: self.options.trained_on]
-        return [(sample, self.analyzer(self.media.read(sample.location))) for sample in chosen]
+        """Return the recordings of samples, less those that are silence."""
+        read = ((sample, self.media.read(sample.location)) for sample in samples[: self.options.trained_on])
+        return [(sample, self.analyzer(sound)) for sample, sound in read if not self.media.is_silent(sound)]
+
+    def _speech(self, domain: str, number: int) -> Sound:
+        """Return a held-out recording of a domain, or one of training: that of this number, or the next with speech."""
+        samples = self.domains[domain].held_out or self.domains[domain].samples
+        sounds: Iterator[Sound] = (
+            self.media.read(samples[(number + i) % len(samples)].location) for i in range(len(samples))
+        )
+        return next(sound for sound in sounds if not self.media.is_silent(sound))
 
     def reset(self) -> None:
         self.values: dict[Translation, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -100,15 +110,14 @@ class Conversion(Metric[ConversionOptions]):
         self, translation: Translation, sample: Sample, true: Sample | None, translate: Callable[[Tensor], Tensor]
     ) -> None:
         a, b, media = translation.source, translation.target, self.media
-        source = media.read(sample.location)
+        source: Sound = media.read(sample.location)
         x, undo = media.to_model(source, 1, True, a)
         baseline = torch.from_numpy(self.maps[a, b](x.mT.double().numpy())).float().mT
         features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": baseline}
         recordings = {name: media.from_model(y, undo, b) for name, y in features.items()}
         recordings["of_source"] = source
-        substitutes = self.domains[b].held_out or self.domains[b].samples
-        reference = true or substitutes[(self.counts[translation] - 1) % len(substitutes)]
-        recordings["of_real"] = media.read(reference.location)
+        number = self.counts[translation] - 1
+        recordings["of_real"] = media.read(true.location) if true else self._speech(b, number)
         sounds = {name: self.analyzer(each) for name, each in recordings.items()}
         for name in ("", "of_source", "of_baseline", "of_real"):
             self.sounds[translation][name].append(sounds[name])
@@ -163,7 +172,7 @@ class Conversion(Metric[ConversionOptions]):
         """
         extractor, media = self.media.extractor, self.media
         active, real_active = (
-            measures.active(np.asarray(extractor.levels(extractor.pack(each)))) for each in (source, real)
+            audio.active(np.asarray(extractor.levels(extractor.pack(each)))) for each in (source, real)
         )
         frames = {name: media.denormalize(y[0, :, : len(source.frames)], domain) for name, y in features.items()}
         frames["of_source"] = source.frames
@@ -220,7 +229,7 @@ class Conversion(Metric[ConversionOptions]):
         alignment = " and ".join(sorted(self.alignments)) if getattr(self, "alignments", None) else ""
         if not alignment:
             return {}
-        frames = f"c1-c24, frames within {measures.ACTIVE_DB:.0f} dB of the 97th percentile, {alignment}"
+        frames = f"c1-c24, frames within {audio.ACTIVE_DB:.0f} dB of the 97th percentile, {alignment}"
         features = "the features themselves" if self.media.kind == "cepstra" else "the mel bands by DCT"
         cepstra = self.analyzer.description
         protocols = {

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from transgan.api import DiskError
+from transgan.api import DiskError, replacing_file
 
 #: Black, violet, red, orange, pale yellow: of increasing lightness, so that the image reads in grey too.
 _COLORS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float64)
@@ -47,16 +46,14 @@ def slug(name: str) -> str:
 
 
 def save(image: Image.Image, path: Path) -> Path:
-    """Write an image, and return its path.
+    """Write an image as PNG, and return its path.
 
     Raises:
         DiskError: the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+        with replacing_file(path) as file:
+            image.save(file, "PNG")
     except OSError as error:
-        with suppress(OSError):
-            path.unlink()
         raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path

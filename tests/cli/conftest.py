@@ -76,6 +76,12 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSGAN_CACHE", str(tmp_path / ".cache"))
 
 
+@pytest.fixture(scope="session")
+def faces() -> str:
+    """The text of `recipe`."""
+    return FACES
+
+
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A recipe with synthetic faces and two steps."""

@@ -37,6 +37,17 @@ def test_weight_files_are_listed_and_downloaded(transgan: Any, target: Path) -> 
     assert transgan("download").out.split()[3:4] == [str(target)]
 
 
+def test_another_file_of_that_name_stays(transgan: Any, target: Path) -> None:
+    """Of the kind: what is in the way of a write, and was not written by us, stays."""
+    target.parent.mkdir()
+    target.write_text("mine")
+    assert transgan("download", "digits").code == 0
+    (aside,) = target.parent.glob("digits.bin.*")
+    assert target.read_bytes() == b"0123456789" and aside.read_text() == "mine"
+    assert transgan("download", "digits").code == 0  # it is there: nothing is renamed
+    assert len(list(target.parent.iterdir())) == 2
+
+
 def test_errors(transgan: Any, target: Path, tmp_path: Path) -> None:
     assert transgan("download", "digit").error(2) == "no weight file 'digit'. Did you mean 'digits'?"
     (tmp_path / "server.bin").write_bytes(b"9876543210")

@@ -94,3 +94,28 @@ def test_every_option_of_resnet_has_type_default_and_help(transgan: Any) -> None
 
 def test_unknown_plugin(transgan: Any) -> None:
     assert transgan("plugins", "resnett").error(2) == "no plugin 'resnett'. Did you mean 'resnet'?"
+
+
+class Fancier(Loss):
+    """A loss of another package."""
+
+
+class OtherPlugin:
+    @hookimpl
+    def register_losses(self, register: Register) -> None:
+        register("fancy", Fancier)
+
+
+@pytest.mark.usefixtures("with_fancy")
+def test_plugins_of_one_name_are_all_shown(transgan: Any, recipe: Any) -> None:
+    Registry.installed().add(OtherPlugin(), "fancier", "gilded-losses", "1.0")
+    lines = [line for line in transgan("plugins").out.splitlines() if line.startswith("  fancy ")]
+    assert [line.split()[-2] for line in lines] == ["fancy-losses", "gilded-losses"]
+    both = transgan("plugins", "fancy").out
+    assert "fancy: a loss of fancy-losses 3.1" in both and "fancy: a loss of gilded-losses 1.0" in both
+    assert "gilded-losses" in transgan("plugins", "gilded-losses:fancy").out
+    assert "fancy-losses 3.1" not in transgan("plugins", "gilded-losses:fancy").out
+    message = transgan("check", recipe, "--set", "losses.fancy=1").error(2)
+    assert 'write "fancy-losses:fancy" or "gilded-losses:fancy"' in message
+    message = transgan("check", recipe, "--set", "losses.fancy.use='gilded-losses:fancy'").error(2)
+    assert "would never be evaluated" in message  # it is found

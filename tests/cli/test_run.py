@@ -100,7 +100,7 @@ def test_same_recipe_resumes_and_another_is_refused(transgan: Any, recipe: Path,
     before = (run / "model/model.safetensors").read_bytes()
     again = transgan("run", recipe, "--out", run)
     assert again.code == 0
-    assert f"resuming {run} at step 2 of 2" in again.err
+    assert f"{run} is finished: 2 steps" in again.err
     assert (run / "model/model.safetensors").read_bytes() == before
     other = transgan("run", recipe, "--out", run, "--set", "losses.cycle=6")
     assert other.error(2).startswith(f"{run} holds a run of another recipe; they differ in losses.cycle.weight")
@@ -204,8 +204,8 @@ def test_full_disk_ends_a_run_and_keeps_its_checkpoints(transgan: Any, recipe: P
     assert "File too large" in full.error(7)
     assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["LATEST", "step-00000001"]
     assert load(run / "checkpoints/step-00000001").step == 1
-    assert (run / "log.txt").read_text().count("no checkpoint") == 2
-    assert not (run / "model").exists()
+    assert (run / "log.txt").read_text().count("no checkpoint") == 3
+    assert not (run / "result.json").exists()
     resumed = transgan("resume", run)
     assert resumed.code == 0, resumed.err
     assert "at step 1 of 5" in resumed.err
@@ -231,13 +231,13 @@ def test_interrupted_run_saves_and_resumes_with_the_same_result(transgan: Any, r
 
 
 def test_unexpected_error_is_reported_as_a_bug(transgan: Any, recipe: Path, monkeypatch: Any) -> None:
-    def fail(step: int) -> None:
+    def fail(*inputs: object) -> None:
         raise ZeroDivisionError("of this test")
 
     monkeypatch.setenv("TMPDIR", str(Path.cwd()))
     monkeypatch.setattr("tempfile.tempdir", None)
-    with callbacks(step_finished=fail):
-        done = transgan("run", recipe, "-q")
+    monkeypatch.setattr("transgan.training.engine.Engine.train_step", fail)
+    done = transgan("run", recipe, "-q")
     first, second = done.err.splitlines()
     assert (done.code, first) == (1, "error: ZeroDivisionError: of this test")
     assert second.startswith("This is a bug in TransGAN; ")
@@ -245,9 +245,9 @@ def test_unexpected_error_is_reported_as_a_bug(transgan: Any, recipe: Path, monk
     assert "Traceback" in log.read_text()
 
 
-def test_out_of_memory_has_its_exit_code(transgan: Any, recipe: Path) -> None:
-    def fail(step: int) -> None:
+def test_out_of_memory_has_its_exit_code(transgan: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*inputs: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    with callbacks(step_finished=fail):
-        assert "lower train.batch" in transgan("run", recipe, "-q").error(5)
+    monkeypatch.setattr("transgan.training.engine.Engine.train_step", fail)
+    assert "lower train.batch" in transgan("run", recipe, "-q").error(5)

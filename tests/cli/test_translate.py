@@ -1,13 +1,17 @@
 """`transgan translate` and `transgan info`: names and sizes are kept, and every error takes one line."""
 
 import json
+import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from transgan.errors import DataError, DiskError
 
 WriteImage = Callable[..., Path]
 
@@ -16,6 +20,12 @@ WriteImage = Callable[..., Path]
 def broken(model: Path, tmp_path: Path) -> Path:
     """A copy of the model, to damage."""
     return Path(shutil.copytree(model, tmp_path / "broken"))
+
+
+def picture(path: str) -> tuple[tuple[int, int], bytes]:
+    """Return the size and the pixels of a picture."""
+    with Image.open(path) as image:
+        return image.size, image.tobytes()
 
 
 def tree(folder: Path) -> list[str]:
@@ -34,17 +44,17 @@ def test_files_and_folders_keep_names_and_sizes(
     assert (done.code, done.err) == (0, "")
     assert done.out == "3 of 3 translated (age: young -> old) into out\n"
     assert tree(tmp_path / "out") == ["a.png", "c.bmp", "deep/er/b.JPG"]
-    assert Image.open("out/a.png").size == (50, 40)
-    assert Image.open("out/deep/er/b.JPG").size == (33, 64)
-    assert Image.open("out/a.png").tobytes() != Image.open("in/a.png").tobytes()
+    assert picture("out/a.png")[0] == (50, 40)
+    assert picture("out/deep/er/b.JPG")[0] == (33, 64)
+    assert picture("out/a.png")[1] != picture("in/a.png")[1]
 
 
 def test_earlier_results_are_not_translated_again(
     transgan: Any, model: Path, tmp_path: Path, write_image: WriteImage
 ) -> None:
     write_image(tmp_path / "in/a.png")
-    for _ in range(2):
-        done = transgan("translate", model.parent, "in", "--from", "young", "-o", "in/out")
+    for words in ((), ("--overwrite",)):
+        done = transgan("translate", model.parent, "in", "--from", "young", "-o", "in/out", *words)
         assert done.out == "1 of 1 translated (age: young -> old) into in/out\n"
     assert tree(tmp_path / "in") == ["a.png", "out/a.png"]
 
@@ -103,14 +113,191 @@ def test_errors(
     assert tree(tmp_path) == before
 
 
-def test_failed_write_leaves_no_files(transgan: Any, model: Path, tmp_path: Path, write_image: WriteImage) -> None:
-    write_image(tmp_path / "a.png")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/a.png").symlink_to("/dev/full")
-    assert transgan("translate", model, "a.png", "--to", "old", "-o", "out").error(7) == (
-        "out/a.png: cannot be written: No space left on device"
+@pytest.fixture
+def originals(tmp_path: Path, write_image: WriteImage) -> Path:
+    """A folder with three pictures."""
+    for name in ("a.png", "b.png", "deep/c.png"):
+        write_image(tmp_path / "in" / name)
+    return tmp_path / "in"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in tree(folder)}
+
+
+def link_to_an_input(out: Path) -> None:
+    (out / "a.png").symlink_to(out.parent / "in/b.png")
+
+
+def hard_link_to_an_input(out: Path) -> None:
+    os.link(out.parent / "in/b.png", out / "a.png")
+
+
+def link_to_a_folder_of_inputs(out: Path) -> None:
+    (out / "deep").symlink_to(out.parent / "in/deep")
+
+
+def link_to_a_folder_of_others(out: Path) -> None:
+    (out.parent / "others").mkdir()
+    (out.parent / "others/c.png").write_text("kept")
+    (out / "deep").symlink_to(out.parent / "others")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (link_to_an_input, "in/b.png would be overwritten by the result of in/a.png; choose another --out"),
+        (hard_link_to_an_input, "in/b.png would be overwritten by the result of in/a.png; choose another --out"),
+        (link_to_a_folder_of_inputs, "out/deep is a link; results are not written through it; choose another --out"),
+        (link_to_a_folder_of_others, "out/deep is a link; results are not written through it; choose another --out"),
+    ],
+)
+@pytest.mark.parametrize("words", [(), ("--overwrite",)])
+def test_links_lead_to_no_original(
+    transgan: Any, model: Path, originals: Path, prepare: Any, message: str, words: tuple[str, ...]
+) -> None:
+    """Of the kind: whatever a result's path is another name of, no input and nothing behind a link is replaced."""
+    Path("out").mkdir()
+    prepare(originals.parent / "out")
+    before = content(originals.parent)
+    assert transgan("translate", model, "in", "--to", "old", "-o", "out", *words).error(2) == message
+    assert content(originals.parent) == before
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite",)])
+def test_result_of_one_input_replaces_no_other(
+    transgan: Any, model: Path, originals: Path, write_image: WriteImage, words: tuple[str, ...]
+) -> None:
+    """Of the kind: every result is compared with every input and every other result before anything is written."""
+    write_image(Path("deep/c.png"))
+    write_image(Path("in/b.bmp"))
+    Path("again").symlink_to("in")
+    before = content(originals.parent)
+
+    def error(*inputs: str) -> str:
+        return str(transgan("translate", model, *inputs, "--to", "old", *words).error(2))
+
+    assert error("in", "deep/c.png", "--out", ".") == (
+        "deep/c.png would be overwritten by the result of in/deep/c.png; choose another --out"
     )
-    assert tree(tmp_path / "out") == []
+    assert error("in/a.png", "--out", "again") == "in/a.png would be overwritten; choose another --out"
+    assert error("deep/c.png", "in/deep/c.png", "--out", "new") == (
+        "in/deep/c.png and deep/c.png would both be written to new/c.png; translate them separately"
+    )
+    assert error("in", "--ending", ".png", "--out", "new") == (
+        "in/b.png and in/b.bmp would both be written to new/b.png; translate them separately"
+    )
+    assert content(originals.parent) == before
+
+
+def test_existing_files_are_replaced_on_demand_only(transgan: Any, model: Path, originals: Path) -> None:
+    Path("out/deep").mkdir(parents=True)
+    Path("out/a.png").write_text("mine")
+    Path("out/deep/c.png").symlink_to("nowhere")
+    Path("elsewhere").write_text("kept")
+    words = ("translate", model, "in", "--to", "old", "-o", "out")
+    assert transgan(*words).error(2) == (
+        "2 of 3 results exist, the first is out/a.png; choose another --out, or replace them with --overwrite"
+    )
+    assert Path("out/a.png").read_text() == "mine" and not Path("out/b.png").exists()
+    Path("out/b.png").symlink_to("../elsewhere")
+    assert transgan(*words, "--overwrite").code == 0
+    assert Path("elsewhere").read_text() == "kept"
+    for name in ("a.png", "b.png", "deep/c.png"):
+        assert picture(f"out/{name}")[0] == (40, 32) and not Path(f"out/{name}").is_symlink()
+
+
+def test_same_file_given_twice_is_translated_once(transgan: Any, model: Path, originals: Path) -> None:
+    done = transgan("translate", model, "in", originals / "a.png", "in/../in/b.png", "--to", "old", "-o", "out")
+    assert done.out == "3 of 3 translated (age: young -> old) into out\n"
+
+
+@pytest.mark.parametrize("ignores_case", [True, False])
+def test_names_that_differ_by_case_or_form_alone(
+    transgan: Any, model: Path, write_image: WriteImage, monkeypatch: pytest.MonkeyPatch, ignores_case: bool
+) -> None:
+    """Where a file system takes them for one, neither is lost; elsewhere they are two files."""
+    from transgan.storage import atomic
+
+    assert not atomic.ignores_case(Path("new/folder"))
+    monkeypatch.setattr(atomic, "ignores_case", lambda folder: ignores_case)
+    for names in (("a.png", "A.PNG"), ("\u00e9.png", "e\u0301.png")):
+        for name in names:
+            write_image(Path(names[0][0]) / name)
+        done = transgan("translate", model, names[0][0], "--to", "old", "-o", f"out-{names[0][0]}")
+        if ignores_case:
+            assert "would both be written to" in done.error(2)
+        else:
+            assert done.code == 0 and len(list(Path(f"out-{names[0][0]}").iterdir())) == 2
+
+
+def raising(error: BaseException, where: str) -> Any:
+    """Return a method that raises for one file, `b.png`."""
+    from transgan_images.media import ImageMedia
+
+    real = getattr(ImageMedia, where)
+
+    def method(self: Any, *arguments: Any) -> Any:
+        if any(str(each).endswith("b.png") for each in arguments):
+            raise error
+        return real(self, *arguments)
+
+    return method
+
+
+@pytest.mark.parametrize("where", ["read", "write"])
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (DataError("in/b.png: bad"), 3, "in/b.png: bad"),
+        (DiskError("out/b.png: bad"), 7, "out/b.png: bad"),
+        (OSError(5, "Input/output error", "in/b.png"), 7, "in/b.png: Input/output error"),
+        (MemoryError(), 5, "in/b.png: out of memory"),
+        (RuntimeError("can't allocate memory: you tried to allocate 9 bytes"), 5, "in/b.png: out of memory"),
+        (ZeroDivisionError("of a plugin"), None, "in/b.png: ZeroDivisionError: of a plugin"),
+    ],
+)
+def test_no_error_of_one_file_stops_the_others(
+    transgan: Any,
+    model: Path,
+    originals: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    error: Exception,
+    code: int | None,
+    message: str,
+) -> None:
+    """Of the kind: whatever is wrong with one file, the others are translated, and the exit code says so."""
+    from transgan_images.media import ImageMedia
+
+    monkeypatch.setattr(ImageMedia, where, raising(error, where))
+    done = transgan("translate", model, "in", "--to", "old", "-o", "out")
+    assert tree(Path("out")) == ["a.png", "deep/c.png"]
+    assert done.out == "2 of 3 translated (age: young -> old) into out\n"
+    first, last = done.err.splitlines()[:2]
+    assert first.startswith(f"error: {message}")
+    if code is not None:
+        assert done.code == code and last == "error: 1 of 3 files could not be translated; see above"
+    assert done.code > 0
+
+
+def test_failed_write_leaves_what_stood_there(
+    transgan: Any, model: Path, originals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("out").mkdir()
+    Path("out/a.png").write_text("mine")
+    real = os.fsync
+
+    def fail(handle: int) -> None:
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(28, os.strerror(28))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    done = transgan("translate", model, "in/a.png", "--to", "old", "-o", "out", "--overwrite")
+    assert done.code == 7
+    assert done.err.splitlines()[0] == "error: out/a.png: cannot be written: No space left on device"
+    assert content(Path("out")) == {"a.png": b"mine"}
 
 
 @pytest.mark.parametrize("command", [("info",), ("translate", "a.png", "--to", "old")])

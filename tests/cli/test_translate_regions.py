@@ -106,7 +106,9 @@ def test_regions_are_marked_and_options_reach_the_detector(transgan: Any, model:
     done = transgan("translate", model, "in", "--blocks", "--show-boxes", "--to", "old", "-o", "out")
     assert done.code == 0
     assert np.array(Image.open("out/two.png"))[0, 5, 0] == 0
-    done = transgan("translate", model, "in", "--blocks", "--set", "level=1.0", "--to", "old", "-o", "out")
+    done = transgan(
+        "translate", model, "in", "--blocks", "--set", "level=1.0", "--to", "old", "-o", "out", "--overwrite"
+    )
     assert done.out.startswith("0 of 2 translated (age: young -> old; 0 blocks)")
     assert changed("two") == []
 
@@ -171,7 +173,9 @@ def test_identity_model_changes_no_pixel(model: Path, photos: Path, monkeypatch:
     """Regions are resized for the model; detail finer than its input is kept."""
     translator = Translator.from_pretrained(model, "cpu")
     monkeypatch.setattr(translator, "_run", lambda x, *words: x)
-    x = translator.media.read("in/two.png")
+    direction = translator.choose("old")
+    media = translator.sides(direction)[0]
+    x = media.as_tensor(media.read("in/two.png"))
     x[:, :, 5:25] = (torch.rand(3, 40, 20) * 2).round() / 127.5 + 0.95
     regions = RegionSelection.named("blocks")
-    assert torch.equal(translator.translate_regions(x, regions, regions.of(x), translator.choose("old")), x)
+    assert torch.equal(translator.translate_regions(x, regions, regions.of(x), direction), x)

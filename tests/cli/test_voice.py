@@ -75,9 +75,9 @@ def test_trained_model_converts_recordings(
     assert "more than one translation matches" in error and "--from" in error  # statistics of both sources differ
     done = transgan("translate", "run", "in", "--to", "high", "--from", "low", "-o", "out")
     assert done.code == 0 and "2 of 2 translated" in done.out
-    for name, rate, frames in (("a.wav", 44_100, 30_001), ("deep/b.flac", 8_000, 77)):
+    for name, rate, frames, channels in (("a.wav", 44_100, 30_001, 2), ("deep/b.flac", 8_000, 77, 1)):
         info = soundfile.info(tmp_path / "out" / name)
-        assert (info.samplerate, info.frames, info.channels) == (rate, frames, 1)
+        assert (info.samplerate, info.frames, info.channels) == (rate, frames, channels)
 
     def never(*arguments: Any) -> None:
         raise AssertionError("statistics were fitted again")

@@ -1,24 +1,24 @@
-"""Decoded samples are kept, and nothing that is kept is believed without a check."""
+"""The cache of decoded samples: each file is decoded once, and cached samples are verified before use."""
 
+import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from transgan_images.media import ImageMedia, ImageOptions, Region
+from transgan_images.media import HalfImage, ImageMedia, ImageOptions
 
 from transgan.api import DataError, Sample
 from transgan.data import cache as module
-from transgan.data.cache import DecodedCache
+from transgan.data.cache import DecodedCache, code_of
 
 
 class Counting(ImageMedia):
-    """Remembers what it decoded."""
+    """Records what it has decoded."""
 
     def __init__(self, size: int = 8, **options: Any):
         super().__init__(ImageOptions(**options), size)
@@ -27,15 +27,6 @@ class Counting(ImageMedia):
     def decode(self, location: Any) -> np.ndarray:
         self.decoded.append(str(location))
         return super().decode(location)
-
-
-Counting.__qualname__ = ImageMedia.__qualname__  # what it keeps is the same
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TRANSGAN_CACHE", str(tmp_path / "cache"))
-    yield
 
 
 def picture(i: int) -> np.ndarray:
@@ -66,18 +57,19 @@ def test_each_file_is_decoded_once_and_not_at_all_the_next_time(tmp_path: Path) 
     cache = DecodedCache(found, media)
     assert np.array_equal(cache.get(np.array([5, 0, 0, 3])), every(6)[[5, 0, 0, 3]])
     assert np.array_equal(cache.get(np.arange(6)), every(6))
-    assert sorted(media.decoded[1:]) == sorted(str(sample.location) for sample in found)  # the first told the shape
+    # The first sample is decoded once more, for its shape.
+    assert sorted(media.decoded[1:]) == sorted(str(sample.location) for sample in found)
     media = Counting()
     assert np.array_equal(DecodedCache(found, media).get(np.arange(6)), every(6))
     assert len(media.decoded) == 1
 
 
-def test_a_corrupt_entry_is_decoded_again(tmp_path: Path) -> None:
+def test_a_corrupt_sample_is_decoded_again(tmp_path: Path) -> None:
     found = samples(tmp_path / "in", 6)
     DecodedCache(found, Counting()).get(np.arange(6))
     (kept,) = files(tmp_path, "samples.npy")
     data = bytearray(kept.read_bytes())
-    data[-1 - 2 * 8 * 8 * 3] ^= 1  # a bit of the last number of sample 3
+    data[-1 - 2 * 8 * 8 * 3] ^= 1  # one bit of sample 3
     kept.write_bytes(data)
     media = Counting()
     assert np.array_equal(DecodedCache(found, media).get(np.arange(6)), every(6))
@@ -86,7 +78,7 @@ def test_a_corrupt_entry_is_decoded_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["samples.npy", "checksums.npy"])
 @pytest.mark.parametrize("damage", ["cut", "emptied", "swapped"])
-def test_a_damaged_cache_is_done_without(tmp_path: Path, name: str, damage: str) -> None:
+def test_samples_are_decoded_where_the_cache_is_damaged(tmp_path: Path, name: str, damage: str) -> None:
     found = samples(tmp_path / "in", 3)
     DecodedCache(found, Counting()).get(np.arange(3))
     (kept,) = files(tmp_path, name)
@@ -97,7 +89,7 @@ def test_a_damaged_cache_is_done_without(tmp_path: Path, name: str, damage: str)
     assert np.array_equal(DecodedCache(found, Counting()).get(np.arange(3)), every(3))
 
 
-def test_a_changed_file_another_size_and_other_options_are_noticed(tmp_path: Path) -> None:
+def test_a_changed_file_another_size_and_other_options_are_decoded_anew(tmp_path: Path) -> None:
     found = samples(tmp_path / "in", 3)
     DecodedCache(found, Counting()).get(np.arange(3))
     Image.fromarray(picture(99)).save(found[1].location)
@@ -111,23 +103,23 @@ def test_a_changed_file_another_size_and_other_options_are_noticed(tmp_path: Pat
         DecodedCache(found, Counting())
 
 
-def test_the_halves_of_one_picture_are_kept_apart(tmp_path: Path) -> None:
+def test_the_halves_of_one_picture_are_cached_separately(tmp_path: Path) -> None:
     (whole,) = samples(tmp_path / "in", 1)
-    left, right = ([Sample("0", Region(whole.location, half))] for half in ("left", "right"))
+    left, right = ([Sample("0", HalfImage(whole.location, half))] for half in ("left", "right"))
     for _ in range(2):
         a, b = (DecodedCache(each, Counting()).get(np.array([0])) for each in (left, right))
         assert not np.array_equal(a, b)
     assert len(files(tmp_path, "samples.npy")) == 2
 
 
-def test_what_is_no_file_is_kept_in_memory(tmp_path: Path) -> None:
-    made = [Sample(str(i), lambda side, i=i: picture(i)) for i in range(3)]
-    assert np.array_equal(DecodedCache(made, Counting()).get(np.arange(3)), every(3))
+def test_synthesized_samples_are_kept_in_memory(tmp_path: Path) -> None:
+    synthesized = [Sample(str(i), lambda side, i=i: picture(i)) for i in range(3)]
+    assert np.array_equal(DecodedCache(synthesized, Counting()).get(np.arange(3)), every(3))
     DecodedCache(samples(tmp_path / "in", 2), Counting(), on_disk=False).get(np.arange(2))
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_are_decoded_where_no_cache_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -140,33 +132,93 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypa
     assert np.array_equal(DecodedCache(found, Counting()).get(np.arange(3)), every(3))
 
 
-def test_few_unreadable_files_are_replaced_by_their_neighbours(tmp_path: Path) -> None:
-    found = samples(tmp_path / "in", 200)
+def test_an_unreadable_file_is_never_stored_and_never_replaced_by_another(tmp_path: Path) -> None:
+    """The kind: a file that cannot be read stands for itself, from a cold cache and from a warm one."""
+    found = samples(tmp_path / "in", 12)
     found[7].location.write_bytes(b"no picture")
     found[8].location.write_bytes(b"")
-    cache = DecodedCache(found, Counting())
-    got = cache.get(np.arange(12))
-    assert np.array_equal(got[:7], every(7))
-    assert np.array_equal(got[7], picture(9)) and np.array_equal(got[8], picture(9))
-    assert sorted(cache.unreadable) == [7, 8]
-    assert cache.unreadable[8] == f"{found[8].location}: an empty file"
+    for _ in range(2):
+        cache = DecodedCache(found, Counting())
+        failed = cache.unreadable(range(12))
+        assert failed == {
+            7: f"{found[7].location}: not an image that can be read",
+            8: f"{found[8].location}: an empty file",
+        }
+        assert np.array_equal(cache.get(np.arange(7)), every(7))
+        with pytest.raises(DataError, match=r"008\.png: an empty file"):
+            cache.get(np.array([0, 8]))
+        assert not cache.checksums[[7, 8]].any()
+    media = Counting()
+    DecodedCache(found, media).unreadable(range(12))
+    assert sorted(media.decoded[1:]) == [str(found[i].location) for i in (7, 8)]  # all others are stored
 
 
-def test_more_unreadable_files_than_tolerated_stop(tmp_path: Path) -> None:
-    found = samples(tmp_path / "in", 200)
-    for i in (20, 21, 22):
-        found[i].location.write_bytes(b"no picture")
-    cache = DecodedCache(found, Counting())
-    assert cache.get(np.arange(20)).shape == (20, 8, 8, 3)
-    with pytest.raises(DataError, match=r"02[0-2]\.png: not a picture that can be read"):
-        cache.get(np.arange(20, 30))
+def test_a_domain_of_which_nothing_can_be_read_is_reported(tmp_path: Path) -> None:
+    found = samples(tmp_path / "in", 3)
+    for sample in found:
+        sample.location.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"none of 3 samples can be read: .*000\.png: not an image"):
+        DecodedCache(found, Counting())
 
 
-def test_one_unreadable_file_of_a_small_domain_stops(tmp_path: Path) -> None:
-    found = samples(tmp_path / "in", 5)
-    found[3].location.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"003\.png: not a picture"):
-        DecodedCache(found, Counting()).get(np.arange(5))
+def test_a_sample_of_another_type_or_shape_than_the_others_is_reported(tmp_path: Path) -> None:
+    """The kind: numpy converts and broadcasts without a word what is written into an array."""
+
+    def made(array: Any) -> list[Sample]:
+        return [Sample(str(i), lambda side, x=x: x) for i, x in enumerate([picture(0), array])]
+
+    class Raw(Counting):
+        def decode(self, location: Any) -> Any:
+            return location(8)
+
+    with pytest.raises(DataError, match=r"decodes to \(8, 8, 3\) float32, others to \(8, 8, 3\) uint8"):
+        DecodedCache(made(picture(1).astype(np.float32)), Raw()).get(np.arange(2))
+    with pytest.raises(DataError, match=r"decodes to \(1, 8, 3\) uint8, others to \(8, 8, 3\) uint8"):
+        DecodedCache(made(picture(1)[:1]), Raw()).get(np.arange(2))
+    with pytest.raises(TypeError, match="decode returned list, expected a numpy array"):
+        DecodedCache(made(picture(1).tolist()), Raw()).get(np.arange(2))
+
+
+PLUGIN = """
+import numpy as np
+from {helper} import LEVEL
+from transgan.api import Media
+
+class Level(Media):
+    def decode(self, location):
+        return np.full((2, 2, 3), LEVEL, np.uint8)
+"""
+
+
+def test_edited_code_gets_nothing_that_other_code_has_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kind: the key covers the module of a media, its package, and those of its base classes."""
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    found = samples(tmp_path / "in", 2)
+
+    def levels(package: str, level: int) -> list[int]:
+        folder = tmp_path / "lib" / package
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "__init__.py").write_text("")
+        (folder / "numbers_of_it.py").write_text(f"LEVEL = {level}\n")
+        (folder / "media.py").write_text(PLUGIN.format(helper=f"{package}.numbers_of_it"))
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        media = importlib.import_module(f"{package}.media").Level
+        derived = type("Level", (media,), {"__module__": media.__module__})
+        return [int(DecodedCache(found, cls(None, 2)).get(np.arange(2)).max()) for cls in (media, derived)]
+
+    assert levels("levels_one", 11) == [11, 11]
+    assert levels("levels_one", 222) == [222, 222]  # a helper of the same package was edited
+    assert levels("levels_two", 33) == [33, 33]  # the same class name and options in another package
+
+
+def test_a_media_without_a_source_file_is_not_cached_on_disk(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "nowhere"}
+    exec("class Media: pass", names)  # noqa: S102 - as in a console
+    assert code_of((names["Media"],)) == ""
+    assert code_of(Counting.__mro__) != code_of(ImageMedia.__mro__)
 
 
 FILLING = """
@@ -174,8 +226,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from transgan.api import Sample
-from transgan.data.cache import DecodedCache
-from transgan_images.media import ImageMedia, ImageOptions
+from transgan.data.cache import DecodedCache, code_of
+from transgan_images.media import HalfImage, ImageMedia, ImageOptions
 
 samples = [Sample(path.stem, path) for path in sorted(Path(sys.argv[1]).iterdir())]
 cache = DecodedCache(samples, ImageMedia(ImageOptions(), 8))
@@ -188,7 +240,7 @@ np.save(sys.argv[3], cache.get(np.arange(len(samples))))
 """
 
 
-def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
+def test_two_processes_fill_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = samples(tmp_path / "in", 150)
     processes = [
         subprocess.Popen(
@@ -207,7 +259,9 @@ def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
         assert process.returncode == 0
     for i in range(2):
         assert np.array_equal(np.load(tmp_path / f"{i}.npy"), every(150))
-    media = Counting()
-    assert np.array_equal(DecodedCache(found, media).get(np.arange(150)), every(150))
-    assert len(media.decoded) == 1
+    decoded = []
+    decode = ImageMedia.decode
+    monkeypatch.setattr(ImageMedia, "decode", lambda self, location: decoded.append(location) or decode(self, location))
+    assert np.array_equal(DecodedCache(found, ImageMedia(ImageOptions(), 8)).get(np.arange(150)), every(150))
+    assert len(decoded) == 1
     assert {path.name for path in (tmp_path / "cache").rglob("*.npy*")} == {"samples.npy", "checksums.npy"}

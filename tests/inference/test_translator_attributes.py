@@ -1,4 +1,4 @@
-"""A translator makes the number that it is asked for, and the middle of the target domain where nothing is asked."""
+"""Attributes of a translator: given values, and the target domain's typical values as defaults."""
 
 import json
 import shutil
@@ -39,9 +39,9 @@ PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3),
 
 
 @pytest.fixture(scope="module")
-def run(trained: Callable[..., Any], written: Callable[[str], Path], tmp_path_factory: Any) -> Path:
-    folder: Path = tmp_path_factory.mktemp("told") / "run"
-    trained(written(RECIPE), folder)
+def run(trained: Callable[..., Any], recipe_file: Callable[[str], Path], tmp_path_factory: Any) -> Path:
+    folder: Path = tmp_path_factory.mktemp("attributes") / "run"
+    trained(recipe_file(RECIPE), folder)
     return folder
 
 
@@ -50,23 +50,23 @@ def translator(run: Path) -> Translator:
     return Translator.from_pretrained(run, "cpu")
 
 
-def made(translator: Translator, to: str = "old", **attributes: object) -> bytes:
+def translated(translator: Translator, to: str = "old", **attributes: object) -> bytes:
     return bytes(translator(PICTURE, to=to, attributes=attributes).tobytes())
 
 
-def test_the_number_changes_what_is_made(translator: Translator) -> None:
-    assert len({made(translator, age=25), made(translator, age=43), made(translator, age=55)}) == 3
-    assert made(translator, age=43) == made(translator, age="43")
-    assert made(translator, race="White") != made(translator, race="Black")
+def test_the_value_changes_the_output(translator: Translator) -> None:
+    assert len({translated(translator, age=25), translated(translator, age=43), translated(translator, age=55)}) == 3
+    assert translated(translator, age=43) == translated(translator, age="43")
+    assert translated(translator, race="White") != translated(translator, race="Black")
 
 
-def test_what_is_not_asked_for_is_the_middle_of_the_target(translator: Translator, run: Path) -> None:
-    middles = json.loads((run / "model/config.json").read_text())["attributes"]
-    assert 20 <= middles["age"]["young"] <= 30 and 50 <= middles["age"]["old"] <= 60
+def test_values_default_to_the_typical_ones_of_the_target(translator: Translator, run: Path) -> None:
+    typical = json.loads((run / "model/config.json").read_text())["attributes"]
+    assert 20 <= typical["age"]["young"] <= 30 and 50 <= typical["age"]["old"] <= 60
     for domain in ("young", "old"):
-        middle = {name: each[domain] for name, each in middles.items()}
-        assert made(translator, domain) == made(translator, domain, **middle)
-    assert made(translator, "young") != made(translator, "old")
+        values = {name: each[domain] for name, each in typical.items()}
+        assert translated(translator, domain) == translated(translator, domain, **values)
+    assert translated(translator, "young") != translated(translator, "old")
 
 
 @pytest.mark.parametrize(
@@ -78,31 +78,31 @@ def test_what_is_not_asked_for_is_the_middle_of_the_target(translator: Translato
         ({"race": "Whte"}, r"--with race=Whte: found 'Whte'. Did you mean 'White'\?"),
     ],
 )
-def test_what_cannot_be_made_is_said(translator: Translator, attributes: dict[str, object], message: str) -> None:
+def test_an_invalid_attribute_is_refused(translator: Translator, attributes: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         translator(PICTURE, to="old", attributes=attributes)
 
 
-def test_on_the_command_line(
+def test_attributes_on_the_command_line(
     run: Path,
     translator: Translator,
-    typed: Callable[..., int],
+    run_cli: Callable[..., int],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     PICTURE.save(tmp_path / "a.png")
     words = ("translate", run, tmp_path / "a.png", "--to", "old", "--out", tmp_path / "out", "--device", "cpu")
-    assert typed(*words, "--with", "age=43", "--with", "race=Black") == 0
-    written = Image.open(tmp_path / "out/a.png")
-    assert written.tobytes() == made(translator, age=43, race="Black")
+    assert run_cli(*words, "--with", "age=43", "--with", "race=Black") == 0
+    output = Image.open(tmp_path / "out/a.png")
+    assert output.tobytes() == translated(translator, age=43, race="Black")
     for wrong, message in (("age", "--with age: expected NAME=VALUE"), ("age=7", "expected a number from 15 to 65")):
-        assert typed(*words, "--with", wrong) == 2
+        assert run_cli(*words, "--with", wrong) == 2
         assert message in capsys.readouterr().err
-    assert typed("info", run) == 0
+    assert run_cli("info", run) == 0
     assert "age: 15 to 65; by default young 2" in capsys.readouterr().out
 
 
-def test_a_config_without_the_middles_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_config_without_valid_typical_values_is_refused(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run / "model", tmp_path / "model")
     config = json.loads((tmp_path / "model/config.json").read_text())
     for wrong in ({}, {"age": {"young": 25, "old": 900}}, None):

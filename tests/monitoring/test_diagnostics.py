@@ -1,4 +1,4 @@
-"""The figures of a step, against their definitions on tensors made by hand."""
+"""The diagnostics of a step, compared with their definitions on hand-made tensors."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from transgan.api import DiscriminatorOutput, Translation
-from transgan.monitoring.diagnostics import StepDiagnostics, roles
+from transgan.monitoring.diagnostics import StepDiagnostics, loss_roles
 from transgan.plan.plan import DiscriminatorUse
 from transgan.recipe.schema import Phase
 
@@ -24,13 +24,13 @@ back = { use = "cycle", weight = 3.0 }
 stay = { use = "identity" }
 """
 T = Translation("age", "young", "old")
-JUDGE = DiscriminatorUse("d", "d.old", "target", "fake", None, 0)
+USE = DiscriminatorUse("d", "d.old", "target", "fake", None, 0)
 
 
 @pytest.fixture
 def tensors() -> dict[Any, torch.Tensor]:
-    made = torch.rand(4, 6, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return {(T, name): x for name, x in zip(("source", "target", "fake", "reconstruction"), made, strict=True)}
+    samples = torch.rand(4, 6, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return {(T, name): x for name, x in zip(("source", "target", "fake", "reconstruction"), samples, strict=True)}
 
 
 def terms(planned: Any) -> Any:
@@ -39,12 +39,12 @@ def terms(planned: Any) -> Any:
     return [(t, torch.tensor(values[t.loss])) for t in plan.terms if t.side == "generator" and t.translation == T]
 
 
-def test_figures_of_tensors_are_what_they_say(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
-    state = StepDiagnostics(planned(RECIPE))
-    state.begin(watching=True)
-    for rows in (slice(0, 2), slice(2, 6)):  # in parts, of which each counts the same as a mean
-        state.see(Phase(side="generator"), {key: x[rows] for key, x in tensors.items()}, {}, terms(planned))
-    found = {name.removeprefix(f"{T}/state/"): float(value) for name, value in state.figures().items()}
+def test_figures_follow_their_definitions(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
+    diagnostics = StepDiagnostics(planned(RECIPE))
+    diagnostics.begin(logged=True)
+    for rows in (slice(0, 2), slice(2, 6)):  # micro-batches, each of the same weight in the mean
+        diagnostics.update(Phase(side="generator"), {key: x[rows] for key, x in tensors.items()}, [], terms(planned))
+    found = {name.removeprefix(f"{T}/diagnostics/"): float(value) for name, value in diagnostics.figures().items()}
     source, target, fake, back = tensors.values()
 
     def apart(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -69,51 +69,51 @@ def test_figures_of_tensors_are_what_they_say(planned: Any, tensors: dict[Any, t
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_recognised_is_how_often_a_real_sample_is_put_above_a_fake(planned: Any) -> None:
-    state = StepDiagnostics(planned(RECIPE))
-    state.begin(watching=True)
+def test_recognised_is_how_often_a_real_sample_is_ranked_above_a_fake(planned: Any) -> None:
+    diagnostics = StepDiagnostics(planned(RECIPE))
+    diagnostics.begin(logged=True)
     generator = torch.Generator().manual_seed(0)
     real, fake = torch.randn(400, 1, 5, 5, generator=generator) + 1.0, torch.randn(400, 1, 5, 5, generator=generator)
-    answer = {"real_output": DiscriminatorOutput([real]), "fake_output": DiscriminatorOutput([fake])}
-    state.see(Phase(side="discriminator"), {}, {(T, JUDGE): answer}, [])
-    found = state.figures()
+    pair = (T, USE, DiscriminatorOutput([real]), DiscriminatorOutput([fake]))
+    diagnostics.update(Phase(side="discriminator"), {}, [pair], [])
+    found = diagnostics.figures()
     normal = 0.5 * (1 + torch.erf(torch.tensor(1 / 2**0.5 / 2**0.5)))  # P(a > b) for unit normals one apart
-    assert float(found[f"{T}/state/recognised"]) == pytest.approx(float(normal), abs=0.01)
-    assert float(found[f"{T}/state/gap"]) == pytest.approx(1.0, abs=0.05)
-    assert state.recognised("age") == found[f"{T}/state/recognised"]
-    state.begin(watching=True)
+    assert float(found[f"{T}/diagnostics/recognised"]) == pytest.approx(float(normal), abs=0.01)
+    assert float(found[f"{T}/diagnostics/gap"]) == pytest.approx(1.0, abs=0.05)
+    assert diagnostics.recognised("age") == found[f"{T}/diagnostics/recognised"]
+    diagnostics.begin(logged=True)
     same = DiscriminatorOutput([torch.zeros(2, 1, 3, 3), torch.ones(2, 1)])
-    state.see(Phase(side="discriminator"), {}, {(T, JUDGE): {"real_output": same, "fake_output": same}}, [])
-    assert float(state.figures()[f"{T}/state/recognised"]) == 0.5  # one that has nothing to say knows nothing
+    diagnostics.update(Phase(side="discriminator"), {}, [(T, USE, same, same)], [])
+    assert float(diagnostics.figures()[f"{T}/diagnostics/recognised"]) == 0.5  # it cannot distinguish them
 
 
 @pytest.mark.parametrize("space", [(33,), (16, 20), (4, 9, 10)])
 def test_samples_may_have_one_to_three_axes_and_many_channels(planned: Any, space: tuple[int, ...]) -> None:
-    state = StepDiagnostics(planned(RECIPE))
-    state.begin(watching=True)
-    state.see(
+    diagnostics = StepDiagnostics(planned(RECIPE))
+    diagnostics.begin(logged=True)
+    diagnostics.update(
         Phase(side="generator"),
         {(T, n): torch.randn(2, 80, *space) for n in ("source", "target", "fake")},
-        {},
+        [],
         terms(planned),
     )
-    figures = state.figures()
+    figures = diagnostics.figures()
     assert {name[-7:] for name in figures if "drift" in name} == {f"drift.{band}" for band in range(4)}
     assert all(torch.isfinite(value) for value in figures.values())
 
 
-def test_one_sample_has_no_spread(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
-    state = StepDiagnostics(planned(RECIPE))
-    state.begin(watching=True)
-    state.see(Phase(side="generator"), {key: x[:1] for key, x in tensors.items()}, {}, terms(planned))
-    assert not [name for name in state.figures() if "spread" in name]
+def test_a_single_sample_has_no_spread(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
+    diagnostics = StepDiagnostics(planned(RECIPE))
+    diagnostics.begin(logged=True)
+    diagnostics.update(Phase(side="generator"), {key: x[:1] for key, x in tensors.items()}, [], terms(planned))
+    assert not [name for name in diagnostics.figures() if "spread" in name]
 
 
-def test_steps_that_are_not_logged_cost_nothing(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
+def test_nothing_is_computed_at_steps_that_are_not_logged(planned: Any, tensors: dict[Any, torch.Tensor]) -> None:
     plan = planned(RECIPE)
     assert [plan.recipe.train.logs(step) for step in (1, 2, 3, 4)] == [True, True, False, True]
-    state = StepDiagnostics(plan)
-    state.begin(watching=False)
-    state.see(Phase(side="generator"), tensors, {}, terms(planned))
-    assert state.figures() == {}
-    assert roles(plan) == {"adversarial": ["first"], "cycle": ["back"], "identity": ["stay"]}
+    diagnostics = StepDiagnostics(plan)
+    diagnostics.begin(logged=False)
+    diagnostics.update(Phase(side="generator"), tensors, [], terms(planned))
+    assert diagnostics.figures() == {}
+    assert loss_roles(plan) == {"adversarial": ["first"], "cycle": ["back"], "identity": ["stay"]}

@@ -1,4 +1,4 @@
-"""Conditions that cannot reach the output are warned of, and only those."""
+"""Conditions that cannot affect the output give a warning, and no others do."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ lsgan = 1.0
 """
 
 
-def test_a_constant_plane_before_reflection_and_instance_norm_is_warned_of(planned: Any) -> None:
+def test_a_constant_channel_before_reflection_and_instance_norm_gives_a_warning(planned: Any) -> None:
     assert check_conditioning(planned(FACE)) == [
         "[generators.face] the condition 'task' cannot change the output: a norm removes what [conditionings.which] "
         'adds. Use an embedding, set norm_first = false, or padding = "zero"'
@@ -43,11 +43,11 @@ def test_a_constant_plane_before_reflection_and_instance_norm_is_warned_of(plann
         "conditionings={}",
     ],
 )
-def test_where_the_condition_reaches_the_output_nothing_is_said(planned: Any, remedy: str) -> None:
+def test_a_condition_that_affects_the_output_gives_no_warning(planned: Any, remedy: str) -> None:
     assert check_conditioning(planned(FACE, overrides=(remedy,))) == []
 
 
-def test_a_domain_told_by_planes_is_warned_of_too(planned: Any) -> None:
+def test_a_domain_as_constant_channels_gives_a_warning_too(planned: Any) -> None:
     [line] = check_conditioning(planned(FACE, overrides=('conditionings.which.of="domain"',)))
     assert line.startswith("[generators.face] the condition 'domain' cannot change the output")
 
@@ -56,25 +56,62 @@ def test_a_group_norm_of_one_channel_a_group_is_an_instance_norm(planned: Any) -
     assert len(check_conditioning(planned(FACE, overrides=('generators.face.norm="group"',)))) == 1
 
 
-def test_what_a_discriminator_is_told_is_of_no_concern(planned: Any) -> None:
+def test_conditions_of_discriminators_are_not_checked(planned: Any) -> None:
     plan = planned(FACE, overrides=("generators.face.norm_first=false", 'discriminators.d.conditionings=["which"]'))
     assert check_conditioning(plan) == []
 
 
-def test_of_a_single_task_there_is_nothing_to_tell_apart(planned: Any) -> None:
+def test_the_condition_of_a_single_task_gives_no_warning(planned: Any) -> None:
     one = ('tasks={age={between=["young", "old"]}}', 'discriminators.d.per="domain"')
     assert check_conditioning(planned(FACE, overrides=one)) == []
 
 
-def test_conditions_of_numbers_are_no_hindrance(planned: Any) -> None:
+def test_a_vector_condition_of_a_node_is_held_constant(planned: Any) -> None:
     code = ('conditionings.code={use="embedding", of="code", numbers=3}',)
     [line] = check_conditioning(planned(FACE, overrides=code))
     assert "[conditionings.which]" in line
     assert check_conditioning(planned(FACE, overrides=(*code, "generators.face.norm_first=false"))) == []
 
 
-def test_the_effect_is_nothing_or_well_above_it(planned: Any) -> None:
+def test_an_effect_is_far_below_or_far_above_the_limit(planned: Any) -> None:
     network = planned(FACE).networks["face.forward"]
     assert effect(network, "task") < 1e-9
     reached = planned(FACE, overrides=("generators.face.norm_first=false",)).networks["face.forward"]
     assert effect(reached, "task") > 1e-3
+
+
+LABELLED = """
+[attributes]
+age = { from = 15, to = 65 }
+race = { values = ["White", "Black"] }
+[tasks]
+years = { between = ["young", "old"] }
+[train]
+steps = 10
+[conditionings]
+age = { use = "channel", of = "age" }
+race = { use = "channel", of = "race" }
+[generators]
+g = { use = "resnet", width = 4, blocks = 1, norm_first = false }
+[discriminators]
+d = { use = "patch", per = "run", conditionings = ["age"], width = 2, layers = 1 }
+[losses]
+lsgan = 1.0
+"""
+
+
+def test_attributes_that_affect_the_output_give_no_warning(planned: Any) -> None:
+    assert check_conditioning(planned(LABELLED)) == []
+
+
+def test_an_attribute_without_a_conditioning_gives_a_warning(planned: Any) -> None:
+    [line] = check_conditioning(planned(LABELLED, overrides=("attributes.load={ from = 0, to = 1 }",)))
+    assert line == '[attributes] load: no network is conditioned on it; set of = "load" in [conditionings]'
+
+
+def test_an_attribute_that_a_norm_removes_gives_a_warning(planned: Any) -> None:
+    lines = check_conditioning(planned(LABELLED, overrides=("generators.g.norm_first=true",)))
+    assert [line.partition(" cannot")[0] for line in lines] == [
+        "[generators.g] the condition 'age'",
+        "[generators.g] the condition 'race'",
+    ]

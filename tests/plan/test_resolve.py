@@ -1,4 +1,4 @@
-"""A recipe becomes a plan: which networks there are, who plays which role, and what is said of mistakes."""
+"""Resolving a recipe: which networks a plan has, their roles, and the messages for mistakes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,11 +42,11 @@ layers = 1
 [losses]
 lsgan = 1.0
 """
-BOTH = ["age: young -> old", "age: old -> young", "race: white -> black", "race: black -> white"]
+TRANSLATIONS = ["age: young -> old", "age: old -> young", "race: white -> black", "race: black -> white"]
 
 
-class Silent(Generator):
-    """Takes no style vector."""
+class Unstyled(Generator):
+    """A generator without a style vector."""
 
     def __init__(self, options: Options, spec: NetworkSpec):
         super().__init__(options, spec)
@@ -83,7 +83,7 @@ class WithHeads(Loss):
 class Toys:
     @hookimpl
     def register_generators(self, register: Register) -> None:
-        register("silent", Silent)
+        register("unstyled", Unstyled)
 
     @hookimpl
     def register_nodes(self, register: Register) -> None:
@@ -98,7 +98,7 @@ class Toys:
 
 @pytest.fixture
 def problems(planned: Any) -> Callable[..., list[str]]:
-    """`problems(*overrides, recipe)`: what is wrong with a recipe, or nothing."""
+    """`problems(*overrides, recipe)`: the mistakes in a recipe, a line each."""
 
     def find(*overrides: str, recipe: str = FACE) -> list[str]:
         try:
@@ -132,17 +132,17 @@ PER = {
 
 
 @pytest.mark.parametrize("per", PER)
-def test_there_are_as_many_copies_as_per_says(planned: Any, per: str) -> None:
+def test_per_determines_the_copies_of_a_generator_and_their_roles(planned: Any, per: str) -> None:
     plan = planned(FACE, overrides=(f'generators.g.per="{per}"',))
     copies, there, back = PER[per]
-    assert [str(translation) for translation in plan.translations] == BOTH
+    assert [str(translation) for translation in plan.translations] == TRANSLATIONS
     assert [name for name, network in plan.networks.items() if network.side == "generator"] == copies
     assert [plan.roles[translation]["generator"] for translation in plan.translations] == there
     assert [plan.roles[translation]["back"] for translation in plan.translations] == back
 
 
 @pytest.mark.parametrize(
-    ("per", "judges"),
+    ("per", "discriminators"),
     [
         ("run", ["d", "d", "d", "d"]),
         ("task", ["d.age", "d.age", "d.race", "d.race"]),
@@ -151,49 +151,78 @@ def test_there_are_as_many_copies_as_per_says(planned: Any, per: str) -> None:
         ("translation", ["d.young-old", "d.old-young", "d.white-black", "d.black-white"]),
     ],
 )
-def test_a_discriminator_judges_the_target_of_each_translation(
+def test_per_determines_the_discriminator_of_each_translation(
     planned: Any, per: str, discriminators: list[str]
 ) -> None:
     plan = planned(FACE, overrides=(f'discriminators.d.per="{per}"',))
     assert [plan.discriminators[translation][0].network for translation in plan.translations] == discriminators
 
 
-def test_a_discriminator_of_sources_is_that_of_the_source_domain(planned: Any) -> None:
+def test_a_discriminator_of_reconstructions_is_that_of_the_source_domain(planned: Any) -> None:
     plan = planned(FACE, overrides=('discriminators.d.real="source"', 'discriminators.d.fake="reconstruction"'))
     assert plan.discriminators[Translation("age", "young", "old")][0].network == "d.young"
 
 
-def test_three_domains_are_six_translations_and_by_chance_one(planned: Any) -> None:
+def test_three_domains_are_six_translations_and_with_random_targets_one(planned: Any) -> None:
     between = 'tasks={hair={between=["young", "white", "black"]}}'
     plan = planned(FACE, overrides=(between, 'generators.g.per="translation"'))
     assert len(plan.translations) == len(plan.networks) - 3 == 6
-    chance = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
-    plan = planned(FACE, overrides=(chance, 'discriminators.d.per="run"'))
+    plan = planned(FACE, overrides=(RANDOM, 'discriminators.d.per="run"'))
     [translation] = plan.translations
     assert translation == Translation("hair", "*", "*")
     assert plan.roles[translation] == {"generator": "g", "back": "g"}
 
 
-def test_nobody_plays_the_way_back_of_a_one_way_task(planned: Any) -> None:
+def test_a_one_way_task_has_no_network_for_the_way_back(planned: Any) -> None:
     plan = planned(FACE, overrides=('tasks={age={from="young", to="old"}}', 'generators.g.per="translation"'))
     assert plan.roles == {Translation("age", "young", "old"): {"generator": "g.young-old"}}
 
 
-def test_generators_may_share_the_translations_among_them(planned: Any) -> None:
+def test_generators_may_divide_the_translations(planned: Any) -> None:
     aging = 'generators.g.translations=["* -> old", "race"]'
     plan = planned(FACE, overrides=(aging, 'generators.h={use="unet", width=2, translations=["* -> young"]}'))
     assert [plan.roles[translation]["generator"] for translation in plan.translations] == ["g", "h", "g", "g"]
     assert plan.roles[plan.translations[0]]["back"] == "h"
 
 
-def test_a_conditioning_adds_what_it_says_to_the_networks_that_it_tells(planned: Any) -> None:
-    tells = ('conditionings.task="channel"', 'conditionings.domain={use="embedding", width=5}')
-    plan = planned(FACE, overrides=(*tells, 'discriminators.d.conditionings=["domain"]'))
+def test_a_conditioning_adds_its_channels_and_style_to_the_networks_that_use_it(planned: Any) -> None:
+    conditionings = ('conditionings.task="channel"', 'conditionings.domain={use="embedding", width=5}')
+    plan = planned(FACE, overrides=(*conditionings, 'discriminators.d.conditionings=["domain"]'))
     assert (plan.networks["g"].spec.inputs, plan.networks["g"].spec.style) == (4, 5)
     assert (plan.networks["d.old"].spec.inputs, plan.networks["d.old"].spec.style) == (3, 5)
-    plan = planned(FACE, overrides=(*tells, 'discriminators.d.given="source"', "generators.g.conditionings=[]"))
+    plan = planned(FACE, overrides=(*conditionings, 'discriminators.d.given="source"', "generators.g.conditionings=[]"))
     assert (plan.networks["g"].spec.inputs, plan.networks["g"].spec.style) == (3, 0)
     assert (plan.networks["d.old"].spec.inputs, plan.networks["d.old"].spec.style) == (6, 0)
+
+
+ATTRIBUTES = (
+    "attributes={age={from=15, to=65}, race={values=['White', 'Black']}}",
+    "conditionings={age={use='channel', of='age'}, race={use='channel', of='race'}}",
+)
+
+
+def test_a_conditioning_adds_as_many_channels_as_encode_an_attribute(planned: Any) -> None:
+    plan = planned(FACE, overrides=(*ATTRIBUTES, 'discriminators.d.conditionings=["age"]'))
+    assert plan.networks["g"].spec.inputs == 3 + 1 + 2
+    assert plan.networks["d.old"].spec.inputs == 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ("{ age = { from = 15 } }", "age: expected either from = 150 and to = 200, or values"),
+        ("{ age = { from = 15, to = 65, values = ['a', 'b'] } }", "age: expected either from = 150"),
+        ("{ age = { from = 65, to = 15 } }", "age: from = 65 must be below to = 15"),
+        ("{ race = { values = ['White', 'White'] } }", "race: the values White, White must differ"),
+        ("{ age = { form = 15, to = 65 } }", "unknown key. Did you mean 'from'?"),
+        ("{ domain = { from = 15, to = 65 } }", "'domain' is the name of another argument of networks; rename the"),
+        ("{ age = 3 }", "age: found 3 (a whole number), expected a table with from and to, or with values"),
+    ],
+)
+def test_an_invalid_attribute_is_reported(planned: Any, attributes: str, message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        planned(FACE, overrides=(*ATTRIBUTES, f"attributes={attributes}"))
+    assert message in str(error.value)
 
 
 def test_a_network_is_a_function_of_the_seed_and_its_own_name(planned: Any) -> None:
@@ -210,7 +239,7 @@ def test_a_network_is_a_function_of_the_seed_and_its_own_name(planned: Any) -> N
     assert not any(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_loss_brings_networks_that_are_trained_with_the_generators(planned: Any) -> None:
+def test_the_networks_of_a_loss_are_trained_with_the_generators(planned: Any) -> None:
     plan = planned(FACE, Toys(), ("losses.with_heads=1.0",))
     assert plan.networks["with_heads/heads"].side == "generator"
     assert plan.trained(plan.recipe.phases[0]) == ["g", "with_heads/heads"]
@@ -225,7 +254,7 @@ def test_stages_follow_one_another_without_a_gap(planned: Any) -> None:
     assert [plan.weight("lsgan", Clock(step=step)) for step in (0, 3, 4, 5, 6, 9)] == [1, 1, 0, 0, 1, 1]
 
 
-def test_a_tasks_weight_is_a_factor_of_all_its_terms(planned: Any) -> None:
+def test_the_weight_of_a_task_multiplies_all_its_terms(planned: Any) -> None:
     plan = planned(FACE, overrides=("tasks.race.weight=0.5", "losses.cycle=10.0"))
     found = {
         (term.loss, term.translation.task): weight for term, weight in plan.terms_of(plan.recipe.phases[0], Clock())
@@ -234,7 +263,7 @@ def test_a_tasks_weight_is_a_factor_of_all_its_terms(planned: Any) -> None:
 
 
 WITHOUT_D = FACE.replace(FACE[FACE.index("[discriminators.d]") : FACE.index("[losses]")], "")
-CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
+RANDOM = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
 
 
 @pytest.mark.parametrize(
@@ -242,23 +271,23 @@ CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
     [
         (
             ["losses.mistaken=1.0"],
-            "--set losses.mistaken=1.0: loss 'mistaken' asks for 'reconstructon', which nothing makes. "
+            "--set losses.mistaken=1.0: loss 'mistaken' needs 'reconstructon'; there is no such node or batch input. "
             "Did you mean 'reconstruction'?",
         ),
         (
             ['nodes="mistaken_nodes"'],
-            "recipe:12: [discriminators] d: node 'fake' (needed by discriminator 'd') asks for 'sorce', "
-            "which nothing makes. Did you mean 'source'?",
+            "recipe:12: [discriminators] d: node 'fake' (needed by discriminator 'd') needs 'sorce'; "
+            "there is no such node or input. Did you mean 'source'?",
         ),
         (
             ['discriminators.d.fake="fakee"'],
-            "recipe:12: [discriminators] d: discriminator 'd' asks for 'fakee', which nothing makes. "
-            "Did you mean 'fake'?",
+            "recipe:12: [discriminators] d: discriminator 'd' needs 'fakee'; there is no such node or batch "
+            "input. Did you mean 'fake'?",
         ),
         (
             ['discriminators.d.translations=["age"]', 'losses.lsgan={translations=["race"]}'],
             '--set losses.lsgan={translations=["race"]}: would never be evaluated: '
-            "no discriminator judges its translations",
+            "its translations have no discriminator",
         ),
         (
             ["losses.idle=1.0"],
@@ -276,14 +305,14 @@ CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         (
             [
                 'conditionings={task="channel", domain="embedding"}',
-                'generators={g={use="silent", conditionings=["task", "domain"]}}',
+                'generators={g={use="unstyled", conditionings=["task", "domain"]}}',
             ],
-            '--set generators={g={use="silent", conditionings=["task", "domain"]}}: g.conditionings: \'silent\' takes '
-            "no style vector, which 'domain' makes; the condition could not reach it",
+            '--set generators={g={use="unstyled", conditionings=["task", "domain"]}}: g.conditionings: \'unstyled\' '
+            "takes no style vector, which 'domain' returns; the condition could not reach it",
         ),
         (
             ['generators.g.translations=["race", "young -> old"]'],
-            "recipe:8: [generators]: none serves [age: old -> young]",
+            "recipe:8: [generators]: no generator for [age: old -> young]",
         ),
         (
             ['generators.g.translations=["yuong -> old"]'],
@@ -292,18 +321,18 @@ CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         ),
         (
             ['generators.h={use="resnet", translations=["young -> old"]}'],
-            '--set generators.h={use="resnet", translations=["young -> old"]}: [age: young -> old] is served by '
-            "'g' already; set 'translations'",
+            '--set generators.h={use="resnet", translations=["young -> old"]}: [age: young -> old] already has the '
+            "generator 'g'; set 'translations'",
         ),
         (
-            [CHANCE],
-            "recipe:12: [discriminators.d] per: found 'domain', expected 'run' or 'task', since task 'hair' draws its "
-            "targets by chance",
+            [RANDOM],
+            "recipe:12: [discriminators.d] per: found 'domain', expected 'run' or 'task', since the targets of task "
+            "'hair' are random",
         ),
         (
-            [CHANCE, 'discriminators.d.per="task"', 'generators.g.per="direction"'],
-            "--set generators.g.per=\"direction\": found 'direction', expected 'run' or 'task', since task 'hair' "
-            "draws its targets by chance",
+            [RANDOM, 'discriminators.d.per="task"', 'generators.g.per="direction"'],
+            "--set generators.g.per=\"direction\": found 'direction', expected 'run' or 'task', since the targets of "
+            "task 'hair' are random",
         ),
         (
             ['phases=[{side="generator", losses=["lsgna"]}]'],
@@ -317,32 +346,32 @@ CHANCE = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line(problems: Any, overrides: list[str], line: str) -> None:
+def test_a_mistake_is_reported_in_one_line(problems: Any, overrides: list[str], line: str) -> None:
     assert problems(*overrides) == [line]
 
 
-def test_a_loss_that_asks_for_a_discriminator_where_there_is_none_is_told(problems: Any) -> None:
-    why = "would never be evaluated: no discriminator judges its translations"
+def test_a_loss_of_discriminators_in_a_recipe_without_any_is_reported(problems: Any) -> None:
+    why = "would never be evaluated: its translations have no discriminator"
     assert problems(recipe=WITHOUT_D) == [f"recipe:13: [losses] lsgan: {why}"]
 
 
-def test_a_phase_in_which_nothing_counts_is_told(problems: Any) -> None:
+def test_a_phase_without_any_term_is_reported(problems: Any) -> None:
     recipe = WITHOUT_D.replace("lsgan = 1.0", "cycle = 1.0")
     assert problems(recipe=recipe) == []
     lines = recipe + '[[phases]]\nside = "generator"\n[[phases]]\nside = "discriminator"\n'
     (line,) = problems(recipe=lines + "every = 2")
     assert line.endswith("no loss of this recipe has a term for the discriminator phase")
-    assert problems(recipe=lines) == []  # as where they are left out
+    assert problems(recipe=lines) == []  # equal to the defaults
 
 
 @pytest.mark.parametrize("recipe", [FACE, WITHOUT_D.replace("lsgan", "cycle"), FACE.replace("lsgan", "cycle")])
-def test_a_recipe_that_is_written_as_it_was_resolved_is_as_good_as_before(planned: Any, recipe: str) -> None:
+def test_a_resolved_recipe_has_the_same_plan_when_written_and_read_again(planned: Any, recipe: str) -> None:
     plan = planned(recipe)
     again = planned(write_recipe(Document(plan.recipe, "resolved", Problems("resolved")), plan.filled))
     assert [(term.loss, term.side) for term in again.terms] == [(term.loss, term.side) for term in plan.terms]
     assert again.recipe.phases == plan.recipe.phases
 
 
-def test_all_mistakes_are_told_at_once(problems: Any) -> None:
+def test_all_mistakes_are_reported_at_once(problems: Any) -> None:
     found = problems("losses.mistaken=1.0", "losses.idle=1.0", 'discriminators.d.given="sorce"')
     assert len(found) == 3

@@ -29,7 +29,7 @@ def test_keys_of_every_recipe(face: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe_file", "value"),
+    ("text", "value"),
     [
         ("5", 5),
         (" 5 # five", 5),
@@ -43,8 +43,8 @@ def test_keys_of_every_recipe(face: str) -> None:
         ("true", True),
     ],
 )
-def test_values_are_toml_or_else_strings(recipe_file: str, value: Any, face: str) -> None:
-    assert read(face, f"generators.face.width={written}").generators["face"].options == {"width": value}
+def test_values_are_toml_or_else_strings(text: str, value: Any, face: str) -> None:
+    assert read(face, f"generators.face.width={text}").generators["face"].options == {"width": value}
 
 
 @pytest.mark.parametrize(

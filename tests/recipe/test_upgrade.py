@@ -119,14 +119,14 @@ def test_a_recipe_with_the_old_and_the_new_name_of_a_key_is_rejected() -> None:
 
 
 def test_values_of_renamed_keys_are_written_with_their_line() -> None:
-    recipe_file = write_recipe(parse_recipe(OLD, "old.toml")).splitlines()
+    lines = write_recipe(parse_recipe(OLD, "old.toml")).splitlines()
     for line in (
         "version = 2  # old.toml:1",
         "patience = 7  # old.toml:14",
         'use = "synthetic_voices"  # old.toml:3',
         'use = "synthetic_faces"  # old.toml:4',
     ):
-        assert line in recipe_file
+        assert line in lines
     without = OLD.replace("version = 1\n", "").replace("looks = 7\n", "")
     assert "version = 2  # default" in write_recipe(parse_recipe(without)).splitlines()
 

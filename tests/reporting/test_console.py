@@ -1,11 +1,11 @@
-"""What a person reads while a run goes on and at its end."""
+"""The console: the progress of a run, and the table of figures at its end."""
 
 import io
 
 import pytest
 from rich.console import Console
 
-from transgan.reporting.console import Progress
+from transgan.reporting.console import Progress, show_figures
 from transgan.reporting.tables import figures_table
 
 SPEAKERS = ["anna", "bert", "cleo", "dora"]
@@ -16,19 +16,72 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 400])
-def test_every_figure_of_many_translations_can_be_read(width: int) -> None:
+def test_every_figure_of_many_translations_is_printed(width: int) -> None:
     file = io.StringIO()
     Console(file=file, width=width).print(figures_table(FIGURES, "held-out samples", width))
-    shown = file.getvalue()
-    lines = shown.splitlines()
-    assert max(map(len, lines)) <= width and "…" not in shown
+    printed = file.getvalue()
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= width and "…" not in printed
     for i, name in enumerate(FIGURES):
-        assert shown.count(name) == 1
-        assert shown.count(f"{3.5 + i:.{1 if i > 6 else 3}f} ±{0.5:.{1 if i > 6 else 3}f}") == 1
-    assert shown.count("held-out samples") == 1
+        assert printed.count(name) == 1
+        assert printed.count(f"{3.5 + i:.{1 if i > 6 else 3}f} ±{0.5:.{1 if i > 6 else 3}f}") == 1
+    assert printed.count("held-out samples") == 1
 
 
-def test_losses_are_shown_as_means_so_that_many_translations_look_like_few(capsys: pytest.CaptureFixture[str]) -> None:
+def test_losses_are_averaged_over_translations(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(10)
-    progress.step(1, {f"{name}/generator/lsgan": float(i) for i, name in enumerate(FIGURES)})
-    assert "step 1/10  G lsgan 5.500" in capsys.readouterr().err
+    progress.step(1, {f"{name}/loss_G/lsgan": float(i) for i, name in enumerate(FIGURES)})
+    assert "step 1/10  loss_G/lsgan 5.500" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    """A stderr that is a terminal; of an encoding, and one that goes away."""
+
+    gone = False
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self.gone:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    return stream
+
+
+def test_quiet_is_quiet_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the kind: every method of the console, on a terminal and elsewhere; other processes are quiet the same way."""
+    stream = terminal(monkeypatch)
+    progress = Progress(10, quiet=True)
+    progress.step(1, {"age: a -> b/loss_G/lsgan": 0.5})
+    progress.message("text")
+    progress.result({"translations": FIGURES, "held_out": True}, folder=None)  # type: ignore[arg-type]
+    assert stream.getvalue() == "" and capsys.readouterr().out == ""
+
+
+def test_a_terminal_that_goes_away_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = terminal(monkeypatch)
+    progress = Progress(10)
+    progress.step(1, {"age: a -> b/loss_G/lsgan": 0.5})
+    assert "step 1/10" in stream.getvalue()
+    stream.gone = True
+    progress.step(2, {"age: a -> b/loss_G/lsgan": 0.5})
+    progress.message("text")
+
+
+def test_names_cannot_control_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the kind: control characters and markup, in names of losses, translations, figures and messages."""
+    stream = terminal(monkeypatch)
+    progress = Progress(10)
+    progress.step(1, {"age: a -> b/loss_G/\x1b[2Jx": 0.5})
+    progress.message("a file\x1b]0;x\x07 [red]name[/red]")
+    assert "\x1b" not in stream.getvalue().replace("\r\x1b[K", "")
+    assert "\\u001b[2Jx 0.500" in stream.getvalue() and "[red]name[/red]" in stream.getvalue()
+    show_figures({"a\x1b[31m": {"[bold]f1[/bold]\n": 0.5}}, "title [red]x")
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "[bold]f1[/bold]\\u000a" in shown and "title [red]x" in shown

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from transgan.errors import DiskError, DivergedError
-from transgan.storage import digest, load, newest, save
+from transgan.storage import atomic, digest, load, newest, save
 from transgan.storage.checkpoints import MANIFEST
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int64, torch.bool]
@@ -97,15 +97,36 @@ def test_saving_an_earlier_step_deletes_later_ones(tmp_path: Path) -> None:
 
 def test_save_deletes_leftovers_of_an_interrupted_one(tmp_path: Path) -> None:
     save_steps(tmp_path, 1)
-    (tmp_path / ".tmp-step-00000002-ab").mkdir()
-    (tmp_path / "step-00000001").rename(tmp_path / ".old-step-00000001")
+    (tmp_path / (atomic.TEMPORARY + "0" * 32)).mkdir()
+    (tmp_path / "step-00000001").rename(tmp_path / f"{atomic.BACKUP}{'0' * 32}-step-00000001")
     save_steps(tmp_path, 2)
     assert names(tmp_path) == ["LATEST", "step-00000001", "step-00000002"]
 
 
+def test_what_only_has_the_name_of_a_checkpoint_is_never_deleted(tmp_path: Path) -> None:
+    """Of the kind: what is in the way of a write, and was not written by us, stays."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "MANIFEST.json").write_text("kept")
+    folder = tmp_path / "checkpoints"
+    save_steps(folder, 2)
+    (folder / "step-00000001").write_text("kept")
+    (folder / "step-00000003").mkdir()
+    (folder / "step-00000003/notes.txt").write_text("kept")
+    (folder / "step-00000004").symlink_to(outside)
+    save_steps(folder, 2, 3, keep=1)
+    assert (outside / "MANIFEST.json").read_text() == "kept"
+    assert (folder / "step-00000001").read_text() == "kept"
+    assert (folder / "step-00000004").readlink() == outside
+    (aside,) = folder.glob("step-00000003.*")
+    assert (aside / "notes.txt").read_text() == "kept"
+    assert load(folder / "step-00000003").step == 3
+    assert not (folder / "step-00000002").exists()  # ours, and older than the one that is kept
+
+
 def test_folder_without_checkpoints_has_no_newest(tmp_path: Path) -> None:
     for name in (
-        ".tmp-step-00000009-ab",
+        f"{atomic.TEMPORARY}{'0' * 32}",
         "step-9",
         "step-000000009",
         "a-step-00000009",

@@ -21,6 +21,7 @@ from transgan.storage.atomic import replacing_file
 FreshProcess = Callable[..., subprocess.Popen[str]]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="a crash needs a forked process")
 
+MARKS = {"format": 1, "transgan": "", "recipe": {}}
 FAILPOINTS = {"open", "write", "fsync", "rename", "replace", "mkdir", "unlink", "rmdir", "ftruncate"}
 
 
@@ -106,7 +107,7 @@ def save_earlier_step(run: Path) -> None:
 
 
 def save_model(run: Path) -> None:
-    write_model(run / "model", groups(2)["ema"], {"version": 2}, "card")
+    write_model(run / "model", groups(2)["ema"], {**MARKS, "version": 2}, "card")
 
 
 def save_file(run: Path) -> None:
@@ -197,7 +198,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("template") / "run"
     for step in (1, 2):
         save_step(run, step, step)
-    write_model(run / "model", groups(1)["ema"], {"version": 1}, "card")
+    write_model(run / "model", groups(1)["ema"], {**MARKS, "version": 1}, "card")
     (run / "array.npy").write_bytes(b"old")
     return run
 
@@ -219,7 +220,7 @@ def test_failed_save_leaves_old_or_new_checkpoint(
     for run, done in damaged_runs(template, tmp_path, work, fault, in_fresh_process):
         faults += 1
         if fault == "eio":
-            assert not list(run.rglob(".tmp-*")), "the save cleans up after itself"
+            assert not list(run.rglob(f"{atomic.TEMPORARY}*")), "the save cleans up after itself"
         found, rejected = newest(run / "checkpoints")
         assert not rejected
         if work is save_new_step or fault == "eio":  # else opening the folder restores what was being replaced

@@ -71,14 +71,14 @@ def test_rewind_removes_later_steps(tmp_path: Path) -> None:
     with MetricsLog(path) as log:
         for step in (1, 2, 3):
             log.write({"step": step})
-        log.write({"note": "no step"})
         log.rewind(2)
         log.write({"step": 3, "again": 1})
-        assert read_metrics(path) == [{"step": 1}, {"step": 2}, {"note": "no step"}, {"step": 3, "again": 1}]
+        assert read_metrics(path) == [{"step": 1}, {"step": 2}, {"step": 3, "again": 1}]
     assert names(tmp_path) == ["metrics.jsonl"]
 
 
 def test_failed_rewind_leaves_the_log_unchanged_and_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the end of the file is removed, nothing is written that could fail; else the file is replaced."""
     path = tmp_path / "metrics.jsonl"
 
     def fail(*args: object) -> None:
@@ -87,6 +87,7 @@ def test_failed_rewind_leaves_the_log_unchanged_and_usable(tmp_path: Path, monke
     for call in ("fsync", "replace"):
         with MetricsLog(path) as log:
             log.write({"step": 9})
+            log.write({"step": 1})
             before = path.read_bytes()
             with monkeypatch.context() as patch:
                 patch.setattr(os, call, fail)
@@ -114,7 +115,7 @@ def test_record_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch:
             with pytest.raises(DiskError, match=r"cannot write .*m: No space left on device; free some space"):
                 log.write({"step": 1, "loss": 0.5})
         log.write({"step": 2})
-    assert (tmp_path / "m").read_text() == '{"step": 2}\n'
+    assert (tmp_path / "m").read_text() == '{"step": 1, "loss": 0.5}\n{"step": 2}\n'  # kept, and written with the next
 
 
 def test_text_file_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,11 +137,13 @@ def test_text_file_is_written_completely_or_not_at_all(tmp_path: Path, monkeypat
         write_text(path / "below", "")
 
 
-def test_links_and_devices_are_written_through(tmp_path: Path) -> None:
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path / "there")
+def test_links_are_replaced_and_devices_written_to(tmp_path: Path) -> None:
+    """Of the kind: a write never reaches what a link at its place links to."""
+    link, there = tmp_path / "link", tmp_path / "there"
+    there.write_text("kept")
+    link.symlink_to(there)
     write_text(link, "a")
-    assert link.is_symlink() and (tmp_path / "there").read_text() == "a"
+    assert not link.is_symlink() and link.read_text() == "a" and there.read_text() == "kept"
     write_text(Path(os.devnull), "a")
     assert not Path(os.devnull).is_file()
 

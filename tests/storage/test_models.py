@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from transgan.errors import DataError, DivergedError, UsageError
-from transgan.storage import digest, read_model, write_model
+from transgan.errors import DataError, DiskError, DivergedError, UsageError
+from transgan.storage import atomic, digest, read_model, write_model
 
+CONFIG = {"format": 1, "transgan": "0.1.0", "recipe": {"generator": {"name": "resnet"}}}
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.steps": torch.tensor(3), "half": torch.ones(5).bfloat16()}
 
 
@@ -24,14 +25,14 @@ def names(folder: Path) -> list[str]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    write_model(tmp_path / "model", TENSORS, {"generator": {"name": "resnet"}}, "# A model\n")
+    write_model(tmp_path / "model", TENSORS, CONFIG, "# A model\n")
     return tmp_path / "model"
 
 
 def test_read_model_equals_the_written_one(model: Path) -> None:
     tensors, config = read_model(model)
     assert digest({"": tensors}) == digest({"": TENSORS})
-    assert config == {"generator": {"name": "resnet"}}
+    assert config == CONFIG
     assert (model / "README.md").read_text() == "# A model\n"
     assert names(model.parent) == ["model"]
 
@@ -43,7 +44,7 @@ def test_model_replaces_the_previous_one(model: Path) -> None:
 
 
 def test_model_replaces_leftovers_of_an_interrupted_replacement(model: Path) -> None:
-    write_model(model.with_name(".old-model"), TENSORS, {}, "")
+    write_model(model.with_name(f"{atomic.BACKUP}{'0' * 32}-model"), TENSORS, {}, "")
     write_model(model, {"b": torch.ones(1)}, {}, "")
     assert read_model(model)[0].keys() == {"b"}
     assert names(model.parent) == ["model"]
@@ -52,9 +53,78 @@ def test_model_replaces_leftovers_of_an_interrupted_replacement(model: Path) -> 
 def test_folder_with_other_content_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_text("kept")
     for place in (tmp_path, tmp_path / "photo.jpg"):
-        with pytest.raises(UsageError, match="holds something other than a model"):
+        with pytest.raises(UsageError, match=r"holds something other than a model|is a file"):
             write_model(place, TENSORS, {}, "")
     assert names(tmp_path) == ["photo.jpg"]
+
+
+FOREIGN = {
+    "notes": {"README.md": "# Notes"},
+    "another library's model": {"config.json": '{"model_type": "bert"}', "model.safetensors": "1", "README.md": "1"},
+    "damaged config": {"config.json": '{"format": 1, "transgan"', "model.safetensors": "1"},
+    "weights alone": {"model.safetensors": "1"},
+    "ours and notes": {"config.json": json.dumps(CONFIG), "notes.txt": "mine"},
+    "ours and a hidden file": {"config.json": json.dumps(CONFIG), ".git": "mine"},
+}
+
+
+@pytest.mark.parametrize("files", FOREIGN.values(), ids=FOREIGN)
+def test_folder_that_only_looks_like_a_model_is_not_replaced(tmp_path: Path, files: dict[str, str]) -> None:
+    """Of the kind: what has the names of our files, but was not written by us, stays."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=r"holds something other than a model of TransGAN: .*choose another folder"):
+        write_model(tmp_path, TENSORS, CONFIG, "")
+    assert {name: (tmp_path / name).read_text() for name in names(tmp_path)} == files
+
+
+@pytest.mark.parametrize("before", ["empty", "ours"])
+def test_current_folder_can_hold_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """A shell that is in the folder stays in it."""
+    monkeypatch.chdir(tmp_path)
+    inode = tmp_path.stat().st_ino
+    if before == "ours":
+        write_model(tmp_path, TENSORS, CONFIG, "first")
+    write_model(Path(), {"b": torch.ones(1)}, CONFIG, "second")
+    assert names(tmp_path) == ["README.md", "config.json", "model.safetensors"]
+    assert read_model(Path())[0].keys() == {"b"} and Path("README.md").read_text() == "second"
+    assert tmp_path.stat().st_ino == inode
+
+
+def test_failed_write_to_the_current_folder_leaves_the_old_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(model)
+    real, calls, failing = os.rename, [], [0]
+
+    def rename(before: Path, after: Path) -> None:
+        calls.append(before)
+        if len(calls) in failing:
+            raise OSError(5, "Input/output error", str(before))
+        real(before, after)
+
+    for at in range(1, 7):
+        calls.clear()
+        failing[:] = [at]
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(DiskError, match="Input/output error"):
+            patch.setattr(os, "rename", rename)
+            write_model(Path(), {"b": torch.ones(1)}, CONFIG, "")
+        assert names(model) == ["README.md", "config.json", "model.safetensors"]
+        assert read_model(model)[0].keys() == TENSORS.keys()
+
+
+def test_link_to_a_model_stays_a_link(model: Path) -> None:
+    link = model.with_name("link")
+    link.symlink_to(model)
+    write_model(link, {"b": torch.ones(1)}, CONFIG, "")
+    assert link.readlink() == model and read_model(model)[0].keys() == {"b"}
+
+
+def test_hidden_files_beside_a_model_stay(model: Path) -> None:
+    (model.parent / ".old-model").mkdir()
+    (model.parent / ".old-model/photo.jpg").write_text("kept")
+    (model.parent / ".tmp-model-1").write_text("kept")
+    write_model(model, {"b": torch.ones(1)}, CONFIG, "")
+    assert names(model.parent) == [".old-model", ".tmp-model-1", "model"]
+    assert (model.parent / ".old-model/photo.jpg").read_text() == "kept"
 
 
 def test_non_finite_or_too_large_model_is_not_written(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from transgan.errors import BusyError, DiskError, UsageError
-from transgan.storage import RunFolder, run_folder
+from transgan.storage import RunFolder, atomic, run_folder, save
 
 FreshProcess = Callable[..., subprocess.Popen[str]]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -80,6 +80,7 @@ def test_empty_folder_becomes_a_run_and_opens_again(tmp_path: Path) -> None:
     for path in (tmp_path / "empty", tmp_path / "new", tmp_path / "new"):
         with RunFolder.open(path) as run:
             run.recipe.write_text("")
+    save(tmp_path / "new/checkpoints", 1, {}, {})
     (tmp_path / "new" / ".lock").unlink()  # as when copied without hidden files
     RunFolder.open(tmp_path / "new").close()
 
@@ -92,22 +93,87 @@ def test_folder_with_other_content_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == [".tmp-mine", "photo.jpg"]
 
 
+#: Hidden names that are like those of temporary files, and a user's.
+LOOKALIKES = [
+    *(".tmp-secret", ".trash-mine", ".old-photos", ".hidden", ".transgan-tmp-", ".transgan-trash-mine"),
+    *(f".transgan-tmp-{'g' * 32}", f".transgan-tmp-{'0' * 31}", f".transgan-tmp-{'0' * 32}.png"),
+    *(f"transgan-tmp-{'0' * 32}", f".transgan-tmp-{'A' * 32}", f".transgan-old-{'0' * 32}", ".transgan-old-photos"),
+]
+
+
 def test_leftovers_of_a_crash_are_deleted_on_opening(tmp_path: Path) -> None:
+    """Of the kind: a sweep deletes names that only we give, and nothing through links."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "kept").write_text("")
+    temporary, trash = (kind + "0123456789abcdef" * 2 for kind in (atomic.TEMPORARY, atomic.TRASH))
     with RunFolder.open(tmp_path / "run") as run:
-        for place in (run.path, run.checkpoints, run.samples):
-            (place / ".tmp-a-1" / "deep").mkdir(parents=True)
-            (place / ".tmp-a-1" / "deep" / "file").write_text("")
-            (place / ".tmp-a-1" / "link").symlink_to(outside)
-            (place / ".trash-b").symlink_to(outside)
-            (place / ".tmp-file").write_text("")
-            (place / ".hidden").write_text("")
+        for place in (run.path, run.checkpoints, run.samples, outside):
+            (place / temporary / "deep").mkdir(parents=True)
+            (place / temporary / "deep" / "file").write_text("")
+            (place / temporary / "link").symlink_to(outside)
+            (place / trash).symlink_to(outside)
+            for name in LOOKALIKES:
+                (place / name).mkdir()
+                (place / name / "kept").write_text("")
+    before = names(outside)
     with RunFolder.open(run.path):
         for place in (run.path, run.checkpoints, run.samples):
-            assert {name for name in names(place) if name.startswith(".")} - {".lock"} == {".hidden"}
-    assert names(outside) == ["kept"]
+            visible = {name for name in names(place) if "transgan-" in name or name.startswith(".")} - {".lock"}
+            assert visible == set(LOOKALIKES)
+    assert names(outside) == before
+    run.samples.rename(tmp_path / "elsewhere")
+    run.samples.symlink_to(outside)
+    with RunFolder.open(run.path):
+        assert names(outside) == before
+
+
+STRANGERS = {
+    "a recipe": {"recipe.toml": 'name = "soup"', "notes.txt": ""},
+    "a recipe of TransGAN": {"recipe.toml": 'version = 2\nname = "mine"', "photos": None},
+    "a lock": {".lock": "12345"},
+    "a lock in JSON": {".lock": '{"pid": 1}', "notes.txt": ""},
+    "logs": {"log.txt": "mine", "metrics.jsonl": "mine", "result.json": "{}", "env.json": "{}", "report.html": ""},
+    "checkpoints": {"checkpoints/step-00000001/weights.pt": "mine", "samples/1.png": "mine"},
+    "hidden folders and files": {"recipe.toml": "", ".tmp-secret/a": "", ".trash-mine": "", ".old-photos/a": ""},
+}
+
+
+@pytest.mark.parametrize("files", STRANGERS.values(), ids=STRANGERS)
+def test_folder_with_the_names_of_a_run_is_no_run(tmp_path: Path, files: dict[str, str | None]) -> None:
+    """Of the kind: what has the names of our files, but was not written by us, stays."""
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if text is None else path.write_text(text)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="neither a run nor empty; choose another folder"):
+        RunFolder.open(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_lock_that_is_a_link_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.lock").symlink_to(tmp_path / "letter.txt")
+    with pytest.raises(UsageError, match="neither a run nor empty"):
+        RunFolder.open(tmp_path / "run")
+    assert (tmp_path / "letter.txt").read_text() == "kept"
+
+
+def test_model_of_a_stranger_in_a_run_is_reported_before_training(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path) as run:
+        run.model.mkdir()
+        (run.model / "README.md").write_text("kept")
+    with pytest.raises(UsageError, match="model holds something other than a model of TransGAN"):
+        RunFolder.open(tmp_path)
+    assert (run.model / "README.md").read_text() == "kept"
+
+
+def test_hidden_files_in_an_empty_folder_stay(tmp_path: Path) -> None:
+    for name in (".tmp-secret", ".DS_Store"):
+        (tmp_path / name).write_text("kept")
+    with RunFolder.open(tmp_path):
+        assert names(tmp_path) == [".DS_Store", ".lock", ".tmp-secret", "checkpoints", "samples"]
 
 
 def test_run_in_use_is_refused_until_it_is_closed(tmp_path: Path) -> None:
@@ -135,7 +201,8 @@ def test_lock_without_a_readable_holder_still_locks(tmp_path: Path) -> None:
 
 
 def test_error_while_opening_releases_the_lock(tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text("")
+    RunFolder.open(tmp_path).close()
+    (tmp_path / "samples").rmdir()
     (tmp_path / "samples").write_text("a file in the way")
     with pytest.raises(DiskError, match="samples: Not a directory"):
         RunFolder.open(tmp_path)

@@ -1,4 +1,4 @@
-"""Any labels: many tasks and domains, one-to-many, numbers; and nothing that knows what a label means."""
+"""Arbitrary labels: several tasks, tasks with several targets, numeric attributes; no code depends on their meaning."""
 
 import ast
 import re
@@ -15,11 +15,11 @@ from torch import Tensor
 
 import transgan
 from transgan import Translator
-from transgan.api import Clock
-from transgan.data.inputs import complete_inputs
+from transgan.api import Clock, Translation
+from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.plan import Plan
-from transgan.rng import stable_hash
-from transgan.training.objective import Objective
+from transgan.rng import CounterRng, stable_hash
+from transgan.training.objective import DiscriminatorPasses
 
 INVENTED = """
 [data]
@@ -77,17 +77,17 @@ identity = 5.0
 
 
 @pytest.mark.parametrize("targets", ["all", "random"])
-def test_three_tasks_on_five_domains_of_invented_labels(
-    tmp_path: Path, trained: Callable[..., Any], written: Callable[[str], Path], targets: str
+def test_three_tasks_on_five_domains_with_invented_labels(
+    tmp_path: Path, trained: Callable[..., Any], recipe_file: Callable[[str], Path], targets: str
 ) -> None:
     materials, moods = ["wood", "steel", "glass"], ["calm", "glad"]
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     lines = ["picture\tmaterial\tmood\tload"]
     for i in range(36):
-        Image.fromarray(chance.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        Image.fromarray(generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
         lines.append(f"{i}.png\t{materials[i % 3]}\t{moods[i % 2]}\t{i * 100 / 35:.1f}")
     (tmp_path / "labels.tsv").write_text("\n".join(lines))
-    trained(written(INVENTED.replace("ROOT", str(tmp_path)).replace("TARGETS", targets)), tmp_path / "run")
+    trained(recipe_file(INVENTED.replace("ROOT", str(tmp_path)).replace("TARGETS", targets)), tmp_path / "run")
     translator = Translator.from_pretrained(tmp_path / "run", "cpu")
     surface = {f"surface: {a} -> {b}" for a in materials for b in materials if a != b}
     assert {str(each) for each in translator.translations} == {
@@ -96,34 +96,46 @@ def test_three_tasks_on_five_domains_of_invented_labels(
         "mood: calm -> heavy",
         "mood: heavy -> calm",
     }
-    picture = Image.fromarray(chance.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-    made = {to: np.asarray(translator(picture, to=to, task="surface")).tobytes() for to in materials}
-    assert len(set(made.values())) == 3
+    picture = Image.fromarray(generator.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    translated = {to: np.asarray(translator(picture, to=to, task="surface")).tobytes() for to in materials}
+    assert len(set(translated.values())) == 3
     assert translator(picture, to="heavy", task="lift", attributes={"load": 99}).size == (16, 16)
 
 
-def test_a_continuous_condition_is_as_by_hand(planned: Any, in_double: Any, as_by_hand: Any) -> None:
-    """Fakes and reals are told the target's number, the way back the source's, older fakes what they were made for."""
+def assembled(
+    plan: Plan, translation: Translation, samples: Mapping[str, Tensor], ages: Mapping[str, Tensor], clock: Clock
+) -> dict[Any, Any]:
+    """Return the batch inputs of a translation, with the samples and ages of its domains."""
+    count = len(samples[translation.source])
+    sides = [
+        Side(samples[name], domain_index(plan, name, count, "cpu"), {"age": ages[name]})
+        for name in (translation.source, translation.target)
+    ]
+    rng = CounterRng(0, np.full(count, clock.step), np.arange(count), dtype=torch.float64)
+    return assemble_inputs(plan, translation, *sides, rng, clock, training=True)
+
+
+def test_numeric_attributes_match_a_loop(planned: Any, double_engine: Any, assert_same_weights: Any) -> None:
+    """Networks are conditioned on the target's number for fakes and real samples, on the source's for reconstructions,
+    and on the number that it was generated for with a fake from the image pool."""
     plan: Plan = planned(YEARS)
-    engine, twins = in_double(plan)
+    engine, copies = double_engine(plan)
     there, back = plan.translations
     steps = []
     for step in range(4):
-        chance = torch.Generator().manual_seed(step)
-        x = {end: torch.rand(4, 3, 16, 16, generator=chance, dtype=torch.float64) * 2 - 1 for end in ("young", "old")}
-        steps.append((x, {end: torch.rand(4, 1, generator=chance, dtype=torch.float64) for end in x}))
+        generator = torch.Generator().manual_seed(step)
+        x = {
+            end: torch.rand(4, 3, 16, 16, generator=generator, dtype=torch.float64) * 2 - 1 for end in ("young", "old")
+        }
+        steps.append((x, {end: torch.rand(4, 1, generator=generator, dtype=torch.float64) for end in x}))
     for step, (x, ages) in enumerate(steps):
-        batch_inputs: dict[Any, Any] = {}
-        for each in (there, back):
-            values: dict[str, Any] = {"clock": Clock(step=step), "training": True}
-            for end, domain in (("source", each.source), ("target", each.target)):
-                values |= {end: x[domain], f"{end}_attributes": {"age": ages[domain]}}
-            batch_inputs.update(complete_inputs(plan, each, values))
-        engine.play([batch_inputs], Clock(step=step, run=step / 4))
+        clock = Clock(step=step, run=step / 4)
+        inputs = assembled(plan, there, x, ages, clock) | assembled(plan, back, x, ages, clock)
+        engine.train_step([inputs], clock)
 
-    g, d = twins["g"].network, twins["d"].network
+    g, d = copies["g"].network, copies["d"].network
 
-    def told(network: torch.nn.Module, x: Tensor, age: Tensor) -> Any:
+    def conditioned(network: torch.nn.Module, x: Tensor, age: Tensor) -> Any:
         return network(torch.cat([x, age[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1))
 
     def square(output: Any, target: float) -> Tensor:
@@ -132,58 +144,61 @@ def test_a_continuous_condition_is_as_by_hand(planned: Any, in_double: Any, as_b
     pools: dict[str, list[tuple[Tensor, Tensor]]] = {str(there): [], str(back): []}
     seen = dict.fromkeys(pools, 0)
 
-    def older(name: str, fakes: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
-        shown = []
+    def pooled(name: str, fakes: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
+        returned = []
         for new in zip(fakes.detach(), ages, strict=True):
-            draw, pool = stable_hash(0, "history", f"{name}|d", seen[name]), pools[name]
+            bits, pool = stable_hash(0, "history", f"{name}|d", seen[name]), pools[name]
             seen[name] += 1
             if len(pool) < 5:
                 pool.append(new)
-            elif draw % 2:
-                at = draw // 2 % 5
+            elif bits % 2:
+                at = bits // 2 % 5
                 new, pool[at] = pool[at], new
-            shown.append(new)
-        return torch.stack([x for x, _ in shown]), torch.stack([age for _, age in shown])
+            returned.append(new)
+        return torch.stack([x for x, _ in returned]), torch.stack([age for _, age in returned])
 
-    moves = [torch.optim.Adam(each.parameters(), 2e-4, betas=(0.5, 0.999)) for each in (g, d)]
+    optimizers = [torch.optim.Adam(each.parameters(), 2e-4, betas=(0.5, 0.999)) for each in (g, d)]
     for x, ages in steps:
         losses = [torch.zeros(()), torch.zeros(())]
         for each in (there, back):
             source, target = x[each.source], x[each.target]
-            fake = told(g, source, ages[each.target])
-            losses[0] = losses[0] + square(told(d, fake, ages[each.target]), 1)
-            losses[0] = losses[0] + 10 * F.l1_loss(told(g, fake, ages[each.source]), source)
-            losses[0] = losses[0] + 5 * F.l1_loss(told(g, target, ages[each.target]), target)
-            real = square(told(d, target, ages[each.target]), 1)
-            losses[1] = losses[1] + 0.5 * (real + square(told(d, *older(str(each), fake, ages[each.target])), 0))
-        for optimizer, loss in zip(moves, losses, strict=True):
+            fake = conditioned(g, source, ages[each.target])
+            losses[0] = losses[0] + square(conditioned(d, fake, ages[each.target]), 1)
+            losses[0] = losses[0] + 10 * F.l1_loss(conditioned(g, fake, ages[each.source]), source)
+            losses[0] = losses[0] + 5 * F.l1_loss(conditioned(g, target, ages[each.target]), target)
+            real = square(conditioned(d, target, ages[each.target]), 1)
+            losses[1] = losses[1] + 0.5 * (
+                real + square(conditioned(d, *pooled(str(each), fake, ages[each.target])), 0)
+            )
+        for optimizer, loss in zip(optimizers, losses, strict=True):
             optimizer.zero_grad()
             loss.backward(inputs=[p for group in optimizer.param_groups for p in group["params"]])
             optimizer.step()
-    as_by_hand(engine, twins)
+    assert_same_weights(engine, copies)
 
 
-def test_discriminators_of_other_tasks_are_told_the_attributes_of_the_source(planned: Any, in_double: Any) -> None:
+def test_discriminators_of_other_tasks_are_conditioned_on_the_attributes_of_the_source(
+    planned: Any, double_engine: Any
+) -> None:
     text = YEARS.replace(
         'years = { between = ["young", "old"] }',
         'years = { between = ["young", "old"] }\nother = { from = "young", to = "old" }',
     ).replace("cycle = 10.0\nidentity = 5.0", "preserve = 1.0")
     plan: Plan = planned(text)
-    engine, _ = in_double(plan)
-    heard: list[Mapping[str, Any]] = []
-    engine.networks.networks["d"].forward = lambda x, **told: heard.append(told)  # type: ignore[method-assign]
-    objective: Objective = engine.objective
+    engine, _ = double_engine(plan)
+    received: list[Mapping[str, Any]] = []
+    engine.networks["d"].forward = lambda x, **conditions: received.append(conditions)
     there = plan.translations[0]
     x, age = torch.zeros(2, 3, 16, 16, dtype=torch.float64), torch.tensor([[0.25], [0.5]], dtype=torch.float64)
-    batch_inputs = complete_inputs(plan, there, {"source": x, "target": x, "source_attributes": {"age": age}})
-    step = objective.step(batch_inputs, [], Clock())
-    for ask in objective._others(step, there):
-        ask(x)
-    assert heard and all(torch.equal(told["age"], age) for told in heard)
+    inputs = assembled(plan, there, {"young": x, "old": x}, {"young": age, "old": -age}, Clock())
+    step = engine.objective.compute_nodes(inputs, [], Clock())
+    for discriminator in DiscriminatorPasses(engine.objective, plan.recipe.phases[0], step)._other_tasks(there):
+        discriminator(x)
+    assert received and all(torch.equal(conditions["age"], age) for conditions in received)
 
 
-def test_the_engine_knows_no_label_by_its_name() -> None:
-    """No identifier and no text of the engine's code has a label in it; comments and docstrings may give examples."""
+def test_no_module_of_transgan_names_a_label() -> None:
+    """No identifier and no string of the package has a label in it; comments and docstrings may give examples."""
     folder = Path(transgan.__file__).parent
     found = []
     for path in sorted(folder.rglob("*.py")):

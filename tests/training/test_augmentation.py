@@ -1,4 +1,4 @@
-"""What discriminators see: both kinds under one draw, in both phases; and shares that follow the sign statistic."""
+"""Augmentation of discriminator inputs: equal for real and fake, in both phases; and its adaptive probability."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from transgan import storage
 from transgan.api import Augmentation, Clock, Register, SampleRng, hookimpl
 from transgan.errors import RecipeError
 from transgan.rng import CounterRng
@@ -36,14 +37,14 @@ side = "generator"
 
 
 class Lighter(Augmentation):
-    """All numbers raised by chance."""
+    """Raises all values by a random amount."""
 
     def __call__(self, x: Tensor, rng: SampleRng, clock: Clock) -> Tensor:
         return x + rng.uniform("by").to(x)[:, None, None, None]
 
 
 class Rolled(Augmentation):
-    """Rolled sideways by chance."""
+    """Rolls sideways by a random distance."""
 
     geometric = True
 
@@ -60,43 +61,43 @@ class Plugin:
 
 
 @pytest.fixture
-def batch_inputs(drawn: Any, in_parts: Any) -> Callable[..., list[dict[Any, Any]]]:
-    """`batch_inputs(plan, step)`: a batch in parts."""
+def batch_inputs(random_samples: Any, micro_batches: Any) -> Callable[..., list[dict[Any, Any]]]:
+    """`batch_inputs(plan, step)`: the micro-batches of a step."""
 
-    def make(plan: Any, step: int) -> list[dict[Any, Any]]:
-        return list(in_parts(plan, drawn(plan, step), plan.recipe.train.accumulate, Clock(step=step)))
+    def build(plan: Any, step: int) -> list[dict[Any, Any]]:
+        return list(micro_batches(plan, random_samples(plan, step), plan.recipe.train.accumulate, Clock(step=step)))
 
-    return make
+    return build
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_both_kinds_are_shown_alike_and_what_is_beside_them_moves_with_them(
-    planned: Any, in_double: Any, drawn: Any, batch_inputs: Any, as_by_hand: Any, parts: int
+@pytest.mark.parametrize("count", [1, 2])
+def test_real_and_fake_are_augmented_alike_and_geometric_changes_apply_to_given_too(
+    planned: Any, double_engine: Any, random_samples: Any, batch_inputs: Any, assert_same_weights: Any, count: int
 ) -> None:
-    plan = planned(SHIFT, Plugin(), (f"train.accumulate={parts}",))
-    engine, nets = in_double(plan)
-    g, d = nets["g"].network, nets["d"].network
+    plan = planned(SHIFT, Plugin(), (f"train.accumulate={count}",))
+    engine, copies = double_engine(plan)
+    g, d = copies["g"].network, copies["d"].network
     og, od = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (g, d))
     for step in range(3):
-        engine.play(batch_inputs(plan, step), Clock(step=step))
-        source, target = drawn(plan, step)["age", "young"], drawn(plan, step)["age", "old"]
-        chance = CounterRng(7, np.full(4, step), np.arange(4), dtype=torch.float64)
+        engine.train_step(batch_inputs(plan, step), Clock(step=step))
+        source, target = random_samples(plan, step)["age", "young"], random_samples(plan, step)["age", "old"]
+        rng = CounterRng(7, np.full(4, step), np.arange(4), dtype=torch.float64)
 
-        def seen(x: Tensor, phase: int, source: Tensor = source, chance: Any = chance) -> Tensor:
-            x = x + chance.uniform(f"d|{phase}|lighter|by")[:, None, None, None]
-            by = (chance.uniform(f"d|{phase}|rolled|by") * 16).long().tolist()
+        def augmented(x: Tensor, phase: int, source: Tensor = source, rng: Any = rng) -> Tensor:
+            x = x + rng.uniform(f"d|{phase}|lighter|by")[:, None, None, None]
+            by = (rng.uniform(f"d|{phase}|rolled|by") * 16).long().tolist()
             pairs = torch.cat([source, x], 1)
             return torch.stack([pair.roll(n, -1) for pair, n in zip(pairs, by, strict=True)])
 
         fake = g(source)
-        real, judged = d(seen(target, 0)).logits[0], d(seen(fake.detach(), 0)).logits[0]
+        real_logits, fake_logits = d(augmented(target, 0)).logits[0], d(augmented(fake.detach(), 0)).logits[0]
         od.zero_grad()
-        (0.5 * (F.softplus(-real).mean() + F.softplus(judged).mean())).backward()
+        (0.5 * (F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean())).backward()
         od.step()
         og.zero_grad()
-        F.softplus(-d(seen(fake, 1)).logits[0]).mean().backward()
+        F.softplus(-d(augmented(fake, 1)).logits[0]).mean().backward()
         og.step()
-    as_by_hand(engine, nets)
+    assert_same_weights(engine, copies)
 
 
 ADAPT = """
@@ -122,54 +123,54 @@ cycle = 10.0
 """
 
 
-def test_shares_follow_the_signs_of_what_is_said_of_real_samples(
-    planned: Any, in_double: Any, batch_inputs: Any
+def test_probabilities_follow_the_signs_of_the_logits_of_real_samples(
+    planned: Any, double_engine: Any, batch_inputs: Any
 ) -> None:
     plan = planned(ADAPT)
-    engine, _ = in_double(plan)
-    heard: dict[str, list[Tensor]] = {"d.old": [], "d.young": []}
-    watch = engine.objective.augmenter.watch
+    engine, _ = double_engine(plan)
+    observed: dict[str, list[Tensor]] = {"d.old": [], "d.young": []}
+    observe = engine.objective.augmenter.observe
 
-    def listen(judge: Any, real: Any) -> None:
-        heard[judge.network].append(real.logits[0].detach())
-        watch(judge, real)
+    def record(use: Any, real: Any) -> None:
+        observed[use.network].append(real.logits[0].detach())
+        observe(use, real)
 
-    engine.objective.augmenter.watch = listen  # type: ignore[method-assign]
-    shares = dict.fromkeys(heard, 0.0)
-    ups: list[bool] = []
+    engine.objective.augmenter.observe = record
+    probabilities = dict.fromkeys(observed, 0.0)
+    rises: list[bool] = []
     for step in range(12):
-        assert {name: float(share) for name, share in engine.objective.augmenter.figures().items()} == (
-            {f"augment/{name}": pytest.approx(share) for name, share in shares.items()} if step else {}
+        assert {name: float(value) for name, value in engine.objective.augmenter.figures().items()} == (
+            {f"augment/{name}": pytest.approx(value) for name, value in probabilities.items()} if step else {}
         )
-        engine.play(batch_inputs(plan, step), Clock(step=step))
+        engine.train_step(batch_inputs(plan, step), Clock(step=step))
         if step % 4 == 3:
-            for name, said in heard.items():
-                mean = float(torch.cat([each.sign().flatten() for each in said]).mean())
+            for name, logits in observed.items():
+                mean = float(torch.cat([each.sign().flatten() for each in logits]).mean())
                 by = 4 * 4 / 40 if mean > 0.1 else -4 * 4 / 40
-                shares[name] = min(0.9, max(0.0, shares[name] + by))
-                ups.append(by > 0)
-                said.clear()
-    assert set(ups) == {True, False}, "one way only is half a test"
+                probabilities[name] = min(0.9, max(0.0, probabilities[name] + by))
+                rises.append(by > 0)
+                logits.clear()
+    assert set(rises) == {True, False}, "this has to test both directions"
 
 
-def test_a_learned_share_is_that_of_the_run_that_nobody_stopped_or_shared(
-    started: Any, trained: Any, written: Any, agree: Any, tmp_path: Path
+def test_two_processes_and_a_resumed_run_adapt_to_the_same_probability(
+    start_processes: Any, trained: Any, recipe_file: Any, assert_same_state: Any, tmp_path: Path
 ) -> None:
-    recipe = written(ADAPT)
-    always = "discriminators.d.adapt.target=-0.99"  # what is learned goes up
-    whole = trained(recipe, tmp_path / "whole", always)
-    share = whole.groups["memory"]["augment/d.old|share"]
-    assert 0.5 < float(share) <= 0.9
-    codes = started(2, "-m", "transgan", "run", recipe, "--set", always, "--out", tmp_path / "two", "-q")
+    recipe = recipe_file(ADAPT)
+    rising = "discriminators.d.adapt.target=-0.99"  # a target that every discriminator is above
+    whole = trained(recipe, tmp_path / "whole", rising)
+    probability = whole.groups["loss_buffers"]["augment/d.old|share"]
+    assert 0.5 < float(probability) <= 0.9
+    codes = start_processes(2, "-m", "transgan", "run", recipe, "--set", rising, "--out", tmp_path / "two", "-q")
     assert [code for code, _ in codes] == [0, 0], codes
-    two = runs.load(tmp_path / "two" / "checkpoints" / "step-00000008")
-    agree(whole, two, memory=0.0, networks=5e-5)
-    halfway = tmp_path / "whole" / "checkpoints" / "step-00000008"
-    for path in halfway.iterdir():
+    two = storage.load(tmp_path / "two" / "checkpoints" / "step-00000008")
+    assert_same_state(whole, two, loss_buffers=0.0, networks=5e-5)
+    last = tmp_path / "whole" / "checkpoints" / "step-00000008"
+    for path in last.iterdir():
         path.unlink()
-    halfway.rmdir()
-    assert started(1, "-m", "transgan", "resume", tmp_path / "whole", "-q")[0][0] == 0
-    again = runs.load(halfway)
+    last.rmdir()
+    assert start_processes(1, "-m", "transgan", "resume", tmp_path / "whole", "-q")[0][0] == 0
+    again = storage.load(last)
     for group, tensors in whole.groups.items():
         assert all(torch.equal(again.groups[group][name], tensor) for name, tensor in tensors.items()), group
 
@@ -180,17 +181,19 @@ def refused(planned: Any, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_what_cannot_be_learned_is_refused(planned: Any) -> None:
-    assert "needs augment" in refused(planned, "discriminators.d.augment=[]")
-    assert "vanilla, hinge and lsgan do" in refused(planned, "losses={wasserstein=1.0}")
+def test_invalid_options_of_adapt_are_refused(planned: Any) -> None:
+    assert "needs augment, the augmentations whose probability it adapts" in refused(
+        planned, "discriminators.d.augment=[]"
+    )
+    assert "vanilla, hinge or lsgan" in refused(planned, "losses={wasserstein=1.0}")
     assert "no augmentation 'color'. Did you mean 'colour'?" in refused(planned, 'discriminators.d.augment=["color"]')
     assert "from 0 to 1" in refused(planned, "augmentations.translation.share=2.0")
 
 
-def test_augmentations_that_are_named_are_written_out(planned: Any) -> None:
+def test_augmentations_that_discriminators_name_are_written_to_the_recipe(planned: Any) -> None:
     plan = planned(ADAPT, overrides=("augmentations.cutout.share=0.25",))
     assert list(plan.recipe.augmentations) == ["cutout", "colour", "translation", "noise"]
-    [judge] = plan.discriminators[plan.translations[0]]
-    assert [name for name, _ in judge.augment] == ["colour", "translation", "cutout", "noise"]
-    assert judge.augment[2][1].options.share == 0.25
+    [use] = plan.discriminators[plan.translations[0]]
+    assert [name for name, _ in use.augment] == ["colour", "translation", "cutout", "noise"]
+    assert use.augment[2][1].options.share == 0.25
     assert plan.filled["augmentations", "translation"]["share"] == 0.125

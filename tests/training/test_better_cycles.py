@@ -1,4 +1,4 @@
-"""Cycles in features, weighted by quality, with weights that fall: as each of them written out by hand."""
+"""Better cycles: feature distances, quality weights and falling weights, each compared with a hand-written loop."""
 
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transgan_standard.cycles import Cycle
 
-from transgan.dry_run import play
+from transgan.api import Clock
+from transgan.dry_run import trace_phases
 from transgan.errors import RecipeError
 from transgan.plan import Plan
 
-Drawn = Mapping[Any, Tensor]
-Matched = Callable[..., Plan]
+Samples = Mapping[Any, Tensor]
+Match = Callable[..., Plan]
 
 BETTER = """
 [train]
@@ -31,6 +33,7 @@ cycle = 10.0
 """
 FEATURES = "losses.cycle.features={from=0.2, to=0.8, between=[0.0, 0.5]}"
 QUALITY = "losses.cycle.quality=true"
+ENDING = 'losses.cycle.quality={from=1.0, curve="steps", at=[0.25], values=[0.0]}'
 DECAY = "losses.cycle={from=10.0, to=1.0}"
 
 
@@ -38,7 +41,7 @@ def square(logits: Tensor, target: float) -> Tensor:
     return F.mse_loss(logits, torch.full_like(logits, target))
 
 
-def move(networks: list[nn.Module], losses: list[Tensor], optimizers: dict[int, Any]) -> None:
+def update(networks: list[nn.Module], losses: list[Tensor], optimizers: dict[int, Any]) -> None:
     key = id(networks[0])
     if key not in optimizers:
         parameters = chain(*(n.parameters() for n in networks))
@@ -48,48 +51,51 @@ def move(networks: list[nn.Module], losses: list[Tensor], optimizers: dict[int, 
     optimizers[key].step()
 
 
-def better(rec: Tensor, source: Tensor, discriminators: list[Any], share: float, layer: int = -1) -> Tensor:
-    """(N,) one direction's cycle term, the judges being those of the source domain."""
-    gaps = []
-    for judge in discriminators:
-        seen, wanted = judge(rec), judge(source)
-        layers = len(seen.features) // len(seen.logits)
-        for scale in range(len(seen.logits)):
+def cycle_terms(rec: Tensor, source: Tensor, discriminators: list[Any], share: float, layer: int = -1) -> Tensor:
+    """Return one direction's cycle term of each sample, (N,); the discriminators are those of the source domain."""
+    distances = []
+    for discriminator in discriminators:
+        found, expected = discriminator(rec), discriminator(source)
+        layers = len(found.features) // len(found.logits)
+        for scale in range(len(found.logits)):
             at = scale * layers + layer % layers
-            gaps.append((seen.features[at] - wanted.features[at].detach()).abs().flatten(1).mean(1))
-    return share * torch.stack(gaps).mean(0) + (1 - share) * (rec - source).abs().flatten(1).mean(1)
+            distances.append((found.features[at] - expected.features[at].detach()).abs().flatten(1).mean(1))
+    return share * torch.stack(distances).mean(0) + (1 - share) * (rec - source).abs().flatten(1).mean(1)
 
 
 def quality(fake: Tensor, discriminators: list[Any]) -> Tensor:
-    """(N,) the authors' weight: 1 less the least-squares loss of the translation, from 0.1 to 1."""
-    errors = [(logits - 1).square().flatten(1).mean(1) for judge in discriminators for logits in judge(fake).logits]
+    """Return the authors' weight of each sample, (N,): 1 minus its least-squares loss, clamped to [0.1, 1]."""
+    outputs = [discriminator(fake) for discriminator in discriminators]
+    errors = [(logits - 1).square().flatten(1).mean(1) for output in outputs for logits in output.logits]
     return (1 - torch.stack(errors).mean(0)).clamp(0.1, 1.0).detach()
 
 
-def by_hand(features: bool = False, weighed: bool = False, falling: bool = False, layer: int = -1) -> Any:
-    def train(nets: Mapping[str, Any], steps: list[Drawn]) -> None:
+def loop(
+    features: bool = False, weighted: bool = False, falling: bool = False, layer: int = -1, until: int = 99
+) -> Any:
+    def train(nets: Mapping[str, Any], steps: list[Samples]) -> None:
         there = {"old": nets["g.young-old"].network, "young": nets["g.old-young"].network}
         discriminators = {name: [nets[f"d.{name}"].network, nets[f"e.{name}"].network] for name in there}
         optimizers: dict[int, Any] = {}
-        for number, drawn in enumerate(steps):
+        for number, samples in enumerate(steps):
             weight = 10.0 - 9.0 * number / 4 if falling else 10.0
             share = min(0.8, 0.2 + 0.6 * number / 2) if features else 0.0
             g_losses, d_losses = [], []
             for one, two in (("young", "old"), ("old", "young")):
-                source, target = drawn["age", one], drawn["age", two]
+                source, target = samples["age", one], samples["age", two]
                 fake = there[two](source)
-                cycle = better(there[one](fake), source, discriminators[one], share, layer)
-                if weighed:
+                cycle = cycle_terms(there[one](fake), source, discriminators[one], share, layer)
+                if weighted and number < until:
                     cycle = quality(fake, discriminators[two]) * cycle
                 g_losses.append(weight * cycle.mean())
-                for judge in discriminators[two]:
-                    seen = [square(logits, 1) for logits in judge(fake).logits]
-                    g_losses.append(torch.stack(seen).mean())
-                    real = torch.stack([square(logits, 1) for logits in judge(target).logits]).mean()
-                    false = torch.stack([square(logits, 0) for logits in judge(fake.detach()).logits]).mean()
-                    d_losses.append(0.5 * (real + false))
-            move(list(there.values()), g_losses, optimizers)
-            move([*discriminators["old"], *discriminators["young"]], d_losses, optimizers)
+                for discriminator in discriminators[two]:
+                    scales = [square(logits, 1) for logits in discriminator(fake).logits]
+                    g_losses.append(torch.stack(scales).mean())
+                    on_real = torch.stack([square(logits, 1) for logits in discriminator(target).logits]).mean()
+                    on_fake = torch.stack([square(logits, 0) for logits in discriminator(fake.detach()).logits]).mean()
+                    d_losses.append(0.5 * (on_real + on_fake))
+            update(list(there.values()), g_losses, optimizers)
+            update([*discriminators["old"], *discriminators["young"]], d_losses, optimizers)
 
     return train
 
@@ -97,24 +103,26 @@ def by_hand(features: bool = False, weighed: bool = False, falling: bool = False
 CASES = {
     "features": ((FEATURES,), {"features": True}),
     "first layer": ((FEATURES, "losses.cycle.layer=0"), {"features": True, "layer": 0}),
-    "quality": ((QUALITY,), {"weighed": True}),
+    "quality": ((QUALITY,), {"weighted": True}),
+    "quality that ends": ((ENDING,), {"weighted": True, "until": 1}),
+    "quality that ends, with features": ((FEATURES, ENDING), {"features": True, "weighted": True, "until": 1}),
     "decay": ((DECAY,), {"falling": True}),
-    "all": ((FEATURES, QUALITY, DECAY), {"features": True, "weighed": True, "falling": True}),
+    "all": ((FEATURES, QUALITY, DECAY), {"features": True, "weighted": True, "falling": True}),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_better_cycles_are_as_by_hand(matched: Matched, case: str) -> None:
+def test_better_cycles_match_a_loop(assert_matches_loop: Match, case: str) -> None:
     overrides, switches = CASES[case]
-    matched(BETTER, by_hand(**switches), overrides)
+    assert_matches_loop(BETTER, loop(**switches), overrides)
 
 
-def test_in_parts_and_unmerged_they_are_the_same(matched: Matched) -> None:
+def test_micro_batches_and_separate_passes_make_no_difference(assert_matches_loop: Match) -> None:
     overrides, switches = CASES["all"]
-    matched(BETTER, by_hand(**switches), (*overrides, 'train.merge="never"', "train.accumulate=2"))
+    assert_matches_loop(BETTER, loop(**switches), (*overrides, 'train.merge="never"', "train.accumulate=2"))
 
 
-METRIC_ARGUMENTS = """
+CONDITIONED = """
 [train]
 steps = 4
 batch = 4
@@ -133,39 +141,41 @@ cycle = { weight = 10.0, features = 0.5, quality = true }
 """
 
 
-def test_a_discriminator_that_is_told_the_domain_is_told_that_of_the_source(matched: Matched) -> None:
-    def train(nets: Mapping[str, Any], steps: list[Drawn]) -> None:
+def test_a_conditioned_discriminator_gets_the_source_domain_for_source_and_reconstruction(
+    assert_matches_loop: Match,
+) -> None:
+    def train(nets: Mapping[str, Any], steps: list[Samples]) -> None:
         numbers = {name: number for number, name in enumerate(("young", "old", "white", "black"))}
 
-        def told(name: str, domain: str) -> Any:
-            def ask(x: Tensor) -> Any:
+        def conditioned(name: str, domain: str) -> Any:
+            def run(x: Tensor) -> Any:
                 return nets[name].network(x, nets[name].conditionings[0].table.weight[numbers[domain]].expand(4, -1))
 
-            return ask
+            return run
 
         optimizers: dict[int, Any] = {}
-        for drawn in steps:
+        for samples in steps:
             g_losses, d_losses = [], []
             for task, a, b in (("age", "young", "old"), ("race", "white", "black")):
                 for one, two in ((a, b), (b, a)):
-                    source, target = drawn[task, one], drawn[task, two]
-                    fake = told("g", two)(source)
-                    cycle = better(told("g", one)(fake), source, [told("d", one)], 0.5)
-                    said = told("d", two)(fake).logits[0]
-                    realness = said.sigmoid().flatten(1).mean(1).clamp(0.1, 1).detach()
-                    g_losses += [10 * (realness * cycle).mean(), F.softplus(-said).mean()]
-                    real, false = told("d", two)(target).logits[0], told("d", two)(fake.detach()).logits[0]
-                    d_losses.append(0.5 * (F.softplus(-real).mean() + F.softplus(false).mean()))
-            move([nets["g"]], g_losses, optimizers)
-            move([nets["d"]], d_losses, optimizers)
+                    source, target = samples[task, one], samples[task, two]
+                    fake = conditioned("g", two)(source)
+                    cycle = cycle_terms(conditioned("g", one)(fake), source, [conditioned("d", one)], 0.5)
+                    logits = conditioned("d", two)(fake).logits[0]
+                    realness = logits.sigmoid().flatten(1).mean(1).clamp(0.1, 1).detach()
+                    g_losses += [10 * (realness * cycle).mean(), F.softplus(-logits).mean()]
+                    on_real, on_fake = (conditioned("d", two)(x).logits[0] for x in (target, fake.detach()))
+                    d_losses.append(0.5 * (F.softplus(-on_real).mean() + F.softplus(on_fake).mean()))
+            update([nets["g"]], g_losses, optimizers)
+            update([nets["d"]], d_losses, optimizers)
 
-    matched(METRIC_ARGUMENTS, train)
+    assert_matches_loop(CONDITIONED, train)
 
 
-@pytest.mark.parametrize("recipe", [BETTER, METRIC_ARGUMENTS])
-def test_they_cost_no_pass_where_passes_are_merged(planned: Any, recipe: str) -> None:
+@pytest.mark.parametrize("recipe", [BETTER, CONDITIONED])
+def test_they_need_no_extra_pass_where_passes_are_merged(planned: Any, recipe: str) -> None:
     plan = planned(recipe, overrides=(FEATURES, QUALITY))
-    [generator] = [act for act in play(plan, plan.stages[0]) if act.side == "generator"]
+    [generator] = [trace for trace in trace_phases(plan, plan.stages[0]) if trace.side == "generator"]
     networks = [each.network for each in generator.passes]
     assert sorted(networks) == sorted(name for name in plan.networks if plan.networks[name].side == "discriminator")
     assert sum(each.samples for each in generator.passes) == 3 * 4 * len(plan.translations) * (
@@ -173,30 +183,45 @@ def test_they_cost_no_pass_where_passes_are_merged(planned: Any, recipe: str) ->
     )
 
 
-def test_a_plain_cycle_asks_no_discriminator(planned: Any) -> None:
+def test_a_plain_cycle_needs_no_discriminator(planned: Any) -> None:
     plan = planned(BETTER)
-    assert {t.asked for t in plan.terms if t.loss == "cycle"} == {("source", "reconstruction")}
+    assert {t.arguments for t in plan.terms if t.loss == "cycle"} == {("source", "reconstruction")}
 
 
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["losses.cycle={from=10.0, to=0.0}"], "falls to 0; 'cycle' may become small, but never vanish"),
+        (["losses.cycle={from=10.0, to=0.0}"], "ends at 0; the weight of 'cycle' must stay above 0"),
         (["losses.cycle.features=1.5"], "expected shares from 0 to 1"),
-        ([QUALITY, "losses={wasserstein=1.0, cycle={quality=true}}"], "learns by vanilla, hinge or lsgan"),
+        ([QUALITY, "losses={wasserstein=1.0, cycle={quality=true}}"], "is trained by vanilla, hinge or lsgan"),
         (
             [FEATURES, 'discriminators.d.translations=["* -> old"]', 'discriminators.e.translations=["* -> old"]'],
-            "no discriminator judges the way back of [age: young -> old]",
+            "no discriminator is trained on the way back of [age: young -> old]",
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused(planned: Any, overrides: list[str], line: str) -> None:
+def test_invalid_combinations_are_refused(planned: Any, overrides: list[str], line: str) -> None:
     with pytest.raises(RecipeError) as caught:
         planned(BETTER, overrides=tuple(overrides))
     assert line in str(caught.value)
 
 
-def test_a_layer_that_is_not_there_is_named(planned: Any) -> None:
+def test_a_layer_that_does_not_exist_is_reported(planned: Any) -> None:
     plan = planned(BETTER, overrides=(FEATURES, "losses.cycle.layer=2"))
     with pytest.raises(RecipeError, match="layer = 2: the discriminator has 2 layers of features"):
-        play(plan, plan.stages[0])
+        trace_phases(plan, plan.stages[0])
+
+
+@pytest.mark.parametrize(("share", "weight"), [(0.0, 1.0), (0.5, 0.7), (1.0, 0.4), (True, 0.4), (False, 1.0)])
+def test_a_share_of_quality_weights_in_part(share: float | bool, weight: float) -> None:
+    loss = Cycle(Cycle.Options.model_validate({"quality": share}))
+    source = torch.zeros(2, 1, 2, 2)
+    more = {"fake_realness": torch.tensor([0.4, 0.4]), "clock": Clock()}
+    used = {name: value for name, value in more.items() if name not in loss.unused_inputs}
+    assert loss.for_generator(source, source + 1, **used).item() == pytest.approx(weight)
+
+
+@pytest.mark.parametrize("share", [1.5, -0.1, {"from": 0.5, "to": 2.0}])
+def test_shares_of_quality_outside_of_the_unit_interval_are_refused(share: Any) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Cycle.Options.model_validate({"quality": share})

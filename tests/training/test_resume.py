@@ -1,5 +1,10 @@
-"""A run that was stopped, however it was, ends as the same run that was not: byte for byte."""
+"""A run that was interrupted, in any way, and resumed ends as the uninterrupted run does, byte for byte.
 
+Of the kind: every file of the run folder, whatever the moment of the interruption. Only times differ, and log.txt,
+which says that there was one.
+"""
+
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +14,11 @@ import pytest
 import typer
 from torch import Tensor
 
+from transgan import storage
 from transgan.cli.resume import resume
 
-# Everything that could go astray: dropout, crops, two sizes, falling rates, an average, older fakes, parts.
+# All that a resume could get wrong: dropout, crops, two sizes, falling learning rates, an average, image pools,
+# micro-batches.
 RECIPE = """
 [data]
 source = { use = "synthetic_faces", count = 24 }
@@ -24,7 +31,7 @@ accumulate = 2
 ema = 0.9
 log_every = 1
 checkpoint_every = 2
-sample_every = 8
+sample_every = 2
 keep = 9
 [optimizers]
 generator.lr = { from = 1e-3, to = 0.0, between = [0.25, 1.0] }
@@ -40,131 +47,185 @@ share = 0.375
 size = 16
 [[stages]]
 share = 0.625
+[evaluate]
+every = 2
+samples = 4
+[metrics]
+cycle_error = true
 """
 
-# A plugin of somebody else's, which ends the run from within at the step that it is told.
+# A plugin that sends a signal to its own process in a hook.
 STOPPER = """
 import os
 import signal
 from transgan.api import hookimpl
 
-@hookimpl
-def step_finished(run, step, losses):
-    if step == int(os.environ["STOP_AT"]):
+def stop(run, hook):
+    if (hook, run.step) == (os.environ["STOP_IN"], int(os.environ["STOP_AT"])):
         os.kill(os.getpid(), getattr(signal, os.environ["STOP_BY"]))
+
+@hookimpl
+def step_finished(run):
+    stop(run, "step_finished")
+
+@hookimpl
+def checkpoint_saved(run):
+    stop(run, "checkpoint_saved")
+
+@hookimpl
+def evaluated(run):
+    stop(run, "evaluated")
+
+@hookimpl
+def samples_saved(run):
+    stop(run, "samples_saved")
 """
 
 
 @pytest.fixture(scope="module")
-def recipe(written: Callable[[str], Path]) -> Path:
-    return written(RECIPE)
+def recipe(recipe_file: Callable[[str], Path]) -> Path:
+    return recipe_file(RECIPE)
 
 
 @pytest.fixture(scope="module")
 def whole(trained: Any, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the run that nobody stopped."""
+    """The folder of the uninterrupted run."""
     folder: Path = tmp_path_factory.mktemp("runs") / "whole"
     trained(recipe, folder)
     return folder
 
 
 @pytest.fixture
-def stopped(started: Any, recipe: Path, tmp_path: Path) -> Callable[[int, str], tuple[int, Path]]:
-    """`stopped(step, signal)`: the exit code and the folder of a run that a signal ended after a step."""
+def interrupted(start_processes: Any, recipe: Path, tmp_path: Path) -> Callable[..., tuple[int, Path]]:
+    """`interrupted(step, signal, hook)`: the exit code and folder of a run that got a signal in a hook at a step."""
 
-    def run(step: int, by: str) -> tuple[int, Path]:
+    def run(step: int, by: str, hook: str = "step_finished") -> tuple[int, Path]:
         site = tmp_path / "site"
         (site / "stopper-1.0.dist-info").mkdir(parents=True)
         (site / "stopper.py").write_text(STOPPER)
         (site / "stopper-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: stopper\nVersion: 1.0\n")
         (site / "stopper-1.0.dist-info" / "entry_points.txt").write_text("[transgan]\nstopper = stopper\n")
-        how = {"PYTHONPATH": str(site), "STOP_AT": str(step), "STOP_BY": by}
-        [(code, _)] = started(1, "-m", "transgan", "run", recipe, "--out", tmp_path / "stopped", "-q", **how)
-        return code, tmp_path / "stopped"
+        environment = {"PYTHONPATH": str(site), "STOP_AT": str(step), "STOP_BY": by, "STOP_IN": hook}
+        [(code, _)] = start_processes(
+            1, "-m", "transgan", "run", recipe, "--out", tmp_path / "interrupted", "-q", **environment
+        )
+        return code, tmp_path / "interrupted"
 
     return run
 
 
 def resumed(folder: Path) -> str:
-    """The digest of the last checkpoint of a run that goes on to its end."""
+    """Resume a run to its end; return the digest of its last checkpoint."""
     with pytest.raises(typer.Exit) as end:
-        resume(folder, quiet=True)
+        resume(folder, steps=None, quiet=True)
     assert end.value.exit_code == 0
     return last(folder)
 
 
 def last(folder: Path) -> str:
-    checkpoint = runs.load(folder / "checkpoints" / "step-00000008")
+    """Return the digest of a run's last checkpoint."""
+    checkpoint = storage.load(folder / "checkpoints" / "step-00000008")
     assert set(checkpoint.groups) == {"networks", "ema", "optimizers", "history"}
-    return runs.digest(checkpoint.groups)
+    return storage.digest(checkpoint.groups)
 
 
 def steps(folder: Path) -> list[int]:
-    return [record["step"] for record in runs.read_metrics(folder / "metrics.jsonl")]
+    return [record["step"] for record in storage.read_metrics(folder / "metrics.jsonl")]
 
 
 def cut_back(whole: Path, folder: Path, step: int) -> Path:
-    """A copy of a whole run, without the checkpoints of later steps."""
+    """Copy a whole run without what came after the checkpoint of `step`; return the folder of the others."""
     shutil.copytree(whole, folder)
+    (folder / "result.json").unlink()
     for path in (folder / "checkpoints").glob("step-*"):
         if path.name > f"step-{step:08d}":
             shutil.rmtree(path)
     return folder / "checkpoints"
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a run by its name, without times and log.txt."""
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    del files[".lock"], files["log.txt"]
+    records = [json.loads(line) for line in files["metrics.jsonl"].splitlines()]
+    files["metrics.jsonl"] = "\n".join(str({k: v for k, v in each.items() if k != "time"}) for each in records).encode()
+    return files
+
+
+def states(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return what changes where a file is written or replaced."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
 def assert_same(folder: Path, whole: Path) -> None:
-    """Both runs left the same last checkpoint, model and figures."""
-    ours, theirs = (runs.load(path / "checkpoints" / "step-00000008") for path in (folder, whole))
-    for group, tensors in theirs.groups.items():
-        assert runs.digest({group: ours.groups[group]}) == runs.digest({group: tensors}), group
+    """Assert that two runs have written the same."""
     assert last(folder) == last(whole)
-    assert ours.state == theirs.state
-    for name in ("model/model.safetensors", "result.json"):
-        assert (folder / name).read_bytes() == (whole / name).read_bytes()
-    assert steps(folder) == list(range(1, 9))
-    logs = [runs.read_metrics(path / "metrics.jsonl") for path in (folder, whole)]
-    for log in logs:
-        for record in log:
-            del record["time"]
-    assert logs[0] == logs[1]
+    ours, theirs = contents(folder), contents(whole)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in theirs if ours[name] != theirs[name]] == []
 
 
-def test_a_killed_run_ends_as_the_run_that_was_not_killed(stopped: Any, whole: Path) -> None:
-    code, folder = stopped(6, "SIGKILL")
+@pytest.mark.parametrize(
+    ("hook", "step"),
+    [
+        ("step_finished", 1),  # before the first checkpoint
+        ("checkpoint_saved", 2),  # before this step is evaluated, and has a model
+        ("evaluated", 4),  # before its preview
+        ("samples_saved", 4),
+        ("step_finished", 7),
+        ("evaluated", 8),  # at the end, before figures are written
+    ],
+)
+def test_a_killed_run_is_resumed_to_the_same_files(interrupted: Any, whole: Path, hook: str, step: int) -> None:
+    code, folder = interrupted(step, "SIGKILL", hook)
     assert code == -9
-    assert sorted(path.name for path in (folder / "checkpoints").glob("step-*")) == ["step-00000002", "step-00000004"]
-    assert steps(folder) == [1, 2, 3, 4, 5]
+    assert not (folder / "result.json").exists()
     resumed(folder)
     assert_same(folder, whole)
 
 
-def test_a_run_told_to_end_saves_the_step_it_is_at_and_goes_on_from_there(stopped: Any, whole: Path) -> None:
-    code, folder = stopped(5, "SIGTERM")
+def test_after_sigterm_a_run_saves_its_step_and_is_resumed_from_there(interrupted: Any, whole: Path) -> None:
+    code, folder = interrupted(5, "SIGTERM")
     assert code == 143
-    checkpoint, _ = runs.newest(folder / "checkpoints")
+    checkpoint, _ = storage.newest(folder / "checkpoints")
     assert checkpoint is not None
     assert checkpoint.step == 5
+    assert storage.read_model(folder / "model")[1]["steps"] == 5
+    assert "Step 5 of 8" in (folder / "report.html").read_text()
+    resumed(folder)
+    shutil.rmtree(folder / "checkpoints" / "step-00000005")
+    assert_same(folder, whole)
+
+
+def test_the_sample_of_a_step_at_which_a_run_was_stopped_is_there(interrupted: Any, whole: Path) -> None:
+    code, folder = interrupted(6, "SIGTERM")
+    assert code == 143
     resumed(folder)
     assert_same(folder, whole)
 
 
 @pytest.mark.parametrize("step", [6, 4, 2])
-def test_a_run_may_be_resumed_from_every_one_of_its_checkpoints(whole: Path, step: int, tmp_path: Path) -> None:
+def test_a_run_may_be_resumed_from_each_of_its_checkpoints(whole: Path, step: int, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     cut_back(whole, folder, step)
     assert resumed(folder) == last(whole)
     assert_same(folder, whole)
 
 
-def test_a_finished_run_that_is_resumed_takes_no_step(whole: Path, tmp_path: Path) -> None:
+def test_resuming_a_finished_run_writes_nothing(whole: Path, tmp_path: Path) -> None:
+    """Of the kind: also where the user has deleted its checkpoints; with an older newest one, it is not finished."""
     folder = tmp_path / "run"
-    cut_back(whole, folder, 8)
-    before = (folder / "metrics.jsonl").read_bytes()
-    assert resumed(folder) == last(whole)
-    assert (folder / "metrics.jsonl").read_bytes() == before
+    shutil.copytree(whole, folder)
+    for _ in range(2):
+        before = states(folder)
+        with pytest.raises(typer.Exit) as end:
+            resume(folder, steps=None, quiet=True)
+        assert end.value.exit_code == 0
+        assert states(folder) == before
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def test_a_damaged_checkpoint_is_passed_over_to_the_same_end(whole: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_the_end_is_the_same(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     weights = cut_back(whole, folder, 6) / "step-00000006" / "networks.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
@@ -172,22 +233,22 @@ def test_a_damaged_checkpoint_is_passed_over_to_the_same_end(whole: Path, tmp_pa
     assert_same(folder, whole)
 
 
-@pytest.mark.parametrize("part", ["nothing", "networks", "ema", "optimizers", "history"])
-def test_without_any_one_part_of_a_checkpoint_the_end_is_another(whole: Path, part: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("group", ["none", "networks", "ema", "optimizers", "history"])
+def test_the_end_depends_on_every_group_of_a_checkpoint(whole: Path, group: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     checkpoints = cut_back(whole, folder, 6)
-    middle = runs.load(checkpoints / "step-00000006")
+    middle = storage.load(checkpoints / "step-00000006")
     groups: dict[str, dict[str, Tensor]] = dict(middle.groups)
-    if part in ("networks", "ema"):  # without these it would not load
-        groups[part] = {name: tensor * 0.99 for name, tensor in groups[part].items()}
-    elif part != "nothing":
-        groups[part] = {}
-    state = {**middle.state, "history": {}} if part == "history" else middle.state
-    runs.save(checkpoints, 6, groups, state, keep=9)
-    assert (resumed(folder) == last(whole)) == (part == "nothing")
+    if group in ("networks", "ema"):  # without these it could not be loaded
+        groups[group] = {name: tensor * 0.99 for name, tensor in groups[group].items()}
+    elif group != "none":
+        groups[group] = {}
+    state = {**middle.state, "history": {}} if group == "history" else middle.state
+    storage.save(checkpoints, 6, groups, state, keep=9)
+    assert (resumed(folder) == last(whole)) == (group == "none")
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
     trained: Any, recipe: Path, whole: Path, tmp_path: Path
 ) -> None:
     again, other = tmp_path / "again", tmp_path / "other"

@@ -1,7 +1,9 @@
-"""A run in stages: each with its own size, batch, losses and learning rates, and the weights carried over."""
+"""Stages: each with a size, batch, losses and learning rates of its own; weights are carried over."""
 
 from pathlib import Path
 from typing import Any
+
+from transgan import storage
 
 RECIPE = """
 [data]
@@ -33,14 +35,16 @@ optimizers = { generator = { lr = 5e-4 } }
 """
 
 
-def test_a_stage_has_its_own_size_batch_losses_and_rates(trained: Any, written: Any, tmp_path: Path) -> None:
-    saved = trained(written(RECIPE), tmp_path / "run")
-    records = runs.read_metrics(tmp_path / "run" / "metrics.jsonl")
+def test_each_stage_has_its_own_size_batch_losses_and_learning_rates(
+    trained: Any, recipe_file: Any, tmp_path: Path
+) -> None:
+    saved = trained(recipe_file(RECIPE), tmp_path / "run")
+    records = storage.read_metrics(tmp_path / "run" / "metrics.jsonl")
     first, last = (next(each for each in records if each["step"] == step and "epoch" in each) for step in (2, 5))
     assert first["lr/generator"] == 1e-3
     assert last["lr/generator"] == 5e-4
-    assert "age: young -> old/generator/identity" not in first
-    assert "age: young -> old/generator/identity" in last
+    assert "age: young -> old/loss_G/identity" not in first
+    assert "age: young -> old/loss_G/identity" in last
     assert first["weight/cycle"] == 6.0
     assert last["weight/cycle"] == 2.0
     assert saved.state["samples"] == 3 * 4 + 3 * 2

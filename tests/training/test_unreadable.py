@@ -1,5 +1,6 @@
-"""A picture that cannot be read, among many that can, costs a warning and not the run."""
+"""An image that cannot be read, among many that can, is excluded and reported by every run; the run goes on."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,20 @@ cycle = 1.0
 """
 
 
-def test_a_replaced_picture_is_named_in_the_log(
-    trained: Any, written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_image_that_cannot_be_read_is_reported_by_every_run(
+    trained: Any, recipe_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRANSGAN_CACHE", str(tmp_path / "cache"))
     for name, level in (("dark", 20), ("bright", 220)):
         (tmp_path / name).mkdir()
         for i in range(110):
             Image.fromarray(np.full((16, 16, 3), level + i // 8, np.uint8)).save(tmp_path / name / f"{i:03}.png")
-    (tmp_path / "dark" / "050.png").write_bytes(b"no picture")
-    trained(written(RECIPE.format(root=tmp_path.as_posix())), tmp_path / "run")
-    told = [line for line in (tmp_path / "run" / "log.txt").read_text().splitlines() if "replaced" in line]
-    assert len(told) == 1
-    assert "050.png" in told[0]
+    (tmp_path / "dark" / "050.png").write_bytes(b"not an image")
+    recipe = recipe_file(RECIPE.format(root=tmp_path.as_posix()))
+    for run in (tmp_path / "first", tmp_path / "with the cache of the first"):
+        trained(recipe, run)
+        reported = [line for line in (run / "log.txt").read_text().splitlines() if "cannot be read" in line]
+        assert len(reported) == 1
+        assert "warning: [domains] dark: not used, since it cannot be read: 1 sample of 110: " in reported[0]
+        assert "050.png: not an image that can be read" in reported[0]
+        assert any("050.png" in warning for warning in json.loads((run / "result.json").read_text())["warnings"])

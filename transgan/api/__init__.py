@@ -3,9 +3,10 @@
 from torch import Tensor
 
 from transgan.api.extras import require
+from transgan.api.files import FoundFiles, find_files
 from transgan.api.hooks import Register, RegisterWeightFiles, RunInfo, hookimpl
 from transgan.api.labels import NumericRange, select
-from transgan.api.options import Options, OptionsT
+from transgan.api.options import Options, OptionsT, Size
 from transgan.api.protocols import (
     Augmentation,
     Call,
@@ -24,10 +25,12 @@ from transgan.api.protocols import (
     Translation,
     node,
 )
-from transgan.api.samples import Column, Domain, Media, Region, RegionDetector, Sample, SampleRng, Source
+from transgan.api.samples import Column, Description, Domain, Media, Region, RegionDetector, Sample, SampleRng, Source
 from transgan.api.schedule import Clock, Schedule, constant
 from transgan.api.weights import WeightFile, locate
-from transgan.errors import DataError, DiskError, PluginError, TransganError, UsageError, did_you_mean
+from transgan.errors import DataError, DataWarning, DiskError, PluginError, TransganError, UsageError, did_you_mean
+from transgan.storage.atomic import replacing_file
+from transgan.text import expand_home, listed, printable
 
 __all__ = [
     "Augmentation",
@@ -37,11 +40,14 @@ __all__ = [
     "Conditioning",
     "Conditions",
     "DataError",
+    "DataWarning",
+    "Description",
     "Discriminator",
     "DiscriminatorOutput",
     "DiskError",
     "Domain",
     "Encoder",
+    "FoundFiles",
     "Generator",
     "ImportedGenerator",
     "Loss",
@@ -62,6 +68,7 @@ __all__ = [
     "Sample",
     "SampleRng",
     "Schedule",
+    "Size",
     "Source",
     "Tensor",
     "TransganError",
@@ -70,9 +77,14 @@ __all__ = [
     "WeightFile",
     "constant",
     "did_you_mean",
+    "expand_home",
+    "find_files",
     "hookimpl",
+    "listed",
     "locate",
     "node",
+    "printable",
+    "replacing_file",
     "require",
     "select",
 ]

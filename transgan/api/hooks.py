@@ -124,7 +124,8 @@ def import_generator(path: Path) -> "ImportedGenerator | None":
     """
 
 
-# Lifecycle: called during a run, on its main process, for every installed plugin.
+# Lifecycle: called during a run, on its main process, for every installed plugin. A plugin whose hook raises an error is
+# reported and not called again in this run.
 
 
 @hookspec
@@ -154,4 +155,4 @@ def checkpoint_saved(run: RunInfo, path: Path) -> None:
 
 @hookspec
 def run_finished(run: RunInfo, outcome: str) -> None:
-    """The run has ended: `"finished"`, `"stopped"` (a hook asked for it), `"interrupted"` or `"failed"`."""
+    """The run has ended: `"finished"`, `"stopped"` (by a hook, or `transgan finish`), `"interrupted"` or `"failed"`."""

@@ -18,6 +18,9 @@ class Options(BaseModel):
     )
 
 
+Size = int | tuple[int, ...]
+"""Size of a training sample, in a unit of its media's own: a number, or one for each axis."""
+
 OptionsT = TypeVar("OptionsT", bound=Options, default=Options)
 
 

@@ -34,6 +34,13 @@ class NetworkSpec:
     tasks: tuple[str, ...]
     attributes: Mapping[str, int] = field(default_factory=dict)
     """Length of the vector that encodes each of the recipe's attributes."""
+    source_channels: int | None = None
+    """Channels of the input sample alone; None where they equal `channels`."""
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether a generator returns as many channels as the sample that it translates."""
+        return self.source_channels in (None, self.channels)
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,8 @@ class Loss(Configurable[OptionsT]):
     - `clock`: where the run is, see `Clock`.
     """
 
+    interval: int = 1
+    """The loss is evaluated at every Nth step of its phase only; in between its last value is logged (lazy R1)."""
     unused_inputs: Collection[str] = ()
     """Arguments that these options do not need: they keep their defaults, and are not computed."""
     nonzero_at_end: ClassVar[bool] = False
@@ -251,6 +260,13 @@ class Metric(Configurable[OptionsT]):
     def compute(self) -> dict[Translation, dict[str, float]]:
         """Return the figures by translation and name."""
         raise NotImplementedError
+
+    def warnings(self) -> Sequence[str]:
+        """Return what whoever reads the last figures should know, a sentence each.
+
+        Such as that there were too few samples, or which figures are missing and why.
+        """
+        return ()
 
     def protocol(self) -> Mapping[str, str]:
         """For figures with several definitions, return by name which one this is, in words."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from transgan.api.options import Configurable, OptionsT
+from transgan.api.options import Configurable, OptionsT, Size
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Source(Configurable[OptionsT]):
         self.root = root
         self.suffixes: tuple[str, ...] = ()
         """File suffixes that the recipe's media reads; set by the framework."""
+        self.skipped: dict[Path, str] = {}
+        """Files and folders that `samples` came across and does not use, each with the reason, such as `hidden`: a
+        source adds to it, and the framework reports it."""
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         """Return the samples of a domain, sorted by key.
@@ -79,6 +82,20 @@ class Column:
     """(C, *space) each."""
 
 
+@dataclass(frozen=True)
+class Description:
+    """What is in an item, for `transgan data check`."""
+
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Sizes, ranges, statistics, by name and with unit."""
+    kind: str = ""
+    """The kind of file: colours, bits, channels."""
+    remarks: Sequence[str] = ()
+    """What is wrong with it, in a few words, which are the same for the same fault."""
+    fingerprint: int | None = None
+    """64 bits, of which items that people take for the same differ in few; None where the item says too little."""
+
+
 class Media(Configurable[OptionsT]):
     """How a kind of file becomes a tensor and back, and how it is previewed.
 
@@ -86,16 +103,23 @@ class Media(Configurable[OptionsT]):
 
     Args:
         options: the recipe's.
-        size: `data.size`, in a unit of the media's own.
+        size: `data.size`, in a unit of the media's own: a number, or one for each axis.
+
+    Raises:
+        UsageError: the size is not of a form that this media knows.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """File suffixes that `read` knows, with dot, in lower case."""
-    ragged: ClassVar[bool] = False
-    """True where the first axis of what `decode` returns differs between samples."""
+    options_at_use: ClassVar[tuple[str, ...]] = ()
+    """Names of options that may be others when a model is used than they were in training, such as limits."""
+    ragged: bool = False
+    """True where the axes of what `decode` returns, but for the last one, differ between samples."""
+    bounded: ClassVar[bool] = True
+    """Whether values of batches lie in [-1, 1]; others are reported."""
     channels: int = 3
 
-    def __init__(self, options: OptionsT, size: int):
+    def __init__(self, options: OptionsT, size: Size):
         self.options = options
         self.size = size
         self.statistics: Mapping[str, Mapping[str, Tensor]] = {}
@@ -109,6 +133,10 @@ class Media(Configurable[OptionsT]):
     def decode(self, location: Any) -> np.ndarray:
         """Return what the cache keeps of a sample: an array, of the same shape and dtype for every sample.
 
+        Args:
+            location: that of a `Sample`: a path; or a function, which is called with what the media says, usually
+                `size`, and returns what a file holds, in the same form for every sample.
+
         Raises:
             DataError: the file cannot be decoded.
         """
@@ -119,7 +147,9 @@ class Media(Configurable[OptionsT]):
         return {}
 
     def batch(self, decoded: Any, rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
-        """Return decoded samples as (N, C, *space); augmented where `rng` is given.
+        """Return decoded samples as (N, C, *space) in floating point; augmented where `rng` is given.
+
+        The first batch of each domain and size is compared with `channels` and, where `rng` is given, with `space`.
 
         Args:
             decoded: a tensor (N, ...) on the device; where samples are ragged, a list of N tensors on the CPU.
@@ -135,9 +165,21 @@ class Media(Configurable[OptionsT]):
         """
         raise NotImplementedError
 
+    def describe(self, x: Any) -> Description:
+        """Return what is in an item; by default nothing is said of it."""
+        return Description()
+
     def export(self, x: Any) -> Any:
         """Return an item as a common Python object: the opposite of `read`."""
         raise NotImplementedError
+
+    def as_tensor(self, x: Any) -> Tensor | None:
+        """Return an item as (C, *space) in [-1, 1], of which regions are cut out; None where that cannot be."""
+        return x if isinstance(x, Tensor) else None
+
+    def with_tensor(self, x: Any, changed: Tensor) -> Any:
+        """Return an item, of the media of the source, with what `as_tensor` returns of it changed, of this media."""
+        return changed
 
     def to_model(self, x: Any, stride: int, native: bool, domain: str) -> tuple[Tensor, Any]:
         """Return an item of a domain as the (N, C, *space) that a generator takes, and what `from_model` needs.
@@ -153,7 +195,7 @@ class Media(Configurable[OptionsT]):
         raise NotImplementedError
 
     def write(self, x: Any, path: Path) -> None:
-        """Write an item.
+        """Write an item; where that fails, what stood at `path` stays: `transgan.api.replacing_file` writes so.
 
         Raises:
             DiskError: it cannot be written.

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Clock(BaseModel):
     """Progress of a run.
 
-    `step` counts completed steps, `epoch` passes over the largest domain; `run` rises from 0 to 1.
+    `step` counts completed steps, `epoch` passes over the largest domain; `run` rises from 0 to 1. For a loss,
+    `phase_step` counts the completed steps of its own phase, which may be due at every Nth step only.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -17,6 +18,7 @@ class Clock(BaseModel):
     step: int = 0
     epoch: float = 0.0
     run: float = 0.0
+    phase_step: int = 0
 
 
 class Schedule(BaseModel):

@@ -5,6 +5,7 @@ They are stored in the cache folder under a fixed name, so that a user without n
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -15,7 +16,8 @@ from urllib.request import Request, urlopen
 import platformdirs
 
 from transgan.errors import DataError
-from transgan.storage.atomic import disk_errors, make_folder, replacing_file
+from transgan.storage.atomic import disk_errors, make_folder, replacing_file, set_aside
+from transgan.text import expand_home
 
 _CHUNK = 1 << 20
 
@@ -44,9 +46,16 @@ class WeightFile:
 def cache_root() -> Path:
     """Return the folder for files that can be downloaded or computed again.
 
-    It is TRANSGAN_CACHE, or the user's cache folder of the operating system.
+    It is TRANSGAN_CACHE, or the user's cache folder of the operating system; one among the temporary files where the
+    user has no home.
     """
-    return Path(os.environ.get("TRANSGAN_CACHE") or platformdirs.user_cache_dir("transgan")).expanduser()
+    if given := os.environ.get("TRANSGAN_CACHE"):
+        return expand_home(given)
+    try:
+        folder = Path(platformdirs.user_cache_dir("transgan"))
+    except RuntimeError:  # newer versions say so, older ones return "~" as it is
+        folder = Path("~")
+    return folder if folder.is_absolute() else Path(tempfile.gettempdir(), "transgan-cache")
 
 
 def locate(weights: WeightFile, path: Path | None = None) -> Path | None:
@@ -62,14 +71,13 @@ def locate(weights: WeightFile, path: Path | None = None) -> Path | None:
     Raises:
         DataError: there is no file at `path`, or the file that was found cannot be read or has another hash.
     """
-    found = path.expanduser() if path else weights.path
+    found = expand_home(path) if path else weights.path
     if not found.is_file():
         if path is None:
             return None
         raise DataError(f"weights {found}: no such file; 'transgan download {weights.name}' fetches it")
     try:
-        with found.open("rb") as file:
-            matches = hashlib.file_digest(file, "sha256").hexdigest() == weights.sha256
+        matches = _matches(found, weights)
     except OSError as error:
         raise DataError(f"weights {found}: cannot be read: {error.strerror}") from None
     if not matches:
@@ -81,7 +89,7 @@ def locate(weights: WeightFile, path: Path | None = None) -> Path | None:
 def download(weights: WeightFile) -> Path:
     """Download a weight file into the cache folder, check its hash, and return its path.
 
-    A failed download leaves the cache folder as it was.
+    A failed download leaves the cache folder as it was. Another file of that name stays, under a new name.
 
     Raises:
         DataError: the download fails, or the server returns another file.
@@ -93,7 +101,14 @@ def download(weights: WeightFile) -> Path:
         with replacing_file(path) as file:
             for chunk in _chunks(weights):
                 file.write(chunk)
+            if path.is_symlink() or (path.exists() and not _matches(path, weights)):
+                set_aside(path)
     return path
+
+
+def _matches(path: Path, weights: WeightFile) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == weights.sha256
 
 
 def _chunks(weights: WeightFile) -> Iterator[bytes]:

@@ -1,6 +1,8 @@
 """The command line: one module a command; heavy packages such as torch are imported when a command runs."""
 
+import io
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -9,7 +11,8 @@ from contextlib import suppress
 
 import typer
 
-from transgan.errors import INTERRUPTED, DiskError, OutOfMemory, RecipeError, TransganError, WorkerError
+from transgan.errors import INTERRUPTED, DataWarning, RecipeError, TransganError, as_user_error, did_you_mean
+from transgan.text import open_standard_streams, printable, show
 
 app = typer.Typer(
     name="transgan",
@@ -21,81 +24,137 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_TRAINING = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
+#: What to do where memory is short, by command.
+_REMEDIES = {
+    "run": _TRAINING,
+    "resume": _TRAINING,
+    "finish": "lower evaluate.batch in recipe.toml",
+    "translate": "translate smaller files, leave out --native, or give --device cpu",
+    "evaluate": "lower evaluate.batch, or give --device cpu",
+}
+#: Base class of the errors about the command line, which typer and its copy of click define at changing places.
+_CLICK_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
+
 
 def main() -> None:
     """Run a command; turn each error that a user can mend into one line on stderr and an exit code."""
+    open_standard_streams()
     _add_commands()
     debug = "--debug" in sys.argv[1:]
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    if not debug and not sys.warnoptions:
-        warnings.simplefilter("ignore")  # they address programmers
     try:
-        app(prog_name="transgan")
+        with warnings.catch_warnings():
+            if not debug and not sys.warnoptions:
+                warnings.simplefilter("ignore")  # they address programmers
+                if not {"-q", "--quiet"} & set(sys.argv):
+                    warnings.simplefilter("always", DataWarning)  # and this the user
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            sys.exit(app(prog_name="transgan", standalone_mode=False))
+    except Exception as error:
+        if isinstance(error, _CLICK_ERROR):
+            _exit(_usage(error), error.exit_code)  # type: ignore[attr-defined]
+        if debug:
+            show("".join(traceback.format_exception(error)).rstrip("\n"), error=True)
+        _exit(*_report(error))
     except KeyboardInterrupt:
         _exit("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as error:
-        if debug:
-            raise
-        user_error = _as_user_error(error)
-        if user_error is not None:
-            _exit(f"error: {_as_line(user_error)}", user_error.exit_code)
-        where = "--debug shows"
-        with (
-            suppress(OSError),
-            tempfile.NamedTemporaryFile("w", prefix="transgan-", suffix=".log", delete=False) as file,
-        ):
-            file.write("".join(traceback.format_exception(error)))
-            where = f"{file.name} says"
-        _exit(f"error: {type(error).__name__}: {error}\nThis is a bug in TransGAN; {where} where it happened", 1)
+
+
+def _usage(error: Exception) -> str:
+    """Return what is printed about a mistake in the command line."""
+    text = io.StringIO()
+    error.show(text)  # type: ignore[attr-defined]
+    usage = text.getvalue().rstrip("\n")
+    if match := re.search(r"No such command '(.*)'\.$", usage, re.DOTALL):
+        names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+        usage += f" {did_you_mean(match[1], [*names, *(each.name or '' for each in app.registered_groups)])}"
+    return usage
+
+
+def _show_warning(message: Warning | str, *where: object) -> None:
+    show(f"warning: {message}", error=True)
+
+
+def _report(error: Exception) -> tuple[str, int]:
+    """Return what is printed about an error, and the exit code."""
+    known = as_user_error(error, _REMEDIES.get(sys.argv[1] if len(sys.argv) > 1 else "", ""))
+    if known is not None:
+        return "" if _is_said_elsewhere(known) else f"error: {_as_line(known)}", known.exit_code
+    log = _write_traceback(error)
+    if by_plugin := _as_plugin_error(error):
+        return f"error: {by_plugin}; {log or '--debug'} shows where", by_plugin.exit_code
+    where = f"{log} says" if log else "--debug shows"
+    return f"error: {type(error).__name__}: {error}\nThis is a bug in TransGAN; {where} where it happened", 1
+
+
+def _as_plugin_error(error: Exception) -> TransganError | None:
+    from transgan.plugin_errors import as_plugin_error
+    from transgan.registry import Registry
+
+    return as_plugin_error(error, Registry.installed())
+
+
+def _write_traceback(error: Exception) -> str:
+    """Write the traceback to a new file; return its path, or an empty text where that fails."""
+    with (
+        suppress(OSError),
+        tempfile.NamedTemporaryFile(
+            "w", prefix="transgan-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file,
+    ):
+        file.write("".join(traceback.format_exception(error)))
+        return file.name
+    return ""
 
 
 def _as_line(error: TransganError) -> str:
     """Return the error's message, on one line where it reports one problem."""
-    if isinstance(error, RecipeError) and len(error.problems) == 1:
+    if isinstance(error, RecipeError):
+        if len(error.problems) > 1:
+            return str(error)
         (problem,) = error.problems
         return problem if error.recipe in problem or problem.startswith("--set ") else f"{error.recipe}: {problem}"
-    return str(error)
-
-
-def _as_user_error(error: BaseException) -> TransganError | None:
-    """Return an error that a user can mend, translated where another library raised it; None for all others."""
-    if isinstance(error, TransganError):
-        return error
-    cpu_full = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's message for a CPU
-    if cpu_full or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        remedy = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
-        return OutOfMemory(f"out of memory; {remedy}")
-    lost = (
-        "Connection closed by peer",
-        "Connection reset by peer",
-        "Broken pipe",
-        "Timed out waiting",
-        "NCCL",
-    )
-    if isinstance(error, RuntimeError) and any(words in str(error) for words in lost):
-        return WorkerError(f"another process of the run was lost: {str(error).splitlines()[0]}")
-    if isinstance(error, OSError) and error.strerror:
-        return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
-    return None
+    return printable(error)
 
 
 def _exit(text: str, code: int) -> None:
-    print(text, file=sys.stderr)
-    sys.stdout.flush()
+    """Print a text on stderr, unless it is empty, and end the process."""
+    if text:
+        show(text, error=True)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         os._exit(code)  # other processes may block in a collective; the launcher ends them
     sys.exit(code)
 
 
+def _is_said_elsewhere(error: TransganError) -> bool:
+    """Return whether the main process says it: it sent the error, or every process has found the same one by itself."""
+    if error.from_main or os.environ.get("LOCAL_RANK", "0") == "0":
+        return error.from_main
+    import torch.distributed as dist
+
+    return not (dist.is_available() and dist.is_initialized())
+
+
 def _add_commands() -> None:
-    from transgan.cli import bench, check, download, evaluate, import_, info, plugins, resume, run, translate
+    from transgan.cli import (
+        bench,
+        check,
+        data,
+        download,
+        evaluate,
+        finish,
+        import_,
+        info,
+        plugins,
+        resume,
+        run,
+        translate,
+    )
 
     app.registered_commands.clear()
     app.registered_groups.clear()
-    for module in (run, resume, check, translate, evaluate, info, plugins, import_, download, bench):
+    for module in (run, resume, finish, check, data, translate, evaluate, info, plugins, import_, download, bench):
         module.add(app)
 
 
@@ -107,5 +166,5 @@ def _options(
     if version:
         from transgan import __version__
 
-        print(f"transgan {__version__}")
+        show(f"transgan {__version__}")
         raise typer.Exit

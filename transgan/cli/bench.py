@@ -20,6 +20,7 @@ def engine(
 ) -> None:
     """Print the framework's own share of a CycleGAN step: the time outside forward, backward and optimizer steps."""
     from transgan.bench import measure
+    from transgan.text import show
 
     for line in measure(steps, size, batch, width, blocks, merge):
-        print(line)
+        show(line)

@@ -17,8 +17,9 @@ def check(recipe: Path = typer.Argument(help="A recipe in TOML."), set_: list[st
     from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
     from transgan.registry import Registry
+    from transgan.text import expand_home, show
 
     registry = Registry.installed()
-    document = read_recipe(recipe.expanduser(), set_ or [], options_checker(registry))
+    document = read_recipe(expand_home(recipe), set_ or [], options_checker(registry))
     for line in describe(make_plan(document, registry)):
-        print(line)
+        show(line)

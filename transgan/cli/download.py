@@ -14,13 +14,14 @@ def download(
     from transgan.api.weights import download as fetch
     from transgan.errors import UsageError, did_you_mean
     from transgan.registry import Registry
+    from transgan.text import show
 
     known = Registry.installed().weight_files
     if name is None:
         for weights in sorted(known.values(), key=lambda each: each.name):
             where = weights.path if weights.path.exists() else "not downloaded"
-            print(f"{weights.name:<22} {weights.size:>12,} bytes  {where}\n    {weights.terms}")
+            show(f"{weights.name:<22} {weights.size:>12,} bytes  {where}\n    {weights.terms}")
         return
     if name not in known:
         raise UsageError(f"no weight file '{name}'. {did_you_mean(name, known)}")
-    print(f"{fetch(known[name])}, {known[name].terms}")
+    show(f"{fetch(known[name])}, {known[name].terms}")

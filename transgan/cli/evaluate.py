@@ -1,6 +1,7 @@
 """`transgan evaluate`: measure a trained model."""
 
 import json
+import os
 from pathlib import Path
 
 import typer
@@ -11,7 +12,8 @@ def add(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Path = typer.Argument(help="A model folder, or the folder of a run."),
+    model: Path = typer.Argument(help="A model folder, or the folder of a run or a checkpoint."),
+    step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     data: Path = typer.Option(None, "--data", help="The folder with the data; defaults to that of the recipe."),
     samples: int = typer.Option(None, "--samples", min=1, help="Use at most N held-out samples of each domain."),
     metric: list[str] = typer.Option(
@@ -24,32 +26,52 @@ def evaluate(
         help="Change the data, domains or metrics: --set data.held_out=0.2. Repeatable; the value is TOML.",
     ),
     out: Path = typer.Option("evaluation.json", "--out", "-o", help="The file for the results."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file for the results if it exists."),
     device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
 ) -> None:
     """Measure a model on held-out samples, by the metrics of its recipe and further ones."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from transgan.errors import UsageError
+    from transgan.errors import TransganError, UsageError
     from transgan.evaluation.model import measure_model
-    from transgan.reporting.tables import figures_table
+    from transgan.reporting.console import show_figures
     from transgan.storage import write_text
+    from transgan.text import expand_home, show
 
-    out = out.expanduser()
+    out = expand_home(out)
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; expected a file, such as {out / 'evaluation.json'}")
+    _check_place(out, expand_home(model), overwrite)
     overrides = [f"metrics.{each}" if "=" in each else f"metrics.{each}=true" for each in metric or ()]
     if samples is not None:
         overrides.append(f"evaluate.samples={samples}")
-    measured = measure_model(model, data, [*overrides, *(set_ or ())], device)
+    measured = measure_model(model, data, [*overrides, *(set_ or ())], device, step)
     write_text(out, json.dumps(measured.result, indent=2) + "\n")
-    console = Console(highlight=False)
     if measured.result["translations"]:
-        console.print(figures_table(measured.result["translations"], measured.title, console.width))
+        show_figures(measured.result["translations"], measured.title)
     for name, effect in measured.result["conditions"].items():
-        share = f"outputs differ by {effect['of_change']:.2f} of their change from the input"
-        console.print(Text(f"condition  {name}: {share}"), soft_wrap=True)
+        show(f"condition  {name}: outputs differ by {effect['of_change']:.2f} of their change from the input")
     for warning in measured.result["warnings"]:
-        console.print(Text(f"warning: {warning}"), soft_wrap=True)
+        show(f"warning: {warning}")
     counts = ", ".join(f"{name} {count}" for name, count in measured.result["samples"].items())
-    console.print(Text(f"measured on {counts}; {measured.origin}\nfigures  {out}"), soft_wrap=True)
+    show(f"measured on {counts}; {measured.origin}\nfigures  {out}")
+    if measured.left_out:
+        failure = TransganError(f"{len(measured.left_out)} metrics could not be computed: {', '.join(measured.left_out)}")
+        failure.exit_code = next(iter(measured.left_out.values())).exit_code
+        raise failure
+
+
+def _check_place(out: Path, model: Path, overwrite: bool) -> None:
+    """Check, before anything is measured, that the results replace nothing that is to stay.
+
+    Raises:
+        UsageError: there is a file, and `overwrite` is false, or it is one of the model, of its run, or no .json file.
+    """
+    from transgan.errors import UsageError
+
+    if out.is_symlink() or out.is_file():
+        folders = {Path(os.path.realpath(folder)) for folder in (model, model / "model")}
+        if Path(os.path.realpath(out)).parent in folders:
+            raise UsageError(f"--out {out} is a file of the model or of its run; choose another file")
+        if out.suffix != ".json":
+            raise UsageError(f"--out {out} exists, and is no .json file; choose another file")
+        if not overwrite:
+            raise UsageError(f"--out {out} exists; choose another file, or replace it with --overwrite")

@@ -20,5 +20,6 @@ def import_(
 ) -> None:
     """Convert a generator's .pth into a model folder with identical outputs. Weights are read, code is never run."""
     from transgan.inference.model_folder import import_reference
+    from transgan.text import expand_home, show
 
-    print(import_reference(weights.expanduser(), out.expanduser(), source, target, size))
+    show(import_reference(expand_home(weights), expand_home(out), source, target, size))

@@ -1,35 +1,89 @@
 """Start several processes on a CPU, where Accelerate starts only one.
 
 `accelerate launch --cpu --num_processes 2` silently starts a single process, unless it is given an MPI host file. Only
-the launcher's command line holds the requested number.
+the launcher's command line holds the requested number. `python -m transgan.cli.launch N WORDS` starts N processes of
+`transgan WORDS` and returns the exit code of the first one that failed, which has said why.
 """
 
+import logging
 import os
+import signal
 import sys
+import threading
+import time
+from typing import NoReturn
 
 
-def relaunch() -> None:
-    """Replace this process by as many as `accelerate launch --cpu` was to start; return in all other cases."""
+def requested_processes() -> int:
+    """Return how many processes `accelerate launch --cpu` was to start; 1 in all other cases."""
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("true", "1") or "WORLD_SIZE" in os.environ:
-        return
-    count = _requested_processes()
-    if count > 1:
-        module = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count), "-m", "transgan")
-        os.execv(sys.executable, (sys.executable, *module, *sys.argv[1:]))
+        return 1
+    return _number_of_launcher()
 
 
-def _requested_processes() -> int:
-    """Return `--num_processes` of the `accelerate launch` that started this process, or 1 where none did."""
+def relaunch(count: int) -> NoReturn:
+    """Replace this process by one that starts `count` processes of the same command."""
+    os.execv(sys.executable, (sys.executable, "-m", "transgan.cli.launch", str(count), *sys.argv[1:]))
+
+
+def is_launched() -> bool:
+    """Return whether a launcher has started this process, and waits for it."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or bool(_launcher_options())
+
+
+def launch(count: int, words: list[str]) -> int:
+    """Run `transgan WORDS` in several processes; return the exit code of the first one that failed, or 0.
+
+    Where the parent of this process is gone, as after a SIGTERM to `accelerate launch`, it ends the others too.
+    """
+    threading.Thread(target=_end_without_parent, args=(os.getppid(),), daemon=True).start()
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    from transgan.errors import WorkerError
+    from transgan.text import show
+
+    # Its reports of a failure are long and say less than the process itself.
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    try:
+        arguments = ["--standalone", "--nproc_per_node", str(count), "-m", "transgan", *words]
+        run(parse_args(arguments))  # type: ignore[no-untyped-call]
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode > 0:
+            return failure.exitcode
+        show(f"error: process {rank} of the run was killed by signal {-failure.exitcode}", error=True)
+        return WorkerError.exit_code
+    except SignalException as error:
+        return 128 + int(error.sigval)
+    return 0
+
+
+def _end_without_parent(parent: int) -> None:
+    """Terminate this process once its parent is gone; torch's launcher then terminates the workers."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _launcher_options() -> list[str]:
+    """Return the words after `accelerate launch`, where that has started this process; else none."""
     import psutil  # comes with accelerate
 
     try:
         parent = psutil.Process().parent()
-        words = parent.cmdline() if parent else []
+        words: list[str] = parent.cmdline() if parent else []
     except psutil.Error:
-        return 1
+        return []
     if "launch" not in words or not any("accelerate" in word for word in words[: words.index("launch")]):
-        return 1
-    options = words[words.index("launch") + 1 :]
+        return []
+    return words[words.index("launch") + 1 :]
+
+
+def _number_of_launcher() -> int:
+    """Return `--num_processes` of the `accelerate launch` that started this process, or 1 where none did."""
+    options = _launcher_options()
     for i, word in enumerate(options):
         name, _, value = word.replace("-", "_").partition("=")
         if name == "__num_processes":
@@ -38,3 +92,7 @@ def _requested_processes() -> int:
         if name in ("_m", "__module"):  # the program's own options follow
             break
     return 1
+
+
+if __name__ == "__main__":
+    sys.exit(launch(int(sys.argv[1]), sys.argv[2:]))

@@ -25,14 +25,19 @@ def run(
 
     With several processes: accelerate launch --num_processes 2 -m transgan run RECIPE.
     """
-    from transgan.cli.launch import relaunch
-
-    relaunch()
-    from transgan.cli.training import train
-    from transgan.plan import options_checker
+    from transgan.cli.launch import relaunch, requested_processes
+    from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
     from transgan.registry import Registry
+    from transgan.text import expand_home
 
     registry = Registry.installed()
-    document = read_recipe(recipe.expanduser(), set_ or [], options_checker(registry))
+    document = read_recipe(expand_home(recipe), set_ or [], options_checker(registry))
+    if (processes := requested_processes()) > 1:
+        from transgan.data.batches import check_divisible
+
+        check_divisible(make_plan(document, registry), processes)  # a mistake is reported here, once
+        relaunch(processes)
+    from transgan.cli.training import train
+
     raise typer.Exit(train(document, registry, out, quiet))

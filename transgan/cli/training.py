@@ -1,20 +1,31 @@
-"""Training for the commands `run` and `resume`: plan, processes, run folder and trainer."""
+"""Training for the commands `run`, `resume` and `finish`: plan, processes, run folder and trainer."""
 
 from pathlib import Path
 
+from transgan.cli.launch import is_launched
 from transgan.data.domains import Domains
 from transgan.errors import TransganError, UsageError
-from transgan.plan import make_plan
+from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
-from transgan.recipe import Document, Recipe, read_recipe
+from transgan.recipe import Document, Recipe, read_recipe, write_recipe
 from transgan.registry import Registry
-from transgan.reporting.console import Progress
-from transgan.storage import RunFolder
+from transgan.reporting.console import Progress, progress_bar
+from transgan.storage import RunFolder, TextLog, saved_steps, write_text
+from transgan.text import expand_home
 from transgan.training.distributed import Processes
+from transgan.training.extension import describe_extension, with_steps, write_steps
+from transgan.training.outputs import is_finished
 from transgan.training.trainer import Trainer
 
 
-def train(document: Document, registry: Registry, out: Path | None, quiet: bool) -> int:
+def train(
+    document: Document,
+    registry: Registry,
+    out: Path | None,
+    quiet: bool,
+    steps: int | None = None,
+    finish: bool = False,
+) -> int:
     """Train a recipe.
 
     Args:
@@ -22,42 +33,84 @@ def train(document: Document, registry: Registry, out: Path | None, quiet: bool)
         registry: the installed plugins.
         out: the run folder, or None for a new one below runs/. A run of the same recipe in it is resumed.
         quiet: print nothing but errors.
+        steps: another number of steps for the run in `out`.
+        finish: write the model of the newest checkpoint in `out` and measure it, without training.
 
     Returns:
         The exit code.
 
     Raises:
-        UsageError: `out` holds a run of another recipe.
+        UsageError: `out` holds a run of another recipe, or one that has done more than `steps`.
     """
-    plan = make_plan(document, registry)
-    processes = Processes()
+    new = document if steps is None else with_steps(document, steps)
+    plan = make_plan(new, registry)
+    processes = Processes(is_launched())
     progress = Progress(plan.recipe.train.steps, quiet or not processes.main)
+    if processes.broadcast(out is not None and _is_finished(document, plan, out)):
+        progress.message(
+            f"{out} is finished: {plan.recipe.train.steps} steps, model and figures; nothing was done. "
+            f"transgan resume {out} --steps N extends it"
+        )
+        processes.end()
+        return 0
+    with processes.alike():
+        domains = Domains(plan)  # before the folder is created: a mistake in the data leaves none behind
     for warning in check_conditioning(plan) if processes.main else []:
         progress.message(f"warning: {warning}")
-    domains = Domains(plan)  # before the folder is created: a mistake in the data leaves none behind
+    with progress_bar("reading the data", domains.count_files(), quiet or not processes.main) as seen:
+        domains.exclude_unreadable(seen, processes.rank, processes.world)
     folder, failure = None, None
     if processes.main:
         try:
             folder = _open_folder(document, out)
+            if steps is not None:
+                _extend(folder, make_plan(document, registry), plan, progress)
+            if finish and not saved_steps(folder.checkpoints):
+                raise UsageError(f"{out} has no checkpoint yet: there is nothing to make a model of")
+            if not folder.recipe.exists():  # an existing one says better where each value was written
+                write_text(folder.recipe, write_recipe(new, plan.filled))
         except TransganError as error:
             failure = error
-    if failure := processes.broadcast(failure):
-        raise failure
     try:
-        trainer = Trainer(document, plan, registry, processes, folder, domains)
+        if failure := processes.broadcast(failure):
+            raise failure
+        trainer = Trainer(new, plan, registry, processes, folder, domains)
         if folder:
-            progress.message(f"training in {folder.path}")
-        return trainer.fit(progress)
+            progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
+        return trainer.fit(progress, train=not finish)
     finally:
         if folder:
             folder.close()
         processes.end()
 
 
+def _is_finished(document: Document, plan: Plan, out: Path) -> bool:
+    """Return whether there is a run of this recipe in a folder, and nothing is left to do."""
+    folder = RunFolder.at(expand_home(out))
+    if not folder.recipe.is_file() or not is_finished(folder, plan.recipe.train.steps):
+        return False
+    _check_same_recipe(document, folder, out)
+    return True
+
+
+def _extend(folder: RunFolder, old: Plan, new: Plan, progress: Progress) -> None:
+    """Change the number of steps of a run, and report what that changes."""
+    done, steps = max(saved_steps(folder.checkpoints), default=0), new.recipe.train.steps
+    if steps < done:
+        raise UsageError(f"--steps {steps}: the run has done {done} steps; expected at least {done}")
+    if steps == old.recipe.train.steps:
+        return
+    write_steps(folder, steps)
+    with TextLog(folder.log) as log:
+        for line in describe_extension(old, new, done):
+            progress.message(line)
+            log.write(line)
+
+
 def _open_folder(document: Document, out: Path | None) -> RunFolder:
     if out is None:
         return RunFolder.create(Path("runs"), document.recipe.name)
-    folder = RunFolder.open(out.expanduser())
+    folder = RunFolder.open(expand_home(out))
     try:
         _check_same_recipe(document, folder, out)
     except TransganError:

@@ -1,14 +1,17 @@
 """`transgan translate`: translate files and folders with a trained model."""
 
+import os
+import re
 import shutil
-import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
 
-from transgan.errors import DataError, UsageError, did_you_mean
+from transgan.errors import DataError, DiskError, OutOfMemory, TransganError, UsageError, as_user_error, did_you_mean
+from transgan.text import expand_home, printable, show
 
 if TYPE_CHECKING:
     from transgan.inference.regions import RegionSelection
@@ -37,12 +40,13 @@ def add(app: typer.Typer) -> None:
 
 def translate(
     context: typer.Context,
-    model: Path = typer.Argument(help="A model folder, or the folder of a run."),
+    model: Path = typer.Argument(help="A model folder, or the folder of a run or a checkpoint."),
     inputs: list[Path] = typer.Argument(help="Files and folders; folders are searched recursively."),
     to: str = typer.Option(None, "--to", help="The target domain."),
     task: str = typer.Option(None, "--task", help="The task, where several tasks have this target domain."),
     source: str = typer.Option(None, "--from", help="The source domain, where the task allows several."),
     out: Path = typer.Option("translated", "--out", "-o", help="The folder for the results; file names are kept."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace results that exist; inputs are never replaced."),
     native: bool = typer.Option(False, "--native", help="Translate at the files' own size, not at the training size."),
     attributes: list[str] = typer.Option(
         None,
@@ -50,6 +54,7 @@ def translate(
         metavar="NAME=VALUE",
         help="Condition on an attribute value; defaults to the target domain's mean or most common one. Repeatable.",
     ),
+    step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
     ending: str = typer.Option(
         None, "--ending", metavar=".ENDING", help="The file type of the results; defaults to that of each file."
@@ -67,57 +72,89 @@ def translate(
         None,
         "--set",
         metavar="KEY=VALUE",
-        help="Set an option of the detector; see transgan plugins DETECTOR. Repeatable.",
+        help="Set an option of the detector, or of the media as media.KEY; see transgan plugins NAME. Repeatable.",
     ),
 ) -> None:
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
     from transgan.inference.translator import Translator
+    from transgan.storage.atomic import disk_errors, make_folder, replacing_file
 
-    out = out.expanduser()
+    out = expand_home(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a folder")
-    settings = settings or []
+    media_settings = [each for each in settings or [] if each.startswith("media.")]
+    settings = [each for each in settings or [] if each not in media_settings]
     values = {"--only-largest": only_largest, "--min-size": min_size, "--show-boxes": show_boxes, "--set": settings}
     region_options = [name for name, value in values.items() if value not in (None, False, [])]
     options = [option for each in context.command.params for option in each.opts if option.startswith("--")]
     regions = None
     if detector or region_options:
         regions = _select_regions(detector, min_size, only_largest, settings, region_options, options)
-    translator = Translator.from_pretrained(model, device)
+    translator = Translator.from_pretrained(model, device, step)
+    translator.set_media_options(media_settings)
     direction = translator.choose(to, task, source)
     conditions = dict(_parse_attribute(each) for each in attributes or ())
     translator.encode_attributes(direction, conditions)  # report mistakes before looking for files
     files = find_files(inputs, translator, out, ending)
-    failed, copied, count = [], 0, 0
+    check_results(files, out, overwrite)
+    with disk_errors(out):
+        make_folder(out)
+    source_media, target_media = translator.sides(direction)
+
+    def translate_file(path: Path, result: Path) -> int | None:
+        """Translate one file; return the number of regions, or None where it has none and is copied."""
+        x = source_media.read(path)
+        found = []
+        if regions is None:
+            y = translator.translate(x, direction, native, conditions)
+        else:
+            y, tensor = x, regions.tensor_of(x, source_media)
+            if found := regions.of(tensor):
+                pasted = translator.translate_regions(tensor, regions, found, direction, native, conditions)
+                y = target_media.with_tensor(x, regions.detector.mark(pasted, found) if show_boxes else pasted)
+        if not overwrite and os.path.lexists(result):
+            raise DiskError(f"{result}: exists since this command began; not replaced")
+        if regions and not found and result.suffix == path.suffix:
+            with disk_errors(result), path.open("rb") as original, replacing_file(result) as file:
+                shutil.copyfileobj(original, file)
+        else:
+            target_media.write(y, result)
+        return None if regions and not found else len(found)
+
+    failures: list[TransganError] = []
+    bugs: list[Exception] = []
+    copied, count = 0, 0
     for path, name in files:
         try:
-            x = translator.media.read(path)
-            found = regions.of(x) if regions else []
-            if regions and found:
-                y = translator.translate_regions(x, regions, found, direction, native, conditions)
-                y = regions.detector.mark(y, found) if show_boxes else y
-            elif not regions:
-                y = translator.translate(x, direction, native, conditions)
-        except DataError as error:
-            failed.append(path)
-            print(f"error: {error}", file=sys.stderr)
+            translated = translate_file(path, out / name)
+        except Exception as error:  # one bad file never stops the others
+            failure = _failure(path, error, native)
+            bugs += [] if failure else [error]
+            failures.append(failure or TransganError(f"{path}: {type(error).__name__}: {error}"))
+            show(f"error: {printable(failures[-1])}", error=True)
             continue
-        if not regions or found:
-            translator.media.write(y, out / name)
-        else:
+        if translated is None and regions:
             copied += 1
-            print(f"{path}: no {regions.name} found; copied", file=sys.stderr)
-            if name.suffix == path.suffix:
-                (out / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, out / name)
-            else:
-                translator.media.write(x, out / name)
-        count += len(found)
-    done = len(files) - len(failed) - copied
+            show(f"{printable(path)}: no {regions.name} found; copied", error=True)
+        count += translated or 0
+    done = len(files) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
-    print(f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
-    if failed:
-        raise DataError(f"{len(failed)} of {len(files)} files could not be translated; see above")
+    show(f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
+    if bugs:
+        raise bugs[0]
+    if failures:
+        summary = TransganError(f"{len(failures)} of {len(files)} files could not be translated; see above")
+        codes = {failure.exit_code for failure in failures}
+        summary.exit_code = codes.pop() if len(codes) == 1 else DataError.exit_code
+        raise summary
+
+
+def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:
+    """Return why a file could not be translated; None where that is a bug."""
+    failure = as_user_error(error)
+    if isinstance(failure, OutOfMemory):
+        return OutOfMemory(f"{path}: out of memory; {'leave out --native, or ' if native else ''}give --device cpu")
+    return failure
 
 
 def _parse_attribute(text: str) -> tuple[str, str]:
@@ -153,7 +190,7 @@ def _select_regions(
         raise UsageError(f"--{detector}: no such option or region detector. {hint}")
     regions = RegionSelection.named(detector, None, min_size, only_largest, settings, registry)
     if regions.detector.note:
-        print(f"note: {regions.detector.note}", file=sys.stderr)
+        show(f"note: {regions.detector.note}", error=True)
     return regions
 
 
@@ -172,15 +209,22 @@ def find_files(
         Pairs of a file and the path of its result below `out`.
 
     Raises:
-        UsageError: two results would have the same name, or a result would overwrite its input.
+        UsageError: two results would have the same name.
         DataError: an input is missing or of another type, or a folder has no files of the right type.
     """
-    suffixes = translator.media.suffixes
-    if ending is not None and ending.lower() not in suffixes:
-        raise UsageError(f"--ending {ending}: expected one of {', '.join(suffixes)}")
+    from transgan.storage.atomic import ignores_case
+
+    suffixes = tuple(dict.fromkeys(suffix for media in translator.media.values() for suffix in media.suffixes))
+    if ending is not None:
+        ending = ending if ending.startswith(".") else f".{ending}"
+        if ending.lower() not in suffixes:
+            raise UsageError(f"--ending {ending}: expected one of {', '.join(suffixes)}")
+    if out.suffix.lower() in suffixes and not out.is_dir():
+        raise UsageError(f"--out {out} looks like a file; expected a folder, in which results keep their file names")
     found: dict[Path, Path] = {}
+    same: dict[str, Path] = {}  # the first of the names that differ by case or Unicode form alone
     results = out.resolve()
-    for item in (path.expanduser() for path in inputs):
+    for item in map(expand_home, inputs):
         if item.is_dir():
             inside = [path for path in sorted(item.rglob("*")) if path.suffix.lower() in suffixes and path.is_file()]
             inside = [path for path in inside if not path.name.startswith(".")]
@@ -189,19 +233,63 @@ def find_files(
             if not inside:
                 raise DataError(f"{item}: no files in it that end in {', '.join(suffixes)}")
             pairs = [(path, path.relative_to(item)) for path in inside]
+        elif item.exists() and not item.is_file():
+            raise DataError(f"{item}: not a regular file")  # reading from a pipe could block forever
         elif item.exists():
             if item.suffix.lower() not in suffixes:
                 raise DataError(f"{item}: expected a file that ends in {', '.join(suffixes)}")
             pairs = [(item, Path(item.name))]
+        elif address := re.match("([a-z]+):/([^/].*)", str(item)):  # a path has one slash where a URL has two
+            raise DataError(f"{address[1]}://{address[2]}: addresses are not downloaded; give a file")
         else:
             raise DataError(f"{item}: no such file or folder")
         for path, name in pairs:
             name = name.with_suffix(ending) if ending else name
-            if found.get(name, path) != path:
+            taken = same.setdefault(unicodedata.normalize("NFC", str(name)).casefold(), name)
+            if name not in found and taken != name and not ignores_case(out):
+                taken = name
+            if taken in found and (taken != name or not found[taken].samefile(path)):
                 raise UsageError(
-                    f"{path} and {found[name]} would both be written to {out / name}; translate them separately"
+                    f"{path} and {found[taken]} would both be written to {out / taken}; translate them separately"
                 )
-            if (out / name).resolve() == path.resolve():
-                raise UsageError(f"{path} would be overwritten; choose another --out")
-            found[name] = path
+            found.setdefault(name, path)
     return [(path, name) for name, path in found.items()]
+
+
+def check_results(files: list[tuple[Path, Path]], out: Path, overwrite: bool) -> None:
+    """Check, before anything is written, that results replace no input, and other files only where that is wanted.
+
+    Args:
+        files: pairs of a file and the path of its result below `out`.
+        overwrite: replace files that exist.
+
+    Raises:
+        UsageError: a result would replace an input of any name (a link, another case), would be written through a link
+            to a folder, or exists.
+    """
+    originals = {_identity(path): path for path, _ in files}
+    existing = []
+    for path, name in files:
+        result = out / name
+        for folder in list(name.parents)[:-1]:
+            if (out / folder).is_symlink():
+                raise UsageError(f"{out / folder} is a link; results are not written through it; choose another --out")
+        if os.path.lexists(result):
+            existing.append(result)
+            if original := originals.get(_identity(result)):
+                other = "" if original == path else f" by the result of {path}"
+                raise UsageError(f"{original} would be overwritten{other}; choose another --out")
+    if existing and not overwrite:
+        raise UsageError(
+            f"{len(existing)} of {len(files)} results exist, the first is {existing[0]}; "
+            "choose another --out, or replace them with --overwrite"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """Return what is the same for all names of a file: links, another case where that does not matter."""
+    try:
+        status = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transgan.api.options import Size
 from transgan.api.schedule import Clock
 from transgan.data.attributes import EncodedLabels
 from transgan.data.domains import Domains
@@ -29,6 +30,32 @@ class StreamSamples:
     decoded: np.ndarray | list[np.ndarray]
     labels: EncodedLabels
     key: tuple[object, ...]
+
+
+def samples_before(plan: Plan, step: int) -> int:
+    """Return how many samples of a domain the steps before this one take."""
+    return sum((min(step, s.last) - s.first) * s.batch for s in plan.stages if s.first < step)
+
+
+def clock_at(plan: Plan, domains: Domains, step: int) -> Clock:
+    """Return where a run is before a step. An epoch is a pass over the largest domain."""
+    epoch = samples_before(plan, step) / max(len(domain.samples) for domain in domains.values())
+    return Clock(step=step, epoch=epoch, run=step / plan.recipe.train.steps)
+
+
+def check_divisible(plan: Plan, world: int) -> None:
+    """Check that every batch can be divided by a number of processes and the micro-batches of each.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    micro_batches = plan.recipe.train.accumulate
+    for stage in plan.stages:
+        if stage.batch % (world * micro_batches):
+            raise UsageError(
+                f"a batch of {stage.batch} cannot be divided by {world} processes with {micro_batches} "
+                f"micro-batches each; set train.batch to a multiple of {world * micro_batches}"
+            )
 
 
 class Batches:
@@ -57,29 +84,17 @@ class Batches:
         self.seed = plan.recipe.train.seed
         self.orders: dict[tuple[object, ...], np.ndarray] = {}
         self.micro_batches = plan.recipe.train.accumulate
-        for stage in plan.stages:
-            if stage.batch % (world * self.micro_batches):
-                raise UsageError(
-                    f"a batch of {stage.batch} cannot be divided by {world} processes with {self.micro_batches} "
-                    f"micro-batches each; set train.batch to a multiple of {world * self.micro_batches}"
-                )
+        check_divisible(plan, world)
         self.prefetched: tuple[int, str | None, Future[list[dict[Any, StreamSamples]]]] | None = None
         self.pool = ThreadPoolExecutor(1)
 
     def samples_before(self, step: int) -> int:
         """Return how many samples of a domain the steps before this one take."""
-        return sum((min(step, s.last) - s.first) * s.batch for s in self.plan.stages if s.first < step)
-
-    @property
-    def epoch_length(self) -> int:
-        """Samples of the largest domain."""
-        return max(len(domain.samples) for domain in self.domains.values())
+        return samples_before(self.plan, step)
 
     def clock(self, step: int) -> Clock:
         """Return where the run is before a step."""
-        return Clock(
-            step=step, epoch=self.samples_before(step) / self.epoch_length, run=step / self.plan.recipe.train.steps
-        )
+        return clock_at(self.plan, self.domains, step)
 
     def at(self, step: int, task: Callable[[Clock], str | None] = lambda clock: None) -> list[BatchInputs]:
         """Return the batch inputs of a step, one mapping for each micro-batch; prefetch the next step's samples.
@@ -109,7 +124,7 @@ class Batches:
             streams.append(self._collect(np.arange(first, first + share), stage.size, task))
         return streams
 
-    def _collect(self, positions: np.ndarray, size: int, only: str | None) -> dict[Any, StreamSamples]:
+    def _collect(self, positions: np.ndarray, size: Size, only: str | None) -> dict[Any, StreamSamples]:
         """Return the samples of all streams, or of one task's, at positions counted from the start of the run."""
         streams: dict[Any, StreamSamples] = {}
         for task_name, task in self.plan.recipe.tasks.items():
@@ -132,10 +147,9 @@ class Batches:
         return streams
 
     def _stream(
-        self, task: str, domains: Sequence[str], which: np.ndarray, positions: np.ndarray, key: str, size: int
+        self, task: str, domains: Sequence[str], which: np.ndarray, positions: np.ndarray, key: str, size: Size
     ) -> StreamSamples:
         """Return the samples of one stream; `which` (N,) says from which of the domains each one comes."""
-        media = self.domains.media_at(size)
         epochs, indices, decoded = [], [], []
         for i, position in zip(which.tolist(), positions.tolist(), strict=True):
             domain = self.domains[domains[i]]
@@ -145,7 +159,8 @@ class Batches:
             indices.append(index)
         for i in dict.fromkeys(which.tolist()):
             mine = np.flatnonzero(which == i)
-            decoded.append((mine, self.domains[domains[i]].cache(False, media).get(np.array(indices)[mine])))
+            media = self.domains.media_at(domains[i], size)
+            decoded.append((mine, self.domains[domains[i]].decoded(False, media, np.array(indices)[mine])))
         array = _in_order(decoded)
         numbers = np.array([self.plan.domains.index(domains[i]) for i in which.tolist()])
         rows = [(self.domains[domains[i]].labels, index) for i, index in zip(which.tolist(), indices, strict=True)]

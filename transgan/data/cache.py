@@ -1,9 +1,13 @@
 """The cache of decoded samples: each file is decoded once, then read from memory or from a memory-mapped file."""
 
+import inspect
 import os
+import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,9 @@ import transgan
 from transgan.api.samples import Media, Sample
 from transgan.api.weights import cache_root
 from transgan.errors import DataError
+from transgan.graph import error_context
 from transgan.rng import stable_hash
 from transgan.storage import atomic
-
-#: Share of a domain's files that may be unreadable before a run stops.
-TOLERATED = 0.01
 
 
 def cache_folder() -> Path:
@@ -25,19 +27,34 @@ def cache_folder() -> Path:
     return cache_root() / "decoded"
 
 
+class NothingReadableError(DataError):
+    """None of the samples can be read; `reasons` says why, by index."""
+
+    def __init__(self, reasons: Mapping[int, str]):
+        super().__init__(reasons)
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        first = next(iter(self.reasons.values()), "there are none")
+        return f"none of {len(self.reasons)} samples can be read: {first}"
+
+
 class DecodedCache:
     """The decoded samples of one domain at one size, filled on demand.
 
     On disk there are the array (or, where samples differ in length, one array each) and a checksum for each sample. A
     sample whose checksum is 0 or wrong is decoded again, so that several processes may fill the same cache, and a crash
-    leaves nothing invalid in it.
+    leaves nothing invalid in it. What cannot be decoded is not stored, and is tried again by the next run.
+
+    The folder's name follows from the files, their sizes and times, and from the media: its options, its size, and the
+    code that decodes.
 
     Args:
         on_disk: memory-map a file, where all samples are files; else keep them in memory.
         synthesized: samples that callables have made, shared by the domains that contain them.
 
     Raises:
-        DataError: no sample can be decoded.
+        NothingReadableError: no sample can be decoded.
     """
 
     array: "np.ndarray | Ragged"
@@ -52,68 +69,92 @@ class DecodedCache:
         self.samples = samples
         self.media = media
         self.synthesized = {} if synthesized is None else synthesized
-        self.unreadable: dict[int, str] = {}
         first = self._first()
-        self.shape = first.shape[int(media.ragged) :]
+        self.shape = first.shape[-1:] if media.ragged else first.shape
+        self.dtype = first.dtype
         self.verified = np.zeros(len(samples), dtype=bool)
         files = [sample.location for sample in samples if isinstance(sample.location, (str, os.PathLike))]
-        if on_disk and len(files) == len(samples):
-            self.array, self.checksums = self._mapped(first.dtype)
+        code = code_of(type(media).__mro__)
+        if on_disk and code and len(files) == len(samples):
+            self.array, self.checksums = self._mapped(code)
         else:
-            self.array, self.checksums = self._in_memory(first.dtype)
+            self.array, self.checksums = self._in_memory()
         self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
 
     def _first(self) -> np.ndarray:
         """Return the first sample that can be decoded, for the shape of all."""
-        for i in range(len(self.samples)):
-            decoded = self._decode(i)
-            if decoded is not None:
-                return decoded
-        raise DataError(next(iter(self.unreadable.values()), "a domain without samples has nothing to decode"))
+        reasons = {}
+        for i, sample in enumerate(self.samples):
+            try:
+                return self._decode(sample)
+            except DataError as error:
+                reasons[i] = str(error)
+        raise NothingReadableError(reasons)
 
-    def _in_memory(self, dtype: np.dtype) -> "tuple[np.ndarray | Ragged, np.ndarray]":
+    def _in_memory(self) -> "tuple[np.ndarray | Ragged, np.ndarray]":
         count = len(self.samples)
-        array = Ragged() if self.media.ragged else np.zeros((count, *self.shape), dtype)
+        array = Ragged() if self.media.ragged else np.zeros((count, *self.shape), self.dtype)
         return array, np.zeros(count, dtype=np.uint32)
 
-    def _mapped(self, dtype: np.dtype) -> "tuple[np.ndarray | Ragged, np.ndarray]":
-        shape = (len(self.samples), *self.shape)
-        parts: list[object] = [transgan.__version__, type(self.media).__qualname__, self.media.options, self.media.size]
+    def _mapped(self, code: str) -> "tuple[np.ndarray | Ragged, np.ndarray]":
+        shape, cls = (len(self.samples), *self.shape), type(self.media)
+        parts: list[object] = [transgan.__version__, cls.__module__, cls.__qualname__, code]
+        parts += [self.media.options, self.media.size]
         for sample in self.samples:
             try:
                 status = Path(sample.location).stat()
             except OSError as error:
                 raise DataError(f"{sample.location}: cannot be read: {error.strerror}") from None
             parts += [Path(sample.location).absolute(), sample.location, status.st_size, status.st_mtime_ns]
-        parts += [shape, dtype]
+        parts += [shape, self.dtype]
         folder = cache_folder() / f"{stable_hash(*parts):016x}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            array = Ragged(folder) if self.media.ragged else _open(folder / "samples.npy", shape, dtype)
+            array = Ragged(folder) if self.media.ragged else _open(folder / "samples.npy", shape, self.dtype)
             return array, _open(folder / "checksums.npy", shape[:1], np.dtype(np.uint32))
         except (OSError, ValueError):  # training works without a cache file too
-            return self._in_memory(dtype)
+            return self._in_memory()
 
-    def _decode(self, index: int) -> np.ndarray | None:
-        location = self.samples[index].location
+    def _decode(self, sample: Sample) -> np.ndarray:
+        location = sample.location
+        known = callable(location) and location in self.synthesized
+        with error_context(f"decoding {location}", self.media):
+            decoded = self.synthesized[location] if known else self.media.decode(location)
+            if not isinstance(decoded, np.ndarray):
+                raise TypeError(f"decode returned {type(decoded).__name__}, expected a numpy array")
         if callable(location):
-            if location not in self.synthesized:
-                self.synthesized[location] = self.media.decode(location)
-            return self.synthesized[location]
-        try:
-            return self.media.decode(location)
-        except DataError as error:
-            self.unreadable[index] = str(error)
-            if len(self.unreadable) > max(1, TOLERATED * len(self.samples)) or len(self.samples) < 100:
-                raise
-            return None
+            self.synthesized[location] = decoded
+        return decoded
+
+    def unreadable(self, order: Iterable[int], seen: Callable[[], object] = lambda: None) -> dict[int, str]:
+        """Decode what is not there yet, except what functions make; return why samples cannot be decoded, by index.
+
+        Args:
+            order: the samples to decode, by index.
+            seen: called after each.
+        """
+
+        def attempt(index: int) -> str:
+            try:
+                if not self.checksums[index] and not callable(self.samples[index].location):
+                    self._fill(index)
+            except DataError as error:
+                return str(error)
+            return ""
+
+        failed = {}
+        order = list(order)
+        for index, why in zip(order, self.pool.map(attempt, order), strict=True):
+            if why:
+                failed[index] = why
+            seen()
+        return failed
 
     def get(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
-        """Return samples, (N, ...) decoded; a list where they differ in length. An unreadable file is replaced by the
-        next readable one.
+        """Return samples, (N, ...) decoded; a list where they differ in length.
 
         Raises:
-            DataError: more files than tolerated are unreadable; names one of them.
+            DataError: one of them cannot be decoded.
         """
         missing = [int(i) for i in dict.fromkeys(indices.tolist()) if not self._is_valid(int(i))]
         if missing:
@@ -129,15 +170,37 @@ class DecodedCache:
         return bool(self.verified[index])
 
     def _fill(self, index: int) -> None:
-        at = index
-        while (decoded := self._decode(at)) is None:
-            at = (at + 1) % len(self.samples)
-        shape = decoded.shape[int(self.media.ragged) :]
-        if shape != self.shape:
-            raise DataError(f"{self.samples[at].location}: decodes to {shape}, others to {self.shape}")
+        decoded = self._decode(self.samples[index])
+        found = decoded.shape[-1:] if self.media.ragged else decoded.shape, decoded.dtype
+        if found != (self.shape, self.dtype):
+            raise DataError(
+                f"{self.samples[index].location}: decodes to {found[0]} {found[1]}, others to {self.shape} {self.dtype}"
+            )
         self.array[index] = decoded
         self.checksums[index] = _checksum(decoded)
         self.verified[index] = True
+
+
+@cache
+def code_of(classes: tuple[type[Any], ...]) -> str:
+    """Return a hash of the code of classes: that of a media and its base classes; an empty text where it is in no file.
+
+    It is that of the packages that they are in, so that another version, or an edited plugin, does
+    not get what the earlier code has decoded.
+    """
+    digest = blake2b(digest_size=8)
+    tops = {cls.__module__.partition(".")[0]: cls for cls in classes}
+    for top, cls in sorted(tops.items()):
+        if top in ("transgan", "builtins", "typing", "abc"):
+            continue
+        try:
+            places = getattr(sys.modules.get(top), "__path__", ())
+            files = sorted(file for place in places for file in Path(place).rglob("*.py"))
+            for file in files or [Path(inspect.getsourcefile(cls) or "")]:
+                digest.update(file.name.encode(errors="surrogatepass") + b"\0" + file.read_bytes())
+        except (OSError, TypeError):
+            return ""
+    return digest.hexdigest()
 
 
 class Ragged:

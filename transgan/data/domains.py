@@ -1,7 +1,8 @@
 """Every domain's samples: found, split into training and held-out samples, decoded on demand."""
 
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transgan.api.options import Options, Size
 from transgan.api.samples import Domain, Media, Sample, SampleRng, Source
 from transgan.data.attributes import EncodedLabels, encode_labels
-from transgan.data.cache import DecodedCache
-from transgan.errors import DataError, UsageError
+from transgan.data.cache import DecodedCache, NothingReadableError
+from transgan.data.contents import Contents
+from transgan.data.splits import FoundSamples, counted, shared, split
+from transgan.errors import DataError, PluginError, UsageError
+from transgan.graph import error_context
 from transgan.plan.plan import Plan
-from transgan.rng import stable_hash
+from transgan.text import expand_home, listed
 
-
-def split(samples: list[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
-    """Split samples into training and held-out ones by a hash of their keys, so that adding samples moves none."""
-    if not share:
-        return samples, []
-    marks = {sample.key: stable_hash("held out", sample.key) / 2**64 for sample in samples}
-    held_out = [sample for sample in samples if marks[sample.key] < share]
-    if not held_out and len(samples) > 1:
-        held_out = [min(samples, key=lambda sample: marks[sample.key])]
-    if len(held_out) == len(samples):
-        return samples, []
-    kept = {sample.key for sample in held_out}
-    return [sample for sample in samples if sample.key not in kept], held_out
+#: Share of a domain's samples that may be unreadable; where there are fewer than MIN_TOLERANT, none may.
+TOLERATED, MIN_TOLERANT = 0.01, 100
+#: Largest number of files that a message lists.
+MAX_LISTED = 5
+#: A first batch whose values exceed [-1, 1] by more than this is reported.
+MARGIN = 0.05
 
 
 def statistics_tensors(statistics: Mapping[str, Mapping[str, Tensor]], prefix: str = "") -> dict[str, Tensor]:
@@ -46,6 +44,10 @@ def statistics_from_tensors(tensors: Mapping[str, Tensor], prefix: str = "") -> 
     return statistics
 
 
+#: Keys of a domain's selection that are the framework's, not the source's.
+OWN_KEYS = {"held_out", "media"}
+
+
 class DomainData:
     """One domain: its samples and, at each size, the cache of what they decode to."""
 
@@ -55,38 +57,54 @@ class DomainData:
         samples: list[Sample],
         held_out: list[Sample],
         plan: Plan,
-        synthesized: dict[int, dict[Any, np.ndarray]],
+        synthesized: dict[tuple[str, Size], dict[Any, np.ndarray]],
     ):
         self.name = name
+        self.media_of = next(other for other, each in plan.media.items() if each == plan.media[name])
+        """The first domain with the same media; they share media objects and synthesized samples."""
         self.synthesized = synthesized
         self.samples = samples
         self.held_out = held_out
         self.plan = plan
-        self.caches: dict[tuple[bool, int], DecodedCache] = {}
+        self.cached = {False: samples, True: held_out}
+        """The samples that caches hold, by whether they are held out: also those that are excluded."""
+        self.rows = {held: np.arange(len(each)) for held, each in self.cached.items()}
+        """The place of each sample among those."""
+        self.caches: dict[tuple[bool, Size], DecodedCache] = {}
         self.labels: EncodedLabels = encode_labels(plan.recipe.attributes, samples, name)
         encode_labels(plan.recipe.attributes, held_out, name)  # errors are reported now, not at the first evaluation
 
-    def cache(self, held_out: bool, media: Media) -> DecodedCache:
+    def cache(self, held_out: bool, media: Media[Options]) -> DecodedCache:
         """Return the cache of decoded samples at the media's size."""
         key = (held_out, media.size)
         if key not in self.caches:
-            samples = self.held_out if held_out else self.samples
-            self.caches[key] = DecodedCache(samples, media, self.plan.recipe.data.cache, self.synthesized[media.size])
+            synthesized = self.synthesized[self.media_of, media.size]
+            self.caches[key] = DecodedCache(self.cached[held_out], media, self.plan.recipe.data.cache, synthesized)
         return self.caches[key]
+
+    def decoded(
+        self, held_out: bool, media: Media[Options], indices: np.ndarray | range
+    ) -> np.ndarray | list[np.ndarray]:
+        """Return samples as the media has decoded them, by their indices."""
+        return self.cache(held_out, media).get(self.rows[held_out][np.asarray(indices)])
+
+    def exclude(self, held_out: bool, keys: Collection[str]) -> int:
+        """Remove samples for all uses, with their labels; return how many."""
+        samples = self.held_out if held_out else self.samples
+        kept = np.array([sample.key not in keys for sample in samples], dtype=bool)
+        remaining = [sample for sample, keep in zip(samples, kept, strict=True) if keep]
+        self.rows[held_out] = self.rows[held_out][kept]
+        if held_out:
+            self.held_out = remaining
+        else:
+            self.samples = remaining
+            self.labels = {name: rows[kept] for name, rows in self.labels.items()}
+        return len(samples) - len(remaining)
 
     @property
     def evaluated(self) -> list[Sample]:
         """The samples that metrics use: those held out, or all where none are."""
         return self.held_out or self.samples
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        """Files that could not be decoded so far, and the reasons."""
-        return {
-            str(cache.samples[i].location): why
-            for cache in list(self.caches.values())
-            for i, why in list(cache.unreadable.items())
-        }
 
 
 class Domains(Mapping[str, DomainData]):
@@ -100,40 +118,63 @@ class Domains(Mapping[str, DomainData]):
     def __init__(self, plan: Plan):
         recipe = plan.recipe
         cls, options = plan.sources
-        root = Path(recipe.data.root).expanduser() if recipe.data.root is not None else None
+        root = expand_home(recipe.data.root) if recipe.data.root is not None else None
         if root is not None and not root.is_dir():
             what = "is a file" if root.exists() else "does not exist"
             raise DataError(
                 f"data.root = {str(root)!r} {what}; expected the folder with the data (seen from {Path.cwd()})"
             )
         self.plan = plan
-        self.source: Source = cls(options, root)
-        self.source.suffixes = plan.media[0].suffixes
-        self.media: dict[int, Media] = {}
+        self.source: Source[Options] = cls(options, root)
+        self.media: dict[tuple[str, Size], Media[Options]] = {}
         self.statistics: dict[str, Mapping[str, Tensor]] = {}
-        self.synthesized: dict[int, dict[Any, np.ndarray]] = defaultdict(dict)
+        self.synthesized: dict[tuple[str, Size], dict[Any, np.ndarray]] = defaultdict(dict)
         self.selections = dict(recipe.domains)
-        self.found = {name: self._find(name, selection) for name, selection in recipe.domains.items()}
+        self.skipped: list[str] = []
+        """Which files the source does not use, and why, a sentence each."""
+        self.warnings: list[str] = []
+        """What is probably wrong with the data, a sentence each; more are found when batches are made."""
+        self.checked: set[tuple[str, Size, bool]] = set()
+        found = {name: self._find(name, selection) for name, selection in recipe.domains.items()}
+        paired = [task.domains for task in recipe.tasks.values() if task.paired]
+        self.contents = Contents(
+            (sample for each in found.values() for sample in (*each.samples, *(each.held_out or ()))), recipe.data.cache
+        )
+        divided = split(found, self.contents, paired, recipe.data.held_out)
+        self.overlaps = divided.overlaps
+        self.copies = divided.copies
+        self.found = {
+            name: DomainData(name, divided.samples[name], divided.held_out[name], plan, self.synthesized)
+            for name in found
+        }
         self._check_pairs()
+        everything = {name: [*each.samples, *each.held_out] for name, each in self.items()}
+        for name, task in recipe.tasks.items():
+            self.warnings += [f"[tasks.{name}] {each}" for each in shared(task.domains, everything, self.contents)]
 
-    def _find(self, name: str, selection: Any) -> DomainData:
+    def _find(self, name: str, selection: Any) -> FoundSamples:
+        self.source.suffixes = self.plan.media[name].cls.suffixes
         held_out_selection = None
-        if isinstance(selection, Mapping) and "held_out" in selection:
-            held_out_selection = selection["held_out"]
-            selection = {key: value for key, value in selection.items() if key != "held_out"}
+        if isinstance(selection, Mapping) and OWN_KEYS & selection.keys():
+            held_out_selection = selection.get("held_out")
+            selection = {key: value for key, value in selection.items() if key not in OWN_KEYS}
             if set(selection) == {"path"}:
                 selection = selection["path"]
             self.selections[name] = selection
+        self.source.skipped = {}
         try:
             samples = self.source.samples(name, selection)
-            held_out = self.source.samples(name, held_out_selection) if held_out_selection is not None else []
+            held_out = self.source.samples(name, held_out_selection) if held_out_selection is not None else None
         except UsageError as error:
             raise UsageError(f"[domains] {name}: {error}") from None
         if not samples:
             raise DataError(f"[domains] {name} = {selection!r}: no samples found")
-        if held_out_selection is None:
-            samples, held_out = split(samples, self.plan.recipe.data.held_out)
-        return DomainData(name, samples, held_out, self.plan, self.synthesized)
+        if (
+            self.source.skipped
+            and (each := f"skipped files: {describe_skipped(self.source.skipped)}") not in self.skipped
+        ):
+            self.skipped.append(each)
+        return FoundSamples(samples, held_out)
 
     def _check_pairs(self) -> None:
         for name, task in self.plan.recipe.tasks.items():
@@ -145,10 +186,81 @@ class Domains(Mapping[str, DomainData]):
     def _check_same(self, task: str, which: str, sides: list[list[Sample]]) -> None:
         names = [Counter(sample.key for sample in side) for side in sides]
         if lone := sorted({key for side in names for key in side if any(each[key] != side[key] for each in names)}):
+            forms = Counter(unicodedata.normalize("NFC", key).casefold() for key in lone)
+            alike = [key for key in lone if forms[unicodedata.normalize("NFC", key).casefold()] > 1]
+            why = (
+                f"; {len(alike)} of these names look alike and differ by Unicode form (NFC, NFD) or case alone: rename "
+                "the files of one side"
+                if alike
+                else ""
+            )
             raise DataError(
                 f"[tasks.{task}] is paired, but {len(lone)} {which}samples have no partner of the same name: "
-                f"{', '.join(lone[:5])}{', ...' if len(lone) > 5 else ''}"
+                f"{', '.join(lone[:5])}{', ...' if len(lone) > 5 else ''}{why}"
             )
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found in the data and dealt with, a sentence each: skipped files, overlaps, copies."""
+        return [*self.skipped, *self.overlaps, *self.copies]
+
+    def count_files(self) -> int:
+        """Return how many samples `exclude_unreadable` decodes."""
+        return sum(len(samples) for domain in self.values() for samples in domain.cached.values())
+
+    def exclude_unreadable(self, seen: Callable[[], object] = lambda: None, rank: int = 0, world: int = 1) -> None:
+        """Decode every sample once; exclude those that cannot be read, and their partners in paired tasks.
+
+        So what a run trains and measures on follows from the files alone, and no file stops it later on. It is called
+        before the first batch is made. What functions make is not decoded here.
+
+        Args:
+            seen: called after each sample.
+            rank, world: this process and the number of processes, each of which begins with another part of the data:
+                what one has stored in the cache, others do not decode.
+
+        Raises:
+            DataError: more samples than tolerated cannot be read, or none remains.
+        """
+        excluded: dict[tuple[str, bool], set[str]] = {}
+        reasons: dict[str, list[str]] = {}
+        for name, domain in self.items():
+            reasons[name] = []
+            for held_out, samples in domain.cached.items():
+                media = self.media_at(name, self.plan.stages[-1 if held_out else 0].size)
+                order = np.roll(np.arange(len(samples)), -rank * len(samples) // world)
+                failed: Mapping[int, str] = {}
+                try:
+                    if samples:
+                        failed = domain.cache(held_out, media).unreadable(order.tolist(), seen)
+                except NothingReadableError as error:
+                    failed = error.reasons
+                excluded[name, held_out] = {samples[i].key for i in failed}
+                reasons[name] += [failed[i] for i in sorted(failed)]
+            _check_tolerated(name, reasons[name], sum(map(len, domain.cached.values())))
+        unpaired = {each: set(keys) for each, keys in excluded.items()}
+        for _ in self:  # a domain may be paired in several tasks
+            for task in self.plan.recipe.tasks.values():
+                for held_out in (False, True):
+                    if task.paired is True or (task.paired and held_out):
+                        keys = set().union(*(excluded[name, held_out] for name in task.domains))
+                        excluded |= {(name, held_out): keys | excluded[name, held_out] for name in task.domains}
+        for name, domain in self.items():
+            counts = [domain.exclude(held_out, excluded[name, held_out]) for held_out in (False, True)]
+            lone = [key for held in (False, True) for key in excluded[name, held] - unpaired[name, held]]
+            partners, total = len(lone), sum(map(len, domain.cached.values()))
+            if reasons[name]:
+                self.warnings.append(
+                    f"[domains] {name}: not used, since it cannot be read: {counted(len(reasons[name]), 'sample')} of "
+                    f"{total}: {listed(reasons[name], MAX_LISTED)}"
+                )
+            if partners:
+                self.warnings.append(
+                    f"[domains] {name}: not used, since the partner cannot be read: {counted(partners, 'sample')} of "
+                    f"{total}: {listed(sorted(lone), MAX_LISTED)}"
+                )
+            if sum(counts) and not domain.samples:
+                raise DataError(f"[domains] {name}: no sample for training can be read, or none has a partner that can")
 
     def __getitem__(self, name: str) -> DomainData:
         return self.found[name]
@@ -159,19 +271,19 @@ class Domains(Mapping[str, DomainData]):
     def __len__(self) -> int:
         return len(self.found)
 
-    def media_at(self, size: int) -> Media:
-        """Return the media for a size of training samples."""
-        if size not in self.media:
-            cls, options = self.plan.media
-            self.media[size] = cls(options, size)
-            self.media[size].statistics = self.statistics
-        return self.media[size]
+    def media_at(self, name: str, size: Size) -> Media[Options]:
+        """Return the media of a domain for a size of training samples."""
+        key = (self[name].media_of, size)
+        if key not in self.media:
+            self.media[key] = self.plan.media[name].at(size)
+            self.media[key].statistics = self.statistics
+        return self.media[key]
 
     def fit_statistics(self, names: Sequence[str] | None = None) -> None:
         """Let the media fit the statistics of these domains, or of all; those that are there are not fitted again."""
-        media = self.media_at(self.plan.stages[-1].size)
         for name in names or self:
             if name not in self.statistics:
+                media = self.media_at(name, self.plan.stages[-1].size)
                 self.statistics[name] = dict(media.fit_statistics(self._decoded(name, media)))
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -182,46 +294,79 @@ class Domains(Mapping[str, DomainData]):
         """Take over what `state_dict` has returned."""
         self.statistics.update(statistics_from_tensors(state))
 
-    def _decoded(self, name: str, media: Media) -> Iterator[np.ndarray]:
-        cache, count = self[name].cache(False, media), len(self[name].samples)
+    def _decoded(self, name: str, media: Media[Options]) -> Iterator[np.ndarray]:
+        count = len(self[name].samples)
         for first in range(0, count, 32):
-            yield from cache.get(np.arange(first, min(first + 32, count)))
+            yield from self[name].decoded(False, media, range(first, min(first + 32, count)))
 
     def tensors(
         self,
         decoded: np.ndarray | Sequence[np.ndarray],
         rng: SampleRng | None,
         names: Sequence[str],
-        size: int,
+        size: Size,
         device: Any,
     ) -> Tensor:
         """Return decoded samples as networks see them, (N, C, *space).
 
         Args:
-            names: the domain of each sample.
+            names: the domain of each sample; they have the same media.
         """
-        self.fit_statistics(list(dict.fromkeys(names)))
+        domains = list(dict.fromkeys(names))
+        self.fit_statistics(domains)
+        media = self.media_at(names[0], size)
         arrays: Tensor | list[Tensor]
         if isinstance(decoded, np.ndarray):
             arrays = torch.from_numpy(decoded).to(device, non_blocking=True)
         else:
             arrays = [torch.from_numpy(each) for each in decoded]
-        return self.media_at(size).batch(arrays, rng, names).to(device)
+        with error_context(f"making a batch of domain '{names[0]}'", media):
+            x = media.batch(arrays, rng, names)
+        for name in domains:
+            if (name, size, rng is None) not in self.checked:
+                self.checked.add((name, size, rng is None))
+                self._check_batch(name, media, x, len(names), training=rng is not None)
+        return x.to(device)
+
+    def _check_batch(self, name: str, media: Media[Options], x: Any, count: int, training: bool) -> None:
+        """Compare a domain's first batch of a size with what the media says of itself.
+
+        Raises:
+            PluginError: it is not a tensor of that shape, of floating-point numbers, all of them finite.
+        """
+        use = self.plan.media[name].use
+        where = f"domain '{name}': the media '{use}' ({type(media).__module__}.{type(media).__qualname__})"
+        expected = (count, media.channels, *media.space)
+        if not isinstance(x, Tensor):
+            raise PluginError(f"{where} gives batches of {type(x).__name__}, expected tensors")
+        shape = tuple(x.shape)
+        if (shape if training else (*shape[:2], *expected[2:])) != expected or x.ndim != len(expected):
+            raise PluginError(
+                f"{where} gives batches of shape {shape}, expected {expected}: (N, channels, *space) as it says itself "
+                f"for data.size = {media.size}"
+            )
+        if not x.is_floating_point():
+            raise PluginError(f"{where} gives batches of {x.dtype}, expected floating-point numbers from -1 to 1")
+        if not bool(torch.isfinite(x).all()):
+            raise PluginError(f"{where} gives batches with values that are not finite (NaN or infinity)")
+        low, high = float(x.min()), float(x.max())
+        if media.bounded and max(-low, high) > 1 + MARGIN:
+            self.warnings.append(f"{where} gives values from {low:.4g} to {high:.4g}, expected from -1 to 1")
 
     def batches(
-        self, name: str, held_out: bool, size: int, batch: int, device: Any = "cpu", most: int | None = None
+        self, name: str, held_out: bool, size: Size, batch: int, device: Any = "cpu", most: int | None = None
     ) -> Iterator[tuple[list[Sample], Tensor]]:
         """Yield every sample once, in the order of their keys, without augmentation: samples and (N, C, *space)."""
-        media = self.media_at(size)
+        media = self.media_at(name, size)
         samples = (self[name].held_out if held_out else self[name].samples)[:most]
         if samples:
-            cache = self[name].cache(held_out, media)
             for first in range(0, len(samples), batch):
-                index = np.arange(first, min(first + batch, len(samples)))
-                x = self.tensors(cache.get(index), None, [name] * len(index), size, device)
+                index = range(first, min(first + batch, len(samples)))
+                decoded = self[name].decoded(held_out, media, index)
+                x = self.tensors(decoded, None, [name] * len(index), size, device)
                 yield [samples[i] for i in index], x
 
-    def for_metrics(self, size: int, device: Any) -> dict[str, Domain]:
+    def for_metrics(self, size: Size, device: Any) -> dict[str, Domain]:
         """Return the domains with their real samples, as metrics and `init_from_data` get them."""
 
         def of(name: str) -> Domain:
@@ -229,6 +374,25 @@ class Domains(Mapping[str, DomainData]):
                 for samples, x in self.batches(name, held_out, size, batch, device):
                     yield [sample.key for sample in samples], x
 
-            return Domain(name, self[name].samples, self[name].held_out, batches, self.media_at(size))
+            return Domain(name, self[name].samples, self[name].held_out, batches, self.media_at(name, size))
 
         return {name: of(name) for name in self}
+
+
+def describe_skipped(skipped: Mapping[Path, str]) -> str:
+    """Return how many entries of folders were skipped, for which reasons, with some names."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for path, reason in skipped.items():
+        by_reason[reason].append(path.name)
+    most_first = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    return "; ".join(f"{reason}: {len(names):,} ({listed(sorted(names), 3)})" for reason, names in most_first)
+
+
+def _check_tolerated(name: str, reasons: Sequence[str], count: int) -> None:
+    """Raise DataError where more of a domain's samples cannot be read than is tolerated."""
+    limit = int(TOLERATED * count) if count >= MIN_TOLERANT else 0
+    if len(reasons) > limit:
+        raise DataError(
+            f"[domains] {name}: {len(reasons)} of {count} samples cannot be read, at most {limit} may: "
+            f"{listed(reasons, MAX_LISTED)}"
+        )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transgan.api.schedule import Clock
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, assemble_inputs
 from transgan.evaluation.evaluate import held_out_batches
@@ -99,7 +100,9 @@ def _attributes(plan: Plan, network: str) -> list[str]:
     return [name for name in plan.recipe.attributes if name in of]
 
 
-def measure_effects(plan: Plan, domains: Domains, networks: Networks, rows: int, device: Any) -> list[ConditionEffect]:
+def measure_effects(
+    plan: Plan, domains: Domains, networks: Networks, rows: int, device: Any, clock: Clock
+) -> list[ConditionEffect]:
     """Measure, for each generator and each pair of its conditions, how far its outputs differ.
 
     Args:
@@ -109,7 +112,7 @@ def measure_effects(plan: Plan, domains: Domains, networks: Networks, rows: int,
     for known in conditions_of(plan).values():
         batches: dict[str, tuple[Direction, Mapping[Key, Any]]] = {}
         for direction in {str(each.direction.translation): each.direction for each in known}.values():
-            _, inputs = next(held_out_batches(plan, domains, direction, rows, rows, device))
+            _, inputs = next(held_out_batches(plan, domains, direction, rows, rows, device, clock))
             batches[str(direction.translation)] = (direction, inputs)
         outputs = {
             (str(condition), name): _translate(plan, networks, condition, *batch)
@@ -121,6 +124,8 @@ def measure_effects(plan: Plan, domains: Domains, networks: Networks, rows: int,
             names = dict.fromkeys(str(each.direction.translation) for each in (first, second))
             x = torch.cat([batches[name][1][batches[name][0].planned, "source"] for name in names])
             a, b = (torch.cat([outputs[str(condition), name] for name in names]) for condition in (first, second))
+            if a.shape != x.shape:
+                continue  # of other channels than its input: there is no change to compare with
             change = (_distance(a, x) + _distance(b, x)) / 2
             found.append(ConditionEffect(first, second, _distance(a, b), change))
     return found

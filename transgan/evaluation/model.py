@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from transgan.data.domains import Domains
-from transgan.errors import UsageError
+from transgan.errors import TransganError, UsageError, as_user_error
 from transgan.evaluation.conditions import effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation
-from transgan.inference.model_folder import KEPT, NO_SOURCE, fingerprints
+from transgan.inference.model_folder import KEPT, NO_SOURCE, find_model, fingerprints
 from transgan.inference.translator import Translator
 from transgan.networks import Networks
 from transgan.plan import Plan, make_plan
+from transgan.plugin_errors import as_plugin_error
 from transgan.recipe import Document, Problems, read_recipe
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.upgrade import upgrade
 from transgan.recipe.validate import validate
 from transgan.registry import Registry
+from transgan.text import expand_home
 
 #: Tables of a recipe that say what a model is measured on.
 MEASURED = ("data", "domains", "metrics", "evaluate")
@@ -32,28 +34,46 @@ class Measured:
     """On which samples, in a few words."""
     origin: str
     """Whether the model was trained on them, as far as can be known, in a sentence."""
+    left_out: Mapping[str, TransganError]
+    """Metrics that have failed, and why; the warnings of the result name them."""
 
 
-def measure_model(path: Path, root: Path | None, overrides: Sequence[str], device: str | None) -> Measured:
+def measure_model(
+    path: Path, root: Path | None, overrides: Sequence[str], device: str | None, step: int | None = None
+) -> Measured:
     """Measure a model on held-out samples.
 
     Args:
-        path: a model folder, or a run folder, whose recipe says where its data are.
+        path: a model folder, the folder of a checkpoint, or a run folder, whose recipe says where its data are.
         root: the folder with the data; defaults to the recipe's.
         overrides: `--set` texts, for the tables of `MEASURED` and `train.seed`.
+        step: of a run folder, the checkpoint of this step instead of its model.
 
     Raises:
         DataError: there is no model, or no data.
         RecipeError: an override is invalid.
     """
-    translator = Translator.from_pretrained(path, device)
-    plan = evaluation_plan(translator.config, path, root, overrides)
+    translator = Translator.from_pretrained(path, device, step)
+    place = find_model(path, step)
+    in_run = place.run if place.run and (place.is_checkpoint or place.run == expand_home(path)) else None
+    plan = evaluation_plan(translator.config, in_run or path, root, overrides)
     domains = Domains(plan)
-    domains.statistics.update(translator.media.statistics)
+    domains.exclude_unreadable()
+    domains.statistics.update(translator.statistics)
     networks = Networks(plan, translator.device, translator.networks)
     known = translator.config.get("evaluation", {}).get("trained_on", {})
     title, origin = _origin(domains, known)
-    effects = measure_effects(plan, domains, networks, 16, translator.device)
+    effects = measure_effects(plan, domains, networks, 16, translator.device, translator.clock)
+    registry, left_out = Registry.installed(), dict[str, TransganError]()
+
+    def failed(name: str, error: Exception) -> None:
+        known = as_user_error(error) or as_plugin_error(error, registry)
+        if known is None or isinstance(error, UsageError):  # of ours, or of what was asked for
+            raise error
+        left_out[name] = known
+
+    evaluation = Evaluation(plan, domains, translator.device, failed)
+    figures = evaluation(networks, translator.clock)
     result = {
         "model": plan.recipe.name,
         "steps": translator.config.get("steps"),
@@ -62,16 +82,21 @@ def measure_model(path: Path, root: Path | None, overrides: Sequence[str], devic
         "held_out": all(domain.held_out for domain in domains.values()),
         "origin": origin,
         "samples": {name: min(len(domain.evaluated), plan.recipe.evaluate.samples) for name, domain in domains.items()},
-        "translations": Evaluation(plan, domains, translator.device)(networks),
+        "translations": figures,
         "conditions": effects_table(effects),
-        "warnings": [str(each) for each in effects if each.invisible],
+        "warnings": [
+            *domains.warnings,
+            *(f"metric '{name}' is left out: {why}" for name, why in left_out.items()),
+            *evaluation.warnings,
+            *(str(each) for each in effects if each.invisible),
+        ],
     }
-    return Measured(result, title, origin)
+    return Measured(result, title, origin, left_out)
 
 
 def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, overrides: Sequence[str]) -> Plan:
     """Return a plan of the model's networks, with the domains and metrics of its training, or those of overrides."""
-    path = path.expanduser()
+    path = expand_home(path)
     run = path / "recipe.toml"
     if run.is_file():
         name, evaluation = str(run), _measured_tables(read_recipe(run))

@@ -2,24 +2,39 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_jsonable_python
+from torch import Tensor
 
 import transgan
 from transgan.api.protocols import ImportedGenerator
 from transgan.api.samples import Source
 from transgan.data.attributes import describe_attribute, typical_label
+from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
-from transgan.errors import DataError, PluginError, RecipeError, UsageError
+from transgan.errors import DataError, PluginError, RecipeError, TransganError, UsageError
 from transgan.plan import Plan, make_plan
+from transgan.plugin_errors import in_one_line
 from transgan.recipe import Document, Recipe
 from transgan.recipe.diagnostics import Problems
+from transgan.recipe.schema import MAX_STEPS
 from transgan.recipe.upgrade import upgrade
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
-from transgan.storage import write_model
+from transgan.storage import (
+    RunFolder,
+    check_model_place,
+    is_checkpoint,
+    load,
+    read_model,
+    saved_steps,
+    write_model,
+)
+from transgan.text import expand_home, listed, printable
 
 #: Tables of a recipe that a model needs, and the keys of [train] and [data] that it needs.
 KEPT = ("version", "name", "data", "domains", "tasks", "attributes", "train", "nodes", "conditionings", "generators",
@@ -40,6 +55,101 @@ or deceive people, or to imitate real persons without their consent.
 """
 
 
+#: Largest number of problems of a config that a message names.
+MAX_PROBLEMS = 5
+
+
+class _Evaluation(BaseModel):
+    """What `transgan evaluate` reads of a config."""
+
+    model_config = ConfigDict(strict=True)
+
+    data: dict[str, Any] = {}
+    domains: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
+    trained_on: dict[str, Any] = {}
+
+
+class _Config(BaseModel):
+    """The form of config.json, which may come from a stranger: checked before anything in it is used."""
+
+    model_config = ConfigDict(strict=True)
+
+    transgan: str = Field("", max_length=100)
+    recipe: dict[str, Any]
+    plugins: dict[str, str] = Field({}, max_length=100)
+    steps: int = Field(0, ge=0, le=MAX_STEPS)
+    evaluation: _Evaluation = _Evaluation()
+
+
+@dataclass(frozen=True)
+class ModelPlace:
+    """Where a model is: a model folder, or a checkpoint, which holds a model too."""
+
+    folder: Path
+    run: Path | None
+    """The folder of its run, where it is in one."""
+    is_checkpoint: bool
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the model's tensors and its config.
+
+        Raises:
+            DataError: it is missing or damaged, or the checkpoint has no config.
+            DiskError: the checkpoint is damaged.
+        """
+        if not self.is_checkpoint:
+            return read_model(self.folder)
+        checkpoint = load(self.folder)
+        config = checkpoint.state.get("config")
+        if not isinstance(config, dict):
+            raise DataError(
+                f"{self.folder}: an earlier version of TransGAN has written this checkpoint, without what a model "
+                f"needs; transgan finish {self.run or 'RUN'} makes a model of the newest one"
+            )
+        weights = checkpoint.groups.get("ema") or checkpoint.groups.get("networks", {})
+        statistics = {f"{STATISTICS}{key}": value for key, value in checkpoint.groups.get("statistics", {}).items()}
+        return {**weights, **statistics}, config
+
+    @property
+    def config(self) -> Path:
+        """The file with the config, for messages."""
+        return self.folder / ("state.json" if self.is_checkpoint else "config.json")
+
+
+def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
+    """Return where a model is.
+
+    Args:
+        path: a model folder, a run folder, or the folder of a checkpoint.
+        step: of a run folder, the checkpoint of this step; by default its model.
+
+    Raises:
+        DataError: there is no model there, or no checkpoint of this step.
+        UsageError: a step is given, and `path` is not the folder of a run.
+    """
+    folder = expand_home(path)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"model {folder} {what}; expected the folder of a model, a run or a checkpoint")
+    run = RunFolder.at(folder)
+    if is_checkpoint(folder) or (folder / "config.json").exists() or not run.recipe.exists():
+        if step is not None:
+            raise UsageError(f"--step {step}: {folder} is not the folder of a run")
+        around = folder.absolute().parents[1 if is_checkpoint(folder) else 0]
+        return ModelPlace(folder, around if RunFolder.at(around).recipe.exists() else None, is_checkpoint(folder))
+    if step is None:
+        if not run.model.is_dir():
+            raise DataError(f"{folder} is a run that has no model yet; transgan finish {folder} writes one")
+        return ModelPlace(folder / run.model.name, folder, False)
+    place = folder / run.checkpoints.name / f"step-{step:08d}"
+    if not is_checkpoint(place):
+        known = listed(saved_steps(run.checkpoints))
+        raise DataError(f"--step {step}: {folder} has no checkpoint of this step; it has {known}")
+    return ModelPlace(place, folder, True)
+
+
 def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict[str, Any]:
     """Return config.json: the recipe without what only training needs, and the packages of its plugins.
 
@@ -50,19 +160,19 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
     recipe = {key: recipe[key] for key in KEPT}
     recipe["train"] = {key: recipe["train"][key] for key in TRAIN}
     recipe["data"] = {key: recipe["data"][key] for key in DATA}
-    recipe["domains"] = dict.fromkeys(recipe["domains"], True)
-    for place, options in plan.filled.items():
-        if place[0] in recipe and (place[0] != "data" or place[1] in DATA):
-            slot = recipe
-            for key in place:
-                slot = slot[key]
-            slot["options"] = options
+    own_media = {place[1] for place in plan.filled if place[0] == "domains"}
+    recipe["domains"] = {
+        name: {"media": {"use": plan.media[name].use, "options": {}}} if name in own_media else True
+        for name in recipe["domains"]
+    }
+    _fill(recipe, plan)
     return {
         "format": 1,
         "transgan": transgan.__version__,
         "recipe": recipe,
         "plugins": plan.plugins,
         "steps": steps,
+        "epoch": round(clock_at(plan, domains, steps).epoch, 4) if domains is not None else 0.0,
         "attributes": {
             name: {domain: typical_label(name, each.samples) for domain, each in (domains or {}).items()}
             for name in plan.recipe.attributes
@@ -76,7 +186,18 @@ def _evaluation(plan: Plan, domains: Domains) -> dict[str, Any]:
     recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     data = {key: recipe["data"][key] for key in ("source", "default", "held_out") if key in recipe["data"]}
     tables = {"data": data, **{key: recipe[key] for key in ("domains", "metrics", "evaluate")}}
+    _fill(tables, plan)
     return {**_without_paths(tables), "trained_on": fingerprints(domains)}
+
+
+def _fill(tables: dict[str, Any], plan: Plan) -> None:
+    """Give the slots of these tables their plugins' options with all defaults, as a resumed run finds them too."""
+    for place, options in plan.filled.items():
+        slot: Any = tables
+        for key in place:
+            slot = slot.get(key) if isinstance(slot, dict) else None
+        if isinstance(slot, dict) and "options" in slot:
+            slot["options"] = to_jsonable_python(options)
 
 
 def fingerprints(domains: Domains) -> dict[str, dict[str, Any]]:
@@ -106,21 +227,31 @@ def plan_of(config: Mapping[str, Any], where: str) -> Plan:
     registry = Registry.installed()
     registry.entries["sources", NO_SOURCE] = Registered("sources", NO_SOURCE, Source, "transgan", transgan.__version__)
     try:
+        _Config.model_validate(config)
         table = upgrade(config["recipe"])
         data = {**table["data"], "source": {"use": NO_SOURCE}}
         recipe = Recipe.model_validate({**table, "data": data, "losses": {}, "phases": []})
-        return make_plan(Document(recipe, where, Problems(where)), registry)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise DataError(f"{where}: not the config of a model: {place}: {first['msg']}") from None
+        raise DataError(
+            f"{where}: not the config of a model: {place}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{where}: not the config of a model: it lacks {error}") from None
+    try:
+        return make_plan(Document(recipe, where, Problems(where)), registry)
     except RecipeError as error:
-        here = {entry.package for entry in registry.entries.values()}
+        here = {entry.package for entry in registry.candidates()}
         absent = [package for package in config.get("plugins", {}) if package not in here]
-        hint = f"; it was made with {', '.join(absent)}, not installed here" if absent else ""
-        raise PluginError("; ".join(error.problems) + hint) from None
+        hint = f"; it was made with {listed(absent)}, not installed here" if absent else ""
+        problems, rest = error.problems[:MAX_PROBLEMS], len(error.problems) - MAX_PROBLEMS
+        problems += [f"and {rest} more problems"] if rest > 0 else []
+        raise PluginError("; ".join(problems) + hint) from None
+    except TransganError:
+        raise
+    except Exception as error:  # a plugin may raise anything where a stranger's options reach it
+        raise DataError(f"{where}: its networks cannot be built: {in_one_line(error)}") from error
 
 
 def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
@@ -156,9 +287,10 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
     """
     if source == target:
         raise UsageError(f"--from and --to are both '{source}'; a translation is between two domains")
+    check_model_place(out)
     if not weights.is_file():
         raise DataError(f"{weights}: {'a folder, not a file' if weights.is_dir() else 'there is no such file'}")
-    read: ImportedGenerator | None = Registry.installed().hook.import_generator(path=weights)
+    read: ImportedGenerator | None = Registry.installed().import_generator(weights)
     if read is None:
         raise DataError(f"{weights}: no plugin knows this kind of file; expected a generator's .pth")
     if read.inputs != read.channels:
@@ -174,11 +306,12 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
     plan = plan_of({"format": 1, "recipe": recipe}, str(weights))
     (name,) = plan.networks
     tensors = {f"{name}|network.{key}": value for key, value in read.state.items()}
+    file = printable(weights.name).replace("`", "'")
     card = [
         *_head(plan),
         "## Origin",
         "",
-        f"Imported from `{weights.name}`, which another program has saved.",
+        f"Imported from `{file}`, which another program has saved.",
         "",
         LIMITS,
     ]
@@ -215,5 +348,5 @@ def _without_paths(selection: Any) -> Any:
     if isinstance(selection, list):
         return [_without_paths(each) for each in selection]
     return (
-        Path(selection).name if isinstance(selection, str) and Path(selection).expanduser().is_absolute() else selection
+        Path(selection).name if isinstance(selection, str) and expand_home(selection).is_absolute() else selection
     )

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from transgan.api.options import Options
-from transgan.api.samples import Region, RegionDetector
+from transgan.api.samples import Media, Region, RegionDetector
 from transgan.errors import DataError
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
@@ -51,13 +51,18 @@ class RegionSelection:
         problems.stop()
         return cls(name, detector(checked), min_extent, only_largest)
 
-    def of(self, x: Any) -> list[Region]:
-        """Return the regions of an item, the largest first.
+    def tensor_of(self, x: Any, media: Media[Options]) -> Tensor:
+        """Return an item of a media as (C, *space) in [-1, 1].
 
         Raises:
-            DataError: nothing can be detected in this kind of item.
+            DataError: regions cannot be cut out of this kind of item.
         """
-        if not isinstance(x, Tensor):
+        tensor = media.as_tensor(x)
+        if tensor is None:
             raise DataError(f"{self.name} cannot be detected in this kind of file")
+        return tensor
+
+    def of(self, x: Tensor) -> list[Region]:
+        """Return the regions of an item (C, *space), the largest first."""
         found = self.detector.detect(x, self.detector.min_extent if self.min_extent is None else self.min_extent)
         return found[:1] if self.only_largest else found

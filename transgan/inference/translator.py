@@ -1,6 +1,7 @@
 """A trained model as an object: `Translator.from_pretrained("runs/old-1")(path, to="old")`."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from transgan.data.attributes import encode
 from transgan.data.domains import statistics_from_tensors
 from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.errors import DataError, UsageError, did_you_mean
-from transgan.inference.model_folder import STATISTICS, plan_of
+from transgan.inference.model_folder import STATISTICS, find_model, plan_of
 from transgan.inference.regions import RegionSelection
 from transgan.networks import Networks, load_network_tensors
 from transgan.plan import Direction, Plan, build_networks
+from transgan.plugin_errors import in_one_line
+from transgan.recipe.diagnostics import Problems
+from transgan.recipe.overrides import apply_overrides
 from transgan.rng import CounterRng
-from transgan.storage import read_model
 
 #: Chunks of a long item that are translated in one pass.
 AT_ONCE = 16
@@ -49,39 +52,67 @@ class Translator:
         load_network_tensors(self.networks, tensors)
         for network in self.networks.values():
             network.eval().requires_grad_(False)
-        cls, options = plan.media
-        self.media: Media[Options] = cls(options, plan.recipe.data.size)
-        self.media.statistics = statistics_from_tensors(tensors, STATISTICS)
+        self.statistics = statistics_from_tensors(tensors, STATISTICS)
+        self.media = {name: each.at(plan.stages[-1].size) for name, each in plan.media.items()}
+        """The media of each domain."""
+        for media in self.media.values():
+            media.statistics = self.statistics
+        self.clock = _clock(config, plan.recipe.train.steps)
+        """The step of the model, for nodes with schedules."""
         self.typical = _typical_values(plan, config)
         """The typical value of each attribute, by domain and name."""
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: torch.device | str | None = None) -> "Translator":
-        """Read a model folder, or the model of a run folder.
+    def from_pretrained(
+        cls, path: str | Path, device: torch.device | str | None = None, step: int | None = None
+    ) -> "Translator":
+        """Read a model folder, the model of a run folder, or the model in a checkpoint.
 
         Args:
-            path: a folder with config.json and model.safetensors, or a run folder with such a folder `model` in it.
+            path: a folder with config.json and model.safetensors, a run folder with such a folder `model` in it, or the
+                folder of a checkpoint.
             device: where the model runs; defaults to a GPU if there is one.
+            step: of a run folder, the checkpoint of this step instead of its model.
 
         Raises:
             DataError: there is no model, or it is damaged.
+            DiskError: the checkpoint is damaged.
             PluginError: it needs a plugin that is not installed.
-            UsageError: there is no such device.
+            UsageError: there is no such device, or `step` is given for what is no run folder.
         """
-        folder = Path(path).expanduser()
-        if not folder.is_dir():
-            what = "is a file" if folder.exists() else "does not exist"
-            raise DataError(f"model {folder} {what}; expected the folder of a model or of a run")
-        if not (folder / "config.json").exists() and (folder / "recipe.toml").exists():
-            if not (folder / "model").is_dir():
-                raise DataError(f"{folder} is a run that has no model yet; transgan resume {folder} finishes it")
-            folder = folder / "model"
+        place = find_model(path, step)
         where = _device(device)
-        tensors, config = read_model(folder)
+        tensors, config = place.read()
         try:
-            return cls(plan_of(config, str(folder / "config.json")), tensors, config, where)
+            return cls(plan_of(config, str(place.config)), tensors, config, where)
         except DataError as error:
-            raise DataError(f"model {folder}: {str(error).removeprefix(f'{folder}/')}") from None
+            raise DataError(f"model {place.folder}: {str(error).removeprefix(f'{place.folder}/')}") from None
+
+    def set_media_options(self, settings: Iterable[str]) -> None:
+        """Change options of the media of all domains that may differ from those of training: `Media.options_at_use`.
+
+        Args:
+            settings: as on the command line: `"media.limit=600"`.
+
+        Raises:
+            RecipeError: a value is invalid.
+            UsageError: there is no such option, or it may not differ.
+        """
+        settings = list(settings)
+        for name, each in self.plan.media.items() if settings else ():
+            changed: dict[str, Any] = {"media": {}}
+            problems = Problems(f"the options of the media '{each.use}'")
+            apply_overrides(changed, settings, problems)
+            problems.stop()
+            free = each.cls.options_at_use
+            if fixed := [key for key in changed["media"] if key not in free]:
+                what = f"the media '{each.use}' has no such option that may differ from training"
+                raise UsageError(f"--set media.{fixed[0]}: {what}. {did_you_mean(fixed[0], free)}")
+            table = each.options.model_dump(mode="json") | changed["media"]
+            options: Any = problems.validate(each.cls.Options, table, ("media",))
+            problems.stop()
+            self.media[name] = each.cls(options, self.media[name].size)
+            self.media[name].statistics = self.statistics
 
     @property
     def translations(self) -> list[Translation]:
@@ -112,7 +143,7 @@ class Translator:
         # Directions from several sources are one where network, conditions and the media's reading are the same.
         same = {
             (each.planned.task, each.translation.target, self.plan.roles[each.planned]["generator"])
-            + ((each.translation.source,) if each.translation.source in self.media.statistics else ())
+            + ((each.translation.source,) if each.translation.source in self.statistics else ())
             for each in wanted
         }
         if len(same) > 1:
@@ -172,12 +203,18 @@ class Translator:
             UsageError: no single translation, or an invalid attribute value.
         """
         direction = self.choose(to, task, source)
-        x = self.media.read(item)
+        reader, writer = self.sides(direction)
+        x = reader.read(item)
         if regions is None:
-            return self.media.export(self.translate(x, direction, native, attributes))
+            return writer.export(self.translate(x, direction, native, attributes))
         selection = RegionSelection.named(regions) if isinstance(regions, str) else regions
-        y = self.translate_regions(x, selection, selection.of(x), direction, native, attributes)
-        return self.media.export(y)
+        tensor = selection.tensor_of(x, reader)
+        y = self.translate_regions(tensor, selection, selection.of(tensor), direction, native, attributes)
+        return writer.export(writer.with_tensor(x, y))
+
+    def sides(self, direction: Direction) -> tuple[Media[Options], Media[Options]]:
+        """Return the media of a direction's source domain, which reads, and of its target domain, which writes."""
+        return self.media[direction.translation.source], self.media[direction.translation.target]
 
     @torch.no_grad()
     def translate(
@@ -185,7 +222,7 @@ class Translator:
     ) -> Any:
         """Translate an item of any size, as `media.read` returns it; return one of the same size."""
         _, y, undo = self._translate(x, direction, native, attributes)
-        return self.media.from_model(y, undo, direction.translation.target)
+        return self.sides(direction)[1].from_model(y, undo, direction.translation.target)
 
     @torch.no_grad()
     def translate_regions(
@@ -197,12 +234,20 @@ class Translator:
         native: bool = False,
         attributes: Mapping[str, Any] | None = None,
     ) -> Tensor:
-        """Translate only these regions of an item; what changes in them is pasted back, the rest stays as it is."""
+        """Translate only these regions of an item; what changes in them is pasted back, the rest stays as it is.
+
+        Args:
+            x: the item as the media's `as_tensor` returns it, (C, *space); the result is of the same shape.
+        """
+        source, target = self.sides(direction)
+        if source.channels != target.channels:
+            what = f"turns {source.channels} channels into {target.channels}"
+            raise UsageError(f"{selection.name} cannot be pasted back: [{direction.translation}] {what}")
         changes = []
         for region in found:
             inputs, y, undo = self._translate(region.sample, direction, native, attributes)
-            before = self.media.from_model(inputs, undo, direction.translation.source)
-            changes.append(self.media.from_model(y, undo, direction.translation.target) - before)
+            before = source.from_model(inputs, undo, direction.translation.source)
+            changes.append(target.from_model(y, undo, direction.translation.target) - before)
         return selection.detector.paste(x, found, changes)
 
     def _translate(
@@ -212,7 +257,7 @@ class Translator:
         encoded = self.encode_attributes(direction, attributes)
         name = self.plan.roles[direction.planned]["generator"]
         stride = int(getattr(self.networks[name], "stride", 1))
-        inputs, undo = self.media.to_model(x, stride, native, direction.translation.source)
+        inputs, undo = self.sides(direction)[0].to_model(x, stride, native, direction.translation.source)
         outputs = [self._run(chunk.to(self.device), direction, encoded) for chunk in torch.split(inputs, AT_ONCE)]
         return inputs, torch.cat(outputs), undo
 
@@ -230,11 +275,19 @@ class Translator:
             side(x, translation.source, self._encode(self.typical[translation.source])),
             side(None, translation.target, encoded),
             CounterRng("translate", zero, zero, self.device),
-            Clock(run=1.0),
+            self.clock,
             training=False,
         )
         fake: Tensor = self.networks.compute(inputs, direction.planned, ["fake"])["fake"]
         return fake
+
+
+def _clock(config: Mapping[str, Any], steps: int) -> Clock:
+    """Return the clock at the step of a model, of a run of so many steps; config.json may come from anybody."""
+    step, epoch = config.get("steps"), config.get("epoch")
+    done = step if isinstance(step, int) and not isinstance(step, bool) else 0
+    run = min(1.0, done / steps) if done else 1.0  # an imported model has no steps
+    return Clock(step=done, epoch=float(epoch) if isinstance(epoch, (int, float)) else 0.0, run=run)
 
 
 def _typical_values(plan: Plan, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -256,8 +309,8 @@ def _mismatch(plan: Plan, tensors: Mapping[str, Tensor]) -> str:
     """Return why tensors are not the weights of a plan's networks, or an empty text."""
     try:
         networks = build_networks(plan, "meta")
-    except (RuntimeError, ValueError) as error:
-        return f"its networks cannot be built: {str(error).splitlines()[0]}"
+    except Exception as error:  # a plugin may raise anything where a stranger's options reach it
+        return f"its networks cannot be built: {in_one_line(error)}"
     for name, network in networks.items():
         for key, expected in network.state_dict().items():
             tensor = tensors.get(f"{name}|{key}")
@@ -275,6 +328,8 @@ def _device(device: torch.device | str | None) -> torch.device:
         found = torch.device(device or best)
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).splitlines()[0]
-        raise UsageError(f"--device {device}: cannot be used: {why}; without it {best} is used") from None
+        # torch's messages list every backend, or advise how to build torch
+        first = str(error).splitlines()[0]
+        why = "there is none here" if first.startswith("Could not run") else re.split(r"[.:](\s|$)", first)[0][:100]
+        raise UsageError(f"--device {device}: cannot be used ({why}); without it {best} is used") from None
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
 from transgan.evaluation.evaluate import held_out_batches
 from transgan.monitoring.faults import Finding, LossRoles, compare_with_limit, findings_of
@@ -55,7 +56,7 @@ def in_held_out(plan: Plan, domains: Domains, networks: Networks, step: int, dev
     single = plan.stage_at(step - 1).batch == 1 and rules.action_on("collapse") != "off"
     hiding = "reconstruction" in plan.graph.functions and rules.action_on("hiding") != "off"
     for direction in plan.directions if single or hiding else ():
-        _, inputs = next(held_out_batches(plan, domains, direction, ROWS, ROWS, device))
+        _, inputs = next(held_out_batches(plan, domains, direction, ROWS, ROWS, device, clock_at(plan, domains, step)))
         planned, where = direction.planned, str(direction.translation)
         source, target = inputs[planned, "source"], inputs[planned, "target"]
         fake = networks.compute(inputs, planned, ["fake"])["fake"]

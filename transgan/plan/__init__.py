@@ -1,13 +1,14 @@
 """Recipe + registry -> plan: every name resolved, or every mistake reported, before the first step."""
 
 from transgan.plan.build import Conditioned, build_network, build_networks, mixes_batch
-from transgan.plan.plan import Direction, DiscriminatorUse, NetworkPlan, Plan, Stage, Term
+from transgan.plan.plan import Direction, DiscriminatorUse, MediaPlan, NetworkPlan, Plan, Stage, Term
 from transgan.plan.resolve import make_plan, options_checker
 
 __all__ = [
     "Conditioned",
     "Direction",
     "DiscriminatorUse",
+    "MediaPlan",
     "NetworkPlan",
     "Plan",
     "Stage",

@@ -16,6 +16,7 @@ from transgan.plan.plan import DiscriminatorUse, NetworkPlan, matches
 from transgan.recipe import Problems
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import DiscriminatorSlot, NetworkSlot
+from transgan.text import listed
 
 Chosen = tuple[type[Any], Any]
 """A plugin class and its options."""
@@ -26,14 +27,21 @@ class Assigner:
 
     Args:
         spec: what is the same for all networks.
+        channels: those of each domain's samples.
         chosen: the class and the options of every slot, by kind and name.
     """
 
     def __init__(
-        self, recipe: Recipe, spec: NetworkSpec, chosen: Mapping[str, Mapping[str, Chosen]], problems: Problems
+        self,
+        recipe: Recipe,
+        spec: NetworkSpec,
+        channels: Mapping[str, int],
+        chosen: Mapping[str, Mapping[str, Chosen]],
+        problems: Problems,
     ):
         self.recipe = recipe
         self.spec = spec
+        self.channels = channels
         self.chosen = chosen
         self.problems = problems
         self.networks: dict[str, NetworkPlan] = {}
@@ -64,12 +72,19 @@ class Assigner:
                         self.problems.add(("generators", name), message)
                     elif copy := self._copy(slot, ("generators", name), translation, translation.target):
                         role["generator"] = copy
-                        self._add("generators", name, copy)
+                        self._add(
+                            "generators",
+                            name,
+                            copy,
+                            self._domain(translation, "source"),
+                            self._domain(translation, "target"),
+                        )
             for name, slot in self.recipe.encoders.items():
                 for end in ("source", "target"):
                     if copy := self._copy(slot, ("encoders", name), translation, getattr(translation, end)):
                         role[f"{name}.{end}"] = role[name] = copy
-                        self._add("encoders", name, copy)
+                        domain = self._domain(translation, end)
+                        self._add("encoders", name, copy, domain, domain)
             if "generator" not in role and translation not in self.unclear:
                 self.problems.add(("generators",), f"no generator for [{translation}]")
         for translation, role in roles.items():
@@ -88,10 +103,17 @@ class Assigner:
             for translation in self._served_by(("discriminators", name), slot):
                 domain = translation.source if slot.real == "source" else translation.target
                 if copy := self._copy(slot, ("discriminators", name), translation, domain):
-                    self._add("discriminators", name, copy)
+                    domain = self._domain(translation, "source" if slot.real == "source" else "target")
+                    given = self._domain(translation, "source") if slot.given == "source" else domain
+                    self._add("discriminators", name, copy, domain, domain, given)
                     inputs = (slot.real, slot.fake, slot.given, slot.history, augment, slot.adapt)
                     discriminators[translation].append(DiscriminatorUse(name, copy, *inputs))
         return discriminators
+
+    def _domain(self, translation: Translation, end: str) -> str:
+        """Return the domain at one end of a translation; of several, which have equal channels, the first."""
+        name: str = getattr(translation, end)
+        return self.recipe.tasks[translation.task].domains[0] if name == "*" else name
 
     def _augmentations(self) -> dict[str, Augmentation]:
         made = {}
@@ -117,16 +139,29 @@ class Assigner:
             self.unclear.add(translation)
         return copy
 
-    def _add(self, kind: str, slot_name: str, name: str) -> None:
-        """Plan one copy of a slot's network, unless it is planned already."""
+    def _add(self, kind: str, slot_name: str, name: str, source: str, target: str, given: str = "") -> None:
+        """Plan one copy of a slot's network, unless it is planned already.
+
+        Args:
+            source, target: the domains of its input and of its output.
+            given: the domain of the node that a discriminator sees beside its input.
+        """
+        slot: NetworkSlot = getattr(self.recipe, kind)[slot_name]
+        channels_in, channels_out = self.channels[source], self.channels[target]
+        beside = self.channels[given] if isinstance(slot, DiscriminatorSlot) and slot.given else 0
         if name in self.networks:
             other = self.networks[name]
             if other.kind != kind:
                 self.problems.add(
                     (kind, slot_name), f"its network would be called '{name}', like one of [{other.kind}]; rename one"
                 )
+            elif (other.spec.source_channels, other.spec.channels) != (channels_in, channels_out):
+                message = (
+                    f"'{name}' would turn {other.spec.source_channels} channels into {other.spec.channels}, and "
+                    f'{channels_in} into {channels_out}; expected one of them: set per = "translation"'
+                )
+                self.problems.add((kind, slot_name, "per"), message)
             return
-        slot: NetworkSlot = getattr(self.recipe, kind)[slot_name]
         conditionings = self._conditionings(kind, slot_name, slot)
         with on_meta_device():
             built = {each: cls(options, self.spec) for each, (cls, options) in conditionings.items()}
@@ -136,8 +171,13 @@ class Assigner:
             by = next(each for each, conditioning in built.items() if conditioning.style)
             message = f"'{slot.use}' takes no style vector, which '{by}' returns; the condition could not reach it"
             self.problems.add((kind, slot_name, "conditionings"), message)
-        inputs = self.spec.inputs * (2 if isinstance(slot, DiscriminatorSlot) and slot.given else 1)
-        spec = replace(self.spec, inputs=inputs + sum(each.channels for each in built.values()), style=style)
+        spec = replace(
+            self.spec,
+            channels=channels_out,
+            source_channels=channels_in,
+            inputs=channels_in + beside + sum(each.channels for each in built.values()),
+            style=style,
+        )
         side = "discriminator" if kind == "discriminators" else "generator"
         self.networks[name] = NetworkPlan(name, kind, side, slot.use, cls, options, spec, tuple(conditionings.values()))
 
@@ -188,7 +228,7 @@ def copy_for(per: str, name: str, recipe: Recipe, translation: Translation, doma
 
 def no_match(patterns: Sequence[str], translations: Sequence[Translation]) -> str:
     """Return the message for patterns that match no translation."""
-    known = ", ".join(f"'{translation}'" for translation in translations)
+    known = listed(f"'{translation}'" for translation in translations)
     return f"{list(patterns)} matches no translation. Known: {known}"
 
 

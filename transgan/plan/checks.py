@@ -5,9 +5,9 @@ from fnmatch import fnmatch
 
 from transgan.api.protocols import Loss
 from transgan.api.schedule import Schedule
-from transgan.errors import did_you_mean
+from transgan.errors import TransganError, did_you_mean
 from transgan.graph import argument_names
-from transgan.plan.build import build_network, mixes_batch, on_meta_device
+from transgan.plan.build import Conditioned, build_network, mixes_batch, on_meta_device
 from transgan.plan.plan import Plan, Term, matches
 from transgan.recipe import Problems, Recipe
 
@@ -26,6 +26,8 @@ def check_plan(plan: Plan, problems: Problems) -> None:
     _check_phases(plan, problems)
     _check_balance(plan, problems)
     _check_best(plan, problems)
+    _check_media(plan, problems)
+    _check_networks(plan, problems)
     problems.stop()  # the checks below rely on those above
     for name, loss in plan.losses.items():
         for place, weight in _weights(plan, name):
@@ -80,6 +82,44 @@ def _check_best(plan: Plan, problems: Problems) -> None:
         problems.add(place, f"{what} {did_you_mean(evaluate.keep_best, known)}")
     elif evaluate.keep_best and not evaluate.every:
         problems.add(place, "only one model would be measured; set evaluate.every")
+
+
+def _check_media(plan: Plan, problems: Problems) -> None:
+    """Check that domains have the same media where a batch mixes them, and equal channels where a node needs that."""
+    for name, task in plan.recipe.tasks.items():
+        if task.targets == "random" and any(plan.media[each] != plan.media[task.domains[0]] for each in task.domains):
+            message = "random targets mix domains in a batch, which needs the same media for all of them"
+            problems.add(("tasks", name, "targets"), message)
+    channels = {name: each.at(plan.stages[-1].size).channels for name, each in plan.media.items()}
+    for term in plan.terms:
+        source, target = (channels.get(end, 0) for end in (term.translation.source, term.translation.target))
+        if source != target and "identity" in plan.graph.closure(name for _, name in plan.nodes_of(term)):
+            message = (
+                f"needs equal channels: [{term.translation}] turns {source} into {target}, so its generator cannot "
+                "take a target; leave the loss out, or restrict it by 'translations'"
+            )
+            problems.add(("losses", term.loss), message)
+
+
+def _check_networks(plan: Plan, problems: Problems) -> None:
+    """Check that every network can be built where it stands, and that generators' strides divide the samples' axes."""
+    for network in plan.networks.values():
+        place = (network.kind, network.name.partition(".")[0])
+        with on_meta_device():
+            try:
+                module = build_network(network, 0)
+            except TransganError as error:
+                problems.add(place, str(error))
+                continue
+        if not isinstance(module, Conditioned) or network.kind != "generators":
+            continue
+        stride = module.stride
+        for stage in plan.stages:
+            space = plan.media[plan.domains[0]].at(stage.size).space
+            if any(axis % stride for axis in space):
+                lower = " or ".join(str(axis // stride * stride or stride) for axis in dict.fromkeys(space))
+                message = f"'{place[1]}' needs a multiple of {stride}, and samples are {'x'.join(map(str, space))}"
+                problems.add(("data", "size"), f"{message}; the next smaller one is {lower}")
 
 
 def _weights(plan: Plan, loss: str) -> Iterator[tuple[Place, Schedule]]:

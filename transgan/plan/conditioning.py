@@ -26,7 +26,8 @@ def check_conditioning(plan: Plan) -> list[str]:
         seen.add((network.kind, slot))
         named = getattr(plan.recipe, network.kind)[slot].conditionings
         names = list(plan.recipe.conditionings) if named is None else list(dict.fromkeys(named))
-        for condition in ("task", "domain", *plan.recipe.attributes):
+        of_nodes = [of for _, options in network.conditionings if (of := getattr(options, "of", None))]
+        for condition in dict.fromkeys(("task", "domain", *plan.recipe.attributes, *of_nodes)):
             by = _conditioning_of(network, condition, names)
             if by and effect(network, condition) < NOTHING:
                 warnings.append(
@@ -57,7 +58,7 @@ def effect(plan: NetworkPlan, condition: str) -> float:
     The condition goes from the first task or domain to the last, or from the least to the largest value of an
     attribute; the effect is infinite where there is only one.
     """
-    counts = {"task": len(plan.spec.tasks), "domain": len(plan.spec.domains)}
+    counts = {"task": len(plan.spec.tasks), "domain": len(plan.spec.domains), "origin": len(plan.spec.domains)}
     if counts.get(condition) == 1:
         return float("inf")
     network = build_network(plan, 0).double().eval()
@@ -68,7 +69,7 @@ def effect(plan: NetworkPlan, condition: str) -> float:
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
         axes = [min(side, max(32, network.stride * 2)) for side in plan.spec.space]
         x = torch.randn(1, plan.spec.channels, *axes, generator=generator, dtype=torch.float64).tanh()
-        conditions = {name: torch.zeros(1, dtype=torch.long) for name in (*counts, "origin")}
+        conditions = {name: torch.zeros(1, dtype=torch.long) for name in counts}
         conditions |= {name: torch.zeros(1, k, dtype=torch.float64) for name, k in plan.spec.attributes.items()}
         for _, options in plan.conditionings or ():
             if (of := getattr(options, "of", condition)) not in conditions:  # a node's own condition, held constant

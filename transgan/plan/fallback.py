@@ -7,7 +7,7 @@ from typing import Any
 from transgan.api.protocols import Loss
 from transgan.errors import UsageError
 from transgan.recipe import Document, Origin, Problems, Section
-from transgan.recipe.schema import Guard, Phase, Recipe
+from transgan.recipe.schema import Guard, Phase, Recipe, StageOptimizers
 from transgan.recipe.slots import LossSlot
 
 #: The origin, in the resolved recipe, of values that a fallback has changed.
@@ -35,10 +35,9 @@ def with_fallback(document: Document, losses: Mapping[str, Loss]) -> Document:
         raise UsageError("the recipe has no loss to replace: vanilla, hinge or lsgan")
     kept = {name: slot for name, slot in recipe.losses.items() if name not in gone}
     where = list(dict.fromkeys(pattern for name in adversarial for pattern in recipe.losses[name].translations))
-    new = {
-        _free(name, kept): LossSlot(use=name, weight=weight, translations=where)
-        for name, weight in ((to.adversarial, to.weight), (to.penalty, to.penalty_weight))
-    }
+    penalty = LossSlot(**to.penalty.model_dump(), weight=to.penalty_weight, translations=where)
+    adversary = LossSlot(use=to.adversarial, weight=to.weight, translations=where)
+    new = {_free(slot.use, kept): slot for slot in (adversary, penalty)}
     sides = {side: getattr(recipe.optimizers, side).model_copy(update={"lr": to.lr}) for side in _SIDES}
     changed = recipe.model_copy(
         update={
@@ -52,7 +51,7 @@ def with_fallback(document: Document, losses: Mapping[str, Loss]) -> Document:
                 stage.model_copy(
                     update={
                         "losses": {name: weight for name, weight in stage.losses.items() if name in kept},
-                        "optimizers": None,
+                        "optimizers": StageOptimizers(),
                     }
                 )
                 for stage in recipe.stages
@@ -102,7 +101,10 @@ def _differing(old: Any, new: Any, path: tuple[str | int, ...]) -> Iterator[tupl
         return
     if isinstance(new, Section):
         for name, field in type(new).model_fields.items():
-            yield from _differing(getattr(old, name, None), getattr(new, name), (*path, field.alias or name))
+            if name == "options":  # a slot's options stand beside its own keys
+                yield from ((*path, option) for option in getattr(new, name))
+            else:
+                yield from _differing(getattr(old, name, None), getattr(new, name), (*path, field.alias or name))
     elif isinstance(new, dict) and all(isinstance(each, Section) for each in new.values()):
         for name, each in new.items():
             yield from _differing((old or {}).get(name), each, (*path, name))

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from transgan.api.options import Options, Size
 from transgan.api.protocols import Augmentation, Loss, Metric, NetworkSpec, Nodes, Translation
+from transgan.api.samples import Media
 from transgan.api.schedule import Clock, Schedule
 from transgan.graph import Graph, Key
 from transgan.recipe.schema import Optimizers, Phase, Recipe
@@ -68,12 +70,25 @@ class Direction:
 
 
 @dataclass(frozen=True)
+class MediaPlan:
+    """The media of a domain: the plugin's name, its class and options."""
+
+    use: str
+    cls: type[Media[Options]]
+    options: Options
+
+    def at(self, size: Size) -> Media[Options]:
+        """Return the media for a size of training samples."""
+        return self.cls(self.options, size)
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stage of the run, from step `first` up to, but without, `last`."""
 
     first: int
     last: int
-    size: int
+    size: Size
     batch: int
     weights: Mapping[str, Schedule]
     optimizers: Optimizers
@@ -110,7 +125,8 @@ class Plan:
     nodes: Nodes
     stages: list[Stage]
     metrics: dict[str, Metric]
-    media: tuple[type[Any], Any]
+    media: dict[str, MediaPlan]
+    """The media of each domain."""
     sources: tuple[type[Any], Any]
     plugins: dict[str, str] = field(default_factory=dict)
     """Packages of the plugins used, and their versions."""
@@ -154,20 +170,41 @@ class Plan:
         return [name for name in self.networks if matches_any(name, phase.trains)]
 
     def terms_of(self, phase: Phase, clock: Clock) -> list[tuple[Term, float]]:
-        """Return the terms of a phase whose weight is not 0 at a moment, with their weights."""
+        """Return the terms of a phase whose weight is not 0 at a moment, with their weights.
+
+        They include those that are not due, see `is_due`.
+        """
         found = []
-        for term in self.terms:
-            if (
-                term.side == phase.side
-                and matches_any(term.loss, phase.losses)
-                and matches(term.translation, phase.translations)
-                and (
-                    weight := self.weight(term.loss, clock)
-                    * self.recipe.tasks[term.translation.task].weight.at_clock(clock)
-                )
-            ):
+        for term in self._terms(phase):
+            task = self.recipe.tasks[term.translation.task]
+            if weight := self.weight(term.loss, clock) * task.weight.at_clock(clock):
                 found.append((term, weight))
         return found
+
+    def terms_ever(self, phase: Phase, stage: Stage) -> list[tuple[Term, float]]:
+        """Return the terms of a phase whose weight is not 0 at some moment of a stage, each with the weight 1."""
+        return [
+            (term, 1.0)
+            for term in self._terms(phase)
+            if stage.weights[term.loss].ever_nonzero and self.recipe.tasks[term.translation.task].weight.ever_nonzero
+        ]
+
+    def _terms(self, phase: Phase) -> list[Term]:
+        return [
+            term
+            for term in self.terms
+            if term.side == phase.side
+            and matches_any(term.loss, phase.losses)
+            and matches(term.translation, phase.translations)
+        ]
+
+    def phase_clock(self, phase: Phase, clock: Clock) -> Clock:
+        """Return the clock of a phase that is due: with the number of its own steps before this one."""
+        return clock.model_copy(update={"phase_step": (clock.step + 1) // phase.every - 1})
+
+    def is_due(self, term: Term, phase: Phase, clock: Clock) -> bool:
+        """Return whether a loss is evaluated now, and not only at every Nth step of its phase."""
+        return self.phase_clock(phase, clock).phase_step % self.losses[term.loss].interval == 0
 
     def nodes_of(self, term: Term) -> list[Key]:
         """Return the nodes that a term depends on, by itself or through the inputs of discriminators."""

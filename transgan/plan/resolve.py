@@ -9,9 +9,18 @@ from transgan.graph import BATCH_INPUTS, Graph, argument_names
 from transgan.plan.assign import Assigner, Chosen, no_match
 from transgan.plan.checks import check_plan
 from transgan.plan.fallback import with_fallback
-from transgan.plan.plan import DISCRIMINATOR_ARGUMENTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Plan, Stage, Term, matches
+from transgan.plan.plan import (
+    DISCRIMINATOR_ARGUMENTS,
+    LOSS_ARGUMENTS,
+    METRIC_ARGUMENTS,
+    MediaPlan,
+    Plan,
+    Stage,
+    Term,
+    matches,
+)
 from transgan.recipe import Document, Inspection, Problems
-from transgan.recipe.schema import Recipe
+from transgan.recipe.schema import Recipe, as_size, smaller_size
 from transgan.recipe.slots import Slot
 from transgan.registry import Registry
 
@@ -74,7 +83,9 @@ class _Planner:
         assert nodes is not None and all(data.values()), "a choice that failed has stopped the planner"
         data_plugins = {name: each for name, each in data.items() if each}
 
-        assigner = Assigner(recipe, self.spec(data_plugins["media"]), chosen, self.problems)
+        media = self.media(data_plugins["media"])
+        spec, channels = self.spec(media)
+        assigner = Assigner(recipe, spec, channels, chosen, self.problems)
         losses: dict[str, Loss] = {name: cls(options) for name, (cls, options) in chosen["losses"].items()}
         assigner.add_networks_of(losses)
         node_set = nodes[0](nodes[1])
@@ -92,7 +103,7 @@ class _Planner:
             nodes=node_set,
             stages=stages_of(recipe),
             metrics=self.metrics(chosen["metrics"], graph),
-            media=data_plugins["media"],
+            media=media,
             sources=data_plugins[source],
             plugins=self.plugins,
             filled=dict(self.filled),
@@ -108,29 +119,63 @@ class _Planner:
     def choose(self, kind: str, slot: Slot, place: tuple[str, ...]) -> Chosen | None:
         """Return the class that a slot names, and its options; None where either is wrong."""
         try:
-            cls = self.registry.get(kind, slot.use)
+            entry = self.registry.find(kind, slot.use)
         except PluginError as error:
             self.problems.add((*place, "use"), str(error))
             return None
-        options = self.problems.validate(cls.Options, slot.options, place)
+        options = self.problems.validate(entry.cls.Options, slot.options, place)
         if options is None:
             return None
-        entry = self.registry.entries[kind, slot.use]
         self.plugins[entry.package] = entry.version
         self.filled[place] = options.model_dump(by_alias=True)
-        return cls, options
+        return entry.cls, options
 
-    def spec(self, media: Chosen) -> NetworkSpec:
-        """Return what is the same for all networks."""
-        cls, options = media
-        try:
-            instance = cls(options, self.recipe.data.size)
-        except TransganError as error:
-            self.problems.add(("data", "media"), str(error))
-            self.problems.stop()
+    def media(self, default: Chosen) -> dict[str, MediaPlan]:
+        """Return the media of each domain: `data.media`, changed by what the domain's own `media` says."""
+        slot = self.recipe.data.media
+        found = {}
+        for name, selection in self.recipe.domains.items():
+            cls, options = default
+            use = slot.use
+            if isinstance(selection, Mapping) and "media" in selection:
+                own = self._own_media(selection["media"], slot, ("domains", name, "media"))
+                if own is None:
+                    continue
+                use, (cls, options) = own
+            found[name] = MediaPlan(use, cls, options)
+        self.problems.stop()
+        return found
+
+    def _own_media(self, value: Any, default: Slot, place: tuple[str, ...]) -> tuple[str, Chosen] | None:
+        if not isinstance(value, (str, Mapping)):
+            self.problems.add(place, "expected the name of a media, or a table of its options")
+            return None
+        table = {"use": value} if isinstance(value, str) else dict(value)
+        use = table.pop("use", default.use)
+        options = table.pop("options", table)
+        inherited = default.options if use == default.use else {}
+        chosen = self.choose("media", Slot(use=use, options={**inherited, **options}), place)
+        return (use, chosen) if chosen else None
+
+    def spec(self, media: Mapping[str, MediaPlan]) -> tuple[NetworkSpec, dict[str, int]]:
+        """Return what is the same for all networks, and the channels of each domain's samples."""
+        channels, spaces = {}, {}
+        for name, each in media.items():
+            try:
+                instance = each.at(as_size(self.recipe.data.size))
+                channels[name], spaces[name] = instance.channels, tuple(instance.space)
+            except TransganError as error:
+                own = ("domains", name, "media") in self.filled
+                self.problems.add(("domains", name, "media") if own else ("data", "media"), str(error))
+        self.problems.stop()
+        first = next(iter(media))
+        for name, space in spaces.items():
+            if space != spaces[first]:
+                what = f"its samples are {space}, those of '{first}' {spaces[first]}; expected the same size"
+                self.problems.add(("domains", name, "media"), what)
         attributes = {name: attribute.numbers for name, attribute in self.recipe.attributes.items()}
         names = (tuple(self.recipe.domains), tuple(self.recipe.tasks))
-        return NetworkSpec(instance.channels, instance.channels, 0, tuple(instance.space), *names, attributes)
+        return NetworkSpec(channels[first], channels[first], 0, spaces[first], *names, attributes), channels
 
     def graph(self, nodes: Nodes, losses: Mapping[str, Loss]) -> Graph:
         """Return the nodes of the recipe's set and of its losses."""
@@ -196,14 +241,14 @@ def stages_of(recipe: Recipe) -> list[Stage]:
     found, first, share = [], 0, 0.0
     weights = {name: slot.weight for name, slot in recipe.losses.items()}
     if not recipe.stages:
-        return [Stage(0, recipe.train.steps, recipe.data.size, recipe.train.batch, weights, recipe.optimizers)]
+        size = as_size(recipe.data.size)
+        return [Stage(0, recipe.train.steps, size, recipe.train.batch, weights, recipe.optimizers)]
     for stage in recipe.stages:
         share += stage.share
         last = max(first, round(recipe.train.steps * min(share, 1.0)))
-        size = min(stage.size or recipe.data.size, recipe.data.size)
+        size = smaller_size(stage.size or recipe.data.size, recipe.data.size)
         batch = stage.batch or recipe.train.batch
-        found.append(
-            Stage(first, last, size, batch, {**weights, **stage.losses}, stage.optimizers or recipe.optimizers)
-        )
+        optimizers = stage.optimizers.applied_to(recipe.optimizers)
+        found.append(Stage(first, last, size, batch, {**weights, **stage.losses}, optimizers))
         first = last
     return found

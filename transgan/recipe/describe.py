@@ -8,9 +8,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from transgan.text import printable
+
 JsonSchema = Mapping[str, Any]
 
 SCHEDULE = "a number, or a schedule such as {from = 1.0, to = 0.0}"
+BACKSLASH = "a backslash begins an escape sequence; write a path in single quotes, as in root = 'C:\\data'"
 _SINGULAR = {
     "integer": "a whole number",
     "number": "a number",
@@ -27,11 +30,6 @@ _PLURAL = {
     "array": "lists",
     "object": "tables",
 }
-
-
-def printable(text: str) -> str:
-    """Escape line breaks and all other characters that are not printable, such as terminal control sequences."""
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
 def is_unicode(text: str) -> bool:

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from transgan.errors import RecipeError, did_you_mean
-from transgan.recipe.describe import expected, found, json_schema, known_keys, printable, quoted, subschema
+from transgan.recipe.describe import expected, found, json_schema, known_keys, quoted, subschema
 from transgan.recipe.slots import SLOTS
 from transgan.recipe.toml_lines import Keys
+from transgan.text import printable
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -75,12 +76,15 @@ class Problems:
         else:
             place = f"{self.name}:{origin.line}" if origin.line else self.name
             label = _label(keys)
-            self._lines.setdefault(f"{place}: {label}: {message}" if label else f"{place}: {message}", (0, origin.line))
+            self._add_line(f"{place}: {label}: {message}" if label else f"{place}: {message}", (0, origin.line))
 
     def add_override(self, override: str, message: str) -> None:
         """Add a problem of a `--set`."""
         shown = override if len(override) <= 80 else override[:80] + "..."
-        self._lines.setdefault(f"--set {printable(shown)}: {message}", (1, 0))
+        self._add_line(f"--set {shown}: {message}", (1, 0))
+
+    def _add_line(self, line: str, rank: tuple[int, int]) -> None:
+        self._lines.setdefault(printable(line), rank)
 
     def origin(self, path: Keys) -> Origin:
         """Return where a value comes from; where it has no origin, that of the closest table around it."""
@@ -103,20 +107,29 @@ class Problems:
             except TypeError:  # TOML has types that JSON lacks, such as dates
                 return model.model_validate(table)
         except ValidationError as error:
-            for each in error.errors(include_url=False):
+            errors = error.errors(include_url=False)
+            for each in errors:
                 if not self.full:
-                    self._add_error(model, table, tuple(path), each)
+                    self._add_error(model, table, tuple(path), each, errors)
         return None
 
-    def _add_error(self, model: type[BaseModel], table: Any, path: Keys, error: ErrorDetails) -> None:
+    def _add_error(
+        self, model: type[BaseModel], table: Any, path: Keys, error: ErrorDetails, errors: Sequence[ErrorDetails]
+    ) -> None:
         """Add one of pydantic's errors, in the words of the recipe."""
         root = json_schema(model)
         schema, value, inner = root, table, list(error["loc"])
         keys = path
-        while inner and _contains(value, inner[0]):
+        while inner and (_contains(value, inner[0]) or (len(inner) > 1 and _contains(value, inner[1]))):
+            if not _contains(value, inner[0]):
+                del inner[0]  # the name of a union's member
             key = inner.pop(0)
             around, schema, value, keys = schema, subschema(root, schema, key), value[key], (*keys, key)
         kind = error["type"]
+        wrong_type = kind.endswith("_type")
+        around_union = error["loc"][: len(error["loc"]) - len(inner)]
+        if wrong_type and inner and any(_goes_deeper(each["loc"], around_union) for each in errors):
+            return  # the value has the type of another member of a union, which has found a mistake inside it
         if kind == "missing" and len(inner) == 1:
             keys, schema = (*keys, inner[0]), subschema(root, schema, inner[0])
             message = f"missing; expected {expected(root, schema)}"
@@ -125,9 +138,9 @@ class Problems:
             noun = "section" if not path and len(keys) == 1 and isinstance(value, Mapping) else "key"
             message = f"unknown {noun}. {did_you_mean(str(keys[-1]), known)}"
         elif "error" in error.get("ctx", {}):  # raised by a validator, which has a message of its own
-            message = printable(str(error["ctx"]["error"]))
+            message = str(error["ctx"]["error"])
         else:
-            wrong_kind = kind.endswith("_type") or kind == "int_from_float"
+            wrong_kind = wrong_type or kind == "int_from_float"
             message = f"found {found(value, wrong_kind)}, expected {expected(root, schema)}"
         if keys not in self._reported:
             self.add(keys, message)
@@ -141,6 +154,11 @@ class Problems:
         if self._lines:
             lines = sorted(self._lines, key=lambda line: self._lines[line])
             raise RecipeError([*lines, "and more"] if self.full else lines, self.name)
+
+
+def _goes_deeper(place: Sequence[str | int], union: Sequence[str | int]) -> bool:
+    """Return whether an error is inside the value of a union's member: behind its place and the member's name."""
+    return len(place) > len(union) + 1 and tuple(place[: len(union)]) == tuple(union)
 
 
 def _contains(value: Any, key: str | int) -> bool:

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from transgan.api.schedule import Schedule
-from transgan.recipe.describe import found, is_unicode
+from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
 from transgan.recipe.schema import Recipe
-from transgan.recipe.slots import SLOTS
+from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS
 from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines, split_key
 
 MAX_LENGTH = 4096
@@ -58,6 +58,8 @@ def _parse_value(text: str) -> Any:
         key_lines(f"value = {text}")
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
+        if len(text) > 1 and text[0] == text[-1] == '"' and "\\" in text:
+            raise _OverrideError(f"not valid TOML: {BACKSLASH}") from None
         return text
     except (TooDeep, ValueError, RecursionError) as error:
         raise _OverrideError("the value is nested too deep, or is a number that is too large") from error
@@ -106,7 +108,7 @@ def _key_or_index(here: Any, key: str, path: Keys) -> str | int:
 def _expand_short_form(value: Any, key: str, path: Keys, problems: Problems) -> Any:
     """Return a value in its short form as a table, where an override sets `key` in it; any other value as it is."""
     slot = (len(path) == 2 and path[0] in SLOTS) or (path[0] == "data" and path[1:] and path[1] in _SLOTS_OF_DATA)
-    slot = slot or path == ("nodes",)
+    slot = slot or path in (("nodes",), PENALTY_OF_FALLBACK)
     name = None
     if path[0] == "losses" and len(path) == 2 and is_weight(value) and key not in _SCHEDULE_KEYS:
         name = "weight"

@@ -9,13 +9,14 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from transgan.errors import RecipeError, UsageError
-from transgan.recipe.describe import found, is_unicode, printable
+from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.schema import Recipe
 from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines
 from transgan.recipe.upgrade import EXPECTED_VERSION, is_known_version, renamed_keys, upgrade
 from transgan.recipe.validate import Inspection, validate
+from transgan.text import printable
 
 MAX_BYTES = 256 * 1024
 MAX_LINE = 4096
@@ -153,7 +154,10 @@ def _syntax_error(message: str, text: str) -> tuple[str, int]:
     if twice := re.fullmatch(r"Cannot declare \((.*?),?\) twice", what):
         what = f"[{'.'.join(part.strip()[1:-1] for part in twice[1].split(','))}] is already defined"
     line = int(match[2]) if match and match[2] else text.rstrip("\n").count("\n") + 1
-    return printable(_SYNTAX.get(what, what)), line
+    what = _SYNTAX.get(what, what)
+    if what.startswith(("Unescaped", "Invalid hex value", "Escaped character")):
+        what += f"; {BACKSLASH}"
+    return printable(what), line
 
 
 def _error(name: str, why: str, line: int | None = None) -> RecipeError:

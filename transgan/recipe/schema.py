@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, model_validator
 
+from transgan.api.options import Size
 from transgan.api.schedule import Schedule, constant
 from transgan.recipe.slots import DiscriminatorSlot, LossSlot, NetworkSlot, Section, Slot
 from transgan.recipe.upgrade import EXPECTED_VERSION
@@ -14,6 +15,49 @@ Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "hidi
 
 #: Names that an attribute cannot have, since networks have other arguments of these names.
 _RESERVED = {"task", "domain", "style", "x", "self"}
+
+
+#: Bounds on what a step may hold, and on what a checkpoint's name may count.
+MAX_BATCH, MAX_SIZE, MAX_STEPS = 65_536, 65_536, 99_999_999
+#: Bounds on translations: on those that every step trains, and on all directions of all tasks, which are evaluated.
+MAX_TRANSLATIONS, MAX_DIRECTIONS = 1_000, 20_000
+#: Bound on the entries of any table.
+MAX_ENTRIES = 1_000
+
+
+
+def _at_most(limit: int) -> AfterValidator:
+    """Return a check against a bound that only a mistake or an attack exceeds, so that help need not name it."""
+
+    def check(number: int) -> int:
+        if number > limit:
+            raise ValueError(f"found {number}, expected at most {limit:,}")
+        return number
+
+    return AfterValidator(check)
+
+
+Count = Annotated[PositiveInt, _at_most(MAX_BATCH)]
+Steps = Annotated[PositiveInt, _at_most(MAX_STEPS)]
+Axis = Annotated[PositiveInt, _at_most(MAX_SIZE)]
+SampleSize = Annotated[
+    Axis | Annotated[list[Axis], Field(min_length=2, max_length=3)],
+    Field(json_schema_extra={"expected": "a whole number of at least 1, or [height, width]"}),
+]
+
+
+def as_size(size: int | list[int]) -> Size:
+    """Return a recipe's size as media take it."""
+    return tuple(size) if isinstance(size, list) else size
+
+
+def smaller_size(size: int | list[int], limit: int | list[int]) -> Size:
+    """Return a size, where it exceeds a limit the limit, axis by axis."""
+    if isinstance(size, int) and isinstance(limit, int):
+        return min(size, limit)
+    axes = len(limit) if isinstance(limit, list) else len(size) if isinstance(size, list) else 1
+    sizes, limits = ([each] * axes if isinstance(each, int) else each for each in (size, limit))
+    return tuple(min(a, b) for a, b in zip(sizes, limits, strict=True))
 
 
 class Data(Section):
@@ -27,7 +71,7 @@ class Data(Section):
     """The data folder, relative to the working directory."""
     media: Slot = Slot(use="image")
     """How files are decoded and written."""
-    size: PositiveInt = 256
+    size: SampleSize = 256
     """Size of a training sample; the media defines its unit."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Fraction of the samples that is held out of training, selected by a hash of their names."""
@@ -112,6 +156,24 @@ class Task(Section):
         return self.between is not None
 
 
+def _check_directions(tasks: dict[str, Task]) -> dict[str, Task]:
+    """Check that there are not more translations than can be trained or measured."""
+    together = every = 0
+    for name, task in tasks.items():
+        count = len(task.domains)
+        directions = count * (count - 1) if task.both_ways else 1
+        together += 1 if task.targets == "random" else directions
+        every += directions
+        what = f"'{name}' has {count:,} domains, hence {directions:,} translations"
+        if together > MAX_TRANSLATIONS:
+            raise ValueError(
+                f"{what}; at most {MAX_TRANSLATIONS:,} are trained together. Use fewer domains, or targets = \"random\""
+            )
+        if every > MAX_DIRECTIONS:
+            raise ValueError(f"{what}; at most {MAX_DIRECTIONS:,} of all tasks are possible. Use fewer domains")
+    return tasks
+
+
 def _check_decay(schedule: Schedule) -> Schedule:
     if not all(0 <= number < 1 for number in (schedule.start, schedule.to or 0.0, *schedule.values)):
         raise ValueError("expected numbers from 0 to below 1")
@@ -121,15 +183,15 @@ def _check_decay(schedule: Schedule) -> Schedule:
 class Train(Section):
     """Length of the run, batches, precision, and what is saved when."""
 
-    steps: PositiveInt
+    steps: Steps
     """Training steps of the run, over all stages. A step makes one optimizer step for each phase that is due."""
-    batch: PositiveInt = 1
+    batch: Count = 1
     """Batch size: samples of a domain in a step, over all processes."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of every random number of the run."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the networks' forward and backward passes; weights are always fp32."""
-    accumulate: PositiveInt = 1
+    accumulate: Count = 1
     """Number of micro-batches into which a batch is divided, to save memory (gradient accumulation)."""
     clip: Schedule = constant(0.0)
     """Maximum norm of each network's gradient, a number or a schedule; 0 for no limit."""
@@ -176,6 +238,35 @@ class Optimizers(Section):
     """For discriminators."""
 
 
+class StageOptimizer(Section):
+    """What a stage changes of the optimizer of one side's networks; the rest stays as it is in `[optimizers]`."""
+
+    lr: Schedule | None = None
+    """Learning rate, a number or a schedule."""
+    betas: list[float] | None = Field(None, min_length=2, max_length=2)
+    weight_decay: float | None = Field(None, ge=0)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The settings that are given."""
+        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+
+
+class StageOptimizers(Section):
+    """What a stage changes of the optimizers of both sides."""
+
+    generator: StageOptimizer = StageOptimizer()
+    discriminator: StageOptimizer = StageOptimizer()
+
+    def applied_to(self, optimizers: Optimizers) -> Optimizers:
+        """Return the optimizers of the stage."""
+        sides = {
+            side: getattr(optimizers, side).model_copy(update=getattr(self, side).changes)
+            for side in ("generator", "discriminator")
+        }
+        return optimizers.model_copy(update=sides)
+
+
 class Phase(Section):
     """One optimizer step of one side."""
 
@@ -197,18 +288,18 @@ class Stage(Section):
 
     share: float = Field(gt=0, le=1)
     """Fraction of `train.steps`."""
-    size: PositiveInt | None = None
+    size: SampleSize | None = None
     """Replaces `data.size` in this stage if it is smaller."""
-    batch: PositiveInt | None = None
+    batch: Count | None = None
     """Replaces `train.batch` in this stage."""
     losses: dict[str, Schedule] = {}
     """Replaces the weights of losses in this stage; 0 disables a loss."""
-    optimizers: Optimizers | None = None
-    """Replaces `[optimizers]` in this stage."""
+    optimizers: StageOptimizers = StageOptimizers()
+    """What differs from `[optimizers]` in this stage; everything else stays."""
 
 
 class Fallback(Section):
-    """The objective of the guardian's `fallback`: WGAN-GP (Gulrajani et al., 2017)."""
+    """The objective of the guardian's `fallback`: WGAN-GP (Gulrajani et al., 2017), in the proportions of StarGAN."""
 
     model_config = ConfigDict(json_schema_extra={"expected": "a table"})
 
@@ -216,11 +307,12 @@ class Fallback(Section):
     """The loss that replaces adversarial losses with a decision logit, such as `lsgan`, `vanilla` and `hinge`."""
     weight: Schedule = constant(1.0)
     """Weight of that loss, a number or a schedule."""
-    penalty: str = "gradient_penalty"
-    """The loss that replaces all gradient penalties."""
+    penalty: Slot = Slot(use="gradient_penalty", options={"slope": 0.25})
+    """The loss that replaces all gradient penalties, a name or a table with its options. The default bounds the slope
+    of the mean logit as StarGAN does: a slope of 1 would outweigh a cycle loss many times over."""
     penalty_weight: Schedule = constant(10.0)
     """Weight of that penalty, a number or a schedule."""
-    critic_steps: PositiveInt = 5
+    critic_steps: Count = 5
     """Optimizer steps of the critics for each one of the generators."""
     lr: Schedule = constant(1e-4)
     """Learning rate of both sides, a number or a schedule."""
@@ -285,7 +377,7 @@ class Evaluate(Section):
     also evaluated before the first step. By default the last weights are kept."""
     samples: PositiveInt = 256
     """Maximum number of held-out samples of each domain."""
-    batch: PositiveInt = 32
+    batch: Count = 32
     """Batch size of evaluations."""
 
 
@@ -303,7 +395,7 @@ class Recipe(Section):
     data: Data
     domains: dict[str, Any] = Field(min_length=1)
     """The selection of each domain's samples, in a form that the source defines: a folder, a glob, or labels."""
-    tasks: dict[str, Task] = Field(min_length=1)
+    tasks: Annotated[dict[str, Task], AfterValidator(_check_directions)] = Field(min_length=1)
     attributes: Annotated[dict[str, Attribute], AfterValidator(_check_attribute_names)] = {}
     """Labels that networks are conditioned on, besides tasks and domains."""
     train: Train
@@ -320,3 +412,12 @@ class Recipe(Section):
     guard: Guard = Guard()
     evaluate: Evaluate = Evaluate()
     metrics: dict[str, Slot] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_entries(cls, table: Any) -> Any:
+        """Check the number of entries of each table before each of them is checked."""
+        for name, value in table.items() if isinstance(table, dict) else ():
+            if isinstance(value, (dict, list)) and len(value) > MAX_ENTRIES:
+                raise ValueError(f"[{name}] has {len(value):,} entries; at most {MAX_ENTRIES:,} are possible")
+        return table

@@ -94,6 +94,8 @@ class LossSlot(Slot):
     """The translations that it applies to."""
 
 
+#: The path of a slot of its own.
+PENALTY_OF_FALLBACK = ("guard", "fallback", "penalty")
 #: The class of the slots in each table of slots.
 SLOTS: dict[str, type[Slot]] = {
     "conditionings": Slot,

@@ -1,6 +1,6 @@
 """Upgrade of recipes from version 1 of the format, in which earlier run folders and models are written, to version 2.
 
-Version 2 has renamed two source plugins and one key. Nothing else differs.
+Version 2 has renamed two source plugins and one key, and the optimizers of a stage have no `use`.
 """
 
 from collections.abc import Mapping
@@ -41,6 +41,8 @@ def upgrade(table: Mapping[str, Any]) -> dict[str, Any]:
         upgraded["data"] = {
             key: _upgrade_source(value) if key in ("source", "default") else value for key, value in data.items()
         }
+    if isinstance(stages := table.get("stages"), list):
+        upgraded["stages"] = [_upgrade_stage(stage) for stage in stages]
     return upgraded
 
 
@@ -60,6 +62,17 @@ def renamed_keys(table: Mapping[str, Any]) -> dict[Keys, Keys]:
 
 def _is_version_1(table: Mapping[str, Any]) -> bool:
     return is_known_version(table) and table.get("version") == 1
+
+
+def _upgrade_stage(stage: Any) -> Any:
+    """Return a stage without the kind of its optimizers, which a stage could name and never had an effect."""
+    if not (isinstance(stage, Mapping) and isinstance(optimizers := stage.get("optimizers"), Mapping)):
+        return stage
+    sides = {
+        side: {key: value for key, value in options.items() if key != "use"} if isinstance(options, Mapping) else options
+        for side, options in optimizers.items()
+    }
+    return {**stage, "optimizers": sides}
 
 
 def _upgrade_source(slot: Any) -> Any:

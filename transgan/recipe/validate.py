@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from transgan.errors import did_you_mean
-from transgan.recipe.describe import found, printable
+from transgan.recipe.describe import BACKSLASH, found
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import copy_origins, is_weight
 from transgan.recipe.schema import Recipe
-from transgan.recipe.slots import SLOTS, LossSlot, Slot
+from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS, LossSlot, Slot
 from transgan.recipe.toml_lines import Keys
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_INTEGER = 2**63
+#: A path of Windows in double quotes, such as "C:\\temp", in which a backslash and a letter have become one character.
+_UNESCAPED = re.compile(r"[A-Za-z]:[^\r\n]*?[\b\t\n\f\r\x1b]")
 _SLOTS_OF_DATA = ("source", "default", "media")
 
 Inspection = Callable[[Mapping[tuple[str, ...], Mapping[str, Any]], Problems], None]
@@ -32,7 +34,7 @@ def validate(table: dict[str, Any], problems: Problems, inspect: Inspection | No
         problems: collects the problems.
         inspect: checks the options of plugins where there are problems.
     """
-    table = _add_augmentations(_check_numbers(table, (), problems), problems)
+    table = _add_augmentations(_check_values(table, (), problems), problems)
     _check_names(table, problems)
     _check_domains(table, problems)
     _check_stages(table, problems)
@@ -53,12 +55,14 @@ def _slots(expanded: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mappi
             yield (section, name), slot
 
 
-def _check_numbers(value: Any, path: Keys, problems: Problems) -> Any:
-    """Return a copy in which 0 replaces invalid numbers, so that each is reported once."""
+def _check_values(value: Any, path: Keys, problems: Problems) -> Any:
+    """Return a copy in which 0 replaces invalid numbers, so that each is reported once; check paths of Windows."""
     if isinstance(value, dict):
-        return {key: _check_numbers(each, (*path, key), problems) for key, each in value.items()}
+        return {key: _check_values(each, (*path, key), problems) for key, each in value.items()}
     if isinstance(value, list):
-        return [_check_numbers(each, (*path, index), problems) for index, each in enumerate(value)]
+        return [_check_values(each, (*path, index), problems) for index, each in enumerate(value)]
+    if isinstance(value, str) and _UNESCAPED.match(value):
+        problems.add(path, f"found {found(value, kind=False)}: {BACKSLASH}")
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(path, f"found {value}, expected a finite number")
         return 0.0
@@ -88,7 +92,7 @@ def _check_domains(table: Mapping[str, Any], problems: Problems) -> None:
     for task, value in _table(table.get("tasks")).items():
         for key, domain in _domains_of_task(value):
             if domain not in domains and not problems.full:
-                problems.add(("tasks", task, key), f"no domain '{printable(domain)}'. {did_you_mean(domain, domains)}")
+                problems.add(("tasks", task, key), f"no domain '{domain}'. {did_you_mean(domain, domains)}")
 
 
 def _domains_of_task(task: Any) -> Iterator[tuple[str, str]]:
@@ -108,7 +112,7 @@ def _check_stages(table: Mapping[str, Any], problems: Problems) -> None:
         for name in _table(_table(stage).get("losses")):
             if name not in losses and not problems.full:
                 hint = did_you_mean(name, losses)
-                problems.add(("stages", index, "losses", name), f"no loss '{printable(name)}'. {hint}")
+                problems.add(("stages", index, "losses", name), f"no loss '{name}'. {hint}")
     shares = [_table(stage).get("share") for stage in stages]
     numbers = [share for share in shares if isinstance(share, (int, float))]
     if stages and len(numbers) == len(shares) and abs(sum(numbers) - 1) > 1e-6:
@@ -144,6 +148,9 @@ def _expand_slots(table: Mapping[str, Any], problems: Problems) -> dict[str, Any
         }
     if "nodes" in table:
         expanded["nodes"] = _expand_slot(table["nodes"], Slot, ("nodes",), problems)
+    if "penalty" in (fallback := _table(_table(table.get("guard")).get("fallback"))):
+        penalty = _expand_slot(fallback["penalty"], Slot, PENALTY_OF_FALLBACK, problems, "gradient_penalty")
+        expanded["guard"] = {**table["guard"], "fallback": {**fallback, "penalty": penalty}}
     return expanded
 
 

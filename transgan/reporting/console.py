@@ -1,23 +1,30 @@
 """The console of a run: on stderr, one line that is overwritten on a terminal, plain lines elsewhere."""
 
+import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from statistics import fmean
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from transgan.reporting.tables import figures_table
 from transgan.storage import RunFolder
+from transgan.text import printable, show, write
 
 #: Seconds between two plain lines.
 EVERY = 10.0
 
+#: Moves the cursor of a terminal to the start of its line, and clears it.
+_CLEAR = "\r\x1b[K"
+
 
 class Progress:
-    """Prints for the main process; other processes are quiet.
+    """Prints for the main process; the others are quiet. A terminal that is gone never ends a run.
 
     Args:
         steps: of the whole run.
@@ -25,16 +32,16 @@ class Progress:
     """
 
     def __init__(self, steps: int, quiet: bool = False):
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.out = Console(highlight=False, quiet=quiet)
+        self.quiet = quiet
         self.steps = steps
         self.started: tuple[float, int] | None = None
         self.printed = 0.0
 
     def message(self, text: str) -> None:
-        """Print a line of its own."""
-        self._clear()
-        self.console.print(Text(text), soft_wrap=True)
+        """Print lines of their own."""
+        if not self.quiet:
+            self._clear()
+            show(text, error=True)
 
     def step(self, step: int, losses: Mapping[str, float], tasks: str = "") -> None:
         """Print the step, the time left, the state of the tasks, and the losses, averaged over translations.
@@ -45,8 +52,8 @@ class Progress:
         now = time.monotonic()
         if self.started is None:
             self.started = (now, step)
-        terminal = self.console.is_terminal
-        if not terminal and now - self.printed < EVERY and step not in (1, self.steps):
+        terminal = _is_terminal()
+        if self.quiet or (not terminal and now - self.printed < EVERY and step not in (1, self.steps)):
             return
         self.printed = now
         by_loss: dict[str, list[float]] = {}
@@ -56,30 +63,78 @@ class Progress:
         passed, done = now - self.started[0], step - self.started[1]
         left = f"{_duration(passed / done * (self.steps - step))} left" if done else ""
         line = "  ".join(part for part in (f"step {step}/{self.steps}", left, tasks, means) if part)
-        if terminal and sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K" + line[: self.console.width - 1])
-            sys.stderr.flush()
+        if terminal:
+            write(_CLEAR + printable(line)[: shutil.get_terminal_size().columns - 1], error=True)
         else:
-            self.console.print(Text(line), soft_wrap=True)
+            show(line, error=True)
 
     def _clear(self) -> None:
-        if self.console.is_terminal and sys.stderr.isatty() and not self.console.quiet:
-            sys.stderr.write("\r\x1b[K")
+        if _is_terminal():
+            write(_CLEAR, error=True)
 
     def result(self, result: Mapping[str, Any], folder: RunFolder) -> None:
         """Print the table of figures, on stdout, and where the results are."""
+        if self.quiet:
+            return
         self._clear()
-        translations = result["translations"]
-        if translations:
-            title = "held-out samples" if result["held_out"] else "training samples (none were held out)"
-            self.out.print(figures_table(translations, title, self.out.width))
-        self.out.print(
-            Text(
+        with suppress(OSError):
+            if translations := result["translations"]:
+                title = "held-out samples" if result["held_out"] else "training samples (none were held out)"
+                show_figures(translations, title)
+            show(
                 f"samples  {folder.samples}\nfigures  {folder.result}\n"
                 f"report   {folder.report}\nmodel    {folder.model}"
-            ),
-            soft_wrap=True,
-        )
+            )
+
+
+@contextmanager
+def progress_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each of `total` items: on a terminal it advances a bar on stderr.
+
+    Args:
+        quiet: show nothing.
+    """
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    shown = _is_terminal() and console.is_terminal and not quiet
+    bar = Bar(*columns, console=console, transient=True, auto_refresh=False, disable=not shown)
+    task = bar.add_task(what, total=total)
+    refreshed = 0.0
+
+    def advance() -> None:
+        nonlocal refreshed
+        with suppress(OSError, ValueError):  # the terminal may be gone
+            bar.advance(task)
+            if shown and time.monotonic() - refreshed > 0.1:
+                refreshed = time.monotonic()
+                bar.refresh()
+
+    with suppress(OSError, ValueError):
+        bar.start()
+    try:
+        yield advance
+    finally:
+        with suppress(OSError, ValueError):
+            bar.stop()
+
+
+def show_figures(translations: Mapping[str, Mapping[str, float]], title: str) -> None:
+    """Print the table of figures on stdout.
+
+    Raises:
+        OSError: stdout cannot be written.
+    """
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(figures_table(translations, title, console.width))
+    write(captured.get())
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
 
 
 def _duration(seconds: float) -> str:

@@ -4,12 +4,13 @@ import mimetypes
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from html import escape
+from html import escape as escape_markup
 from pathlib import Path
 from typing import Any
 
 from transgan.reporting.tables import rows
 from transgan.storage import RunFolder, read_metrics, write_text
+from transgan.text import printable
 
 COLOURS = ("#3366cc", "#dc3912", "#ff9900", "#109618", "#990099", "#0099c6", "#dd4477", "#66aa00")
 #: Curves that advice and the guardian evaluate; folded away.
@@ -17,8 +18,17 @@ FOLDED = ("diagnostics/", "guard")
 WIDTH, HEIGHT, LEFT, BELOW = 560, 220, 52, 22
 
 
-def write_report(folder: RunFolder, name: str, result: Mapping[str, Any]) -> None:
+def escape(text: object) -> str:
+    """Return a text for a page: what is not printable as escape sequences, and markup as characters."""
+    return escape_markup(printable(text))
+
+
+def write_report(folder: RunFolder, name: str, result: Mapping[str, Any], of_steps: int | None = None) -> None:
     """Write `report.html` from the run's log, samples and result.
+
+    Args:
+        result: the content of result.json.
+        of_steps: the steps of the whole run, where it goes on and is not measured yet.
 
     Raises:
         DiskError: it cannot be written.
@@ -33,7 +43,7 @@ def write_report(folder: RunFolder, name: str, result: Mapping[str, Any]) -> Non
             group, line = (rest, first) if rest and ": " in first else (first, rest or first)
             curves[group][line].append((float(record["step"]), float(value)))
     parts = [
-        f"<h1>{escape(name)}</h1><p>{result['steps']} steps, seed {result['seed']}.</p>",
+        f"<h1>{escape(name)}</h1><p>{_state(result, of_steps)}</p>",
         _guard(result.get("guard", [])),
         _advice(result.get("advice", [])),
         _tasks(records),
@@ -48,6 +58,13 @@ def write_report(folder: RunFolder, name: str, result: Mapping[str, Any]) -> Non
     ]
     page = _PAGE.format(title=escape(name), body="\n".join(parts))
     write_text(folder.report, page)
+
+
+def _state(result: Mapping[str, Any], of_steps: int | None) -> str:
+    """Return how far the run is."""
+    if of_steps is None:
+        return f"{result['steps']} steps, seed {result['seed']}."
+    return f"Step {result['steps']} of {of_steps}, seed {result['seed']}. The figures are measured at the end."
 
 
 def _advice(lines: Sequence[str]) -> str:
@@ -119,19 +136,19 @@ def _table(translations: Mapping[str, Mapping[str, float]]) -> str:
 
 def _conditions(result: Mapping[str, Any]) -> str:
     """Return how far outputs differ when only a condition does."""
+    warnings = "".join(f"<p><strong>{escape(each)}.</strong></p>" for each in result.get("warnings", []))
     known: Mapping[str, Mapping[str, float]] = result.get("conditions", {})
     if not known:
-        return ""
+        return warnings
     lines = [
         f"<tr><th>{escape(name)}</th><td>{each['difference']:.2%}</td><td>{each['of_change']:.2f}</td></tr>"
         for name, each in known.items()
     ]
-    warnings = [f"<p><strong>{escape(each)}.</strong></p>" for each in result.get("warnings", [])]
     return (
         "<h2>Conditions</h2><p>The same inputs under two conditions: how far the outputs differ, as a share of the "
         "range of samples and of what a translation changes.</p>"
         "<table><tr><th></th><th>of the range</th><th>of the change</th></tr>"
-        f"{''.join(lines)}</table>{''.join(warnings)}"
+        f"{''.join(lines)}</table>{warnings}"
     )
 
 

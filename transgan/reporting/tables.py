@@ -6,6 +6,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from transgan.text import printable
+
 Figures = Mapping[str, Mapping[str, float]]
 """Figures by translation and name."""
 
@@ -40,12 +42,12 @@ def figures_table(translations: Figures, title: str, width: int) -> Group:
     fit = max(1, (width - first - 4) // (column + 3))
     tables = []
     for begin in range(0, len(translations), fit):
-        table = Table(title=title if not begin else None)
+        table = Table(title=Text(printable(title)) if not begin else None)
         table.add_column("", no_wrap=True)
         for translation in list(translations)[begin : begin + fit]:
-            table.add_column(Text(translation), justify="right")
+            table.add_column(Text(printable(translation)), justify="right")
         for name, row in cells:
             if any(row[begin : begin + fit]):
-                table.add_row(name, *row[begin : begin + fit])
+                table.add_row(Text(printable(name)), *row[begin : begin + fit])
         tables.append(table)
     return Group(*tables)

@@ -1,7 +1,19 @@
 """The run folder with its lock, checkpoints and logs, safe against crashes, full disks and concurrent processes."""
 
 from transgan.storage.atomic import replacing_file, write_text
-from transgan.storage.checkpoints import Checkpoint, Groups, digest, load, newest, read_model, save, write_model
+from transgan.storage.checkpoints import (
+    Checkpoint,
+    Groups,
+    check_model_place,
+    digest,
+    is_checkpoint,
+    load,
+    newest,
+    read_model,
+    save,
+    saved_steps,
+    write_model,
+)
 from transgan.storage.logs import MetricsLog, TextLog, read_metrics
 from transgan.storage.run_folder import RunFolder
 
@@ -11,13 +23,16 @@ __all__ = [
     "MetricsLog",
     "RunFolder",
     "TextLog",
+    "check_model_place",
     "digest",
+    "is_checkpoint",
     "load",
     "newest",
     "read_metrics",
     "read_model",
     "replacing_file",
     "save",
+    "saved_steps",
     "write_model",
     "write_text",
 ]

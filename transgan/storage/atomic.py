@@ -1,7 +1,7 @@
 """Durable changes to the disk: write aside, fsync, rename.
 
-Every write of the project that must not leave half a file goes through this module. A test can thus replace its `os`
-and make any one call fail.
+Every write of the project that replaces something goes through this module. A test can thus replace its `os` and make
+any one call fail. It removes nothing but what it was given, and what has a name that only this module gives.
 """
 
 # A test replaces this module's `os`, so all calls go through it.
@@ -10,6 +10,7 @@ and make any one call fail.
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,9 +19,12 @@ from uuid import uuid4
 
 from transgan.errors import DiskError
 
-TEMPORARY = ".tmp-"  # incomplete: deleted by the next sweep
-TRASH = ".trash-"  # about to be deleted
-BACKUP = ".old-"  # complete, kept until its replacement is in place
+TEMPORARY = ".transgan-tmp-"  # incomplete: deleted by the next sweep
+TRASH = ".transgan-trash-"  # about to be deleted
+BACKUP = ".transgan-old-"  # complete, kept until its replacement is in place
+
+_SWEPT = re.compile(f"({re.escape(TEMPORARY)}|{re.escape(TRASH)})[0-9a-f]{{32}}")
+_BACKUP = re.compile(f"{re.escape(BACKUP)}[0-9a-f]{{32}}-(.+)", re.DOTALL)
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _REMEDIES = {
@@ -41,14 +45,23 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` of the body into a `DiskError` that names the file, the reason and the remedy.
 
     Args:
-        path: the file to name where the `OSError` names none.
+        path: the file to name where the `OSError` names none, or a temporary one.
     """
     try:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the folder and the disk")
         reason = error.strerror or str(error)
-        raise DiskError(f"cannot write {error.filename or path}: {reason}; {remedy}") from error
+        raise DiskError(f"cannot write {_named(error, path)}: {reason}; {remedy}") from error
+
+
+def _named(error: OSError, path: Path) -> Path:
+    """Return the file to name: `path`, or what would be below it, where the error names a temporary file."""
+    parts = Path(str(error.filename or path)).parts
+    for i, part in enumerate(parts):
+        if _SWEPT.fullmatch(part):
+            return path.joinpath(*parts[i + 1 :])
+    return Path(*parts)
 
 
 def make_folder(folder: Path) -> None:
@@ -96,6 +109,11 @@ def append(handle: int, data: bytes) -> None:
         raise
 
 
+def sync_file(handle: int) -> None:
+    """Wait until all that was written to a file is on the disk."""
+    os.fsync(handle)
+
+
 def drop_end(handle: int, count: int) -> None:
     """Remove the last `count` bytes of a file."""
     os.ftruncate(handle, os.lseek(handle, 0, os.SEEK_END) - count)
@@ -103,7 +121,7 @@ def drop_end(handle: int, count: int) -> None:
 
 def replace(path: Path, data: bytes) -> None:
     """Replace the content of a file, or create it: at any moment it holds either the old content or all of `data`."""
-    temporary = _temporary_path(path)
+    temporary = _own_path(path.parent, TEMPORARY)
     try:
         write_new(temporary, data)
         os.replace(temporary, path)
@@ -118,17 +136,19 @@ def replace(path: Path, data: bytes) -> None:
 def replacing_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """Yield an open temporary file that becomes `path` at the end of the body; an error in the body deletes it.
 
-    Use it where the content comes in pieces. Errors stay `OSError`s; see `disk_errors`.
+    Use it where the content comes in pieces, or from a library that writes to an open file. So a failed write leaves
+    what stood at `path`. A link at `path` is replaced, not what it links to. Errors stay `OSError`s.
 
     Args:
-        path: the file to create or replace. Its folder must exist.
+        path: the file to create or replace. Its folder is created where it is missing.
         durable: wait until the content is on the disk. False for files that can be computed again: a crash of the
             system may then leave `path` damaged.
 
     Yields:
         A binary file, open for writing and reading. Its `name` is the path of the temporary file.
     """
-    temporary = _temporary_path(path)
+    make_folder(path.parent)
+    temporary = _own_path(path.parent, TEMPORARY)
     try:
         with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
             yield file
@@ -147,8 +167,8 @@ def replacing_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file as `replace` does; create its folder where it is missing.
 
-    The target of a symbolic link is replaced, not the link. Something that exists and is no regular file, such as
-    /dev/stdout, is written to directly.
+    A link is replaced, not what it links to. What exists and is no regular file, such as /dev/stdout, is written to
+    directly.
 
     Raises:
         DiskError: the file cannot be written.
@@ -158,22 +178,30 @@ def write_text(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(text.encode())
         else:
-            replace(path.resolve(), text.encode())
+            replace(path, text.encode())
 
 
 @contextmanager
 def replacing_folder(place: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `place` at the end of the body; an error in the body deletes it."""
-    temporary = _temporary_path(place)
+    """Yield a temporary folder that becomes `place` at the end of the body; an error in the body deletes it.
+
+    The current folder and a mount point cannot be renamed: there the content is replaced, entry by entry, and put back
+    where that fails.
+    """
+    fixed = place.is_dir() and (os.path.ismount(place) or place.samefile(os.curdir))
+    temporary = _own_path(place if fixed else place.parent, TEMPORARY)
     _finish_replacement(place)
     try:
         os.mkdir(temporary)
         yield temporary
         sync_folder(temporary)
-        if os.path.lexists(place):
-            os.rename(place, place.with_name(BACKUP + place.name))
-        os.rename(temporary, place)
-        sync_folder(place.parent)
+        if fixed:
+            _exchange_content(temporary, place)
+        else:
+            if os.path.lexists(place):
+                os.rename(place, place.with_name(f"{BACKUP}{uuid4().hex}-{place.name}"))
+            os.rename(temporary, place)
+            sync_folder(place.parent)
     except BaseException:
         with suppress(OSError):
             _finish_replacement(place)
@@ -181,25 +209,39 @@ def replacing_folder(place: Path) -> Iterator[Path]:
             _delete(temporary)
         raise
     with suppress(OSError):  # the next sweep deletes what is left
-        _finish_replacement(place)
+        if fixed:
+            os.rmdir(temporary)
+        else:
+            _finish_replacement(place)
 
 
 def discard(path: Path) -> None:
     """Rename a file or folder to a hidden name, then delete it; the next `sweep` deletes what could not be deleted."""
-    trash = path.with_name(f"{TRASH}{uuid4().hex}")
+    trash = _own_path(path.parent, TRASH)
     os.rename(path, trash)
     with suppress(OSError):
         _delete(trash)
 
 
+def set_aside(path: Path) -> None:
+    """Give a file or folder that is in the way, and that nobody may delete, another visible name beside it."""
+    os.rename(path, path.with_name(f"{path.name}.{uuid4().hex[:8]}"))
+
+
 def sweep(folder: Path) -> None:
-    """Finish or undo what a crash interrupted in a folder; skip what cannot be deleted now."""
+    """Finish or undo what a crash interrupted in a folder of ours; skip what cannot be deleted now.
+
+    Only names that this module gives are touched, so a user's own hidden files stay. A folder that is a link is not
+    swept: what it links to may be anybody's.
+    """
+    if folder.is_symlink():
+        return
     for name in sorted(os.listdir(folder)):
         with suppress(OSError):
-            if name.startswith((TEMPORARY, TRASH)):
+            if _SWEPT.fullmatch(name):
                 _delete(folder / name)
-            elif name.startswith(BACKUP):
-                _finish_replacement(folder / name.removeprefix(BACKUP))
+            elif backup := _BACKUP.fullmatch(name):
+                _finish_replacement(folder / backup[1])
 
 
 def sync_folder(folder: Path) -> None:
@@ -224,8 +266,24 @@ def size_and_hash(path: Path) -> tuple[int, str]:
         return file.tell(), digest
 
 
-def _temporary_path(path: Path) -> Path:
-    return path.with_name(f"{TEMPORARY}{path.name}-{uuid4().hex}")
+def ignores_case(folder: Path) -> bool:
+    """Return whether names that differ by case or Unicode form alone are one file in a folder, or where it would be."""
+    while not folder.is_dir():
+        folder = folder.parent
+    probe = _own_path(folder, TEMPORARY)
+    try:
+        write_new(probe, b"")
+    except OSError:
+        return True  # the careful answer
+    try:
+        return probe.with_name(probe.name.upper()).exists()
+    finally:
+        os.unlink(probe)
+
+
+def _own_path(folder: Path, kind: str) -> Path:
+    """Return a new hidden path in a folder. It does not hold the name of what it is for, which may be long."""
+    return folder / f"{kind}{uuid4().hex}"
 
 
 def _write_all(handle: int, data: bytes) -> None:
@@ -235,14 +293,35 @@ def _write_all(handle: int, data: bytes) -> None:
 
 
 def _finish_replacement(place: Path) -> None:
-    """Delete the backup of `place` where `place` exists; else restore `place` from it."""
-    backup = place.with_name(BACKUP + place.name)
-    if not os.path.lexists(backup):
-        return
-    if os.path.lexists(place):
-        discard(backup)
-    else:
-        os.rename(backup, place)
+    """Delete the backups of `place` where `place` exists; else restore `place` from one."""
+    for name in os.listdir(place.parent):
+        if (backup := _BACKUP.fullmatch(name)) and backup[1] == place.name:
+            if os.path.lexists(place):
+                discard(place.with_name(name))
+            else:
+                os.rename(place.with_name(name), place)
+
+
+def _exchange_content(temporary: Path, place: Path) -> None:
+    """Replace the entries of `place` by those of `temporary`, a folder in it; where that fails, put them back."""
+    old, new = (sorted(os.listdir(folder)) for folder in (place, temporary))
+    aside = place / f"{BACKUP}{uuid4().hex}-content"
+    os.mkdir(aside)
+    moves = [(place / name, aside / name) for name in old if name != temporary.name]
+    moves += [(temporary / name, place / name) for name in new]
+    moved = 0
+    try:
+        for before, after in moves:
+            os.rename(before, after)
+            moved += 1
+        sync_folder(place)
+    except BaseException:
+        for before, after in reversed(moves[:moved]):
+            os.rename(after, before)
+        os.rmdir(aside)
+        raise
+    with suppress(OSError):
+        _delete(aside)
 
 
 def _delete(path: Path) -> None:

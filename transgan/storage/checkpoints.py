@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +22,8 @@ Groups = serialization.Groups
 SCHEMA = 1
 MANIFEST, STATE, SUFFIX = "MANIFEST.json", "state.json", ".safetensors"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+MARKS = {"format", "transgan", "recipe"}
+"""The keys by which TransGAN's config.json is known: others write files of that name too."""
 
 _STEP = re.compile(r"step-[0-9]{8}")
 _FILE = re.compile(r"\w[\w.-]*")
@@ -49,7 +52,8 @@ def save(
     """Write the checkpoint `folder/step-<step>` completely or not at all, then delete old ones.
 
     Checkpoints of later steps are deleted too: a run that saves `step` continues from there, and must not resume from
-    a step that belongs to an earlier attempt.
+    a step that belongs to an earlier attempt. What has the name of a checkpoint but no manifest is no checkpoint: it is
+    not deleted, and renamed where it is in the way.
 
     Args:
         folder: the folder of all checkpoints; created where it is missing.
@@ -80,6 +84,8 @@ def save(
     with atomic.disk_errors(place):
         atomic.make_folder(folder)
         atomic.sweep(folder)
+        if os.path.lexists(place) and not _has_manifest(place):
+            atomic.set_aside(place)
         with atomic.replacing_folder(place) as temporary:
             files: dict[str, dict[str, int | str]] = {}
             for name, data in _contents(groups, documents):
@@ -92,7 +98,7 @@ def save(
                     raise OSError(errno.EIO, "the disk does not give back what was written", str(temporary / name))
             manifest = {"schema": SCHEMA, "step": step, "files": files}
             atomic.write_new(temporary / MANIFEST, serialization.to_json(manifest))
-        steps = _steps(folder)
+        steps = [name for name in _steps(folder) if _has_manifest(folder / name)]
         position = steps.index(place.name) + 1
         for name in steps[position:]:  # else a resumed run would load one of these
             atomic.discard(folder / name)
@@ -119,6 +125,11 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, rejected
 
 
+def saved_steps(folder: Path) -> list[int]:
+    """Return the steps of the checkpoints in a folder, damaged ones included, in ascending order."""
+    return [int(name.removeprefix("step-")) for name in _steps(folder) if _has_manifest(folder / name)]
+
+
 def load(path: Path) -> Checkpoint:
     """Load one checkpoint; verify the size and hash of each file.
 
@@ -135,7 +146,8 @@ def write_model(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str
     """Write or replace a model folder, completely or not at all.
 
     Args:
-        folder: the model folder; if it exists, it must hold a model or nothing.
+        folder: the model folder; if it exists, it must hold a model of TransGAN or nothing. The target of a link is
+            replaced, not the link.
         tensors: the weights, for `model.safetensors`.
         config: the content of `config.json`.
         card: the model card, for `README.md`.
@@ -153,14 +165,42 @@ def write_model(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str
         serialization.check_size(CONFIG, len(settings), serialization.MAX_JSON)
     except DamagedError as damage:
         raise UsageError(f"the model is too large: {damage}") from None
+    check_model_place(folder)
+    place = Path(os.path.realpath(folder))
     with atomic.disk_errors(folder):
-        if folder.is_file() or (folder.is_dir() and {path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS, CARD}):
-            raise UsageError(f"{folder} holds something other than a model; choose a new folder")
-        atomic.make_folder(folder.parent)
-        with atomic.replacing_folder(folder) as temporary:
+        atomic.make_folder(place.parent)
+        with atomic.replacing_folder(place) as temporary:
             atomic.write_new(temporary / CONFIG, settings)
             atomic.write_new(temporary / WEIGHTS, data)
             atomic.write_new(temporary / CARD, card.encode())
+
+
+def check_model_place(folder: Path) -> None:
+    """Check that a model can be written to a folder: it is missing or empty, or holds a model of TransGAN alone.
+
+    Raises:
+        UsageError: it holds something else, or is a file.
+        DiskError: it cannot be read.
+    """
+    with atomic.disk_errors(folder):
+        if os.path.lexists(folder) and folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file; choose another folder")
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not names:
+        return
+    why = f"no {CONFIG} of TransGAN is in it"
+    if foreign := sorted(names - {CONFIG, WEIGHTS, CARD}):
+        why = f"{serialization.shortened(foreign[0])} is in it"
+    else:
+        with (
+            suppress(DamagedError, OSError),
+            serialization.open_to_read(folder / CONFIG, serialization.MAX_JSON) as file,
+        ):
+            if serialization.parse_json(CONFIG, file.read()).keys() >= MARKS:
+                return
+    raise UsageError(
+        f"{folder} holds something other than a model of TransGAN: {why}; move that away or choose another folder"
+    )
 
 
 def read_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -207,6 +247,24 @@ def _contents(groups: Groups, documents: Mapping[str, bytes]) -> Iterator[tuple[
         yield group + SUFFIX, serialization.to_safetensors(tensors)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Return whether `save` has written a folder, whatever its name; it may be damaged."""
+    return _has_manifest(path)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether `save` has written to a folder: some checkpoint in it has an intact manifest."""
+    for path in (folder / name for name in _steps(folder)):
+        with suppress(DamagedError, OSError):
+            if _has_manifest(path) and _read_manifest(path):
+                return True
+    return False
+
+
+def _has_manifest(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and (path / MANIFEST).is_file()
+
+
 def _steps(folder: Path) -> list[str]:
     """Return the names of the checkpoints in a folder, sorted by step."""
     try:
@@ -238,7 +296,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     manifest = serialization.parse_json(MANIFEST, data)
     schema, step, files = (manifest.get(key) for key in ("schema", "step", "files"))
     if type(schema) is int and schema > SCHEMA:
-        found = serialization.printable(schema)
+        found = serialization.shortened(schema)
         raise DamagedError(f"{MANIFEST}: schema {found} is newer than {SCHEMA}; update transgan")
     if (
         (type(schema), type(step), schema) != (int, int, SCHEMA)
@@ -249,7 +307,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     ):
         raise DamagedError(f"{MANIFEST}: damaged")
     if _STEP.fullmatch(path.name) and path.name != f"step-{step:08d}":
-        raise DamagedError(f"{MANIFEST}: belongs to step {serialization.printable(step)}")
+        raise DamagedError(f"{MANIFEST}: belongs to step {serialization.shortened(step)}")
     return manifest
 
 
@@ -261,7 +319,7 @@ def _read_verified(path: Path, entry: Mapping[str, Any]) -> bytes:
     """Return a file's bytes: the same bytes that were hashed, read once."""
     data = _read(path)
     if len(data) != entry["bytes"]:
-        raise DamagedError(f"{path.name}: {len(data)} bytes, {MANIFEST} says {serialization.printable(entry['bytes'])}")
+        raise DamagedError(f"{path.name}: {len(data)} bytes, {MANIFEST} says {serialization.shortened(entry['bytes'])}")
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise DamagedError(f"{path.name}: sha256 differs from {MANIFEST}")
     return data

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,19 +12,31 @@ from typing import Any, Self
 
 from transgan.errors import DiskError
 from transgan.storage import atomic
+from transgan.text import printable_lines
+
+#: Lines that are kept while they cannot be written; of more, the oldest are lost.
+MAX_PENDING = 10_000
 
 
 class _Log:
-    """A file to which whole lines are appended."""
+    """A file to which whole lines are appended. What a full disk does not take is written with the next lines."""
 
     def __init__(self, path: Path):
         self.path = path
+        self._pending: deque[bytes] = deque(maxlen=MAX_PENDING)
+        self._written = 0
         with atomic.disk_errors(path):
             self._handle = atomic.open_to_append(path)
 
     def _append(self, lines: str) -> None:
+        self._pending.append(lines.encode(errors="backslashreplace"))
+        self._write_pending()
+
+    def _write_pending(self) -> None:
         with atomic.disk_errors(self.path):
-            atomic.append(self._handle, lines.encode(errors="backslashreplace"))
+            atomic.append(self._handle, b"".join(self._pending))
+            self._written += len(self._pending)
+            self._pending.clear()
 
     def close(self) -> None:
         """Close the file."""
@@ -56,22 +69,53 @@ class MetricsLog(_Log):
                 incomplete += len(lines.pop()) + 1
             if incomplete:
                 atomic.drop_end(self._handle, incomplete)
+            self._written = sum(_record(line) is not None for line in lines)
 
     def write(self, record: Mapping[str, float | int | str]) -> None:
         """Append one record; NaN and infinities are written as null."""
         values = {name: None if _is_non_finite(value) else value for name, value in record.items()}
         self._append(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
 
-    def rewind(self, step: int) -> None:
-        """Remove the records of steps after `step`: a run resumed at `step` writes them again."""
+    @property
+    def count(self) -> int:
+        """The number of records, with those that are still to be written."""
+        return self._written + len(self._pending)
+
+    @property
+    def written(self) -> int:
+        """The number of records in the file."""
+        return self._written
+
+    def sync(self) -> None:
+        """Wait until all records are on the disk.
+
+        Raises:
+            DiskError: some cannot be written.
+        """
+        self._write_pending()
         with atomic.disk_errors(self.path):
-            lines = self.path.read_bytes().split(b"\n")
-            kept = [line + b"\n" for line in lines if (record := _record(line)) and not _is_after(record, step)]
-            self.close()
-            try:
-                atomic.replace(self.path, b"".join(kept))
-            finally:  # reopen the old file where the replacement failed
-                self._handle = atomic.open_to_append(self.path)
+            atomic.sync_file(self._handle)
+
+    def rewind(self, step: int, count: int | None = None) -> None:
+        """Remove the records of steps after `step`, and those after the first `count`: a run writes them again.
+
+        Where these are the last ones, the file is cut, which a full disk does not prevent.
+        """
+        self._pending.clear()
+        with atomic.disk_errors(self.path):
+            content = self.path.read_bytes()
+            records = [(line + b"\n", record) for line in content.split(b"\n") if (record := _record(line))]
+            lines = [line for line, record in records[:count] if not _is_after(record, step)]
+            kept = b"".join(lines)
+            if content.startswith(kept):
+                atomic.drop_end(self._handle, len(content) - len(kept))
+            else:
+                self.close()
+                try:
+                    atomic.replace(self.path, kept)
+                finally:  # reopen the old file where the replacement failed
+                    self._handle = atomic.open_to_append(self.path)
+            self._written = len(lines)
 
 
 class TextLog(_Log):
@@ -80,7 +124,7 @@ class TextLog(_Log):
     def write(self, text: str) -> None:
         """Append one line or several."""
         now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        self._append("".join(f"{now}  {line}\n" for line in text.splitlines() or [""]))
+        self._append("".join(f"{now}  {line}\n" for line in printable_lines(text).split("\n")))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -112,12 +156,21 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line, or None where the line is damaged."""
+    """Return the record of a line, or None where the line is damaged: a step, and numbers, nulls or strings."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    valid = (
+        isinstance(record, dict)
+        and _is_number(record.get("step"))
+        and all(value is None or isinstance(value, str) or _is_number(value) for value in record.values())
+    )
+    return record if valid else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _is_after(record: Mapping[str, Any], step: int) -> bool:

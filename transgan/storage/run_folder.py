@@ -10,10 +10,10 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from transgan.errors import BusyError, UsageError
-from transgan.storage import atomic
+from transgan.storage import atomic, checkpoints
 
 try:
     import fcntl
@@ -56,28 +56,43 @@ class RunFolder:
         raise AssertionError("unreachable")
 
     @classmethod
+    def at(cls, path: Path) -> Self:
+        """Return a folder as it is, unlocked, to read what is in it."""
+        return cls(path.absolute(), -1)
+
+    @classmethod
     def open(cls, path: Path) -> Self:
         """Open and lock the folder of a run, or make a run folder of an empty or missing folder.
 
-        What an interrupted write left in it is finished or undone.
+        Hidden files do not count, and stay. What an interrupted write left in a run is finished or undone.
 
         Raises:
-            UsageError: `path` is a file, or a folder with other content.
+            UsageError: `path` is a file, or a folder with other content, also where it has the names of a run's files;
+                or `model/` in it holds something other than a model.
             BusyError: another process has locked it.
             DiskError: it cannot be written.
         """
         path = path.absolute()
         _make(path)
+        lock = path / ".lock"
         with atomic.disk_errors(path):
-            names = {entry.name for entry in path.iterdir()}
-            if not names & {".lock", "recipe.toml", "checkpoints"} and any(not name.startswith(".") for name in names):
-                raise UsageError(f"{path} is neither a run nor empty; choose another folder")
-            run = cls(path, *_acquire_lock(path))
+            ours = _is_run(path)
+            visible = any(not entry.name.startswith(".") for entry in path.iterdir())
+            other = UsageError(f"{path} is neither a run nor empty; choose another folder")
+            if lock.is_symlink() or (visible and not ours and not lock.is_file()):
+                raise other
+            run = cls(path, *_acquire_lock(path))  # this says first that another process uses it
             try:
-                atomic.sweep(path)
+                if not ours and not _is_run(path) and (visible or lock.stat().st_size):
+                    raise other
+                _write_holder(run._lock)
+                checkpoints.check_model_place(run.model)
+                if ours:
+                    atomic.sweep(path.resolve())
                 for folder in (run.samples, run.checkpoints):
                     atomic.make_folder(folder)
-                    atomic.sweep(folder)
+                    if ours:
+                        atomic.sweep(folder)
             except BaseException:
                 run.close()
                 raise
@@ -151,7 +166,7 @@ def _make(folder: Path) -> None:
 
 
 def _acquire_lock(folder: Path) -> tuple[int, Path | None]:
-    """Lock a folder.
+    """Lock a folder. The content of `.lock` stays as it is, see `_write_holder`.
 
     Returns:
         The descriptor of `.lock`, and `.lock-held` where the system has no locks and that file's existence is the lock.
@@ -166,14 +181,35 @@ def _acquire_lock(folder: Path) -> tuple[int, Path | None]:
             except FileExistsError:
                 raise _busy_error(lock, f"; if that process is gone, delete {file}") from None
             lock_file = file
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "started": datetime.now().astimezone().isoformat()}
-        os.ftruncate(handle, 0)
-        os.write(handle, json.dumps(holder).encode())
     except BaseException:
         _release_lock(handle, lock_file)
         raise
     _locks.add(handle)
     return handle, lock_file
+
+
+def _write_holder(handle: int) -> None:
+    """Write into `.lock` who holds it; this also marks the folder as a run."""
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "started": datetime.now().astimezone().isoformat()}
+    data = json.dumps(holder).encode()
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.ftruncate(handle, os.write(handle, data))
+
+
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder is a run, by what only TransGAN writes: the names of a run's files may be anybody's."""
+    return _read_holder(folder / ".lock") is not None or checkpoints.has_checkpoint(folder / "checkpoints")
+
+
+def _read_holder(lock: Path) -> dict[str, Any] | None:
+    """Return who holds or held a lock, or None where the file says nothing of the kind."""
+    try:
+        if not lock.is_file() or lock.is_symlink() or lock.stat().st_size > 10_000:
+            return None
+        holder = json.loads(lock.read_text())
+        return {**holder, "pid": int(holder["pid"])} if holder.keys() >= {"pid", "host", "started"} else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _release_lock(handle: int, lock_file: Path | None) -> None:
@@ -199,11 +235,8 @@ def _flock(handle: int, lock: Path) -> bool:
 
 
 def _busy_error(lock: Path, hint: str = "") -> BusyError:
-    try:
-        holder = json.loads(lock.read_text())
-        who = f"process {int(holder['pid'])} on {holder['host']}"
-    except (OSError, ValueError, KeyError, TypeError):  # the holder has not written it yet
-        who = "another process"
+    holder = _read_holder(lock)  # None until the holder has written it
+    who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
     return BusyError(f"{lock.parent} is in use by {who}; wait for it or choose another folder{hint}")
 
 

@@ -11,10 +11,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from transgan.text import printable
+
 Groups = Mapping[str, Mapping[str, Tensor]]
 """Tensors by name, in groups by name; each group becomes a file."""
 
-MAX_HEADER, MAX_TENSORS, MAX_JSON = 8 << 20, 20_000, 4 << 20
+MAX_HEADER, MAX_TENSORS, MAX_JSON, MAX_NESTING = 8 << 20, 20_000, 4 << 20, 32
 
 
 class DamagedError(Exception):
@@ -52,7 +54,7 @@ def from_safetensors(name: str, data: bytes) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(data)
     except Exception as error:  # a malformed file can raise anything
-        raise DamagedError(f"{name}: {printable(error)}") from error
+        raise DamagedError(f"{name}: {shortened(error)}") from error
 
 
 def check_header(name: str, file: BinaryIO) -> None:
@@ -110,10 +112,24 @@ def parse_json(name: str, data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{name}: not JSON: {printable(error)}") from None
+        raise DamagedError(f"{name}: not JSON: {shortened(error)}") from None
     if not isinstance(value, dict):
         raise DamagedError(f"{name}: not a JSON object")
+    if _is_nested_deeper(value, MAX_NESTING):
+        raise DamagedError(f"{name}: nested deeper than {MAX_NESTING} levels")
     return value
+
+
+def _is_nested_deeper(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, (dict, list))
+        ]
+    return bool(level)
 
 
 @contextmanager
@@ -137,7 +153,6 @@ def check_size(name: str, size: int, limit: int) -> None:
         raise DamagedError(f"{name}: larger than {limit >> 20} MiB")
 
 
-def printable(value: object) -> str:
+def shortened(value: object) -> str:
     """Return a value's text, at most 200 characters on one line, without control characters of an untrusted file."""
-    text = str(value) or type(value).__name__
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:200])
+    return printable(str(value)[:200]) or type(value).__name__

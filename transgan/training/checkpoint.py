@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from transgan.errors import DiskError, DivergedError
+from transgan.errors import DiskError, DivergedError, TransganError
 from transgan.networks import Networks
 from transgan.plan import Plan
 from transgan.storage import Checkpoint
@@ -54,7 +54,7 @@ class TrainingState:
         """Take over a checkpoint.
 
         Raises:
-            DiskError: it belongs to another recipe.
+            DiskError: it belongs to another recipe, or holds what no run has written.
         """
         checkpoint = upgrade_checkpoint(checkpoint)
         for name, each in self.objects.items():
@@ -62,9 +62,30 @@ class TrainingState:
             if name not in checkpoint.groups and name not in checkpoint.state:
                 continue  # written before there was such an object
             try:
-                each.load_state_dict({**tensors, **checkpoint.state.get(name, {})})
-            except (ValueError, KeyError) as error:
-                raise DiskError(f"{checkpoint.path}: {name}: {error}") from None
+                state = {**tensors, **checkpoint.state.get(name, {})}
+                _check_same_kinds(each.state_dict(), state)
+                each.load_state_dict(state)
+            except Exception as error:  # of a file that is no checkpoint of ours: anything
+                why = (
+                    str(error) if isinstance(error, (ValueError, TransganError)) else f"{type(error).__name__}: {error}"
+                )
+                raise DiskError(f"{checkpoint.path}: {name}: {why}") from error
+
+
+def _check_same_kinds(ours: Any, theirs: Any, place: str = "") -> None:
+    """Check that values are of the kinds that they replace: of a stranger's checkpoint they may be anything.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if ours is None or theirs is None:
+        return
+    kinds: dict[type, Any] = {int: (int, float), float: (int, float)}
+    if not isinstance(theirs, kinds.get(type(ours), type(ours))) or isinstance(theirs, bool) != isinstance(ours, bool):
+        raise ValueError(f"{place}: found {type(theirs).__name__}, expected {type(ours).__name__}")
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        for key in ours.keys() & theirs.keys():
+            _check_same_kinds(ours[key], theirs[key], f"{place}.{key}".lstrip("."))
 
 
 def without_objective(checkpoint: Checkpoint, plan: Plan) -> Checkpoint:
@@ -86,10 +107,18 @@ def upgrade_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
         DiskError: its format is newer.
     """
     version = checkpoint.state.get("format", 1)
-    if version == FORMAT:
-        return checkpoint
-    if version != 1:
+    if version not in (1, FORMAT) or type(version) is not int:
         raise DiskError(f"{checkpoint.path}: format {version!r:.40} is newer than {FORMAT}; update transgan")
+    try:
+        upgraded = checkpoint if version == FORMAT else _from_format_1(checkpoint)
+        if not isinstance(upgraded.state["guardian"]["fallback_step"], int):
+            raise TypeError
+    except (KeyError, TypeError, AttributeError):
+        raise DiskError(f"{checkpoint.path}: state.json does not describe the state of a run") from None
+    return upgraded
+
+
+def _from_format_1(checkpoint: Checkpoint) -> Checkpoint:
     old, groups = dict(checkpoint.state), dict(checkpoint.groups)
     for name, new_name in (("memory", "loss_buffers"), ("media", "statistics")):
         if name in groups:

@@ -1,7 +1,10 @@
 """The processes of a run, and how they agree. Accelerate launches them and chooses the device."""
 
+import os
 import platform
 import signal
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,8 +16,11 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from transgan import __version__
-from transgan.errors import INTERRUPTED, TERMINATED
+from transgan.errors import HUNG_UP, INTERRUPTED, TERMINATED, TransganError
 
+#: Seconds between looks for the launcher, and within which further signals belong to the same request: a terminal that
+#: closes, and a launcher that is interrupted, send several.
+WATCH_EVERY, SAME_REQUEST = 1.0, 2.0
 #: With several processes, they agree about stopping every N steps; a single process checks after every step.
 AGREE_EVERY = 10
 
@@ -24,9 +30,13 @@ class Processes:
 
     Gradients are averaged by one flat all-reduce for each phase, as in StyleGAN3, and not by DDP: a network may then
     be called any number of times, by any of its methods, in any phase.
+
+    Args:
+        launched: a launcher has started this process; where it is gone, the run is to end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, launched: bool = False) -> None:
+        self.launched = launched
         # Without cpu=True, Accelerate forms no process group on a machine without a GPU: each process would be a run.
         self.accelerator = Accelerator(cpu=not torch.accelerator.is_available())
         self.rank = self.accelerator.process_index
@@ -71,8 +81,22 @@ class Processes:
         return torch.cat(parts)
 
     def broadcast(self, value: Any) -> Any:
-        """Return the main process's value on every process."""
-        return broadcast_object_list([value])[0] if self.world > 1 else value
+        """Return the main process's value on every process; of an error, the others know that it is reported."""
+        if self.world == 1:
+            return value
+        value = broadcast_object_list([value])[0]
+        if isinstance(value, TransganError) and not self.main:
+            value.from_main = True
+        return value
+
+    @contextmanager
+    def alike(self) -> Iterator[None]:
+        """Say of a part that it is the same in every process: an error in it is reported once on each machine."""
+        try:
+            yield
+        except TransganError as error:
+            error.from_main = not self.accelerator.is_local_main_process
+            raise
 
     def largest(self, number: int) -> int:
         """Return the largest number of any process."""
@@ -104,16 +128,21 @@ class Processes:
 
 
 class StopRequests:
-    """Requests to end a run early: SIGINT, SIGTERM, or `RunInfo.request_stop`, on any of its processes.
+    """Requests to end a run early, on any of its processes: SIGINT, SIGTERM, SIGHUP, a launcher that is gone, or
+    `RunInfo.request_stop`.
 
-    A first signal ends the run after the current step and a checkpoint, a second one at once.
+    A first signal ends the run after the current step and a checkpoint; a later SIGINT ends it at once. A SIGHUP that
+    was ignored from the start, as by nohup, stays ignored.
     """
 
     #: `code` where a hook has asked for the end; signals have larger codes, and so win.
     BY_HOOK = 1
+    CODES = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED, "SIGHUP": HUNG_UP}
+    """Exit codes by the signals' names; Windows has no SIGHUP."""
 
     def __init__(self, processes: Processes):
         self.processes = processes
+        self.parent = os.getppid()
         self.code = 0
         """The exit code of the signal that this process has received, or `BY_HOOK`; 0 for none."""
         self.reason = ""
@@ -122,17 +151,34 @@ class StopRequests:
     def handling_signals(self) -> Iterator[None]:
         """Handle signals while the body runs."""
 
-        def handle(number: int, frame: Any) -> None:
-            if self.code > self.BY_HOOK:
-                raise KeyboardInterrupt
-            self.code = INTERRUPTED if number == signal.SIGINT else TERMINATED
+        codes = {getattr(signal, name): code for name, code in self.CODES.items() if hasattr(signal, name)}
+        first = 0.0
 
-        old = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+        def handle(number: int, frame: Any) -> None:
+            nonlocal first
+            if self.code <= self.BY_HOOK:
+                self.code, first = codes[number], time.monotonic()
+            elif number == signal.SIGINT and time.monotonic() - first > SAME_REQUEST:
+                raise KeyboardInterrupt
+
+        ignored = {each for each in codes if each != signal.SIGINT and signal.getsignal(each) == signal.SIG_IGN}
+        old = {each: signal.signal(each, handle) for each in codes.keys() - ignored}
+        ended = threading.Event()
+        if self.processes.launched:
+            threading.Thread(target=self._watch_launcher, args=(ended,), daemon=True).start()
         try:
             yield
         finally:
+            ended.set()
             for each, handler in old.items():
                 signal.signal(each, handler)
+
+    def _watch_launcher(self, ended: threading.Event) -> None:
+        """Ask for the end once the launcher is gone: this process has then got another parent."""
+        while not ended.wait(WATCH_EVERY):
+            if os.getppid() != self.parent:
+                self.code = max(self.code, TERMINATED)
+                return
 
     def request(self, reason: str) -> None:
         """Ask for the end, as a hook does."""

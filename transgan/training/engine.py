@@ -8,7 +8,7 @@ from torch import Tensor
 from transgan.api.schedule import Clock
 from transgan.data.batches import Batches
 from transgan.data.inputs import BatchInputs
-from transgan.graph import Step
+from transgan.graph import Step, error_context
 from transgan.networks import Networks
 from transgan.plan import Plan
 from transgan.recipe.schema import Phase
@@ -64,6 +64,7 @@ class Engine:
         shared: list[Step | None] = [None] * len(micro_batches)
         losses: dict[str, Tensor] = {}
         guard = NonFiniteGuard(self.networks, self.objective.history, self.objective.loss_buffers)
+        self.networks.begin_step()
         for phase in due:
             sum_of_totals = torch.zeros((), device=self.networks.device)
             trained = self.plan.trained(phase)
@@ -78,7 +79,9 @@ class Engine:
                 if total is not None:
                     sum_of_totals = sum_of_totals + total.detach()
                     if total.requires_grad:
-                        (total / len(micro_batches)).backward()  # type: ignore[no-untyped-call]
+                        losses_here = ", ".join(dict.fromkeys(name.rpartition("/")[2] for name in values))
+                        with error_context(f"differentiating the losses of the {phase.side} phase: {losses_here}"):
+                            (total / len(micro_batches)).backward()  # type: ignore[no-untyped-call]
                 if len(micro_batches) > 1:
                     step.detach()
                 for name, value in values.items():

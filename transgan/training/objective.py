@@ -10,7 +10,7 @@ from torch import Tensor
 
 from transgan.api.protocols import Call, Conditions, DiscriminatorOutput, Translation
 from transgan.api.schedule import Clock
-from transgan.graph import Key, Step
+from transgan.graph import Key, Step, argument_names, error_context
 from transgan.monitoring.diagnostics import StepDiagnostics
 from transgan.networks import Networks
 from transgan.plan.plan import DISCRIMINATOR_ARGUMENTS, DiscriminatorUse, Plan, Term
@@ -21,6 +21,7 @@ from transgan.training.buffers import HistoryPool, LossBuffers
 from transgan.training.distributed import Processes
 
 DiscriminatorFunction = Callable[[Tensor], DiscriminatorOutput]
+Weighted = list[tuple[Term, float]]
 
 
 class Objective:
@@ -28,10 +29,12 @@ class Objective:
 
     Args:
         processes: those that share the image pools; None for this process alone.
+        traces_all: evaluate every loss that ever has a weight in a stage, each with the weight 1: for a dry run.
     """
 
-    def __init__(self, plan: Plan, networks: Networks, processes: Processes | None = None):
+    def __init__(self, plan: Plan, networks: Networks, processes: Processes | None = None, traces_all: bool = False):
         self.plan = plan
+        self.traces_all = traces_all
         self.networks = networks
         self.processes = processes
         self.history = HistoryPool(plan.recipe.train.seed)
@@ -46,7 +49,7 @@ class Objective:
         wanted = {
             key: None
             for phase in phases
-            for term, _ in self.terms(phase, batch_inputs, clock)
+            for term, _ in self._split_by_interval(phase, self.terms(phase, batch_inputs, clock), clock)[1]
             for key in self.plan.nodes_of(term)
         }
         self.networks.set_trainable(self.plan.trained(first) if first else ())
@@ -61,31 +64,59 @@ class Objective:
             The sum of weight times loss, or None if no loss has a weight now; and the losses by
             `translation/loss_G/name` and `translation/loss_D/name`.
         """
-        terms = self.terms(phase, step.values, clock)
+        lazy, terms = self._split_by_interval(phase, self.terms(phase, step.values, clock), clock)
         discriminators = DiscriminatorPasses(self, phase, step)
         discriminators.run([term for term, _ in terms])
         total: Tensor | None = None
         values: dict[str, Tensor] = {}
         weighted: list[tuple[Term, Tensor]] = []
         for term, weight in terms:
-            more = {**discriminators.arguments(term), **self._own_arguments(term, phase, step)}
-            value = term.function(**step.arguments(term.translation, term.arguments, term.loss, more))
+            more = {**discriminators.arguments(term), **self._own_arguments(term, phase, step, clock)}
+            # A discriminator's loss trains no generator: the autograd graph of its nodes is another phase's.
+            detach = phase.side == "discriminator"
+            arguments = step.arguments(term.translation, term.arguments, term.loss, more, detach)
+            with error_context(f"evaluating loss '{term.loss}' for {term.translation}", self.plan.losses[term.loss]):
+                value = term.function(**arguments)
+                if not isinstance(value, Tensor) or value.ndim:
+                    found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                    raise TypeError(f"for_{term.side} returned {found}, expected a scalar tensor")
             if "buffers" in more:
                 self.loss_buffers.record(owner_of(term), more["buffers"])
             weighted.append((term, weight * value))
             total = weighted[-1][1] if total is None else total + weighted[-1][1]
-            name = f"{term.translation}/{'loss_G' if phase.side == 'generator' else 'loss_D'}/{term.loss}"
+            name = log_name(term)
             values[name] = values[name] + value.detach() if name in values else value.detach()
+        self._log_lazy(lazy, values)
         self.diagnostics.update(phase, step.values, discriminators.pairs(), weighted)
         return total, values
 
-    def terms(self, phase: Phase, values: Mapping[Key, Any], clock: Clock) -> list[tuple[Term, float]]:
+    def terms(self, phase: Phase, values: Mapping[Key, Any], clock: Clock) -> Weighted:
         """Return the terms with a weight now, and their weights, for the translations that a batch holds."""
-        return [each for each in self.plan.terms_of(phase, clock) if (each[0].translation, "source") in values]
+        if self.traces_all:
+            terms = self.plan.terms_ever(phase, self.plan.stage_at(clock.step))
+        else:
+            terms = self.plan.terms_of(phase, clock)
+        return [each for each in terms if (each[0].translation, "source") in values]
 
-    def _own_arguments(self, term: Term, phase: Phase, step: Step) -> dict[str, Any]:
+    def _split_by_interval(self, phase: Phase, terms: Weighted, clock: Clock) -> tuple[list[Term], Weighted]:
+        """Return the terms with an interval, and those with a weight that are due now."""
+        lazy = [term for term, _ in terms if self.plan.losses[term.loss].interval > 1]
+        return lazy, [each for each in terms if self.traces_all or self.plan.is_due(each[0], phase, clock)]
+
+    def _log_lazy(self, lazy: list[Term], values: dict[str, Tensor]) -> None:
+        """Remember the value of each loss with an interval; between its steps add the last one to the values."""
+        last = self.loss_buffers.of("last")
+        for name in dict.fromkeys(log_name(term) for term in lazy):
+            if name in values:
+                self.loss_buffers.record("last", {name: values[name]})
+            elif name in last:
+                values[name] = last[name]
+
+    def _own_arguments(self, term: Term, phase: Phase, step: Step, clock: Clock) -> dict[str, Any]:
         """Return the arguments that belong to a term alone."""
         own: dict[str, Any] = {}
+        if "clock" in term.arguments:
+            own["clock"] = self.plan.phase_clock(phase, clock)
         if "buffers" in term.arguments:
             own["buffers"] = self.loss_buffers.of(owner_of(term))
         if "rng" in term.arguments:
@@ -188,14 +219,27 @@ class DiscriminatorPasses:
     def _conditions(self, translation: Translation, use: DiscriminatorUse) -> Conditions:
         """Return what a discriminator is conditioned on: the task, and the domain and attributes of the real sample.
 
-        They are those that the fake was generated for, too.
+        They are those that the fake was generated for, too. A discriminator that reads `origin` gets the domain that
+        the fake was translated from, also beside the real sample.
         """
-        values, side = self.step.values, "source" if use.real == "source" else "target"
+        values = self.step.values
+        side, other = ("source", "target") if use.real == "source" else ("target", "source")
+        origin = {"origin": values[translation, f"{other}_domain"]} if self._reads_origin(use) else {}
         return {
             "task": values[translation, "task"],
             "domain": values[translation, f"{side}_domain"],
+            **origin,
             **values[translation, f"{side}_attributes"],
         }
+
+    def _reads_origin(self, use: DiscriminatorUse) -> bool:
+        """Return whether a discriminator, or a conditioning before it, takes the condition `origin`."""
+        network = self.plan.networks[use.network]
+        conditionings = network.conditionings or ()
+        classes = [network.cls, *(cls for cls, _ in conditionings)]
+        return any(getattr(options, "of", None) == "origin" for _, options in conditionings) or any(
+            "origin" in argument_names(forward) for cls in classes if (forward := getattr(cls, "forward", None))
+        )
 
     def _prepare(
         self, translation: Translation, use: DiscriminatorUse, node: str, kind: str
@@ -259,9 +303,15 @@ class DiscriminatorPasses:
                 for use in uses:
                     if use.given is None and use.fake == "fake":
                         task, domain = tasks.index(other.task), self.plan.domains.index(other.target)
-                        conditions = {"task": task, "domain": domain, **labels}
+                        origin = {"origin": self.plan.domains.index(other.source)} if self._reads_origin(use) else {}
+                        conditions = {"task": task, "domain": domain, **origin, **labels}
                         found[use.network, task, domain] = self._function(use.network, conditions)
         return list(found.values())
+
+
+def log_name(term: Term) -> str:
+    """Return the name of a loss in the logs: `translation/loss_G/name` or `translation/loss_D/name`."""
+    return f"{term.translation}/{'loss_G' if term.side == 'generator' else 'loss_D'}/{term.loss}"
 
 
 def owner_of(term: Term) -> str:

@@ -26,8 +26,8 @@ class Optimizers:
         self.norms: dict[str, Tensor] = {}
         """The norm of each network's newest gradient in this step, before clipping."""
         self.by_name: dict[str, torch.optim.Optimizer] = {}
-        for name, network in networks.items():
-            if parameters := list(network.parameters()):
+        for name in networks:
+            if parameters := networks.trainable(name):
                 options = self._options(name, Clock())
                 cls = torch.optim.AdamW if options.use == "adamw" else torch.optim.Adam
                 self.by_name[name] = cls(
@@ -60,9 +60,9 @@ class Optimizers:
         """
         names = [name for name in names if name in self.by_name]
         if self.processes and names:
-            parameters = [p for name in names for p in self.networks[name].parameters()]
+            parameters = [p for name in names for p in self.networks.trainable(name)]
             total = self.processes.average_gradients(parameters, total)
-        gradients = {name: [p.grad for p in self.networks[name].parameters() if p.grad is not None] for name in names}
+        gradients = {name: [p.grad for p in self.networks.trainable(name) if p.grad is not None] for name in names}
         names = [name for name in names if gradients[name]]  # those that took part in this step
         self.norms |= {name: torch.nn.utils.get_total_norm(gradients[name]) for name in names}
         not_finite = guard.check([total, *(self.norms[name] for name in names)])
@@ -71,7 +71,7 @@ class Optimizers:
             # Fused optimizers skip a step by these, as under a gradient scaler, without waiting for the device.
             optimizer.found_inf, optimizer.grad_scale = not_finite, None  # type: ignore[attr-defined]
             if clip := self.plan.recipe.train.clip.at_clock(clock):
-                torch.nn.utils.clip_grads_with_norm_(self.networks[name].parameters(), clip, self.norms[name])
+                torch.nn.utils.clip_grads_with_norm_(self.networks.trainable(name), clip, self.norms[name])
             options = self._options(name, clock)
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate(name, clock)

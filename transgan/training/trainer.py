@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,22 @@ from torch import Tensor
 from transgan import storage
 from transgan.api.hooks import RunInfo
 from transgan.data.batches import Batches
-from transgan.data.domains import Domains, statistics_tensors
+from transgan.data.domains import Domains
 from transgan.errors import DiskError, DivergedError, TransganError
 from transgan.evaluation.conditions import ConditionEffect, effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation, preview_columns
-from transgan.inference.model_folder import STATISTICS, model_card, model_config
+from transgan.inference.model_folder import model_config
 from transgan.monitoring.advice import Adviser, advise
 from transgan.monitoring.detect import in_held_out
 from transgan.monitoring.diagnostics import loss_roles
-from transgan.monitoring.faults import LossRoles
+from transgan.monitoring.faults import Finding, LossRoles
 from transgan.monitoring.guardian import Guardian, Verdict
-from transgan.networks import Networks, network_tensors
+from transgan.networks import Networks
 from transgan.plan import Plan, make_plan
 from transgan.plan.fallback import with_fallback
 from transgan.recipe import Document, write_recipe
 from transgan.registry import Registry
 from transgan.reporting.console import Progress
-from transgan.reporting.html import write_report
 from transgan.training.checkpoint import (
     TrainingState,
     all_finite,
@@ -39,8 +38,11 @@ from transgan.training.checkpoint import (
 )
 from transgan.training.distributed import Processes, StopRequests
 from transgan.training.engine import Engine
+from transgan.training.failures import Hooks
 from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
+from transgan.training.outputs import model_tensors, write_outputs
+from transgan.training.run_log import RunLog
 from transgan.training.task_sampler import describe_tasks
 
 #: Actions of the guardian that need a good checkpoint.
@@ -71,7 +73,14 @@ class Trainer:
         self.path: Path = Path(processes.broadcast(str(folder.path) if folder else ""))
         self.domains = domains or Domains(plan)
         self.stop_requests = StopRequests(processes)
-        self.failed_saves = 0
+        self.log = RunLog(folder, registry, lambda: self.engine.completed)
+        self.hooks = Hooks(registry, self.log.hook_failed)
+        self.saved = (0, time.monotonic())
+        """The step of the newest checkpoint that was written, and when."""
+        self.published = -1
+        """The step of the model folder that was written."""
+        self.data_warnings = 0
+        """How many of the data's warnings have been reported."""
         self.losses: Mapping[str, Tensor] = {}
         self.figures: Mapping[str, Mapping[str, float]] = {}
         self.set_plan(document, plan)
@@ -81,7 +90,7 @@ class Trainer:
         self.document, self.plan = document, plan
         processes = self.processes
         self.batches = Batches(plan, self.domains, processes.rank, processes.world, processes.device)
-        self.evaluation = Evaluation(plan, self.domains, processes.device)
+        self.evaluation = Evaluation(plan, self.domains, processes.device, self.log.metric_failed)
         self.reset()
 
     def reset(self) -> None:
@@ -91,6 +100,7 @@ class Trainer:
         self.best = BestWeights(self.plan)
         self.guardian = Guardian(self.plan.recipe.guard, roles)
         self.adviser = Adviser(roles, self.plan.recipe.guard)
+        self.log.failures.messages.clear()
         engine = self.engine
         self.state = TrainingState(
             {
@@ -104,18 +114,23 @@ class Trainer:
                 "statistics": self.domains,
                 "guardian": self.guardian,
                 "adviser": self.adviser,
+                "failures": self.log.failures,
             },
             self.processes.device,
         )
 
-    def fit(self, progress: Progress) -> int:
-        """Train to the end; return the exit code: 0, or that of the signal that ended the run early."""
+    def fit(self, progress: Progress, train: bool = True) -> int:
+        """Train to the end; return the exit code: 0, or that of the signal that ended the run early.
+
+        Args:
+            train: False to end the run at its newest checkpoint, as if a plugin had asked for it.
+        """
         self.progress = progress
         outcome = "failed"
         try:
-            with self._open_metrics() as self.metrics, self.stop_requests.handling_signals():
+            with self.log.open(progress), self.stop_requests.handling_signals():
                 self._begin()
-                code = self._train()
+                code = self._train() if train else self._stop_here()
                 if code in (0, StopRequests.BY_HOOK):
                     self._end()
                     outcome = "stopped" if code else "finished"
@@ -123,35 +138,37 @@ class Trainer:
                 outcome = "interrupted"
                 return code
         finally:
-            with suppress(DiskError):
-                self.log(f"{outcome} at step {self.engine.completed}")
+            self.log.write(f"{outcome} at step {self.engine.completed}")
             self.call_hook("run_finished", outcome=outcome)
 
     # Begin.
 
     def _begin(self) -> None:
         """Go on from the newest checkpoint, or initialise the networks; write down what is being run."""
-        self._resume()
+        resumed = self._resume()
         self.domains.fit_statistics()
-        if not self.engine.completed and init_from_data(self.engine.networks, self.domains, self.processes):
+        if not resumed and init_from_data(self.engine.networks, self.domains, self.processes):
             self.progress.message("networks were initialised from the training data")
             if self.engine.average:
                 self.engine.average.copy_sources()
             if self.best.figure:
                 self._evaluate(0)  # training has to improve on it
-        self.call_hook("run_started")
+        self.log.note_position()
         if self.folder:
-            if not self.folder.recipe.exists():  # an existing one says better where each value was written
-                storage.write_text(self.folder.recipe, write_recipe(self.document, self.plan.filled))
             environment = {**self.processes.environment(), "plugins": self.plan.plugins}
             storage.write_text(self.folder.path / "env.json", json.dumps(environment, indent=2) + "\n")
-            steps = self.plan.recipe.train.steps
-            self.log(f"begins at step {self.engine.completed} of {steps} on {self.processes.device}")
+        steps = self.plan.recipe.train.steps
+        self.log.write(f"begins at step {self.engine.completed} of {steps} on {self.processes.device}")
+        self.call_hook("run_started")
+        for note in self.domains.notes:
+            self.log.report(note)
+        self._report_data()
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Load the newest checkpoint, if there is one, and remove what was logged after it."""
         checkpoint, rejected = storage.newest(self.path / "checkpoints")
         for line in rejected:
-            self.report(f"skipping a damaged checkpoint: {line}")
+            self.log.report(f"skipping a damaged checkpoint: {line}")
         step = checkpoint.step if checkpoint else 0
         if self.processes.broadcast(step) != step:
             raise DiskError(
@@ -161,20 +178,22 @@ class Trainer:
         if checkpoint is None and rejected:
             raise DiskError(f"{self.path}: all of its checkpoints are damaged; start again in another folder")
         if checkpoint is None:
-            return
+            self.log.rewind(0, 0)
+            return False
         if upgrade_checkpoint(checkpoint).state["guardian"]["fallback_step"] >= 0:
             self._set_fallback_plan()
         self._load(checkpoint)
-        if self.metrics:
-            self.metrics.rewind(checkpoint.step)
-            self.adviser.rewind(storage.read_metrics(self.metrics.path))
+        self.log.rewind(checkpoint.step, checkpoint.state.get("records"))
+        self.adviser.rewind(self.log.records())
         self.progress.message(f"resuming {self.path} at step {checkpoint.step} of {self.plan.recipe.train.steps}")
+        return True
 
     def _load(self, checkpoint: storage.Checkpoint) -> None:
         """Set a run that was reset to a checkpoint's state."""
         self.state.load_state_dict(checkpoint)
         self.engine.optimizers.lr_factor = self.guardian.lr_factor
         self.engine.completed = checkpoint.step
+        self.saved = (checkpoint.step, time.monotonic())
 
     # Train.
 
@@ -186,41 +205,55 @@ class Trainer:
 
     def _train_until_verdict(self) -> int | Verdict:
         """Train to the end (0), to a request to stop (its code), or until the guardian wants to go back."""
-        train, guard, every = self.plan.recipe.train, self.plan.recipe.guard, self.plan.recipe.evaluate.every
+        train, guard = self.plan.recipe.train, self.plan.recipe.guard
         check_every = guard.check_every or max(100, train.steps // 50)
-        sample_every = train.sample_every or max(1, train.steps // 10)
         checkpoint_every = train.checkpoint_every or max(1, min(2000, train.steps // 10))
         completed = self.engine.completed
         if guard.possible_actions & GOING_BACK and not completed and self.guardian.good_step < 0:
             self.save(0)  # to go back to while there is no other
-        if self.best.figure and 0 < completed < train.steps and completed % every == 0:
-            self._evaluate(completed)  # a checkpoint is written before its step is evaluated
+        if completed and (code := self._after_step(completed, 0)):  # a checkpoint is written before that
+            return code
         for step, losses in self.engine.train(self.batches):
             self.losses = losses
             self.call_hook("step_finished")
             code = self.stop_requests.at_step(step)
-            last = step == train.steps or code == StopRequests.BY_HOOK
-            saves = bool(step % checkpoint_every == 0 or last or code)
+            last = step == train.steps or bool(code)
+            saves = step % checkpoint_every == 0 or last
             checks = step % check_every == 0
             watched = self.engine.skipped or train.logs(step) or checks or saves
             if watched and (verdict := self._apply_verdicts(step, self._check(step, checks, saves))):
                 return verdict
+            self.log.note_position()
             if saves:
-                self.save(step)
+                self.save(step, must=last)
+                self._publish(step)
             if code > StopRequests.BY_HOOK:
                 return code
-            if every and step % every == 0 and not last:
-                self._evaluate(step)
-                if not code and self.stop_requests.at_step(step) == StopRequests.BY_HOOK:
-                    code, last = StopRequests.BY_HOOK, True
-                    if not saves:
-                        self.save(step)
-            if step % sample_every == 0 or last:
-                self._preview(step)
-            if code:
-                self.report(f"step {step}: stopped by a plugin: {self.processes.broadcast(self.stop_requests.reason)}")
+            if code := self._after_step(step, code):
                 return code
         return 0
+
+    def _after_step(self, step: int, code: int) -> int:
+        """Evaluate and preview a step where that is due; return `code`, or that of a hook that asks for the end."""
+        train, every = self.plan.recipe.train, self.plan.recipe.evaluate.every
+        sample_every = train.sample_every or max(1, train.steps // 10)
+        last = step == train.steps or code == StopRequests.BY_HOOK
+        if every and step % every == 0 and not last:
+            self._evaluate(step)
+            if self.stop_requests.at_step(step) == StopRequests.BY_HOOK:
+                code, last = StopRequests.BY_HOOK, True
+                if self.saved[0] != step:
+                    self.save(step, must=True)
+        if step % sample_every == 0 or last:
+            self._preview(step)
+        if code:
+            self.log.report(f"step {step}: stopped by a plugin: {self.processes.broadcast(self.stop_requests.reason)}")
+        return code
+
+    def _stop_here(self) -> int:
+        """End the run at the checkpoint that was loaded."""
+        self._preview(self.engine.completed)
+        return StopRequests.BY_HOOK
 
     # Log and check.
 
@@ -230,19 +263,27 @@ class Trainer:
         if self.plan.recipe.train.logs(step):
             verdicts += self._log_step(step)
         if checks_held_out and self.folder:
-            with self.translating() as networks:
+            findings: list[Finding] = []
+            with self.log.surviving("the check of held-out samples"), self.translating() as networks:
                 findings = list(in_held_out(self.plan, self.domains, networks, step, self.processes.device))
             record, found = self.guardian.check_held_out(step, findings)
             verdicts += found
             if record:
-                self._write_metrics(step, record)
+                self.log.record(step, record)
         if saves and not all_finite(self.engine.networks):
             return [self.guardian.weights_not_finite(), *verdicts]
         return verdicts
 
+    def _report_data(self) -> None:
+        """Report what is new among the data's warnings."""
+        warnings = self.domains.warnings
+        for warning in warnings[self.data_warnings :]:
+            self.log.report(f"warning: {warning}")
+        self.data_warnings = len(warnings)
+
     def _report_skipped(self, step: int) -> list[Verdict]:
         bad = [name for name, value in self.losses.items() if not bool(torch.isfinite(value))]
-        self.report(f"step {step}: skipped, since {', '.join(bad[:3]) or 'a gradient'} is not finite")
+        self.log.report(f"step {step}: skipped, since {', '.join(bad[:3]) or 'a gradient'} is not finite")
         verdict = self.guardian.step_skipped(step)
         return [verdict] if verdict else []
 
@@ -265,13 +306,11 @@ class Trainer:
             **{f"weight/{name}": self.plan.weight(name, clock) for name in self.plan.losses},
             **{name: float(f"{value:.6g}") for name, value in {**losses, **read}.items()},
         }
-        if self.metrics:
-            self.metrics.write(record)
+        self.log.record(step, record)
+        if self.folder:
             for advice in self.adviser.update(record):
-                self.report(f"step {step}: {advice}")
-        for path, why in ((p, w) for domain in self.domains.values() for p, w in domain.unreadable.items()):
-            if self.adviser.is_new(path):
-                self.report(f"warning: replaced by another sample: {why}")
+                self.log.report(f"step {step}: {advice}")
+        self._report_data()
         self.progress.step(step, losses, describe_tasks(read))
         return verdicts
 
@@ -282,27 +321,31 @@ class Trainer:
             DivergedError: the run has to end.
         """
         guardian = self.guardian
-        for verdict in self.processes.broadcast(verdicts):
-            if verdict.action == "fallback" or (
+        verdicts, good_step = self.processes.broadcast((verdicts, guardian.good_step))
+        for verdict in verdicts:
+            possible = verdict.action == "fallback" or (
                 verdict.action == "rollback" and guardian.rollbacks < guardian.rules.rollbacks
-            ):
-                found: Verdict = verdict
-                return found
+            )
+            if possible and good_step >= 0:  # no checkpoint where the disk was full
+                return verdict
             text = f"step {step}: {verdict}"
             if verdict.action != "warn":
-                good = f"; the newest good one is of step {guardian.good_step}" if guardian.good_step >= 0 else ""
+                good = f"; the newest good one is of step {good_step}" if good_step >= 0 else ""
                 raise DivergedError(f"{text}. Stopped, as [guard] says; {self.path} keeps its checkpoints{good}")
             guardian.events.append(text)
-            self.report(f"warning: {text}")
+            self.log.report(f"warning: {text}")
         return None
 
     # Save.
 
-    def save(self, step: int) -> None:
-        """Write a checkpoint. A full disk is survived twice in a row, since earlier checkpoints are not touched.
+    def save(self, step: int, must: bool = False) -> None:
+        """Write a checkpoint. On a full disk training goes on, since earlier checkpoints are not touched.
+
+        Args:
+            must: the run ends at this step.
 
         Raises:
-            DiskError: it could not be written for the third time in a row, or at the last step.
+            DiskError: it could not be written, and must be.
             DivergedError: a tensor is not finite, or the processes hold different weights.
         """
         failure: TransganError | None = None
@@ -311,26 +354,36 @@ class Trainer:
         if self.guardian.healthy:
             self.guardian.good_step = step
         groups, state = self.state.state_dict()  # on every process: some of it is gathered
-        state |= {"step": step, "samples": self.batches.samples_before(step)}
+        state |= {"step": step, "steps": self.plan.recipe.train.steps, "samples": self.batches.samples_before(step)}
         if self.folder:
+            state |= {"records": self.log.saved_position(), "config": model_config(self.plan, step, self.domains)}
             spare = self.guardian.good_step if self.guardian.rules.possible_actions & GOING_BACK else None
             try:
                 keep = self.plan.recipe.train.keep
                 path = storage.save(self.folder.checkpoints, step, groups, state, keep=keep, spare=spare)
-                self.failed_saves = 0
-                self.log(f"step {step}: checkpoint {path.name}")
+                self.log.write(f"step {step}: checkpoint {path.name}")
                 self.call_hook("checkpoint_saved", path=path)
-            except DiskError as error:
-                self.guardian.good_step = good
-                self.failed_saves += 1
-                if self.failed_saves >= 3 or step == self.plan.recipe.train.steps:
-                    failure = error
-                else:
-                    self.log(f"step {step}: no checkpoint: {error}; trying again at the next one")
             except TransganError as error:
                 failure = error
-        if failure := self.processes.broadcast(failure):
+        failure = self.processes.broadcast(failure)
+        if failure is None:
+            self.saved = (step, time.monotonic())
+        elif must or not isinstance(failure, DiskError):
             raise failure
+        else:
+            self.guardian.good_step = good
+            since, at = self.saved
+            waited = f"nothing was saved for {step - since} steps ({(time.monotonic() - at) / 60:.0f} minutes)"
+            self.log.report(f"warning: step {step}: no checkpoint: {failure}; trying again at the next one; {waited}")
+
+    def _publish(self, step: int) -> None:
+        """Write the model of a step that was saved, and a report, before anything is measured."""
+        if self.folder and self.saved[0] == step:
+            with self.log.surviving("the model and the report"):
+                with self.translating() as networks:
+                    tensors = model_tensors(self.plan, networks, self.best, self.domains)
+                write_outputs(self.folder, self.plan, self.domains, tensors, self._result({}, []), final=False)
+                self.published = step
 
     # Preview and evaluate.
 
@@ -345,30 +398,34 @@ class Trainer:
         """Write translations side by side to samples/, and log how far conditions change them."""
         if not self.folder:
             return
-        with self.translating() as networks:
-            columns = preview_columns(self.plan, self.domains, networks, 6, self.processes.device)
-            effects = measure_effects(self.plan, self.domains, networks, 4, self.processes.device)
-        media = self.domains.media_at(self.plan.stages[-1].size)
-        path = media.preview(columns, self.folder.samples / f"step-{step:08d}")
-        self.call_hook("samples_saved", path=path)
+        effects: list[ConditionEffect] = []
+        with self.log.surviving("the preview"):
+            plan, clock, device = self.plan, self.batches.clock(step), self.processes.device
+            with self.translating() as networks:
+                columns = preview_columns(plan, self.domains, networks, 6, device, clock)
+                effects = measure_effects(plan, self.domains, networks, 4, device, clock)
+            media = self.domains.media_at(plan.directions[-1].translation.target, plan.stages[-1].size)
+            path = media.preview(columns, self.folder.samples / f"step-{step:08d}")
+            self.call_hook("samples_saved", path=path)
         if effects:
-            self._write_metrics(step, {f"condition/{each.name}": float(f"{each.of_change:.6g}") for each in effects})
+            figures = {f"condition/{each.name}": float(f"{each.of_change:.6g}") for each in effects}
+            self.log.record(step, figures)
         for each in effects:  # the first tenth of a run says little about conditions
             if each.invisible and step > self.plan.recipe.train.steps / 10 and self.adviser.is_new(each.name):
-                self.report(f"warning: step {step}: {each}")
+                self.log.report(f"warning: step {step}: {each}")
 
     def _evaluate(self, step: int) -> None:
         """Measure held-out samples during the run; keep the weights if they are the best so far."""
         if not self.folder:
             return
-        with self.translating() as networks:
-            self.figures = self.evaluation(networks, self.best.metrics)
-            if self.best.figure:
-                self.best.update(step, self.figures, networks)
-        self._write_metrics(
-            step, {f"{where}/{name}": value for where, each in self.figures.items() for name, value in each.items()}
-        )
-        self.call_hook("evaluated")
+        with self.log.surviving("the evaluation"):
+            with self.translating() as networks:
+                self.figures = self.evaluation(networks, self.batches.clock(step), self.best.metrics)
+                if self.best.figure:
+                    self.best.update(step, self.figures, networks)
+            figures = {f"{where}/{name}": value for where, each in self.figures.items() for name, value in each.items()}
+            self.log.record(step, figures)
+            self.call_hook("evaluated")
 
     # Go back.
 
@@ -380,6 +437,8 @@ class Trainer:
         if verdict.action == "fallback":
             checkpoint = without_objective(checkpoint, self.plan)
             self._set_fallback_plan()
+            if self.folder:
+                storage.write_text(self.folder.fallback, write_recipe(self.document, self.plan.filled))
         else:
             self.reset()
         self._load(checkpoint)
@@ -393,88 +452,78 @@ class Trainer:
             text += f"with learning rates times {guardian.lr_factor:g}"
         self.engine.optimizers.lr_factor = guardian.lr_factor
         guardian.events.append(text)
-        self.report(text)
-        if self.metrics:
-            self.metrics.rewind(step)
-            figures = {f"guard/{verdict.action}": 1, "guard/from": at, "guard/lr_factor": guardian.lr_factor}
-            self._write_metrics(step, figures)
-            self.adviser.rewind(storage.read_metrics(self.metrics.path))
+        self.log.report(text)
+        self.log.rewind(step, checkpoint.state.get("records"))
+        figures = {f"guard/{verdict.action}": 1, "guard/from": at, "guard/lr_factor": guardian.lr_factor}
+        self.log.record(step, figures)
+        self.adviser.rewind(self.log.records())
+        self.log.note_position()
         self.save(step)
+        self._publish(step)
 
     def _set_fallback_plan(self) -> None:
         document = with_fallback(self.document, self.plan.losses)
         self.set_plan(document, make_plan(document, self.registry))
-        if self.folder:
-            storage.write_text(self.folder.fallback, write_recipe(document, self.plan.filled))
 
     # End.
 
     def _end(self) -> None:
-        """Write the model, its figures and the report."""
+        """Write the model, then measure it, then write model, figures and report."""
         if not self.folder:
             return
-        plan, step = self.plan, self.engine.completed
+        plan, step, device = self.plan, self.engine.completed, self.processes.device
+        clock = self.batches.clock(step)
+        if self.published != step:
+            self._publish(step)
         if plan.metrics:
             self.progress.message("measuring held-out samples")
+        effects: list[ConditionEffect] = []
+        self.figures = {}
         with self.translating() as networks:
             if self.best.figure:
-                self.best.update(step, self.evaluation(networks, self.best.metrics), networks)
-                if self.best.tensors:
-                    self.best.copy_to(networks)
-                    self.progress.message(f"keeping the model of step {self.best.step}, the best by {self.best.figure}")
-            self.figures = self.evaluation(networks) if plan.metrics else {}
-            effects = measure_effects(plan, self.domains, networks, 16, self.processes.device)
-            tensors = network_tensors({name: networks[name] for name in plan.generator_side})
+                with self.log.surviving("the evaluation"):
+                    self.best.update(step, self.evaluation(networks, clock, self.best.metrics), networks)
+            if self.best.tensors:
+                self.best.copy_to(networks)
+                self.progress.message(f"keeping the model of step {self.best.step}, the best by {self.best.figure}")
+            with self.log.surviving("the evaluation"):
+                self.figures = self.evaluation(networks, clock) if plan.metrics else {}
+                for warning in self.evaluation.warnings:
+                    self.log.report(f"warning: {warning}")
+            with self.log.surviving("the measure of conditions"):
+                effects = measure_effects(plan, self.domains, networks, 16, device, clock)
+            tensors = model_tensors(plan, networks, self.best, self.domains)
         self.call_hook("evaluated")
-        result = self._result(effects)
-        tensors |= statistics_tensors(self.domains.statistics, STATISTICS)
-        card = model_card(plan, self.domains, result)
-        storage.write_model(self.folder.model, tensors, model_config(plan, step, self.domains), card)
-        storage.write_text(self.folder.result, json.dumps(result, indent=2) + "\n")
-        write_report(self.folder, plan.recipe.name, result)
+        result = self._result(self.figures, effects)
+        write_outputs(self.folder, plan, self.domains, tensors, result, final=True)
         for line in result["advice"]:
             self.progress.message(line)
         self.progress.result(result, self.folder)
 
-    def _result(self, effects: list[ConditionEffect]) -> dict[str, Any]:
+    def _result(self, figures: Mapping[str, Any], effects: list[ConditionEffect]) -> dict[str, Any]:
         """Return the content of result.json."""
         assert self.folder is not None
-        plan, records = self.plan, storage.read_metrics(self.folder.metrics)
+        plan, records = self.plan, self.log.records()
         return {
             "recipe": plan.recipe.name,
             "steps": self.engine.completed,
             **({"kept": self.best.step} if self.best.figure else {}),
             "seed": plan.recipe.train.seed,
             "held_out": all(domain.held_out for domain in self.domains.values()),
-            "translations": self.figures,
+            "translations": figures,
             "protocols": {k: v for metric in plan.metrics.values() for k, v in metric.protocol().items()},
             "conditions": effects_table(effects),
-            "warnings": [str(each) for each in effects if each.invisible],
+            "warnings": [
+                *self.domains.warnings,
+                *self.evaluation.warnings,
+                *(str(each) for each in effects if each.invisible),
+                *self.log.failures.messages.values(),
+            ],
             "advice": [str(each) for each in advise(records, self.guardian.roles, plan.recipe.guard)],
             "guard": self.guardian.events,
         }
 
-    # Logs and hooks.
-
-    @contextmanager
-    def _open_metrics(self) -> Iterator["storage.MetricsLog | None"]:
-        with storage.MetricsLog(self.folder.metrics) if self.folder else nullcontext() as metrics:
-            yield metrics
-
-    def _write_metrics(self, step: int, figures: Mapping[str, float]) -> None:
-        if self.metrics:
-            self.metrics.write({"step": step, **figures})
-
-    def log(self, text: str) -> None:
-        """Write a line of log.txt."""
-        if self.folder:
-            with storage.TextLog(self.folder.log) as log:
-                log.write(text)
-
-    def report(self, text: str) -> None:
-        """Print a line, and write it to log.txt."""
-        self.progress.message(text)
-        self.log(text)
+    # Hooks.
 
     def call_hook(self, hook: str, **arguments: Any) -> None:
         """Call a lifecycle hook of every plugin, on the main process."""
@@ -488,4 +537,4 @@ class Trainer:
                 figures=self.figures,
                 request_stop=self.stop_requests.request,
             )
-            getattr(self.registry.hook, hook)(run=run, **arguments)
+            self.hooks.call(hook, run=run, **arguments)

@@ -11,7 +11,7 @@ from transgan.api import Generator, NetworkSpec, Options, Tensor
 class RecolourOptions(Options):
     width: int = Field(16, ge=1)
     """Channels of the hidden layers (1 or more)."""
-    layers: int = Field(2, ge=1)
+    layers: int = Field(2, ge=1, le=1000)
     """Number of hidden layers (1 or more)."""
 
 

@@ -1,13 +1,17 @@
 """Tests of cropping rotated squares and of blending changes back: position, bit-identical surroundings, no seams."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from transgan_faces.pasting import Square, blend_mask, color_shift, crop, paste
+from transgan_faces.synthetic import Person, render, sample_person
 
 #: The narrowest band over which a change fades, as a fraction of the square's side.
 FADE = (1 - 0.68) * 0.485
@@ -98,15 +102,159 @@ def test_a_constant_change_fades_out_smoothly() -> None:
         assert slope.diff(dim=axis).abs().max() < 0.5 * 10 / math.sqrt(3) / (FADE * 200) ** 2
 
 
+# Kind: a change of something that is no skin (hair, clothes, background, a neighbour, what is beyond the border) tints
+# no face; a cast over everything is removed.
+
+#: A cast, in levels of 8 bits.
+CAST = torch.tensor([12.0, -8.0, 6.0])
+
+
+def portrait(person: Person, age: float = 25, race: str = "White", size: int = 160) -> Tensor:
+    return torch.from_numpy(render(person, age=age, race=race, size=size)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def face_square(person: Person, size: int = 160) -> Square:
+    """Return the square of a face in its portrait, with eyes and mouth where models expect them."""
+    u, v = -math.sin(person.tilt) * 0.232, math.cos(person.tilt) * 0.232
+    x, y = (person.shift[0] + person.scale * u, person.shift[1] + person.scale * v)
+    return Square((x + 1) / 2 * size, (y + 1) / 2 * size, 0.55 * person.scale * size, person.tilt)
+
+
+def tint(before: Tensor, after: Tensor, square: Square) -> Tensor:
+    """Return the mean difference of two images in a face, in levels of 8 bits per channel: (C,)."""
+    difference = crop(after, square) - crop(before, square)
+    positions = (torch.arange(difference.shape[-1]) + 0.5) / difference.shape[-1] - 0.5
+    return difference[:, blend_mask(positions[None], positions[:, None]) > 0.9].mean(1) * 127.5
+
+
+def pasted(x: Tensor, target: Tensor, square: Square, **options: Any) -> Tensor:
+    """Return photograph `x` with a face translated by a model whose output is a crop of `target`."""
+    return paste(x, [square], [crop(target, square) - crop(x, square)], **options)
+
+
+def with_cast(x: Tensor, cast: Tensor = CAST) -> Tensor:
+    return (x + cast[:, None, None] / 127.5).clamp(-1, 1)
+
+
+PEOPLE = [sample_person(0, index) for index in range(24)]
+
+
+@pytest.mark.parametrize("index", range(24))
+def test_hair_that_changes_its_color_does_not_tint_the_face(index: int) -> None:
+    """Of every style, also where most of the corners are hair; darker, lighter, and grey with the rest of aging."""
+    person = PEOPLE[index]
+    square = face_square(person)
+    dark, light = (portrait(replace(person, hair_shade=shade)) for shade in (1.0, 0.0))
+    old = portrait(person, age=65)
+    for x, target in ((dark, light), (light, dark), (portrait(person), old), (old, portrait(person))):
+        difference = tint(pasted(x, target, square, match=False), pasted(x, target, square), square)
+        assert difference.abs().max() <= 1
+
+
+def test_casts_are_removed_from_faces_that_change_and_from_those_that_do_not() -> None:
+    """In the mean of people; where only changing hair surrounds a face, a cast cannot be distinguished from it."""
+    errors: dict[str, list[float]] = {"nothing": [], "hair": [], "age": []}
+    for person in PEOPLE:
+        x, square = portrait(replace(person, hair_shade=1.0)), face_square(person)
+        targets = {
+            "nothing": x,
+            "hair": portrait(replace(person, hair_shade=0.0)),
+            "age": portrait(replace(person, hair_shade=1.0), age=65),
+        }
+        for name, target in targets.items():
+            ideal = pasted(x, target, square, match=False)
+            tinted = pasted(x, with_cast(target), square)
+            errors[name].append(float(tint(ideal, tinted, square).abs().max()))
+    assert max(errors["nothing"]) < 3  # where the image is black or white, a cast is less
+    assert [np.median(each) < 1.5 for each in errors.values()] == [True] * 3
+    assert np.mean(errors["hair"]) < 4 and np.mean(errors["age"]) < 4  # without `match` 12
+
+
+def test_complexion_is_translated() -> None:
+    """The change of skin alone is what a model is for."""
+    kept = []
+    for person in PEOPLE:
+        x, target, square = portrait(person), portrait(person, race="Black"), face_square(person)
+        change = tint(x, pasted(x, target, square, match=False), square)
+        kept.append(float((tint(x, pasted(x, target, square), square) / change).mean()))
+    assert np.median(kept) > 0.99 and np.mean(kept) > 0.95 and min(kept) > 0.5
+
+
+def synthetic_change(size: int, corners: float, hair: float, skin: float, cast: float) -> Tensor:
+    """Return a change (3, size, size): a cast, plus that of skin in the ellipse, and of hair in a share of the rest.
+
+    Args:
+        corners: the share of what is outside of the ellipse that is hair, from above.
+    """
+    positions = (torch.arange(size) + 0.5) / size - 0.5
+    outside = blend_mask(positions[None], positions[:, None]) == 0
+    rank = outside.flatten().cumsum(0).reshape(size, size) / outside.sum()
+    change = torch.where(outside, torch.where(rank <= corners, hair, 0.0), skin) + cast
+    return change[None].expand(3, -1, -1) / 127.5
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+@pytest.mark.parametrize("skin", [0, 6, -60])
+@pytest.mark.parametrize("corners", [0.0, 0.3, 0.5, 0.75])
+def test_a_share_of_hair_in_the_corners_does_not_matter(corners: float, skin: float, margin: float) -> None:
+    x, square = 0.2 * photograph(), Square(50, 40, 64)
+    for cast in (0, 10, -10):
+        change = synthetic_change(64, corners, 80, skin, cast)
+        found = color_shift(x, square, change, [], margin) * 127.5
+        expected = cast if abs(skin) < 16 or cast * skin > 0 else 0
+        assert found == pytest.approx([expected] * 3, abs=0.01)
+
+
+@pytest.mark.parametrize("skin", [0, 6, -20])
+def test_where_all_corners_are_hair_no_more_is_removed_than_the_skin_changed(skin: float) -> None:
+    for hair in (30, 80):
+        shift = color_shift(0 * photograph(), Square(50, 40, 64), synthetic_change(64, 1.0, hair, skin, 0), [], 0.0)
+        assert (shift * torch.sign(torch.tensor(skin)) >= 0).all() and (shift.abs() * 127.5 <= abs(skin) + 0.01).all()
+
+
 def test_match_removes_a_color_shift_of_the_whole_crop() -> None:
-    x = photograph()
+    x = 0.9 * photograph()
     square = Square(50, 40, 60)
     shift = torch.tensor([0.2, -0.1, 0.05])[:, None, None].expand(3, 60, 60)
-    assert torch.allclose(color_shift(shift), shift[:, 0, 0])
-    assert torch.equal(paste(x, [square], [shift]), x)
+    assert torch.allclose(color_shift(x, square, shift, [], 0.0), shift[:, 0, 0])
+    assert torch.allclose(paste(x, [square], [shift]), x, atol=1e-6)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (100, 0), (50, 80), (100, 80), (-15, 40)])
+def test_what_lies_beyond_the_border_is_no_evidence(corner: tuple[int, int]) -> None:
+    """There the crop repeats edge pixels, of which a model makes anything."""
+    x, square = 0.5 * photograph(), Square(*corner, 60)
+    change = torch.full((3, 60, 60), 0.1)
     positions = (torch.arange(60) + 0.5) / 60 - 0.5
-    change = 0.5 * (blend_mask(positions[None], positions[:, None]) > 0.9) + shift
-    assert torch.allclose(paste(0 * x, [square], [change])[:, 40, 50], torch.full((3,), 0.5))
+    at_x, at_y = square.to_image(positions[None], positions[:, None])
+    beyond = (at_x < 0) | (at_x > 100) | (at_y < 0) | (at_y > 80)
+    change[:, beyond] = -0.2
+    shift = color_shift(x, square, change, [], 0.0)
+    assert torch.allclose(shift, torch.full((3,), 0.1), atol=0.02) or (corner[0] < 0 and not shift.any())
+    assert torch.equal(paste(x, [Square(400, 40, 60)], [change]), x)  # nothing of it is in the photograph
+
+
+def test_a_neighbouring_face_is_no_evidence() -> None:
+    x, square, other = 0.5 * photograph(120, 160), Square(60, 60, 80), Square(110, 60, 80)
+    positions = (torch.arange(80) + 0.5) / 80 - 0.5
+    at = square.to_image(positions[None], positions[:, None])
+    change = torch.full((3, 80, 80), 0.1)
+    change[:, blend_mask(*other.from_image(*at)) > 0] = 0.05
+    change[:, 20:60, 20:60] = 0.1
+    assert torch.allclose(color_shift(x, square, change, [other], 0.0), torch.full((3,), 0.1), atol=0.01)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grey_photograph_stays_grey(channels: int) -> None:
+    person = PEOPLE[0]
+    grey = portrait(person).mean(0, keepdim=True).expand(channels, -1, -1)
+    target = portrait(person, age=65)[:channels] if channels == 3 else portrait(person, age=65).mean(0, keepdim=True)
+    square = face_square(person)
+    y = pasted(grey, target, square)
+    assert y.shape == grey.shape and not torch.equal(y, grey)
+    assert (y - y[:1]).abs().max() < 1e-6
+    if channels == 3:  # as the model has it where the option is off
+        assert (pasted(grey, target, square, match=False).diff(dim=0)).abs().max() > 0.1
 
 
 def test_the_first_of_two_overlapping_squares_is_on_top() -> None:

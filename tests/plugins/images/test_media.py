@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transgan_images.media import HalfImage, ImageMedia, ImageOptions, contact_sheet, open_image, to_bytes
+from transgan_images.media import HalfImage, ImageMedia, ImageOptions, contact_sheet, to_bytes
 
 from transgan.api import Column, DataError, DiskError
 from transgan.rng import CounterRng
@@ -80,33 +80,11 @@ def test_halves_of_an_image(tmp_path: Path) -> None:
     pair = noise(8, 17, 3)
     Image.fromarray(pair).save(tmp_path / "pair.png")
     left, right = HalfImage(tmp_path / "pair.png", "left"), HalfImage(tmp_path / "pair.png", "right")
-    assert np.array_equal(np.asarray(open_image(left)), pair[:, :8])
-    assert np.array_equal(np.asarray(open_image(right)), pair[:, 8:16])
+    media = ImageMedia(ImageOptions(), 8)
+    assert np.array_equal(media.read(left).pixels, pair[:, :8])
+    assert np.array_equal(media.read(right).pixels, pair[:, 8:16])
     assert str(left) != str(right)
     assert ImageMedia(ImageOptions(), 4).decode(right).shape == (4, 4, 3)
-
-
-def test_images_with_16_bits_or_floats_are_scaled_to_8_bits(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
-    expected = ramp / 65535 * 255
-    Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "deep.png")
-    Image.fromarray((ramp / 65535).astype(np.float32)).save(tmp_path / "unit.tif")
-    Image.fromarray(expected.astype(np.float32)).save(tmp_path / "bytes.tif")
-    Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "words.tif")
-    for name in ("deep.png", "unit.tif", "bytes.tif", "words.tif"):
-        image = np.asarray(open_image(tmp_path / name, 1), dtype=float)
-        assert np.abs(image - expected).max() <= 1, name
-    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "nan.tif")
-    assert np.asarray(open_image(tmp_path / "nan.tif")).max() == 0
-
-
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
-    image = Image.fromarray(noise(8, 12, 3))
-    for orientation, method in ((3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270)):
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        image.save(tmp_path / "turned.png", exif=exif)
-        assert open_image(tmp_path / "turned.png").tobytes() == image.transpose(method).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -124,20 +102,21 @@ def test_files_that_are_no_images_are_refused_in_one_line(tmp_path: Path, conten
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=message) as raised:
-        open_image(path)
+        ImageMedia(ImageOptions(), 8).read(path)
     assert str(raised.value).startswith(f"{path}: ") and "\n" not in str(raised.value)
 
 
 def test_folders_are_refused_and_truncated_images_refused_or_read(tmp_path: Path) -> None:
+    media = ImageMedia(ImageOptions(), 8)
     with pytest.raises(DataError, match="Is a directory"):
-        open_image(tmp_path)
+        media.read(tmp_path)
     for name in ("a.png", "a.jpg", "a.webp", "a.gif", "a.bmp", "a.tif", "a.ppm"):
         Image.fromarray(noise(9, 9, 3)).save(tmp_path / name)
         whole = (tmp_path / name).read_bytes()
         for length in range(0, len(whole) - 1, max(1, len(whole) // 23)):
             (tmp_path / name).write_bytes(whole[:length])
             try:
-                assert open_image(tmp_path / name).size == (9, 9)
+                assert media.read(tmp_path / name).pixels.shape == (9, 9, 3)
             except DataError as error:
                 assert "\n" not in str(error)
 
@@ -159,15 +138,15 @@ def test_to_model_and_from_model_keep_the_size_and_the_image(size: tuple[int, in
 def test_written_images_are_read_back_unchanged(tmp_path: Path) -> None:
     media, image = ImageMedia(ImageOptions(), 8), noise(5, 7, 3)
     x = media.read(image)
-    assert np.array_equal(to_bytes(x), image)
+    assert np.array_equal(to_bytes(media.as_tensor(x)), image)
     media.write(x, tmp_path / "deep/er/a.png")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "deep/er/a.png")), image)
-    assert torch.equal(media.read(tmp_path / "deep/er/a.png"), x)
-    assert torch.equal(media.read(str(tmp_path / "deep/er/a.png")), x)
+    assert np.array_equal(media.read(tmp_path / "deep/er/a.png").pixels, image)
+    assert np.array_equal(media.read(str(tmp_path / "deep/er/a.png")).pixels, image)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DiskError, match=r"file/a\.png: cannot be written: "):
         media.write(x, tmp_path / "file/a.png")
-    with pytest.raises(DiskError, match=r"a\.xyz: cannot be written: unknown file extension"):
+    with pytest.raises(DiskError, match=r"a\.xyz: cannot be written: no format has the suffix '\.xyz'"):
         media.write(x, tmp_path / "a.xyz")
 
 

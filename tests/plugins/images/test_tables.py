@@ -146,3 +146,19 @@ def test_missing_table_is_reported(root: Path) -> None:
         source = LabelledTable(LabelledTable.Options(table=name), root)
         with pytest.raises(DataError, match=f"{name} {what}; expected a CSV or TSV file below data.root"):
             source.samples("some", {"mood": "glad"})
+
+
+@pytest.mark.parametrize("odd", ["nan", "NaN", "N/A", "null", "inf", "-inf", "<NA>"])
+def test_a_number_that_is_not_known_is_named_with_its_line(root: Path, odd: str) -> None:
+    """Of the kind: how programs write missing numbers, in any numeric column; the others would become strings."""
+    text = f"file,age,weight\ntrain/1.jpg,20,1\ntrain/2.jpg,{odd},2\ntrain/3.jpg,40,3\n"
+    with pytest.raises(DataError, match=r"labels.csv:3: age: found '.*', expected a number as in the other lines"):
+        selected(root, text, {"weight": [0, 5]})
+    assert keys(root, text.replace(odd, ""), {"age": [0, 50]}) == ["train/1", "train/3"]
+
+
+def test_a_word_among_numbers_is_named_where_a_range_is_selected(root: Path) -> None:
+    text = "file,age\ntrain/1.jpg,20\ntrain/2.jpg,old\ntrain/3.jpg,?\n"
+    with pytest.raises(DataError, match=r"labels.csv:3: age: found 'old' \(and 1 more lines\), expected a number"):
+        selected(root, text, {"age": [0, 50]})
+    assert keys(root, text, {"age": "old"}) == ["train/2"]  # else it is a label of strings

@@ -54,6 +54,25 @@ def test_each_domain_adds_a_one_hot_plane():
     assert y[:, 3:, 3, 4].tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
+def test_the_source_domain_is_a_category_like_the_target():
+    conditioning = channel(of="origin")
+    y, _ = conditioning(X, None, origin=torch.tensor([2, 0]))
+    assert conditioning.channels == 3
+    assert y[:, 3:, 3, 4].tolist() == [[0, 0, 1], [1, 0, 0]]
+    embedded = embedding(of="origin", width=4)
+    _, style = embedded(X, None, origin=torch.tensor([2, 0]), domain=torch.tensor([0, 0]))
+    assert torch.equal(style, embedded.table.weight[[2, 0]])
+    with pytest.raises(UsageError, match="of = 'origin', but this network gets no such condition"):
+        embedded(X, None, domain=torch.tensor([0, 0]))
+
+
+def test_an_attribute_called_origin_is_that_attribute():
+    network = NetworkSpec(3, 3, 0, (4, 5), ("a", "b"), ("t",), {"origin": 2})
+    conditioning = channel(network, of="origin")
+    y, _ = conditioning(X, None, origin=torch.tensor([[0.5, -1.0], [2.0, 3.0]]))
+    assert y[:, 3:, 1, 2].tolist() == [[0.5, -1.0], [2.0, 3.0]]
+
+
 def test_each_number_adds_a_plane():
     y, _ = channel(of="pose", numbers=2)(X, None, pose=torch.tensor([[0.5, -1.0], [2.0, 3.0]]))
     assert y[:, 3:, 1, 2].tolist() == [[0.5, -1.0], [2.0, 3.0]]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from transgan_standard.discriminators import PatchDiscriminator, PatchOptions, PixelDiscriminator, PixelOptions
 
 from transgan.api import NetworkSpec, UsageError
@@ -27,7 +28,8 @@ def count(network: torch.nn.Module) -> int:
 def test_parameter_counts_are_those_of_the_reference():
     with torch.device("meta"):
         assert count(patch(width=64)) == 2_764_737
-        assert count(patch(width=64, norm="batch", inputs=6)) == 2_768_705  # pix2pix: conditional on the source
+        for norm in ({"norm": "batch"}, {"norm": "instance", "affine": True}):
+            assert count(patch(width=64, inputs=6, **norm)) == 2_768_705  # pix2pix: conditional on the source
         assert count(PixelDiscriminator(PixelOptions(), spec())) == 3 * 64 + 64 + 64 * 128 + 128 + 128 + 1
 
 
@@ -134,3 +136,19 @@ def test_pixel_discriminator_has_a_receptive_field_of_one_pixel():
 def test_every_option_is_documented():
     for options in (PatchOptions, PixelOptions):
         assert all(field.description for field in options.model_fields.values())
+
+
+@pytest.mark.parametrize(("cls", "options"), [(PatchDiscriminator, {"layers": 2}), (PixelDiscriminator, {})])
+def test_affine_instance_norm_is_batch_norm_with_a_batch_of_one(cls, options):
+    batch = cls(cls.Options(width=4, norm="batch", **options), spec()).double().train()
+    with torch.no_grad():
+        for layer in batch.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.weight.uniform_(0.5, 1.5)
+                layer.bias.normal_()
+    instance = cls(cls.Options(width=4, norm="instance", affine=True, **options), spec()).double()
+    missing, unexpected = instance.load_state_dict(batch.state_dict(), strict=False)
+    assert not missing and all("running" in name or "batches" in name for name in unexpected)
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    expected = torch.cat([batch(image).logits[0] for image in x.split(1)])
+    assert torch.allclose(instance(x).logits[0], expected, atol=1e-9)

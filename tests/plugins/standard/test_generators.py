@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 from transgan_standard.generators import ResnetGenerator, ResnetOptions, UnetGenerator, UnetOptions
-from transgan_standard.layers import BlurPool, InstanceNorm
+from transgan_standard.layers import BlurPool, Dropout, InstanceNorm
 
 from transgan.api import NetworkSpec, UsageError
 
@@ -223,6 +223,70 @@ def test_initial_weights_are_distributed_as_in_the_reference():
     scale, shift = generator.model[5].film.linear.weight.chunk(2)
     assert not scale.any()
     assert 0.01 < shift.std() < 0.03
+
+
+@pytest.mark.parametrize("network", [ResnetGenerator, UnetGenerator])
+def test_affine_instance_norm_is_batch_norm_with_a_batch_of_one(network):
+    """The kind: a norm for each image keeps what batch norm learns, in every network that has a norm."""
+    torch.manual_seed(3)
+    batch = network(network.Options(width=4, norm="batch", dropout=0.0), spec(size=32)).double()
+    with torch.no_grad():
+        for layer in batch.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.weight.uniform_(0.5, 1.5)
+                layer.bias.normal_()
+    instance = network(network.Options(width=4, norm="instance", affine=True, dropout=0.0), spec(size=32)).double()
+    missing, unexpected = instance.load_state_dict(batch.state_dict(), strict=False)
+    assert not missing and all("running" in name or "batches" in name for name in unexpected)
+    x = images(size=32, dtype=torch.float64)
+    expected = torch.cat([batch.train()(image) for image in x.split(1)])
+    assert torch.allclose(instance.eval()(x), expected, atol=1e-9)
+    assert torch.allclose(instance.train()(x), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_affine_instance_norm_scales_and_shifts(layout, dtype):
+    norm = InstanceNorm(3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 2.0, -1.0]))
+        norm.bias.copy_(torch.tensor([0.0, 1.0, 5.0]))
+    x = images(size=8).to(dtype).contiguous(memory_format=layout)
+    y = norm(x)
+    expected = nn.functional.instance_norm(x.float(), weight=norm.weight, bias=norm.bias)
+    assert y.dtype == dtype
+    assert torch.allclose(y.float(), expected, atol=1e-5 if dtype == torch.float32 else 0.05)
+
+
+@pytest.mark.parametrize(
+    ("network", "options"), [(UnetGenerator, {"width": 4}), (ResnetGenerator, {**SMALL, "dropout": 0.5})]
+)
+def test_dropout_at_use_is_the_same_for_every_image_and_call(network, options):
+    """The kind: noise at use must leave a translation repeatable, whatever else is in its batch."""
+    torch.manual_seed(0)
+    plain = network(network.Options(**options, norm="instance"), spec(size=64)).eval()
+    noisy = network(network.Options(**options, norm="instance", dropout_at_use=True), spec(size=64)).eval()
+    noisy.load_state_dict(plain.state_dict())
+    x = images(3, size=64)
+    with torch.no_grad():
+        y = noisy(x)
+        assert torch.equal(y, noisy(x))
+        assert torch.allclose(y[1:2], noisy(x[1:2]), atol=1e-6)
+        assert float((y - plain(x)).abs().mean()) > 1e-4
+    torch.manual_seed(1)
+    first = noisy.train()(x)
+    torch.manual_seed(1)
+    assert torch.equal(first, plain.train()(x))  # in training both are the same
+
+
+def test_dropout_at_use_drops_the_given_share_and_keeps_the_mean():
+    x = torch.ones(2, 50, 40, 40)
+    dropout, other = (Dropout(0.3, True, seed).eval() for seed in (4, 5))
+    y = dropout(x)
+    assert float((y == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(y.mean()) == pytest.approx(1.0, abs=0.02)
+    assert not torch.equal(y, other(x))
+    assert torch.equal(Dropout(0.3, False, 4).eval()(x), x)
 
 
 def test_every_option_is_documented():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transgan_standard.losses import Wasserstein
 from transgan_standard.penalties import R1, GradientPenalty, Lecam
 
-from transgan.api import Clock, DiscriminatorOutput, Options
+from transgan.api import DiscriminatorOutput, Options
 from transgan.rng import CounterRng
 
 
@@ -39,19 +39,20 @@ def rng(count: int = 3) -> CounterRng:
     return CounterRng(5, np.zeros(count), np.arange(count), dtype=torch.float64)
 
 
-def norms(critic: Critic, x: Tensor, step: float = 1e-5) -> np.ndarray:
-    """Return the norm of the gradient of each sample's mean logit, (N,), by central differences."""
+def norms(critic: Critic, x: Tensor, of: str = "mean", step: float = 1e-5) -> np.ndarray:
+    """Return the norm of the gradient of the mean or sum of each sample's logits, (N,), by central differences."""
 
-    def mean_logits(x: Tensor) -> Tensor:
+    def reduced(x: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.stack([each.flatten(1).mean(1) for each in critic(x).logits]).mean(0)
+            scales = [each.flatten(1) for each in critic(x).logits]
+            return torch.stack([each.sum(1) if of == "sum" else each.mean(1) for each in scales]).mean(0)
 
     flat = x.flatten(1)
     gradients = np.zeros((len(x), flat.shape[1]))
     for i in range(flat.shape[1]):
         change = torch.zeros_like(flat)
         change[:, i] = step
-        above, below = mean_logits((flat + change).view_as(x)), mean_logits((flat - change).view_as(x))
+        above, below = reduced((flat + change).view_as(x)), reduced((flat - change).view_as(x))
         gradients[:, i] = ((above - below) / (2 * step)).numpy()
     lengths: np.ndarray = np.sqrt((gradients**2).sum(1))
     return lengths
@@ -67,15 +68,21 @@ def penalties() -> dict[str, tuple[Callable[[Critic], Tensor], Callable[[Critic]
             lambda critic, loss=loss: loss.for_discriminator(REAL, FAKE, critic, rng()),
             lambda critic, formula=formula: float(formula(norms(critic, share * REAL + (1 - share) * FAKE))),
         )
-    r1 = R1(R1.Options())
-    functions["r1"] = (
-        lambda critic: r1.for_discriminator(REAL, critic, Clock()),
-        lambda critic: float(0.5 * (norms(critic, REAL) ** 2).mean()),
+    for name, of in (("r1", "mean"), ("r1 of the sum", "sum")):
+        r1 = R1(R1.Options.model_validate({"of": of}))
+        functions[name] = (
+            lambda critic, r1=r1: r1.for_discriminator(REAL, critic),
+            lambda critic, of=of: float(0.5 * (norms(critic, REAL, of) ** 2).mean()),
+        )
+    sums = GradientPenalty(GradientPenalty.Options.model_validate({"of": "sum", "slope": 0.14}))
+    functions["of the sum"] = (
+        lambda critic: sums.for_discriminator(REAL, FAKE, critic, rng()),
+        lambda critic: FORMS["two-sided"](norms(critic, share * REAL + (1 - share) * FAKE, "sum")),
     )
     return functions
 
 
-@pytest.mark.parametrize("name", [*FORMS, "r1"])
+@pytest.mark.parametrize("name", [*FORMS, "r1", "r1 of the sum", "of the sum"])
 def test_penalties_and_their_gradients_agree_with_finite_differences(name: str) -> None:
     penalty, expected = penalties()[name]
     critic = Critic()
@@ -111,6 +118,28 @@ def test_every_sample_has_its_own_interpolate_of_real_and_fake() -> None:
     assert value.item() == pytest.approx((np.sqrt(2 * 8 * 8) - 1) ** 2)
 
 
+@pytest.mark.parametrize("form", ["two-sided", "one-sided"])
+def test_a_slope_for_the_sum_is_a_slope_for_the_mean_divided_by_the_positions(form: str) -> None:
+    """The kind: constants of a source that are used for a discriminator with another number of logits."""
+    conv = nn.Conv2d(2, 1, 4, 2, dtype=torch.float64)  # 3x3 positions of 8x8
+
+    def value(of: str, slope: float) -> float:
+        options = GradientPenalty.Options.model_validate({"form": form, "of": of, "slope": slope})
+        penalty = GradientPenalty(options)
+        found = penalty.for_discriminator(REAL, FAKE, lambda x: DiscriminatorOutput([conv(x)]), rng())
+        return found.item()
+
+    assert value("sum", 0.9) == pytest.approx(value("mean", 0.1), rel=1e-9)
+    assert value("sum", 0.1) != pytest.approx(value("mean", 0.1), rel=0.1)
+    squares = [
+        R1(R1.Options.model_validate({"of": of}))
+        .for_discriminator(REAL, lambda x: DiscriminatorOutput([conv(x)]))
+        .item()
+        for of in ("sum", "mean")
+    ]
+    assert squares[0] == pytest.approx(81 * squares[1], rel=1e-9)
+
+
 def test_penalty_of_a_zero_gradient_has_finite_gradients() -> None:
     weight = torch.zeros(2, 1, requires_grad=True)
     loss = GradientPenalty(GradientPenalty.Options())
@@ -121,17 +150,12 @@ def test_penalty_of_a_zero_gradient_has_finite_gradients() -> None:
     assert weight.grad is not None and torch.isfinite(weight.grad).all()
 
 
-def test_lazy_r1_is_computed_every_nth_step_and_multiplied_by_n() -> None:
+def test_lazy_r1_is_due_every_nth_step_and_multiplied_by_n() -> None:
     critic = Critic()
     always, lazy = (R1(R1.Options.model_validate({"every": every})) for every in (1, 4))
-    value = always.for_discriminator(REAL, critic, Clock(step=3)).item()
-    assert [lazy.for_discriminator(REAL, critic, Clock(step=step)).item() for step in range(5)] == [
-        pytest.approx(4 * value),
-        0,
-        0,
-        0,
-        pytest.approx(4 * value),
-    ]
+    assert (always.interval, lazy.interval) == (1, 4)
+    value = always.for_discriminator(REAL, critic).item()
+    assert lazy.for_discriminator(REAL, critic).item() == pytest.approx(4 * value)
 
 
 @pytest.mark.parametrize("form", ["two-sided", "one-sided"])

@@ -1,6 +1,7 @@
-"""Imported weights of the reference implementation compute the same as in the reference implementation.
+"""Imported weights of the reference implementation compute the same as in the reference implementation's default test.
 
-The networks below reimplement its published layout in plain PyTorch, and share nothing with the plugin.
+The networks below reimplement its published layout in plain PyTorch, and share nothing with the plugin. Its default
+test leaves them in training mode, and translates one image at a time.
 """
 
 import json
@@ -13,15 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 from transgan_standard import reference
 from transgan_standard.generators import ResnetGenerator, UnetGenerator
 from transgan_standard.reference import read_reference_generator
 
 from transgan.api import DataError, NetworkSpec
+from transgan.inference.model_folder import import_reference
+from transgan.inference.translator import Translator
 
 
 def norm(kind: str, channels: int, tracked: bool = False) -> nn.Module:
@@ -158,7 +163,17 @@ def randomise(network: nn.Module) -> nn.Module:
                 value.normal_(0, (2 / value[0].numel()) ** 0.5)
             elif value.is_floating_point() and value.dim() == 1:
                 value.normal_(0, 0.1)
-    return network.eval()
+    return network
+
+
+def default_test(network: nn.Module, x: Tensor) -> Tensor:
+    """Return what the reference's default test computes, with dropout, which is random there, switched off."""
+    network.train()
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.eval()
+    with torch.no_grad():
+        return torch.cat([network(image) for image in x.split(1)])
 
 
 def save(network: nn.Module, path: Path, parallel: bool = False, **how: bool) -> Path:
@@ -176,9 +191,9 @@ def check(original: nn.Module, path: Path, size: int, inputs: int = 3, outputs: 
     network = cls(cls.Options(**imported.options), NetworkSpec(outputs, inputs, 0, (size, size), (), ()))
     network.load_state_dict(imported.state)
     x = torch.rand(2, inputs, size, size, dtype=torch.float64) * 2 - 1
+    expected = default_test(original.double(), x)
+    assert expected.std() > 0.1
     with torch.inference_mode():
-        expected = original.double()(x)
-        assert expected.std() > 0.1
         assert torch.allclose(network.double().eval()(x), expected, atol=1e-9, rtol=0)
 
 
@@ -236,9 +251,6 @@ def test_resnet_9blocks(tmp_path):
 @pytest.mark.usefixtures("shared_reader")
 def test_resnet_6blocks_with_other_channels_saved_by_an_old_version_on_several_gpus(tmp_path):
     original = randomise(Resnet(inputs=4, outputs=1, blocks=6, dropout=True, tracked=True))
-    for layer in original.modules():
-        if isinstance(layer, nn.InstanceNorm2d):
-            layer.train()  # the old version saved these statistics without using them
     path = save(original, tmp_path / "G.pth", parallel=True, _use_new_zipfile_serialization=False)
     check(original, path, 32, inputs=4, outputs=1, blocks=6, dropout=0.5)
 
@@ -247,7 +259,8 @@ def test_resnet_6blocks_with_other_channels_saved_by_an_old_version_on_several_g
 @pytest.mark.parametrize("kind", ["batch", "none"])
 def test_resnet_with_other_norms(tmp_path, kind):
     original = randomise(Resnet(blocks=2, kind=kind))
-    check(original, save(original, tmp_path / "G.pth"), 32, norm=kind, blocks=2)
+    expected = {"norm": "instance", "affine": True} if kind == "batch" else {"norm": kind}
+    check(original, save(original, tmp_path / "G.pth"), 32, blocks=2, **expected)
 
 
 @pytest.mark.usefixtures("shared_reader")
@@ -262,7 +275,32 @@ def test_resnet_of_cut(tmp_path):
 def test_unet(tmp_path, kind, downs):
     original = randomise(Unet(inputs=1, downs=downs, kind=kind))
     path = save(original, tmp_path / "G.pth", parallel=downs == 6)
-    check(original, path, 2**downs, inputs=1, norm=kind, downs=downs, width=4)
+    expected = {"norm": "instance", "affine": True} if kind == "batch" else {"norm": kind}
+    check(original, path, 2**downs, inputs=1, downs=downs, width=4, **expected)
+
+
+@pytest.mark.usefixtures("shared_reader")
+@pytest.mark.parametrize("network", [lambda: Unet(downs=5), lambda: Resnet(blocks=2, kind="batch", dropout=True)])
+def test_a_picture_is_within_half_a_grey_level_of_the_default_test(tmp_path, network):
+    """The kind: batch norm, whose statistics are each picture's own there; running ones give other pictures."""
+    original = randomise(network())
+    weights = save(original, tmp_path / "latest_net_G.pth")
+    import_reference(weights, tmp_path / "model", "label", "photo", 32)
+    translator = Translator.from_pretrained(tmp_path / "model", "cpu")
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(low, high, (32, 32, 3), dtype=np.uint8) for low, high in ((0, 256), (200, 240))]
+    levels = []
+    for picture in pictures:
+        x = torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1
+        expected = (default_test(original, x)[0].permute(1, 2, 0).numpy() + 1) * 127.5
+        found = np.asarray(translator(Image.fromarray(picture), to="photo")).astype(float)
+        assert np.abs(found - expected).max() < 0.51
+        again = np.asarray(translator(Image.fromarray(picture), to="photo"))
+        assert np.array_equal(found, again)  # dropout is off
+        with torch.no_grad():
+            running = (original.eval()(x)[0].permute(1, 2, 0).numpy() + 1) * 127.5
+        levels.append(np.abs(running - expected).mean())
+    assert max(levels) > 5  # the difference that this is about
 
 
 class Hostile:
@@ -352,3 +390,45 @@ def test_unknown_missing_and_misshapen_weights_are_reported(monkeypatch, network
     for unknown in ("model.99.weight", "model.model.9.weight", "model.11.conv_block.9.weight"):
         with pytest.raises(DataError, match=unknown.replace(".", r"\.")):
             read({**state_dict, unknown: torch.zeros(1)})
+
+
+@pytest.mark.usefixtures("shared_reader")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\n <!DOCTYPE html>\n<html><title>Virus scan warning</title></html>", "it is a web page"),
+        (b"<html></html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (b'{"error": "not found"}', "it is JSON"),
+        (b"\x1f\x8b\x08\x00" + bytes(50), "packed archive"),
+        ([{}], "found list, expected named tensors"),
+        ({}, "found dict, expected named tensors"),
+        ({"state_dict": {}}, "found dict, expected named tensors"),
+        ({"state_dict": {"state_dict": [1]}}, "is list, expected a tensor"),
+        ({"model." + "1" * 5000 + ".weight": torch.zeros(1)}, "expected names such as 'model.1.weight'"),
+        ({"model.9999.weight": torch.zeros(1, 1, 1, 1)}, "expected the weights of a U-Net or of residual blocks"),
+        ({"model.1.conv_block.1.weight": torch.zeros(1), "model.٣.weight": torch.zeros(1, 1, 1, 1)}, "it lacks"),
+        ({"\x1b[2J": torch.zeros(1)}, "expected names such as 'model.1.weight'"),
+        ({"a\udcff": torch.zeros(1)}, ""),
+        ({7: torch.zeros(1)}, "7 is Tensor, expected a tensor"),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_weights_of_another_kind(tmp_path, content, message):
+    """The kind: what a browser saves in place of a file, tables around the tensors, and names of any form."""
+    path = tmp_path / "G.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(DataError) as raised:
+        read_reference_generator(path)
+    assert message in str(raised.value) and str(raised.value).isprintable() and len(str(raised.value)) < 1000
+
+
+@pytest.mark.usefixtures("shared_reader")
+@pytest.mark.parametrize("keys", [("state_dict",), ("model",), ("netG",), ("state_dict", "params")])
+def test_tensors_in_a_table_of_a_training_program_are_found(tmp_path, keys):
+    original = randomise(Resnet(blocks=2))
+    state = original.state_dict()
+    for key in reversed(keys):
+        state = {key: state, "epoch": 3, "optimizer": {"lr": 0.1}}
+    torch.save(state, tmp_path / "G.pth")
+    check(original, tmp_path / "G.pth", 32, blocks=2)

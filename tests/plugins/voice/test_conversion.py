@@ -113,7 +113,7 @@ def test_synthetic_voices_are_compared_frame_by_frame(planned: Callable[..., Pla
     sample = domains["anna"].held_out[0]
     true = domains.source.counterpart(sample, "low", "high")
     assert true is not None
-    media = domains.media_at(16)
+    media = domains.media_at("bert", 16)
     domains.fit_statistics()
     x, _ = media.to_model(media.read(true.location), 1, True, "bert")
     figures, protocol = figures_of(plan, lambda _, row: x)

@@ -1,6 +1,7 @@
 """The media `voice`: from recordings to normalized features, and back to recordings of the same length."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from PIL import Image
 pytest.importorskip("soundfile", reason="reading recordings needs soundfile")
 pytest.importorskip("scipy", reason="synthetic voices and resampling need scipy")
 
-from transgan_voice.audio import Sound, loudness, read_sound
+import soundfile
+from transgan_voice.audio import Encoding, Sound, active, loudness, read_sound
 from transgan_voice.media import VoiceMedia, VoiceMediaOptions, crop_frames, reflect
 from transgan_voice.sources import SyntheticVoice, speaker
 from transgan_voice.spectrogram_images import colorize
 
-from transgan.api import Column, DataError, PluginError
+from transgan.api import Column, DataError, DataWarning, PluginError
 from transgan.rng import CounterRng
+
+pytestmark = pytest.mark.filterwarnings("ignore::transgan.errors.DataWarning")
 
 SMALL: dict[str, Any] = {"bands": 32, "hop": 256, "window": 1024, "iterations": 4}
 
@@ -57,9 +61,173 @@ def test_statistics_are_those_of_active_frames() -> None:
     assert np.allclose(media.denormalize(media.normalize(loud[0], "a"), "a"), loud[0], atol=1e-5)
 
 
+# Kind: a recording with nothing in it, or with little. It teaches nothing, and what was silence stays silence.
+
+
+def silences() -> dict[str, Sound]:
+    rng = np.random.default_rng(0)
+    return {
+        "zeros": Sound(np.zeros(9000, np.float32), 16_000),
+        "a constant": Sound(np.full(9000, 0.2, np.float32), 16_000),
+        "dither": Sound(rng.integers(-1, 2, 9000).astype(np.float32) / 32768, 16_000),
+        "the noise of 8 bits": Sound(
+            rng.integers(-1, 2, 9000).astype(np.float32) / 128, 16_000, Encoding("WAV", "PCM_U8")
+        ),
+        "a quiet room": Sound(rng.normal(0, 3e-4, 9000).astype(np.float32), 44_100),
+    }
+
+
+@pytest.mark.parametrize("name", silences())
+@pytest.mark.parametrize("loudness", ["rms", "peak", "none"])
+def test_silence_is_refused_in_training_and_translated_to_silence(tmp_path: Path, name: str, loudness: Any) -> None:
+    media, sound = media_of(loudness=loudness), silences()[name]
+    sound.save(tmp_path / "a.wav")
+    with pytest.raises(
+        DataError, match=r"a\.wav: silence: -\d+ dB of full scale; expected more than -(60|42) dB \(option silence\)"
+    ):
+        media.decode(tmp_path / "a.wav")
+    x, undo = media.to_model(media.read(tmp_path / "a.wav"), 4, False, "a")
+    assert x.isfinite().all()
+    translated = media.from_model(x, undo, "b")
+    assert translated.samples.shape == sound.samples.shape and media.is_silent(translated)
+
+
+def test_what_is_silence_is_an_option() -> None:
+    quiet = Sound(1e-3 * voice()() / np.abs(voice()()).max(), 16_000)
+    with pytest.raises(DataError, match="a sound: silence: "):
+        media_of().decode(quiet)
+    loud, low = (media_of(silence=-110.0).decode(each) for each in (Sound(voice()(), 16_000), quiet))
+    assert np.abs(loud - low).max() < 0.2  # normalized like any other
+
+
+@pytest.mark.parametrize("features", ["mel", "world"])
+def test_statistics_are_those_without_silent_recordings(features: str) -> None:
+    if features == "world":
+        pytest.importorskip("pyworld")
+    media = media_of(statistics=False, features=features)
+    speech = [media.decode(voice(i)) for i in range(3)]
+    silent = media.extractor.pack(media.analyze(Sound(np.zeros(32_000, np.float32), 16_000)))
+    expected = media.fit_statistics(speech)
+    for recordings in ([silent, *speech], [*speech, silent, silent]):
+        found = media.fit_statistics(recordings)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert all(value.isfinite().all() for value in media.fit_statistics([silent]).values())
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_a_word_in_a_long_silence_counts_as_speech(noise: float) -> None:
+    """Where less than 3% of a recording is speech, its percentile of levels is the level of the silence."""
+    media, generator = media_of(statistics=False), np.random.default_rng(0)
+    word = voice()()[8_000:24_000]
+    background = generator.normal(0, 1, 16_000 * 80).astype(np.float32) * np.float32(noise)
+    background[640_000:656_000] += word
+    sparse = Sound(background, 16_000)
+    assert loudness(sparse) == pytest.approx(loudness(Sound(word, 16_000)), rel=0.1)
+    alone, within = (media.fit_statistics([media.decode(each)]) for each in (Sound(word, 16_000), sparse))
+    assert (alone["mean"] - within["mean"]).abs().max() < 0.5
+    assert (alone["std"] / within["std"]).log().abs().max() < 0.4
+    media.statistics = {"a": within}
+    crops = media.batch([torch.from_numpy(media.decode(sparse))] * 100, rng(100), ["a"] * 100)
+    loudest = crops.mean(1).amax(1)
+    assert (loudest > -0.5).all() and crops.mean((1, 2)).unique().numel() > 10  # no crop is silence, and they differ
+
+
+def test_a_click_does_not_hide_speech() -> None:
+    media, speech = media_of(statistics=False), 0.1 * voice()()
+    clicked = speech.copy()
+    clicked[5000:5003] = 1.0
+    frames = [media.extractor.levels(media.analyze(Sound(each, 16_000)).frames) for each in (speech, clicked)]
+    shares = [active(each).mean() for each in frames]
+    assert shares[1] == pytest.approx(shares[0], abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+@pytest.mark.parametrize(("subtype", "channels", "rate"), [("PCM_24", 2, 48_000), ("PCM_16", 6, 8_000)])
+def test_a_translation_has_the_encoding_of_its_source(
+    tmp_path: Path, name: str, subtype: str, channels: int, rate: int
+) -> None:
+    media = media_of()
+    gains = np.linspace(-1, 1, channels) if channels == 2 else np.array([0, 0.1, 1, 0, 0.5, 0.5])
+    samples = 0.2 * voice()(rate)[: rate * 2 - 37, None] * gains
+    soundfile.write(str(tmp_path / name), samples, rate, subtype=subtype)
+    x, undo = media.to_model(media.read(tmp_path / name), 1, False, "a")
+    media.write(media.from_model(x, undo, "b"), tmp_path / f"b{name}")
+    before, after = (soundfile.info(str(tmp_path / each)) for each in (name, f"b{name}"))
+    kept = [(each.samplerate, each.channels, each.subtype, each.frames, each.format) for each in (before, after)]
+    assert kept[0] == kept[1]
+    written = soundfile.read(str(tmp_path / f"b{name}"))[0]
+    rms = [np.sqrt((each**2).mean(0)) for each in (samples, written)]
+    assert rms[1] == pytest.approx(rms[0], rel=0.25, abs=1e-4)  # each channel as loud as it was
+
+
+def test_the_longest_recording_is_an_option(tmp_path: Path) -> None:
+    Sound(voice()()[:20_000], 16_000).save(tmp_path / "a.wav")
+    assert len(media_of(max_seconds=1.25).read(tmp_path / "a.wav").samples) == 20_000
+    with pytest.raises(DataError, match="at most max_seconds = 1 s are read"):
+        media_of(max_seconds=1).decode(tmp_path / "a.wav")
+
+
+# Kind: what is lost on the way through a model is reported, once.
+
+
+def reports(media: VoiceMedia, sound: Sound, out: Path | None = None) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        media.to_model(sound, 1, False, "a")
+        if out:
+            media.write(sound, out)
+    return [str(each.message) for each in caught if issubclass(each.category, DataWarning)]
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 32_000])
+def test_usual_recordings_are_not_reported(tmp_path: Path, rate: int) -> None:
+    soundfile.write(str(tmp_path / "a.wav"), voice()(rate)[:, None].repeat(2, 1), rate)
+    media = media_of()
+    assert reports(media, media.read(tmp_path / "a.wav"), tmp_path / "b.wav") == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "gains", "noise", "expected"),
+    [
+        (
+            48_000,
+            [1],
+            0.0,
+            "has 48,000 Hz, the model 16,000 Hz: the result has the recording's sample rate, ",
+        ),
+        (4_000, [1], 0.0, "has 4,000 Hz, the model 16,000 Hz: half or more of its bands are empty"),
+        (16_000, [1, -1], 0.0, "its channels cancel each other: the loudest one is taken"),
+        (
+            16_000,
+            [1, 1],
+            0.1,
+            "its 2 channels differ, and are mixed to one: ",
+        ),
+        (16_000, [0, 0], 0.0, "silence, and so is the result"),
+    ],
+)
+def test_what_a_model_loses_of_a_recording_is_reported_once(
+    tmp_path: Path, rate: int, gains: list[float], noise: float, expected: str
+) -> None:
+    samples = voice()(rate)[:, None] * np.array(gains)
+    samples = samples + np.random.default_rng(0).normal(0, 1, samples.shape) * noise
+    soundfile.write(str(tmp_path / "a.wav"), samples, rate)
+    media = media_of()
+    (report,) = reports(media, media.read(tmp_path / "a.wav"))
+    assert report.startswith(f"{tmp_path / 'a.wav'}: {expected}") and report.endswith(" (said once)")
+    assert reports(media, media.read(tmp_path / "a.wav")) == []
+
+
+def test_a_result_that_is_made_quieter_is_reported(tmp_path: Path) -> None:
+    media = media_of()
+    (report,) = reports(media, Sound(2 * voice()() / np.abs(voice()()).max(), 16_000), tmp_path / "b.wav")
+    assert report == f"{tmp_path / 'b.wav'}: made quieter by 6.0 dB, else it would clip (said once)"
+
+
 def test_a_domain_of_silence_gives_finite_features() -> None:
     media = media_of(statistics=False)
-    media.statistics = {"a": media.fit_statistics([media.decode(Sound(np.zeros(9000, np.float32), 16_000))])}
+    silence = media.extractor.pack(media.analyze(Sound(np.zeros(9000, np.float32), 16_000)))
+    media.statistics = {"a": media.fit_statistics([silence])}
     x, undo = media.to_model(Sound(np.zeros(5000, np.float32), 16_000), 4, False, "a")
     assert x.isfinite().all()
     assert np.array_equal(media.from_model(x, undo, "a").samples, np.zeros(5000))
@@ -78,8 +246,8 @@ def test_each_sample_of_a_batch_is_normalized_by_its_own_domain() -> None:
 
 def test_crops_are_determined_by_the_rng_and_lie_within_the_recording() -> None:
     media = media_of()
-    decoded = [torch.arange(60.0)[:, None].expand(60, 32)] * 40
-    raw = media.batch(decoded, rng(40), ["a"] * 40)[:, 0] * 1.0 - 6.0  # std 1 and mean -6 of the first band
+    decoded = [torch.arange(60.0)[:, None].expand(60, 32) / 100] * 40
+    raw = media.batch(decoded, rng(40), ["a"] * 40)[:, 0] * 100 - 600  # std 1 and mean -6 of the first band
     starts = raw[:, 0].round().int().tolist()
     assert torch.allclose(raw - raw[:, :1], torch.arange(16.0).expand(40, 16), atol=1e-4)
     assert len(set(starts)) > 8 and min(starts) >= 0 and max(starts) <= 44

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transgan_standard.layers import InstanceNorm
 from transgan_voice.discriminators import GatedPatch, GatedPatchOptions
 from transgan_voice.generators import (
     Gated1d,
@@ -132,6 +133,44 @@ def test_the_212d_generator_equals_maskcyclegan_vc() -> None:
     y = F.conv2d(y, net.last.weight, net.last.bias, padding=(2, 7))[:, 0]
     assert torch.allclose(net(x, mask=mask), y, atol=1e-5)
     assert torch.allclose(net(x), net(x, mask=torch.ones(3, 1, 16)))  # without a mask no frame is removed
+
+
+AFFINE = [
+    (Gated1d, Gated1dOptions(width=4, blocks=1, affine=True)),
+    (Gated212d, Gated212dOptions(width=3, blocks=1, affine=True)),
+    (Residual1d, Residual1dOptions(width=6, blocks=2, norm="instance", affine=True)),
+    (GatedPatch, GatedPatchOptions(width=4, layers=1, affine=True)),
+]
+
+
+@pytest.mark.parametrize(("cls", "options"), AFFINE)
+@torch.no_grad()
+def test_norms_have_a_scale_and_a_shift_where_the_papers_have_them(cls: type[Any], options: Any) -> None:
+    """The kind: a layer of a paper without its learned parameters, in every network that has it."""
+    plain = cls(options.model_copy(update={"affine": False}), spec()).eval()
+    affine = cls(options, spec()).eval()
+    missing, unexpected = affine.load_state_dict(plain.state_dict(), strict=False)
+    norms = [layer for layer in affine.modules() if isinstance(layer, InstanceNorm)]
+    assert norms and len(missing) == 2 * len(norms) and not unexpected  # models without them load as before
+    x = torch.randn(2, 5, 24)
+
+    def run(network: Any) -> Tensor:
+        y = network(x)
+        return y if isinstance(y, Tensor) else y.logits[0]
+
+    assert torch.allclose(run(affine), run(plain), atol=1e-5)  # the initial scale is 1, the shift 0
+    for layer in norms:
+        assert layer.weight is not None and layer.bias is not None
+        before = run(affine)
+        layer.weight.mul_(1.5)
+        layer.bias.add_(0.1)
+        assert not torch.allclose(run(affine), before, atol=1e-7)
+
+
+@torch.no_grad()
+def test_a_style_vector_sets_scale_and_shift_instead() -> None:
+    styled = Gated1d(Gated1dOptions(width=4, blocks=1, affine=True), spec(style=3))
+    assert all(layer.weight is None for layer in styled.modules() if isinstance(layer, InstanceNorm))
 
 
 @torch.no_grad()

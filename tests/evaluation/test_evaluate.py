@@ -1,10 +1,10 @@
-"""What metrics are told of samples besides nodes: the samples, their truths, and a way to translate parts of one."""
+"""Arguments of metrics besides nodes: the samples, their true translations, and `translate` for chunks of a sample."""
 
 from typing import Any
 
 import torch
 
-from transgan.api import Metric, Register, Translation, hookimpl
+from transgan.api import Clock, Metric, Register, Translation, hookimpl
 from transgan.data.domains import Domains
 from transgan.evaluation.evaluate import Evaluation
 from transgan.networks import Networks
@@ -27,12 +27,12 @@ whole = true
 
 
 class Whole(Metric):
-    """Keeps what it was told."""
+    """Keeps its arguments."""
 
     def reset(self) -> None:
-        self.seen: dict[Translation, list[Any]] = {}
+        self.received: dict[Translation, list[Any]] = {}
 
-    def update(  # type: ignore[override]
+    def update(
         self,
         translation: Translation,
         keys: Any,
@@ -42,9 +42,9 @@ class Whole(Metric):
         source: Any,
         fake: Any,
     ) -> None:
-        self.seen[translation] = [keys, samples, true_samples, translate, source, fake]
-        twice = [translate(torch.stack([x, x]), row=i) for i, x in enumerate(source)]
-        assert all(torch.allclose(both, fake[i].expand_as(both), atol=1e-5) for i, both in enumerate(twice))
+        self.received[translation] = [keys, samples, true_samples, translate, source, fake]
+        repeated = [translate(torch.stack([x, x]), row=i) for i, x in enumerate(source)]
+        assert all(torch.allclose(both, fake[i].expand_as(both), atol=1e-5) for i, both in enumerate(repeated))
 
     def compute(self) -> dict[Translation, dict[str, float]]:
         return {}
@@ -56,12 +56,12 @@ class Plugin:
         register("whole", Whole)
 
 
-def test_parts_of_a_sample_are_translated_as_the_sample_is(planned: Any) -> None:
+def test_chunks_of_a_sample_are_translated_as_the_sample_is(planned: Any) -> None:
     for targets in ("all", "random"):
         plan = planned(RECIPE.replace("TARGETS", targets), Plugin())
-        Evaluation(plan, Domains(plan))(Networks(plan))
-        seen = plan.metrics["whole"].seen
-        assert len(seen) == 2
-        for keys, samples, true_samples, *_ in seen.values():
+        Evaluation(plan, Domains(plan))(Networks(plan), Clock())
+        received = plan.metrics["whole"].received
+        assert len(received) == 2
+        for keys, samples, true_samples, *_ in received.values():
             assert [sample.key for sample in samples] == keys
-            assert [sample.key for sample in true_samples] == keys  # drawn faces know their counterparts
+            assert [sample.key for sample in true_samples] == keys  # synthetic faces know their counterparts

@@ -1,4 +1,4 @@
-"""Steps with numbers that are not finite leave no trace, and what is done when there are too many of them."""
+"""Steps with numbers that are not finite leave no trace; too many of them end the run, or make it go back."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from transgan import storage
 from transgan.api import Clock, Loss, Register, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
@@ -16,12 +17,11 @@ from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
 from transgan.registry import Registry
 from transgan.reporting.console import Progress
-from transgan.storage import RunFolder
 from transgan.training.distributed import Processes
 from transgan.training.engine import Engine
 from transgan.training.trainer import Trainer
 
-# Everything that a step may leave behind: batch norm's statistics, older fakes, an average, memories, learned shares.
+# All that a step may change: batch norm's statistics, image pools, an average, loss buffers, adaptive probabilities.
 RECIPE = """
 [data]
 source = { use = "synthetic_faces", count = 24 }
@@ -67,17 +67,17 @@ faulty = 1.0
 
 
 class Faulty(Loss):
-    """Is not finite in the steps that `when` names, on the side and in the way that it says."""
+    """Is 0, or not finite: `when` gives, by step, the side and `"nan"`, `"inf"`, `"-inf"` or `"gradient"`."""
 
     when: Mapping[int, tuple[str, str]] = {}
 
     def _term(self, x: Tensor, clock: Clock, side: str) -> Tensor:
         if self.when.get(clock.step, ("", ""))[0] != side:
             return 0.0 * x.sum()
-        way = self.when[clock.step][1]
-        if way == "gradient":  # the value is 0, and its derivative is not finite
+        kind = self.when[clock.step][1]
+        if kind == "gradient":  # the value is 0, and its derivative is not finite
             return (0.0 * x).abs().sum().sqrt()
-        return x.sum() * float(way)
+        return x.sum() * float(kind)
 
     def for_generator(self, fake: Tensor, clock: Clock) -> Tensor:
         return self._term(fake, clock, "generator")
@@ -98,34 +98,34 @@ def no_fault() -> Iterator[None]:
     Faulty.when = {}
 
 
-def known() -> Registry:
+def registry_with_fault() -> Registry:
     registry = Registry.installed()
     registry.add(Plugin(), "of_this_test")
     return registry
 
 
-def go(out: Path, *overrides: str, text: str = RECIPE) -> int:
-    """Trains in a folder, or goes on there; returns the exit code."""
-    registry, folder = known(), RunFolder.open(out)
+def train(out: Path, *overrides: str, text: str = RECIPE) -> int:
+    """Train or resume in a folder; return the exit code."""
+    registry, folder = registry_with_fault(), storage.RunFolder.open(out)
     try:
         document = parse_recipe(text, "recipe", overrides)
-        run = Trainer(document, make_plan(document, registry), registry, Processes(), folder)
-        return run.go(Progress(run.plan.recipe.train.steps, quiet=True))
+        trainer = Trainer(document, make_plan(document, registry), registry, Processes(), folder)
+        return trainer.fit(Progress(trainer.plan.recipe.train.steps, quiet=True))
     finally:
         folder.close()
 
 
 def everything(engine: Engine) -> dict[str, dict[str, Tensor]]:
-    """All that a step could change, copied; moments that are zero are as good as none."""
+    """Return copies of all that a step could change; moments that are 0 are left out, as if there were none."""
     assert engine.average is not None
-    balance = engine.balance
+    sampler = engine.task_sampler
     groups = {
-        "networks": {f"{n}|{k}": v for n, m in engine.networks.networks.items() for k, v in m.state_dict().items()},
-        "average": {f"{n}|{k}": v for n, m in engine.average.networks.items() for k, v in m.state_dict().items()},
-        "moments": {k: v for k, v in engine.optimizers.state().items() if v.any()},
+        "networks": {f"{n}|{k}": v for n, m in engine.networks.items() for k, v in m.state_dict().items()},
+        "average": {f"{n}|{k}": v for n, m in engine.average.items() for k, v in m.state_dict().items()},
+        "moments": {k: v for k, v in engine.optimizers.state_dict().items() if v.any()},
         "history": engine.objective.history.pools,
-        "memory": engine.objective.memory.values,
-        "balance": {"apart": balance.apart, "played": torch.tensor(list(balance.played.values()))},
+        "loss_buffers": engine.objective.loss_buffers.values,
+        "task_sampler": {"separation": sampler.separation, "steps": torch.tensor(list(sampler.steps.values()))},
         "counts": {
             "ema": torch.tensor(engine.average.updates),
             **{name: torch.tensor(n) for name, n in engine.objective.history.counts.items()},
@@ -134,15 +134,15 @@ def everything(engine: Engine) -> dict[str, dict[str, Tensor]]:
     return {group: {name: x.detach().clone() for name, x in found.items()} for group, found in groups.items()}
 
 
-@pytest.mark.parametrize("way", ["nan", "inf", "gradient"])
+@pytest.mark.parametrize("kind", ["nan", "inf", "gradient"])
 @pytest.mark.parametrize("first", ["generator", "discriminator"])
-def test_a_step_that_is_not_finite_leaves_no_trace(first: str, way: str) -> None:
-    """The fault is in the phase that comes first, so that no network may move."""
+def test_a_step_that_is_not_finite_leaves_no_trace(first: str, kind: str) -> None:
+    """The fault is in the first phase, so no network may change."""
     sides = [first, "generator" if first == "discriminator" else "discriminator"]
     phases = "".join(f'[[phases]]\nside = "{side}"\n' for side in sides)
-    plan = make_plan(parse_recipe(RECIPE + phases), known())
+    plan = make_plan(parse_recipe(RECIPE + phases), registry_with_fault())
     engine = Engine(plan)
-    Faulty.when = {2: (first, way)}
+    Faulty.when = {2: (first, kind)}
     before: dict[str, dict[str, Tensor]] = {}
     for step, _ in engine.train(Batches(plan, Domains(plan))):
         after = everything(engine)
@@ -153,18 +153,18 @@ def test_a_step_that_is_not_finite_leaves_no_trace(first: str, way: str) -> None
                 for name, tensor in tensors.items():
                     assert torch.equal(tensor, before[group][name]), f"{group} {name}"
         elif before:
-            for group in ("networks", "average", "moments", "history", "memory", "balance", "counts"):
+            for group in ("networks", "average", "moments", "history", "loss_buffers", "task_sampler", "counts"):
                 assert any(not torch.equal(x, before[group].get(n, x + 1)) for n, x in after[group].items()), group
         before = after
         if step == 4:
             break
 
 
-def test_gradients_are_those_of_networks_that_had_a_part_in_the_step() -> None:
-    """Steps play one task, and generators learn in every other step."""
+def test_gradient_norms_are_those_of_the_networks_that_took_part_in_the_step() -> None:
+    """A step trains one task, and generators in every second step."""
     phases = '[[phases]]\nside = "generator"\nevery = 2\n[[phases]]\nside = "discriminator"\n'
     per_task = ('generators.g.per="task"', 'discriminators.d.per="task"', "train.balance={age=0.5,race=0.5}")
-    plan = make_plan(parse_recipe(RECIPE + phases, "recipe", per_task), known())
+    plan = make_plan(parse_recipe(RECIPE + phases, "recipe", per_task), registry_with_fault())
     engine = Engine(plan)
     seen = set()
     for step, losses in engine.train(Batches(plan, Domains(plan))):
@@ -175,8 +175,8 @@ def test_gradients_are_those_of_networks_that_had_a_part_in_the_step() -> None:
     assert len(seen) > 2
 
 
-def test_a_phase_after_one_that_was_finite_moves_nothing() -> None:
-    plan = make_plan(parse_recipe(RECIPE), known())
+def test_a_faulty_phase_after_a_finite_one_updates_nothing() -> None:
+    plan = make_plan(parse_recipe(RECIPE), registry_with_fault())
     engine = Engine(plan)
     Faulty.when = {1: ("discriminator", "nan")}
     seen = [everything(engine)["networks"]]
@@ -184,122 +184,122 @@ def test_a_phase_after_one_that_was_finite_moves_nothing() -> None:
         seen.append(everything(engine)["networks"])
         if step == 2:
             break
-    moved = {name.split("|")[0] for name, x in seen[2].items() if not torch.equal(x, seen[1][name])}
-    assert moved == {"g"}
+    changed = {name.split("|")[0] for name, x in seen[2].items() if not torch.equal(x, seen[1][name])}
+    assert changed == {"g"}
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_that_is_not_finite_reaches_a_checkpoint(tmp_path: Path, seed: int) -> None:
-    chance = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
 
     def one_of(*choices: str) -> str:
-        return choices[int(torch.randint(len(choices), (), generator=chance))]
+        return choices[int(torch.randint(len(choices), (), generator=generator))]
 
-    faulty = [step for step in range(8) if float(torch.rand((), generator=chance)) < 0.5]
+    faulty = [step for step in range(8) if float(torch.rand((), generator=generator)) < 0.5]
     Faulty.when = {
         step: (one_of("generator", "discriminator"), one_of("nan", "inf", "-inf", "gradient")) for step in faulty
     }
-    assert go(tmp_path / "run") == 0
+    assert train(tmp_path / "run") == 0
     for step in range(1, 9):
-        checkpoint = runs.load(tmp_path / "run" / "checkpoints" / f"step-{step:08d}")
+        checkpoint = storage.load(tmp_path / "run" / "checkpoints" / f"step-{step:08d}")
         for group, tensors in checkpoint.groups.items():
             assert all(torch.isfinite(x).all() for x in tensors.values() if x.is_floating_point()), group
-    records = runs.read_metrics(tmp_path / "run" / "metrics.jsonl")
+    records = storage.read_metrics(tmp_path / "run" / "metrics.jsonl")
     counted = [record["guard/not_finite"] for record in records if "guard/not_finite" in record]
     assert counted == [sum(step < number for step in faulty) for number in range(1, 9)]
 
 
-def test_after_too_many_such_steps_the_run_stops_and_says_why(tmp_path: Path) -> None:
+def test_after_too_many_skipped_steps_the_run_ends_with_the_reason(tmp_path: Path) -> None:
     Faulty.when = dict.fromkeys((2, 3, 5), ("generator", "nan"))
-    with pytest.raises(DivergedError) as told:
-        go(tmp_path / "run", "guard.skip=2", 'guard.action="off"')
+    with pytest.raises(DivergedError) as caught:
+        train(tmp_path / "run", "guard.skip=2", 'guard.action="off"')
     for part in ("step 6: 3 of the newest 1000 steps were skipped", "expected 2 at most", "train.clip", "of step 5"):
-        assert part in str(told.value)
-    assert told.value.exit_code == 6
-    assert "step 3: skipped, since age: young -> old/generator/faulty" in (tmp_path / "run" / "log.txt").read_text()
+        assert part in str(caught.value)
+    assert caught.value.exit_code == 6
+    assert "step 3: skipped, since age: young -> old/loss_G/faulty" in (tmp_path / "run" / "log.txt").read_text()
 
 
-# Untrained networks look bad in other ways too, which would leave no checkpoint good.
+# Untrained networks have other faults too: with those, no checkpoint would be good.
 BACK = ('guard.action="off"', "guard.skip=0", 'guard.actions.not_finite="rollback"', "guard.lr_factor=0.25")
 
 
-def test_a_rollback_goes_on_from_the_last_good_checkpoint_with_lower_rates(tmp_path: Path) -> None:
-    """As a run that was stopped there and resumed with those rates."""
+def test_a_rollback_goes_on_from_the_last_good_checkpoint_with_lower_learning_rates(tmp_path: Path) -> None:
+    """It equals a run that goes on from there with those learning rates."""
     Faulty.when = {5: ("generator", "nan")}
 
     class Once(Faulty):
-        """The fault is there the first time only."""
+        """Has its fault only the first time that the step is trained."""
 
         def for_generator(self, fake: Tensor, clock: Clock) -> Tensor:
             found = self._term(fake, clock, "generator")
             if clock.step == 5 and fake.requires_grad:
-                self.asked = getattr(self, "asked", 0) + 1
-                if self.asked > 8:  # four translations in two parts
+                self.calls = getattr(self, "calls", 0) + 1
+                if self.calls > 8:  # four translations in two micro-batches
                     return 0.0 * fake.sum()
             return found
 
-    class Own(Plugin):
+    class OncePlugin(Plugin):
         @hookimpl
         def register_losses(self, register: Register) -> None:
             register("faulty", Once)
 
     registry = Registry.installed()
-    registry.add(Own(), "of_this_test")
+    registry.add(OncePlugin(), "of_this_test")
     document = parse_recipe(RECIPE, "recipe", BACK)
-    folder = RunFolder.open(tmp_path / "run")
-    run = Trainer(document, make_plan(document, registry), registry, Processes(), folder)
-    assert run.go(Progress(8, quiet=True)) == 0
+    folder = storage.RunFolder.open(tmp_path / "run")
+    trainer = Trainer(document, make_plan(document, registry), registry, Processes(), folder)
+    assert trainer.fit(Progress(8, quiet=True)) == 0
     folder.close()
-    records = runs.read_metrics(tmp_path / "run" / "metrics.jsonl")
-    [back] = [record for record in records if "guard/rollback" in record]
-    assert (back["step"], back["guard/from"], back["guard/lr_factor"]) == (5, 6, 0.25)
+    records = storage.read_metrics(tmp_path / "run" / "metrics.jsonl")
+    [rollback] = [record for record in records if "guard/rollback" in record]
+    assert (rollback["step"], rollback["guard/from"], rollback["guard/lr_factor"]) == (5, 6, 0.25)
     rates = {record["step"]: record["lr/generator"] for record in records if "lr/generator" in record}
     assert rates == {step: 2e-4 if step <= 5 else 5e-5 for step in range(1, 9)}
-    whole = runs.load(tmp_path / "run" / "checkpoints" / "step-00000008")
-    assert whole.state["guard"]["rolled"] == 1
+    whole = storage.load(tmp_path / "run" / "checkpoints" / "step-00000008")
+    assert whole.state["guardian"]["rollbacks"] == 1
 
-    Faulty.when = {}  # by hand: five steps, and then three at a quarter of the rate
-    plan = make_plan(parse_recipe(RECIPE), known())
+    Faulty.when = {}  # in a loop: five steps, and then three with a quarter of the learning rates
+    plan = make_plan(parse_recipe(RECIPE), registry_with_fault())
     engine = Engine(plan)
     for step, _ in engine.train(Batches(plan, Domains(plan))):
         if step == 5:
-            engine.optimizers.factor = 0.25
-    for name, network in engine.networks.networks.items():
+            engine.optimizers.lr_factor = 0.25
+    for name, network in engine.networks.items():
         for key, tensor in network.state_dict().items():
             assert torch.equal(tensor, whole.groups["networks"][f"{name}|{key}"]), f"{name}|{key}"
-    assert "What the guardian did" in (tmp_path / "run" / "report.html").read_text()
+    assert "<h2>Guardian</h2>" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_a_fault_that_comes_again_and_again_ends_the_run(tmp_path: Path) -> None:
+def test_a_fault_that_recurs_after_all_rollbacks_ends_the_run(tmp_path: Path) -> None:
     Faulty.when = {5: ("generator", "nan")}
     with pytest.raises(DivergedError, match="step 6: 1 of the newest"):
-        go(tmp_path / "run", *BACK, "guard.rollbacks=2")
+        train(tmp_path / "run", *BACK, "guard.rollbacks=2")
     text = (tmp_path / "run" / "log.txt").read_text()
     assert text.count("Back at step 5, and on with learning rates times") == 2
     assert "times 0.0625" in text
 
 
-def test_before_any_checkpoint_there_is_the_begin(tmp_path: Path) -> None:
+def test_before_the_first_checkpoint_a_rollback_starts_again_from_step_0(tmp_path: Path) -> None:
     Faulty.when = {0: ("generator", "nan")}
     with pytest.raises(DivergedError):
-        go(tmp_path / "run", *BACK, "guard.rollbacks=1")
+        train(tmp_path / "run", *BACK, "guard.rollbacks=1")
     assert "Back at step 0" in (tmp_path / "run" / "log.txt").read_text()
 
 
-def test_a_checkpoint_that_could_not_be_written_is_not_gone_back_to(
+def test_a_rollback_does_not_use_a_checkpoint_that_could_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Faulty.when = {5: ("generator", "nan")}
-    real = runs.save
+    real = storage.save
 
     def full(folder: Path, step: int, *args: Any, **options: Any) -> Path:
         if step == 5:
             raise DiskError("the disk is full")
         return real(folder, step, *args, **options)
 
-    monkeypatch.setattr(runs, "save", full)
+    monkeypatch.setattr(storage, "save", full)
     with pytest.raises(DivergedError):
-        go(tmp_path / "run", *BACK, "guard.rollbacks=1")
+        train(tmp_path / "run", *BACK, "guard.rollbacks=1")
     text = (tmp_path / "run" / "log.txt").read_text()
     assert text.count("Back at step 4,") == 1 and "no checkpoint: the disk is full" in text
 
@@ -310,71 +310,73 @@ NO_ADAPT = RECIPE.replace("adapt = { samples = 100 }\n", "").replace("lecam = 0.
 
 def test_a_fallback_is_wgan_gp_and_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     overrides = (*FALL, "train.steps=9")
-    Faulty.when = {2: ("generator", "nan")}  # step 3, of which after the fallback only the critics have a part
+    Faulty.when = {2: ("generator", "nan")}  # step 3, which after the fallback trains only the critics
     whole = tmp_path / "whole"
-    assert go(whole, *overrides, text=NO_ADAPT) == 0
-    end = runs.load(whole / "checkpoints" / "step-00000009")
-    records = runs.read_metrics(whole / "metrics.jsonl")
-    [fell] = [record for record in records if "guard/fallback" in record]
-    assert (fell["step"], fell["guard/from"]) == (2, 3)
-    assert end.state["guard"]["fell"] == 2
+    assert train(whole, *overrides, text=NO_ADAPT) == 0
+    end = storage.load(whole / "checkpoints" / "step-00000009")
+    records = storage.read_metrics(whole / "metrics.jsonl")
+    [fallback] = [record for record in records if "guard/fallback" in record]
+    assert (fallback["step"], fallback["guard/from"]) == (2, 3)
+    assert end.state["guardian"]["fallback_step"] == 2
     later = [record for record in records if record["step"] > 2 and "lr/generator" in record]
     assert all(record["lr/generator"] == record["lr/discriminator"] == 1e-4 for record in later)
-    played = {record["step"]: [side for side in ("generator", "discriminator")
-                               if any(f"/{side}/" in name for name in record)] for record in later}  # fmt: skip
-    assert played == {s: ["generator"] * (s % 2 == 0) + ["discriminator"] for s in range(3, 10)}
-    losses = {name.rpartition("/")[2] for record in later for name in record if "/discriminator/" in name}
+    sides = {
+        record["step"]: [side for side in ("loss_G", "loss_D") if any(f"/{side}/" in name for name in record)]
+        for record in later
+    }
+    assert sides == {step: ["loss_G"] * (step % 2 == 0) + ["loss_D"] for step in range(3, 10)}
+    losses = {name.rpartition("/")[2] for record in later for name in record if "/loss_D/" in name}
     assert losses == {"wasserstein", "gradient_penalty", "faulty"}
-    start = runs.load(whole / "checkpoints" / "step-00000002")
+    start = storage.load(whole / "checkpoints" / "step-00000002")
     assert {name.split("|")[0] for name in start.groups["optimizers"]} == {"g"}
-    assert start.groups["history"] == {}
+    assert "history" not in start.groups and start.state["history"] == {"counts": {}}
     resolved = parse_recipe((whole / "recipe.fallback.toml").read_text()).recipe
     assert set(resolved.losses) == {"wasserstein", "gradient_penalty", "cycle", "faulty"}
     assert resolved.guard.actions == {"not_finite": "stop"}
-    assert "on by wasserstein, gradient_penalty" in (whole / "log.txt").read_text()
+    assert "Back at step 2, and on with wasserstein, gradient_penalty" in (whole / "log.txt").read_text()
 
     class Killed(BaseException):
         pass
 
     for at in (2, 5):
-        parted = tmp_path / f"parted-{at}"
-        saved = Trainer.save
+        folder = tmp_path / f"killed-{at}"
+        save = Trainer.save
 
-        def stopping(self: Trainer, step: int, at: int = at, saved: Any = saved) -> None:
-            saved(self, step)
-            if step == at and self.guardian.fell >= 0:
+        def save_and_kill(self: Trainer, step: int, must: bool = False, at: int = at, save: Any = save) -> None:
+            save(self, step, must)
+            if step == at and self.guardian.fallback_step >= 0:
                 raise Killed
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Trainer, "save", stopping)
+            patch.setattr(Trainer, "save", save_and_kill)
             with pytest.raises(Killed):
-                go(parted, *overrides, text=NO_ADAPT)
-        assert go(parted, *overrides, text=NO_ADAPT) == 0
-        again = runs.load(parted / "checkpoints" / "step-00000009")
-        assert runs.digest(again.groups) == runs.digest(end.groups)
+                train(folder, *overrides, text=NO_ADAPT)
+        assert train(folder, *overrides, text=NO_ADAPT) == 0
+        again = storage.load(folder / "checkpoints" / "step-00000009")
+        assert storage.digest(again.groups) == storage.digest(end.groups)
         assert again.state == end.state
 
 
-# A launcher's process: the plugin is there, and only the second process has the fault.
-SECOND = """
+# One process of several: the plugin is installed in each, and only the second has the fault.
+PROGRAM = """
 import os, sys
-sys.path.insert(0, {here!r})
-import test_guard_steps as here
-known = here.known()
-here.Registry.installed = staticmethod(lambda: known)
+sys.path.insert(0, {folder!r})
+import test_non_finite as module
+registry = module.registry_with_fault()
+module.Registry.installed = staticmethod(lambda: registry)
 if os.environ["RANK"] == "1":
-    here.Faulty.when = {{5: ("generator", "nan")}}
+    module.Faulty.when = {{5: ("generator", "nan")}}
 from transgan.cli import main
 main()
 """
 
 
-def test_two_processes_skip_and_go_back_at_the_same_step(started: Any, tmp_path: Path) -> None:
+def test_two_processes_skip_and_go_back_at_the_same_step(start_processes: Any, tmp_path: Path) -> None:
     recipe = tmp_path / "faulty.toml"
     recipe.write_text(RECIPE.replace('norm = "batch"', 'norm = "group"'))
     sets = [part for each in (*BACK, "guard.rollbacks=1") for part in ("--set", each)]
-    code = SECOND.format(here=str(Path(__file__).parent))
-    ended = started(2, "-c", code, "run", recipe, "--out", tmp_path / "run", "-q", *sets)
+    program = PROGRAM.format(folder=str(Path(__file__).parent))
+    ended = start_processes(2, "-c", program, "run", recipe, "--out", tmp_path / "run", "-q", *sets)
     assert [number for number, _ in ended] == [6, 6], ended
     text = (tmp_path / "run" / "log.txt").read_text()
     assert text.count("step 6: skipped") == 2

@@ -1,0 +1,70 @@
+"""Model folders: what config.json and the model card hold, and what reading a model needs."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from transgan.api import PluginError
+from transgan.data.domains import Domains
+from transgan.inference.model_folder import model_card, model_config
+from transgan.inference.translator import Translator
+from transgan.plan import Plan
+from transgan.registry import Registry
+
+
+def test_the_config_holds_neither_code_nor_paths(
+    run: Path, recipe: str, planned: Callable[..., Plan], tmp_path: Path
+) -> None:
+    text = (run / "model/config.json").read_text()
+    assert str(run.parent) not in text
+    assert set(json.loads(text)) == {"format", "transgan", "recipe", "plugins", "steps", "attributes", "evaluation"}
+
+    (tmp_path / "secret/a").mkdir(parents=True)
+    Image.fromarray(np.zeros((48, 40, 3), np.uint8)).save(tmp_path / "secret/a/1.png")
+    folders = recipe.replace('{ use = "synthetic_faces", count = 16 }', f'"folders"\nroot = "{tmp_path}"')
+    folders += "[domains]\n"
+    for domain in ("young", "old", "white", "black"):
+        folders += f'{domain} = {{ path = "{tmp_path}/secret/a" }}\n'
+    plan = planned(folders)
+    assert "secret" not in json.dumps(model_config(plan, 1))
+    card = model_card(plan, Domains(plan), {"steps": 1, "seed": 0, "translations": {}})
+    assert "secret" not in card and "- `young` = `{'path': 'a'}`: 1 samples, 0 held out" in card
+
+
+def test_a_model_needs_no_source_of_samples(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Registry.installed()
+    found.entries = {
+        key: entry for key, entry in found.entries.items() if key[0] not in ("sources", "losses", "metrics")
+    }
+    monkeypatch.setattr(Registry, "installed", lambda: found)
+    assert Translator.from_pretrained(run, "cpu").translations
+
+
+def test_a_plugin_that_is_not_installed_is_named_in_one_line(run: Path, tmp_path: Path) -> None:
+    for path in (run / "model").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["recipe"]["generators"]["face"]["use"] = "os.system"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(PluginError) as raised:
+        Translator.from_pretrained(tmp_path, "cpu")
+    line = f"{tmp_path}/config.json: [generators.face] use: no generator 'os.system'. Known: "
+    assert str(raised.value).startswith(line) and "\n" not in str(raised.value)
+
+
+def test_a_model_is_loaded_without_a_compiler(run: Path) -> None:
+    """Importing torch's compiler, which random initialisation on the meta device does, would take seconds."""
+    code = f"""
+import sys
+from transgan.inference.translator import Translator
+Translator.from_pretrained({str(run)!r})
+sys.exit(" ".join({{"sympy", "torch._dynamo"}} & set(sys.modules)) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr

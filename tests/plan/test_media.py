@@ -1,0 +1,152 @@
+"""Domains with media of their own: other channels, checked where networks, cycles and identity need equal ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transgan import Translator, storage
+from transgan.api import Call, Conditions, Nodes, Register, Tensor, hookimpl, node
+from transgan.dry_run import trace_phases
+from transgan.errors import RecipeError, UsageError
+from transgan.inference.regions import RegionSelection
+from transgan.plan import Plan, build_networks
+
+RECIPE = """
+[data]
+source = "folders"
+root = "ROOT"
+size = 16
+held_out = 0.25
+[domains]
+label = { path = "label", media = { channels = 1 } }
+photo = "photo"
+[tasks.paint]
+between = ["label", "photo"]
+[train]
+steps = 2
+batch = 2
+ema = 0.9
+[generators.g]
+use = "resnet"
+width = 4
+blocks = 1
+per = "translation"
+[discriminators.d]
+use = "patch"
+width = 4
+layers = 1
+[losses]
+lsgan = 1.0
+cycle = 5.0
+[metrics]
+cycle_error = true
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for name, shape in (("label", (16, 16)), ("photo", (16, 16, 3))):
+        (root / name).mkdir()
+        for i in range(8):
+            Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def plan_of(planned: Any, folders: Path) -> Callable[..., Plan]:
+    return lambda *overrides, plugin=None, text=RECIPE: planned(text.replace("ROOT", str(folders)), plugin, overrides)
+
+
+def test_networks_get_the_channels_of_their_domains(plan_of: Callable[..., Plan]) -> None:
+    plan = plan_of()
+    specs = {name: network.spec for name, network in plan.networks.items()}
+    assert (specs["g.label-photo"].inputs, specs["g.label-photo"].channels) == (1, 3)
+    assert (specs["g.photo-label"].inputs, specs["g.photo-label"].channels) == (3, 1)
+    assert (specs["d.label"].inputs, specs["d.photo"].inputs) == (1, 3)
+    output = build_networks(plan)["g.label-photo"](torch.zeros(1, 1, 16, 16))
+    assert output.shape == (1, 3, 16, 16)
+    trace_phases(plan, plan.stages[0])
+
+
+def test_a_discriminator_sees_the_source_beside_the_target(plan_of: Callable[..., Plan]) -> None:
+    plan = plan_of('discriminators.d.given="source"')
+    assert {name: each.spec.inputs for name, each in plan.networks.items() if each.kind == "discriminators"} == {
+        "d.label": 4,
+        "d.photo": 4,
+    }
+    trace_phases(plan, plan.stages[0])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("losses.identity=1.0", r"needs equal channels: \[paint: label -> photo\] turns 1 into 3"),
+        ('generators.g.per="run"', r"'g' would turn 1 channels into 3, and 3 into 1.*set per = \"translation\""),
+        ('generators.g.output="edit"', r"changes the input, which has 1 channels, and the output has 3"),
+        ("domains.label.media.channel=1", r"domains.label.media.channel=1: unknown key. Did you mean 'channels'"),
+        ("domains.label.media=3", "expected the name of a media, or a table of its options"),
+    ],
+)
+def test_what_needs_equal_channels_says_so(plan_of: Callable[..., Plan], override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        plan_of(override)
+
+
+def test_random_targets_need_the_same_media(plan_of: Callable[..., Plan]) -> None:
+    overrides = ('tasks.paint.targets="random"', 'generators.g.per="run"', 'discriminators.d.per="run"')
+    with pytest.raises(RecipeError, match="random targets mix domains in a batch"):
+        plan_of(*overrides)
+
+
+def test_a_model_of_two_media_reads_one_and_writes_the_other(trained: Any, folders: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "paint.toml"
+    recipe.write_text(RECIPE.replace("ROOT", str(folders)))
+    checkpoint: storage.Checkpoint = trained(recipe, tmp_path / "run")
+    assert checkpoint.step == 2
+    translator = Translator.from_pretrained(tmp_path / "run")
+    assert {name: media.channels for name, media in translator.media.items()} == {"label": 1, "photo": 3}
+    assert translator(folders / "label" / "0.png", to="photo").mode == "RGB"
+    assert translator(folders / "photo" / "0.png", to="label").mode == "L"
+    x = translator.media["label"].read(folders / "label" / "0.png")
+    with pytest.raises(UsageError, match="cannot be pasted back"):
+        selection = RegionSelection("faces", None)  # type: ignore[arg-type]
+        translator.translate_regions(x, selection, [], translator.choose("photo"))
+
+
+class OwnCondition(Nodes):
+    """Nodes that condition the generator on a code, under a name that may be misspelt."""
+
+    @node
+    def to_target(self, task: Tensor, target_domain: Tensor) -> Conditions:
+        return {"task": task, "domain": target_domain, "cod": target_domain[:, None].float()}
+
+    @node
+    def fake(self, source: Tensor, to_target: Conditions) -> Call:
+        return Call("generator", source, to_target)
+
+
+class Plugin:
+    @hookimpl
+    def register_nodes(self, register: Register) -> None:
+        register("own_condition", OwnCondition)
+
+
+def test_a_condition_that_nothing_takes_is_an_error(plan_of: Callable[..., Plan]) -> None:
+    """Kind: conditions of nodes' own that reach no network, by a misspelt name or because nothing reads them."""
+    overrides = ('nodes="own_condition"', "losses.cycle=false", "metrics.cycle_error=false")
+    plan = plan_of(*overrides, plugin=Plugin())
+    with pytest.raises(
+        RecipeError, match=r"\[generators.g\] its nodes give it the condition 'cod', which nothing"
+    ):
+        trace_phases(plan, plan.stages[0])
+    misspelt = '[conditionings.code]\nuse = "embedding"\nof = "code"\n'
+    plan = plan_of(*overrides, plugin=Plugin(), text=RECIPE + misspelt)
+    with pytest.raises(RecipeError, match="'code'"):
+        trace_phases(plan, plan.stages[0])

@@ -1,0 +1,199 @@
+"""What fails besides training costs itself and nothing else: metrics, evaluations, previews, lifecycle hooks.
+
+Of the kind: any exception of a plugin's code, of the data or of memory, in any part that is not a training step. The
+model is written before anything of that is begun.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transgan_images.media import ImageMedia
+
+from transgan import storage
+from transgan.api import DataError, Metric, Register, RunInfo, Tensor, Translation, hookimpl
+
+RECIPE = """
+[train]
+steps = 4
+batch = 2
+checkpoint_every = 2
+sample_every = 2
+[generators]
+g = { use = "resnet", per = "direction", width = 2, blocks = 0 }
+[losses]
+cycle = 1.0
+[evaluate]
+every = 2
+samples = 4
+[metrics]
+broken = true
+cycle_error = true
+"""
+#: Errors, and what is said of them.
+ERRORS = {
+    "ZeroDivisionError: of this test": lambda: ZeroDivisionError("of this test"),
+    "a.png: cut off": lambda: DataError("a.png: cut off"),
+    "out of memory": lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+}
+
+
+class Broken(Metric):
+    """Fails in one of its methods; notes which steps the model folder had had by then."""
+
+    place = "compute"
+    error: Callable[[], Exception]
+    folder = Path()
+    steps: list[int] = []
+
+    def _fail_in(self, place: str) -> None:
+        if place == Broken.place:
+            Broken.steps.append(storage.read_model(Broken.folder / "model")[1]["steps"])
+            raise Broken.error()
+
+    def prepare(self, *arguments: Any) -> None:
+        self._fail_in("prepare")
+
+    def reset(self) -> None:
+        self._fail_in("reset")
+
+    def update(self, translation: Translation, fake: Tensor) -> None:
+        self._fail_in("update")
+
+    def compute(self) -> dict[Translation, dict[str, float]]:
+        self._fail_in("compute")
+        return {}
+
+
+class Plugin:
+    @hookimpl
+    def register_metrics(self, register: Register) -> None:
+        register("broken", Broken)
+
+
+def result(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("place", ["prepare", "reset", "update", "compute"])
+@pytest.mark.parametrize("message", ERRORS)
+def test_a_metric_that_fails_costs_itself(
+    trained: Any, recipe_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, message: str
+) -> None:
+    folder = tmp_path / "run"
+    for name, value in {"place": place, "error": staticmethod(ERRORS[message]), "folder": folder, "steps": []}.items():
+        monkeypatch.setattr(Broken, name, value, raising=False)
+    assert trained(recipe_file(RECIPE), folder, plugin=Plugin()).step == 4
+    assert Broken.steps == [2, 4]  # the model of each step was there before it was measured
+    found = result(folder)
+    assert all(set(figures) == {"cycle_error"} for figures in found["translations"].values())
+    (warning,) = [each for each in found["warnings"] if each.startswith("step ")]
+    assert warning.startswith("step 2: metric 'broken' is left out: ")
+    assert message in warning
+    log = (folder / "log.txt").read_text()
+    assert log.count(f"warning: {warning}") == 1 and log.count("Traceback") == 1
+    assert escape(warning) in (folder / "report.html").read_text()
+
+
+def test_a_preview_that_fails_costs_itself(
+    trained: Any, recipe_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> Path:
+        raise ValueError("no room\non the sheet")
+
+    monkeypatch.setattr(ImageMedia, "preview", fail)
+    folder = tmp_path / "run"
+    assert trained(recipe_file(RECIPE.replace("broken = true", "")), folder).step == 4
+    assert not list((folder / "samples").iterdir())
+    (warning,) = [each for each in result(folder)["warnings"] if each.startswith("step ")]
+    assert warning.startswith("step 2: the preview failed: ") and warning.endswith("ValueError: no room on the sheet")
+
+
+@pytest.mark.parametrize("module", ["transgan.evaluation.evaluate", "transgan.training.trainer"])
+def test_an_evaluation_that_fails_costs_itself(
+    trained: Any, recipe_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """As a whole, where no metric is at fault: held-out samples, or what conditions change, cannot be computed."""
+    name = "held_out_batches" if module.endswith("evaluate") else "measure_effects"
+
+    def fail(*arguments: Any) -> Any:
+        raise DataError("b.png: cut off")
+
+    monkeypatch.setattr(f"{module}.{name}", fail)
+    folder = tmp_path / "run"
+    assert trained(recipe_file(RECIPE.replace("broken = true", "")), folder).step == 4
+    found = result(folder)
+    assert any("b.png: cut off" in warning for warning in found["warnings"])
+    assert bool(found["translations"]) == (name == "measure_effects")
+    assert storage.read_model(folder / "model")[1]["steps"] == 4
+
+
+class Hooks:
+    """Counts the calls of lifecycle hooks; raises in one of them, or in none."""
+
+    def __init__(self, raises_in: str = ""):
+        self.raises_in = raises_in
+        self.calls: Counter[str] = Counter()
+
+    def _called(self, hook: str, run: RunInfo) -> None:
+        self.calls[hook] += 1
+        if hook == self.raises_in:
+            if hook == "evaluated":
+                run.request_stop("of this test")
+            raise RuntimeError(f"in {hook}")
+
+    @hookimpl
+    def run_started(self, run: RunInfo) -> None:
+        self._called("run_started", run)
+
+    @hookimpl
+    def step_finished(self, run: RunInfo) -> None:
+        self._called("step_finished", run)
+
+    @hookimpl
+    def samples_saved(self, run: RunInfo) -> None:
+        self._called("samples_saved", run)
+
+    @hookimpl
+    def evaluated(self, run: RunInfo) -> None:
+        self._called("evaluated", run)
+
+    @hookimpl
+    def checkpoint_saved(self, run: RunInfo) -> None:
+        self._called("checkpoint_saved", run)
+
+    @hookimpl
+    def run_finished(self, run: RunInfo) -> None:
+        self._called("run_finished", run)
+
+
+HOOKS = ["run_started", "step_finished", "samples_saved", "evaluated", "checkpoint_saved", "run_finished"]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_that_raises_is_reported_and_its_plugin_not_called_again(
+    recipe_file: Any, tmp_path: Path, hook: str
+) -> None:
+    from transgan.cli.training import train
+    from transgan.recipe import read_recipe
+    from transgan.registry import Registry
+
+    registry, broken, healthy, folder = Registry.installed(), Hooks(hook), Hooks(), tmp_path / "run"
+    registry.add(healthy, "healthy")
+    registry.add(broken, "broken", "fancy-hooks", "3.1")
+    recipe = read_recipe(recipe_file(RECIPE.replace("broken = true", "")))
+    assert train(recipe, registry, folder, quiet=True) == 0
+    stopped = hook == "evaluated"  # it has asked for the end, which is heard all the same
+    assert storage.saved_steps(folder / "checkpoints") == ([2] if stopped else [2, 4])
+    assert all(healthy.calls[each] > 0 for each in HOOKS)
+    assert broken.calls[hook] == 1
+    assert hook == "run_finished" or broken.calls["run_finished"] == 0
+    message = f"the hook {hook} of fancy-hooks 3.1 failed, its hooks are not called again: RuntimeError: in {hook}"
+    assert (folder / "log.txt").read_text().count(message) == 1
+    if hook != "run_finished":
+        assert [message in each for each in result(folder)["warnings"] if each.startswith("step ")] == [True]

@@ -1,0 +1,97 @@
+"""`transgan data`: look at the data of a recipe, or at a folder."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from transgan.cli.run import Set
+
+#: Largest number of kinds of files, and of values of a label, that are printed for a domain.
+MAX_SHOWN = 8
+
+
+def add(app: typer.Typer) -> None:
+    group = typer.Typer(help="Look at data.", no_args_is_help=True, rich_markup_mode=None)
+    group.command()(check)
+    group.callback()(lambda: None)  # else a single command would take the group's place
+    app.add_typer(group, name="data")
+
+
+def check(
+    data: Path = typer.Argument(help="A recipe in TOML, or a folder of files."),
+    set_: list[str] = Set,
+    media: str = typer.Option(
+        None, "--media", help="For a folder, the media that reads it; defaults to that which reads most of its files."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print everything that was found, as JSON."),
+    strict: bool = typer.Option(False, "--strict", help="Exit with code 3 if anything is found."),
+) -> None:
+    """Inspect every file: unreadable ones, copies, near-duplicates, overlaps of splits and domains, statistics."""
+    from transgan.data.domains import Domains
+    from transgan.data.quality import check_data, of_folder, of_recipe
+    from transgan.errors import DataError, UsageError
+    from transgan.plan import make_plan, options_checker
+    from transgan.recipe import read_recipe
+    from transgan.registry import Registry
+    from transgan.reporting.console import progress_bar
+    from transgan.text import expand_home, show
+
+    registry, path = Registry.installed(), expand_home(data)
+    if path.is_dir():
+        if set_:
+            raise UsageError(f"--set changes a recipe, and {path} is a folder")
+        checked = of_folder(path, registry, media)
+    else:
+        if media is not None:
+            raise UsageError("--media is for a folder; a recipe names its media: --set data.media=NAME")
+        plan = make_plan(read_recipe(path, set_ or [], options_checker(registry)), registry)
+        checked = of_recipe(Domains(plan), str(path))
+    with progress_bar("reading the data", checked.count) as seen:
+        found = check_data(checked, seen)
+    if as_json:
+        show(json.dumps(found, indent=2))
+    else:
+        for line in describe(found):
+            show(line)
+    if strict and found["findings"]:
+        raise typer.Exit(DataError.exit_code)
+
+
+def describe(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that are printed of what `check_data` has found."""
+    yield found["data"]
+    for name, domain in found["domains"].items():
+        counts = f"{domain['samples']:,} samples, {domain['held_out']:,} held out"
+        made = f", {domain['synthetic']:,} of them synthetic" if domain["synthetic"] else ""
+        yield f"domain {name}: {counts}{made}; media {domain['media']}"
+        for kind, count in list(domain["kinds"].items())[:MAX_SHOWN]:
+            yield f"  {count:>8,} {kind}"
+        if domain["figures"]:
+            width = max(map(len, domain["figures"]))
+            yield f"  {'':<{width}} {'least':>10} {'median':>10} {'largest':>10} {'mean':>10}"
+            for figure, values in domain["figures"].items():
+                cells = " ".join(f"{_number(values[each]):>10}" for each in ("least", "median", "largest", "mean"))
+                yield f"  {figure:<{width}} {cells}"
+        for label, values in domain["labels"].items():
+            yield f"  label {label}: {_label(values)}"
+    yield from found["skipped"]
+    if not found["findings"]:
+        yield "Nothing was found that is wrong."
+    for finding in found["findings"]:
+        yield f"warning: {finding}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+
+
+def _label(values: Mapping[str, Any]) -> str:
+    """Return the values of a label with their counts, or the range of numbers."""
+    if values.keys() == {"least", "median", "largest", "mean"}:
+        return f"{values['least']:g} to {values['largest']:g}, median {values['median']:g}"
+    shown = [f"{value} {count:,}" for value, count in list(values.items())[:MAX_SHOWN]]
+    rest = len(values) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more values" if rest > 0 else "")

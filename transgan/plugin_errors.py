@@ -1,0 +1,91 @@
+"""Whose fault an unexpected error is: the plugin whose code raised it, or was running, by its traceback and notes."""
+
+import traceback
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from transgan.errors import PluginRuntimeError, as_user_error
+from transgan.registry import KINDS, Registered, Registry
+
+#: The longest message of an error of another library that is quoted.
+_MAX_MESSAGE = 500
+
+
+def as_plugin_error(error: BaseException, registry: Registry) -> PluginRuntimeError | None:
+    """Return an error that names plugin, package and what was being computed; None where no plugin is involved."""
+    who = plugin_of(error, registry)
+    if who is None and not notes_of(error):
+        return None
+    return PluginRuntimeError(f"{who or 'a plugin'} failed{_while(error)}: {in_one_line(error)}")
+
+
+def reason_of(error: Exception, registry: Registry | None = None) -> str:
+    """Return why something failed, in one line; with a registry, it names the plugin whose code has failed."""
+    known = as_user_error(error) or (as_plugin_error(error, registry) if registry else None)
+    return " ".join(str(known).split()) if known else in_one_line(error)
+
+
+def plugin_of(error: BaseException, registry: Registry) -> str | None:
+    """Return which plugin's code raised an error, or called what did: `loss 'tv' of fancy-losses 3.1`; None if none.
+
+    It is the innermost frame of the traceback that is in a package of plugins. Its `self`, or that of a frame around it
+    in the same package, says which of the package's plugins it is. Where no frame is in a plugin, as where it returned
+    something unusable, it is the object that `error_context` was given.
+    """
+    classes = {entry.cls: entry for entry in registry.candidates()}
+    packages = dict(_packages(registry))
+    package: str | None = None
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        found = packages.get(_top(frame.f_globals.get("__name__", "")))
+        if found is None or found != (package or found):
+            continue
+        package = found
+        if entry := _registered(type(frame.f_locals.get("self")), classes):
+            return describe(entry)
+    if entry := _registered(getattr(error, "plugin", type(None)), classes):
+        return describe(entry)
+    return f"a plugin of {package}" if package else None
+
+
+def describe(entry: Registered) -> str:
+    """Return a plugin with its kind, package and version: `loss 'tv' of fancy-losses 3.1`."""
+    package = f" of {entry.package} {entry.version}" if entry.package else ""
+    return f"{KINDS[entry.kind].singular} '{entry.name}'{package}"
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """Return what was being computed, innermost first: the notes that `error_context` has added."""
+    return [note.removeprefix("while ") for note in getattr(error, "__notes__", []) if note.startswith("while ")]
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's type and message, shortened, on one line."""
+    # torch appends the frames of its own code
+    words = " ".join(str(error).partition("\nException raised from ")[0].split())
+    cut = words if len(words) <= _MAX_MESSAGE else f"{words[:_MAX_MESSAGE]} ..."
+    return f"{type(error).__name__}: {cut}" if cut else type(error).__name__
+
+
+def _while(error: BaseException) -> str:
+    notes = notes_of(error)
+    return f" while {', '.join(notes)}" if notes else ""
+
+
+def _packages(registry: Registry) -> Iterator[tuple[str, str]]:
+    """Yield the top-level modules of plugins, and the package of each with its version."""
+    for entry in registry.candidates():
+        yield _top(entry.cls.__module__), f"{entry.package or entry.cls.__module__} {entry.version}".rstrip()
+    for name, plugin in registry.manager.list_name_plugin():
+        module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
+        yield _top(module), registry.packages.get(name) or module
+
+
+def _top(module: Any) -> str:
+    """Return the top-level package of a module; an empty text for the core, in which no plugin is at fault."""
+    top = str(module).partition(".")[0]
+    return "" if top in ("transgan", "builtins") else top
+
+
+def _registered(cls: type[Any], classes: dict[type[Any], Registered]) -> Registered | None:
+    return next((classes[base] for base in cls.__mro__ if base in classes), None)

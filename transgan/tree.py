@@ -1,0 +1,37 @@
+"""Nested values: applying a function to every tensor in tuples, lists, mappings and dataclasses."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any, keep: tuple[str, ...] = ()) -> Any:
+    """Return a value with the function applied to every tensor in it; containers keep their types.
+
+    Args:
+        keep: fields of dataclasses that are left as they are.
+    """
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple takes its fields one by one
+        return type(value)(*(map_tensors(function, item, keep) for item in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map_tensors(function, item, keep) for item in value)
+    if isinstance(value, Mapping):
+        items = {name: map_tensors(function, item, keep) for name, item in value.items()}
+        return items if type(value) is dict else _like(value, items)
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [f.name for f in fields(value) if f.init and f.name not in keep]
+        return replace(value, **{name: map_tensors(function, getattr(value, name), keep) for name in names})
+    return value
+
+
+def _like(value: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+    """Return a mapping of the type of `value`, such as an OrderedDict or a defaultdict."""
+    if not hasattr(value, "copy"):
+        return items
+    copied = value.copy()
+    copied.update(items)
+    return copied
