@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from transgan.errors import RecipeError, did_you_mean
+from transgan.reporting.html import escape
 from transgan.rng import stable_hash
 from transgan.text import expand_home, listed, printable, printable_lines, show
 
@@ -110,3 +111,7 @@ def test_a_standard_stream_that_is_closed_full_or_without_a_reader(redirect: str
     assert done.returncode == code, done.stderr
     if code:
         assert done.stderr == "error: stdout: No space left on device\n"
+
+
+def test_pages_show_markup_and_control_characters_as_text() -> None:
+    assert escape("<b onclick='x'>\x1b\n") == "&lt;b onclick=&#x27;x&#x27;&gt;\\u001b\\u000a"

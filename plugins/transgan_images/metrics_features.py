@@ -88,7 +88,7 @@ class FeatureMetric(Metric[FeatureOptions]):
             source, fake = concatenate([each for each, _ in batches]), concatenate([each for _, each in batches])
             held_out_only = self.options.against == "held_out"
             real = self.extractors[translation.task].of_real(self.domains[translation.target], held_out_only)
-            counts = f"{len(source[0])} translations, {len(real[0])} real images"
+            counts = f"{len(source[0])} translated and {len(real[0])} real images"
             least = min(len(source[0]), len(real[0]))
             if least < 2:
                 self.remarks.append(f"no figure for {translation}: {counts}, expected at least 2 of each")

@@ -22,17 +22,21 @@ def describe(picture: Picture, sides: tuple[int, ...]) -> Description:
     """
     height, width = picture.pixels.shape[:2]
     step = max(1, -(-max(height, width) // GRID))
-    grid = eight_bits(picture.pixels[::step, ::step]).reshape(-1, picture.pixels.shape[2])
-    names = ("red", "green", "blue") if grid.shape[1] == 3 else ("grey",)
-    deviations = grid.std(0)
+    grid = eight_bits(picture.pixels[::step, ::step])
+    counts = np.stack([np.bincount(grid[..., i].ravel(), minlength=256) for i in range(grid.shape[2])])
+    shares, levels = counts / counts[0].sum(), np.arange(256)
+    means = shares @ levels
+    deviations = np.sqrt(np.maximum(shares @ levels**2 - means**2, 0))
+    present = np.flatnonzero(counts.any(0))
+    names = ("red", "green", "blue") if len(counts) == 3 else ("grey",)
     figures = {
         "width": width,
         "height": height,
-        "darkest": int(grid.min()),
-        "brightest": int(grid.max()),
-        **{f"mean {name}": float(value) for name, value in zip(names, grid.mean(0), strict=True)},
+        "darkest": int(present[0]),
+        "brightest": int(present[-1]),
+        **{f"mean {name}": float(value) for name, value in zip(names, means, strict=True)},
         **{f"deviation {name}": float(value) for name, value in zip(names, deviations, strict=True)},
-        "% clipped": 100 * float(((grid == 0) | (grid == 255)).all(1).mean()),
+        "% clipped": 100 * float(shares[:, [0, 255]].sum(1).mean()),
     }
     flat = bool((deviations < FLAT).all())
     remarks = ["one colour only"] if flat else []

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
@@ -68,6 +69,7 @@ class LabelledTable(Source[LabelledTableOptions]):
             raise DataError(
                 f"[domains] {domain}: {len(missing)} of {len(found)} images that {self.path} lists are missing: "
                 f"{listed}{', ...' if len(missing) > MAX_LISTED else ''}; they are expected below {self.folder}"
+                f"{_other_forms(missing)}"
             )
         return found
 
@@ -195,6 +197,18 @@ class LabelledTable(Source[LabelledTableOptions]):
         texts = sorted(map(str, values), key=_sort_key)
         limit = 4 * MAX_LISTED
         return f"{', '.join(texts[:limit])}{', ...' if len(texts) > limit else ''}" or "nowhere"
+
+
+def _other_forms(missing: list[Path]) -> str:
+    """Return what to say of missing files that are there under a name in another Unicode form."""
+    forms = [[Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")] for path in missing]
+    there = [path for path, others in zip(missing, forms, strict=True) if any(each.is_file() for each in others)]
+    if not there:
+        return ""
+    return (
+        f". {len(there)} of them are there under a name that differs by Unicode form (NFC, NFD) alone: write the table "
+        "in the form of the file names"
+    )
 
 
 def _sort_key(text: str) -> tuple[float, str]:

@@ -12,8 +12,11 @@ from transgan_voice.audio import Sound
 RUN, CLIPPED = 3, 0.98
 #: A recording is clipped where this share of its samples is.
 MAX_CLIPPED = 1e-4
-#: Bands of the acoustic hash, from LOWEST to HIGHEST Hz, and its segments in time, one more than the hash has of each.
-BANDS, SEGMENTS, LOWEST, HIGHEST = 9, 9, 200.0, 4000.0
+#: Bands of the acoustic hash, and its segments in time: one more than it has bits of each.
+BANDS, SEGMENTS = 9, 9
+#: Lowest and highest frequency of the bands, in Hz; frames, in seconds; what is added to energies, as a share of their
+#: mean, since nothing can be said of bands that are nearly silent.
+RANGE, FRAME, FLOOR = (200.0, 3400.0), 0.064, 1e-3
 
 
 def describe(sound: Sound, silent: bool, rate: int, samples: int) -> Description:
@@ -62,15 +65,19 @@ def fingerprint(sound: Sound) -> int | None:
     Kalker, 2002, section 4.2), for segments of the whole recording: loudness, sample rate and compression hardly change
     it.
     """
-    length = 1 << max(8, round(np.log2(sound.rate * 0.064)))
+    length = round(FRAME * sound.rate)
     count = len(sound.samples) // (length // 2) - 1
     if count < SEGMENTS:
         return None
     frames = np.lib.stride_tricks.sliding_window_view(sound.samples, length)[:: length // 2][:count]
     power = np.abs(np.fft.rfft(frames * np.hanning(length).astype(np.float32))) ** 2
-    edges = np.geomspace(LOWEST, min(HIGHEST, sound.rate / 2), BANDS + 1) * length / sound.rate
-    bands = np.stack([power[:, int(a) : max(int(b), int(a) + 1)].sum(1) for a, b in pairwise(edges)])
-    energy = np.stack([each.mean(1) for each in np.array_split(bands, SEGMENTS, axis=1)])
-    differences = np.diff(np.log(energy + 1e-12), axis=1)  # of bands
+    edges = np.rint(np.geomspace(*RANGE, BANDS + 1) * FRAME).astype(int)  # the same bins at any sample rate
+    bands = np.stack([power[:, low:high].sum(1) for low, high in pairwise(edges)])
+    # Segments begin between frames too: else one frame more or less would move all of them.
+    passed = np.pad(np.cumsum(bands, 1), ((0, 0), (1, 0)))
+    ends = np.linspace(0, min(count, 2 * len(sound.samples) / length - 1), SEGMENTS + 1)
+    energy = np.diff(np.stack([np.interp(ends, np.arange(count + 1), each) for each in passed], 1), axis=0)
+    energy += FLOOR * energy.mean()
+    differences = np.diff(np.log(energy), axis=1)  # of bands
     bits = np.diff(differences, axis=0) > 0  # of segments
     return int.from_bytes(np.packbits(bits).tobytes())

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from transgan.api import Metric, Register, Tensor, Translation, hookimpl
+from transgan.registry import Registry
+
 SHARE = "target_share={epochs=1, width=4}"
 
 
@@ -56,6 +59,38 @@ def test_samples_that_are_not_held_out_are_reported_as_such(transgan: Any, model
 )
 def test_errors_take_one_line(transgan: Any, model: Path, words: list[str], code: int, message: str) -> None:
     assert message in transgan("evaluate", model, *words).error(code)
+
+
+class Broken(Metric):
+    """Fails when it is computed."""
+
+    def reset(self) -> None:
+        pass
+
+    def update(self, fake: Tensor) -> None:
+        pass
+
+    def compute(self) -> dict[Translation, dict[str, float]]:
+        raise ZeroDivisionError("of this test")
+
+
+class Plugin:
+    @hookimpl
+    def register_metrics(self, register: Register) -> None:
+        register("broken", Broken)
+
+
+def test_a_metric_that_fails_costs_itself(transgan: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other figures are there; what was asked for and could not be computed is an error all the same."""
+    registry = Registry.installed()
+    registry.add(Plugin(), "plugin")
+    monkeypatch.setattr(Registry, "installed", lambda: registry)
+    done = transgan("evaluate", model, "--metric", "broken")
+    assert done.error(2) == "1 metrics could not be computed: broken"
+    result = json.loads(Path("evaluation.json").read_text())
+    assert all("cycle_error" in figures for figures in result["translations"].values())
+    (warning,) = [each for each in result["warnings"] if each.startswith("metric 'broken'")]
+    assert "is omitted" in warning and "ZeroDivisionError: of this test" in warning
 
 
 def test_model_without_data_needs_options(transgan: Any, model: Path, tmp_path: Path) -> None:

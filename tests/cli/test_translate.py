@@ -311,7 +311,9 @@ def test_missing_or_damaged_models(
 
     weights, config = broken / "model.safetensors", broken / "config.json"
     intact, settings = weights.read_bytes(), json.loads(config.read_text())
-    assert error(model=Path("nothing")) == ("model nothing does not exist; expected the folder of a model or of a run")
+    assert error(model=Path("nothing")) == (
+        "model nothing does not exist; expected the folder of a model, a run or a checkpoint"
+    )
     assert error(model=Path("a.png")).startswith("model a.png is a file; expected the folder")
     for damaged in (intact[: len(intact) // 2], b"", b"not weights"):
         weights.write_bytes(damaged)
@@ -356,7 +358,7 @@ def test_run_without_a_model_is_reported(transgan: Any, tmp_path: Path) -> None:
     assert (
         transgan("info", tmp_path)
         .error(3)
-        .endswith(f"is a run that has no model yet; transgan resume {tmp_path} finishes it")
+        .endswith(f"is a run that has no model yet; transgan finish {tmp_path} writes one")
     )
 
 

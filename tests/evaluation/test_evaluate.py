@@ -1,8 +1,10 @@
-"""Arguments of metrics besides nodes: the samples, their true translations, and `translate` for chunks of a sample."""
+"""Evaluation: arguments of metrics besides nodes, and warnings about figures that are missing or say little."""
 
 from typing import Any
 
+import pytest
 import torch
+from transgan_faces.sources import SyntheticFaces
 
 from transgan.api import Clock, Metric, Register, Translation, hookimpl
 from transgan.data.domains import Domains
@@ -65,3 +67,79 @@ def test_chunks_of_a_sample_are_translated_as_the_sample_is(planned: Any) -> Non
         for keys, samples, true_samples, *_ in received.values():
             assert [sample.key for sample in samples] == keys
             assert [sample.key for sample in true_samples] == keys  # synthetic faces know their counterparts
+
+
+class Counting(Metric):
+    """Has figures, and warnings, as its class says."""
+
+    figures: Any = {}
+    said: Any = ()
+
+    def reset(self) -> None:
+        self.seen: set[Translation] = set()
+
+    def update(self, translation: Translation, fake: Any) -> None:
+        self.seen.add(translation)
+
+    def compute(self) -> dict[Translation, dict[str, float]]:
+        return dict.fromkeys(self.seen, self.figures)
+
+    def warnings(self) -> Any:
+        return self.said
+
+
+class NeedsPartners(Counting):
+    def update(self, translation: Translation, counterpart: Any) -> None:  # type: ignore[override]
+        self.seen.add(translation)
+
+
+@pytest.mark.parametrize(
+    ("metric", "figures", "said", "expected"),
+    [
+        (Counting, {"x": 1.0}, (), []),
+        (Counting, {"x": 1.0}, ("of 3 samples",), ["metric 'whole': of 3 samples"]),
+        (
+            Counting,
+            {},
+            (),
+            ["metric 'whole' has no figures for age: young -> old, age: old -> young: it returned none"],
+        ),
+        (Counting, {}, ("no x: it is late",), ["metric 'whole': no x: it is late"]),
+        (
+            NeedsPartners,
+            {"x": 1.0},
+            (),
+            [
+                "metric 'whole' has no figures for age: young -> old, age: old -> young: it needs 'counterpart', and "
+                "the true translations are not known"
+            ],
+        ),
+    ],
+)
+def test_metrics_without_figures_are_named_with_the_reason(
+    planned: Any, monkeypatch: pytest.MonkeyPatch, metric: Any, figures: Any, said: Any, expected: list[str]
+) -> None:
+    """The kind: any metric that a recipe asks for, and of which result.json would hold nothing."""
+    monkeypatch.setattr(metric, "figures", figures, raising=False)
+    monkeypatch.setattr(metric, "said", said, raising=False)
+    monkeypatch.setattr(SyntheticFaces, "counterpart", lambda *arguments: None)
+
+    class Plugin:
+        @hookimpl
+        def register_metrics(self, register: Register) -> None:
+            register("whole", metric)
+
+    plan = planned(RECIPE.replace("TARGETS", "all"), Plugin(), ("data.source.count=400", "data.held_out=0.2"))
+    evaluation = Evaluation(plan, Domains(plan))
+    for _ in range(2):  # the second time says what the second time has found
+        evaluation(Networks(plan), Clock())
+        assert evaluation.warnings == expected
+
+
+def test_few_samples_are_reported(planned: Any) -> None:
+    plan = planned(RECIPE.replace("TARGETS", "all"), Plugin())
+    evaluation = Evaluation(plan, Domains(plan))
+    evaluation(Networks(plan), Clock())
+    counts = {str(d.translation): len(evaluation.domains[d.translation.source].evaluated) for d in plan.directions}
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    assert evaluation.warnings[-1] == f"figures of fewer than 10 samples say little: {listed}"

@@ -23,7 +23,16 @@ def test_the_config_holds_neither_code_nor_paths(
 ) -> None:
     text = (run / "model/config.json").read_text()
     assert str(run.parent) not in text
-    assert set(json.loads(text)) == {"format", "transgan", "recipe", "plugins", "steps", "attributes", "evaluation"}
+    assert set(json.loads(text)) == {
+        "format",
+        "transgan",
+        "recipe",
+        "plugins",
+        "steps",
+        "epoch",
+        "attributes",
+        "evaluation",
+    }
 
     (tmp_path / "secret/a").mkdir(parents=True)
     Image.fromarray(np.zeros((48, 40, 3), np.uint8)).save(tmp_path / "secret/a/1.png")

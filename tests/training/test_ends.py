@@ -1,4 +1,4 @@
-"""Runs that lose their terminal or their launcher, or are told to end: each really does, in a process of its own.
+"""Runs that lose their terminal or their launcher, or are asked to end: each really does, in a process of its own.
 
 Of the kind: SIGHUP, SIGTERM and SIGINT, in any number; a standard stream that nobody reads any more; a launcher that is
 killed, at each of the levels that there are between it and a worker.

@@ -93,7 +93,7 @@ def test_a_metric_that_fails_costs_itself(
     found = result(folder)
     assert all(set(figures) == {"cycle_error"} for figures in found["translations"].values())
     (warning,) = [each for each in found["warnings"] if each.startswith("step ")]
-    assert warning.startswith("step 2: metric 'broken' is left out: ")
+    assert warning.startswith("step 2: metric 'broken' is omitted: ")
     assert message in warning
     log = (folder / "log.txt").read_text()
     assert log.count(f"warning: {warning}") == 1 and log.count("Traceback") == 1

@@ -116,7 +116,7 @@ def train(out: Path, *overrides: str, text: str = RECIPE) -> int:
 
 
 def everything(engine: Engine) -> dict[str, dict[str, Tensor]]:
-    """Return copies of all that a step could change; moments that are 0 are left out, as if there were none."""
+    """Return copies of all that a step could change; moments that are 0 are omitted, as if there were none."""
     assert engine.average is not None
     sampler = engine.task_sampler
     groups = {

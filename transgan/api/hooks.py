@@ -124,8 +124,8 @@ def import_generator(path: Path) -> "ImportedGenerator | None":
     """
 
 
-# Lifecycle: called during a run, on its main process, for every installed plugin. A plugin whose hook raises an error is
-# reported and not called again in this run.
+# Lifecycle: called during a run, on its main process, for every installed plugin. An error of a hook is reported, and
+# its plugin is not called again in this run.
 
 
 @hookspec

@@ -53,9 +53,9 @@ def evaluate(
         show(f"warning: {warning}")
     counts = ", ".join(f"{name} {count}" for name, count in measured.result["samples"].items())
     show(f"measured on {counts}; {measured.origin}\nfigures  {out}")
-    if measured.left_out:
-        failure = TransganError(f"{len(measured.left_out)} metrics could not be computed: {', '.join(measured.left_out)}")
-        failure.exit_code = next(iter(measured.left_out.values())).exit_code
+    if measured.omitted:
+        failure = TransganError(f"{len(measured.omitted)} metrics could not be computed: {', '.join(measured.omitted)}")
+        failure.exit_code = next(iter(measured.omitted.values())).exit_code
         raise failure
 
 

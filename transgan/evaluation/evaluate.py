@@ -130,7 +130,7 @@ class Evaluation:
         options = self.plan.recipe.evaluate
         self.warnings, self.counts, self.missing = [], {}, {}
         for name in list(metrics):
-            with self._dropping(metrics, name):
+            with self._dropping(metrics, name), error_context(f"resetting metric '{name}'", metrics[name]):
                 metrics[name].reset()
         for direction in self.plan.directions:
             for samples, inputs in held_out_batches(

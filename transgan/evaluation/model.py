@@ -34,7 +34,7 @@ class Measured:
     """On which samples, in a few words."""
     origin: str
     """Whether the model was trained on them, as far as can be known, in a sentence."""
-    left_out: Mapping[str, TransganError]
+    omitted: Mapping[str, TransganError]
     """Metrics that have failed, and why; the warnings of the result name them."""
 
 
@@ -64,13 +64,13 @@ def measure_model(
     known = translator.config.get("evaluation", {}).get("trained_on", {})
     title, origin = _origin(domains, known)
     effects = measure_effects(plan, domains, networks, 16, translator.device, translator.clock)
-    registry, left_out = Registry.installed(), dict[str, TransganError]()
+    registry, omitted = Registry.installed(), dict[str, TransganError]()
 
     def failed(name: str, error: Exception) -> None:
         known = as_user_error(error) or as_plugin_error(error, registry)
         if known is None or isinstance(error, UsageError):  # of ours, or of what was asked for
             raise error
-        left_out[name] = known
+        omitted[name] = known
 
     evaluation = Evaluation(plan, domains, translator.device, failed)
     figures = evaluation(networks, translator.clock)
@@ -86,12 +86,12 @@ def measure_model(
         "conditions": effects_table(effects),
         "warnings": [
             *domains.warnings,
-            *(f"metric '{name}' is left out: {why}" for name, why in left_out.items()),
+            *(f"metric '{name}' is omitted: {why}" for name, why in omitted.items()),
             *evaluation.warnings,
             *(str(each) for each in effects if each.invisible),
         ],
     }
-    return Measured(result, title, origin, left_out)
+    return Measured(result, title, origin, omitted)
 
 
 def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, overrides: Sequence[str]) -> Plan:

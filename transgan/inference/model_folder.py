@@ -347,6 +347,4 @@ def _without_paths(selection: Any) -> Any:
         return {key: _without_paths(value) for key, value in selection.items()}
     if isinstance(selection, list):
         return [_without_paths(each) for each in selection]
-    return (
-        Path(selection).name if isinstance(selection, str) and expand_home(selection).is_absolute() else selection
-    )
+    return Path(selection).name if isinstance(selection, str) and expand_home(selection).is_absolute() else selection

@@ -283,7 +283,7 @@ class Translator:
 
 
 def _clock(config: Mapping[str, Any], steps: int) -> Clock:
-    """Return the clock at the step of a model, of a run of so many steps; config.json may come from anybody."""
+    """Return the clock at the step of a model, of a run of `steps` steps; config.json may come from anybody."""
     step, epoch = config.get("steps"), config.get("epoch")
     done = step if isinstance(step, int) and not isinstance(step, bool) else 0
     run = min(1.0, done / steps) if done else 1.0  # an imported model has no steps
@@ -331,5 +331,5 @@ def _device(device: torch.device | str | None) -> torch.device:
         # torch's messages list every backend, or advise how to build torch
         first = str(error).splitlines()[0]
         why = "there is none here" if first.startswith("Could not run") else re.split(r"[.:](\s|$)", first)[0][:100]
-        raise UsageError(f"--device {device}: cannot be used ({why}); without it {best} is used") from None
+        raise UsageError(f"--device {device}: cannot be used: {why}; without it {best} is used") from None
     return found

@@ -25,7 +25,6 @@ MAX_TRANSLATIONS, MAX_DIRECTIONS = 1_000, 20_000
 MAX_ENTRIES = 1_000
 
 
-
 def _at_most(limit: int) -> AfterValidator:
     """Return a check against a bound that only a mistake or an attack exceeds, so that help need not name it."""
 
@@ -167,7 +166,7 @@ def _check_directions(tasks: dict[str, Task]) -> dict[str, Task]:
         what = f"'{name}' has {count:,} domains, hence {directions:,} translations"
         if together > MAX_TRANSLATIONS:
             raise ValueError(
-                f"{what}; at most {MAX_TRANSLATIONS:,} are trained together. Use fewer domains, or targets = \"random\""
+                f'{what}; at most {MAX_TRANSLATIONS:,} are trained together. Use fewer domains, or targets = "random"'
             )
         if every > MAX_DIRECTIONS:
             raise ValueError(f"{what}; at most {MAX_DIRECTIONS:,} of all tasks are possible. Use fewer domains")

@@ -69,8 +69,8 @@ def _upgrade_stage(stage: Any) -> Any:
     if not (isinstance(stage, Mapping) and isinstance(optimizers := stage.get("optimizers"), Mapping)):
         return stage
     sides = {
-        side: {key: value for key, value in options.items() if key != "use"} if isinstance(options, Mapping) else options
-        for side, options in optimizers.items()
+        side: {key: value for key, value in each.items() if key != "use"} if isinstance(each, Mapping) else each
+        for side, each in optimizers.items()
     }
     return {**stage, "optimizers": sides}
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from transgan.reporting.tables import rows
-from transgan.storage import RunFolder, read_metrics, write_text
+from transgan.storage import RunFolder, write_text
 from transgan.text import printable
 
 COLOURS = ("#3366cc", "#dc3912", "#ff9900", "#109618", "#990099", "#0099c6", "#dd4477", "#66aa00")
 #: Curves that advice and the guardian evaluate; folded away.
 FOLDED = ("diagnostics/", "guard")
 WIDTH, HEIGHT, LEFT, BELOW = 560, 220, 52, 22
+#: Most points of a line: two for each unit of WIDTH.
+MAX_POINTS = 1000
 
 
 def escape(text: object) -> str:
@@ -23,17 +25,23 @@ def escape(text: object) -> str:
     return escape_markup(printable(text))
 
 
-def write_report(folder: RunFolder, name: str, result: Mapping[str, Any], of_steps: int | None = None) -> None:
+def write_report(
+    folder: RunFolder,
+    name: str,
+    records: Sequence[Mapping[str, Any]],
+    result: Mapping[str, Any],
+    of_steps: int | None = None,
+) -> None:
     """Write `report.html` from the run's log, samples and result.
 
     Args:
+        records: those of metrics.jsonl.
         result: the content of result.json.
         of_steps: the steps of the whole run, where it goes on and is not measured yet.
 
     Raises:
         DiskError: it cannot be written.
     """
-    records = read_metrics(folder.metrics)
     curves: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         for key, value in record.items():
@@ -170,7 +178,7 @@ def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> st
     curves, legend = [], []
     for i, (name, line) in enumerate(lines.items()):
         colour = COLOURS[i % len(COLOURS)]
-        path = " ".join(place(x, y) for x, y in line)
+        path = " ".join(place(x, y) for x, y in _thinned(line))
         curves.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.3"/>')
         legend.append(f'<span style="color:{colour}">{escape(name)}</span>')
     axis = (
@@ -181,6 +189,19 @@ def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> st
     )
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{axis}{"".join(curves)}</svg>'
     return f"<figure><figcaption>{escape(title)}</figcaption>{svg}<p>{' '.join(legend)}</p></figure>"
+
+
+def _thinned(line: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """Return the points of a line; of many, the lowest and the highest of each part, so that no peak is lost."""
+    if len(line) <= MAX_POINTS:
+        return line
+    size = -(-len(line) // (MAX_POINTS // 2))
+    parts = [line[first : first + size] for first in range(0, len(line), size)]
+    return [point for part in parts for point in sorted({min(part, key=_height), max(part, key=_height)})]
+
+
+def _height(point: tuple[float, float]) -> float:
+    return point[1]
 
 
 _PAGE = """<!doctype html>

@@ -1,7 +1,7 @@
 """What a run writes for people and for use: the model folder, the report, and result.json."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +9,10 @@ from torch import Tensor
 
 from transgan import storage
 from transgan.data.domains import Domains, statistics_tensors
+from transgan.evaluation.conditions import ConditionEffect, effects_table
 from transgan.inference.model_folder import STATISTICS, model_card, model_config
+from transgan.monitoring.advice import advise
+from transgan.monitoring.guardian import Guardian
 from transgan.networks import Networks, network_tensors
 from transgan.plan import Plan
 from transgan.reporting.html import write_report
@@ -22,17 +25,59 @@ def model_tensors(plan: Plan, networks: Networks, best: BestWeights, domains: Do
     return {**tensors, **statistics_tensors(domains.statistics, STATISTICS)}
 
 
+def result_of(
+    plan: Plan,
+    domains: Domains,
+    best: BestWeights,
+    guardian: Guardian,
+    records: list[dict[str, Any]],
+    *,
+    steps: int,
+    figures: Mapping[str, Mapping[str, float]],
+    effects: list[ConditionEffect],
+    warnings: Iterable[str],
+) -> dict[str, Any]:
+    """Return the content of result.json.
+
+    Args:
+        records: those of metrics.jsonl.
+        steps: number of completed steps.
+        figures: of each translation; empty until they are measured.
+        effects: of each condition; empty until they are measured.
+        warnings: of the evaluation and of what failed, beside those of the data and of conditions without effect.
+    """
+    return {
+        "recipe": plan.recipe.name,
+        "steps": steps,
+        **({"kept": best.step} if best.figure else {}),
+        "seed": plan.recipe.train.seed,
+        "held_out": all(domain.held_out for domain in domains.values()),
+        "translations": figures,
+        "protocols": {k: v for metric in plan.metrics.values() for k, v in metric.protocol().items()},
+        "conditions": effects_table(effects),
+        "warnings": [
+            *domains.warnings,
+            *warnings,
+            *(str(each) for each in effects if each.invisible),
+        ],
+        "advice": [str(each) for each in advise(records, guardian.roles, plan.recipe.guard)],
+        "guard": guardian.events,
+    }
+
+
 def write_outputs(
     folder: storage.RunFolder,
     plan: Plan,
     domains: Domains,
     tensors: Mapping[str, Tensor],
+    records: Sequence[Mapping[str, Any]],
     result: Mapping[str, Any],
     final: bool,
 ) -> None:
     """Write or replace the model folder and the report; of a run that has ended, last of all result.json.
 
     Args:
+        records: those of metrics.jsonl.
         result: the content of result.json; without figures where they are not measured yet.
 
     Raises:
@@ -41,7 +86,7 @@ def write_outputs(
     """
     card = model_card(plan, domains, result)
     storage.write_model(folder.model, tensors, model_config(plan, result["steps"], domains), card)
-    write_report(folder, plan.recipe.name, result, None if final else plan.recipe.train.steps)
+    write_report(folder, plan.recipe.name, records, result, None if final else plan.recipe.train.steps)
     if final:
         storage.write_text(folder.result, json.dumps(result, indent=2) + "\n")
 

@@ -94,7 +94,7 @@ class RunLog:
     def metric_failed(self, name: str, error: Exception) -> None:
         """Report that a metric has failed."""
         what = f"metric '{name}'"
-        self._fail(what, f"{what} is left out: {reason_of(error, self.registry)}", error)
+        self._fail(what, f"{what} is omitted: {reason_of(error, self.registry)}", error)
 
     def hook_failed(self, hook: str, package: str, error: Exception) -> None:
         """Report that a lifecycle hook of a package has failed."""

@@ -15,10 +15,10 @@ from transgan.api.hooks import RunInfo
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.errors import DiskError, DivergedError, TransganError
-from transgan.evaluation.conditions import ConditionEffect, effects_table, measure_effects
+from transgan.evaluation.conditions import ConditionEffect, measure_effects
 from transgan.evaluation.evaluate import Evaluation, preview_columns
 from transgan.inference.model_folder import model_config
-from transgan.monitoring.advice import Adviser, advise
+from transgan.monitoring.advice import Adviser
 from transgan.monitoring.detect import in_held_out
 from transgan.monitoring.diagnostics import loss_roles
 from transgan.monitoring.faults import Finding, LossRoles
@@ -41,7 +41,7 @@ from transgan.training.engine import Engine
 from transgan.training.failures import Hooks
 from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
-from transgan.training.outputs import model_tensors, write_outputs
+from transgan.training.outputs import model_tensors, result_of, write_outputs
 from transgan.training.run_log import RunLog
 from transgan.training.task_sampler import describe_tasks
 
@@ -382,7 +382,9 @@ class Trainer:
             with self.log.surviving("the model and the report"):
                 with self.translating() as networks:
                     tensors = model_tensors(self.plan, networks, self.best, self.domains)
-                write_outputs(self.folder, self.plan, self.domains, tensors, self._result({}, []), final=False)
+                records = self.log.records()
+                result = self._result(records, {}, [])
+                write_outputs(self.folder, self.plan, self.domains, tensors, records, result, final=False)
                 self.published = step
 
     # Preview and evaluate.
@@ -437,8 +439,6 @@ class Trainer:
         if verdict.action == "fallback":
             checkpoint = without_objective(checkpoint, self.plan)
             self._set_fallback_plan()
-            if self.folder:
-                storage.write_text(self.folder.fallback, write_recipe(self.document, self.plan.filled))
         else:
             self.reset()
         self._load(checkpoint)
@@ -464,6 +464,9 @@ class Trainer:
     def _set_fallback_plan(self) -> None:
         document = with_fallback(self.document, self.plan.losses)
         self.set_plan(document, make_plan(document, self.registry))
+        if self.folder and not self.folder.fallback.exists():
+            with self.log.surviving(f"writing {self.folder.fallback}"):
+                storage.write_text(self.folder.fallback, write_recipe(document, self.plan.filled))
 
     # End.
 
@@ -494,34 +497,29 @@ class Trainer:
                 effects = measure_effects(plan, self.domains, networks, 16, device, clock)
             tensors = model_tensors(plan, networks, self.best, self.domains)
         self.call_hook("evaluated")
-        result = self._result(self.figures, effects)
-        write_outputs(self.folder, plan, self.domains, tensors, result, final=True)
+        records = self.log.records()
+        result = self._result(records, self.figures, effects)
+        write_outputs(self.folder, plan, self.domains, tensors, records, result, final=True)
         for line in result["advice"]:
             self.progress.message(line)
         self.progress.result(result, self.folder)
 
-    def _result(self, figures: Mapping[str, Any], effects: list[ConditionEffect]) -> dict[str, Any]:
-        """Return the content of result.json."""
-        assert self.folder is not None
-        plan, records = self.plan, self.log.records()
-        return {
-            "recipe": plan.recipe.name,
-            "steps": self.engine.completed,
-            **({"kept": self.best.step} if self.best.figure else {}),
-            "seed": plan.recipe.train.seed,
-            "held_out": all(domain.held_out for domain in self.domains.values()),
-            "translations": figures,
-            "protocols": {k: v for metric in plan.metrics.values() for k, v in metric.protocol().items()},
-            "conditions": effects_table(effects),
-            "warnings": [
-                *self.domains.warnings,
-                *self.evaluation.warnings,
-                *(str(each) for each in effects if each.invisible),
-                *self.log.failures.messages.values(),
-            ],
-            "advice": [str(each) for each in advise(records, self.guardian.roles, plan.recipe.guard)],
-            "guard": self.guardian.events,
-        }
+    def _result(
+        self, records: list[dict[str, Any]], figures: Mapping[str, Any], effects: list[ConditionEffect]
+    ) -> dict[str, Any]:
+        """Return the content of result.json; figures and effects are empty until they are measured."""
+        warnings = [*self.evaluation.warnings, *self.log.failures.messages.values()]
+        return result_of(
+            self.plan,
+            self.domains,
+            self.best,
+            self.guardian,
+            records,
+            steps=self.engine.completed,
+            figures=figures,
+            effects=effects,
+            warnings=warnings,
+        )
 
     # Hooks.
 

@@ -236,3 +236,21 @@ def test_own_classifier_needs_no_file_and_one_sample_has_no_figures(images: Tens
     score.reset()
     score.update(FORWARD, images[:1], images[1:2])
     assert score.compute() == {}
+    assert score.warnings() == [
+        f"no figure for {FORWARD}: 1 translated and 15 real images, expected at least 2 of each"
+    ]
+
+
+def test_too_few_samples_and_missing_logits_are_reported(weights: Path, images: Tensor) -> None:
+    """The kind: figures of any feature metric that are computed, or missing, without saying much."""
+    options = metrics_features.FeatureOptions(network="squeezenet", weights=str(weights), halves=0)
+    counts = f"{FORWARD}: 2 translated and 4 real images"
+    said = {
+        metrics_features.Frechet: f"the figure is of fewer than 513 samples, so it is biased upwards: {counts}",
+        metrics_features.Kernel: f"the figure is of fewer than 50 samples: {counts}",
+        metrics_features.InceptionScore: f"no figure for {FORWARD}: its network is not a classifier",
+    }
+    for cls, expected in said.items():
+        metric = cls(options)
+        evaluate(metric, images[:2], images[2:4], images[4:6])
+        assert metric.warnings() == [expected]

@@ -1,5 +1,6 @@
 """Images labelled by a table: file formats, types of columns, selections, and error messages."""
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,13 @@ def test_a_word_among_numbers_is_named_where_a_range_is_selected(root: Path) -> 
     with pytest.raises(DataError, match=r"labels.csv:3: age: found 'old' \(and 1 more lines\), expected a number"):
         selected(root, text, {"age": [0, 50]})
     assert keys(root, text, {"age": "old"}) == ["train/2"]  # else it is a label of strings
+
+
+def test_files_whose_names_differ_by_unicode_form_alone_are_named(root: Path) -> None:
+    """The kind: a table written on another system than the files; the names look the same."""
+    composed, decomposed = (unicodedata.normalize(form, "Zo\u00eb") for form in ("NFC", "NFD"))
+    for in_table, on_disk in ((composed, decomposed), (decomposed, composed)):
+        (root / f"{on_disk}.jpg").write_bytes(b"")
+        with pytest.raises(DataError, match=r"2 of 2 images .* are missing.* 1 of them are there under a name that"):
+            selected(root, f"file,side\n{in_table}.jpg,left\nnowhere.jpg,left\n", {"side": "left"})
+        (root / f"{on_disk}.jpg").unlink()
