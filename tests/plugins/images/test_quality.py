@@ -11,7 +11,7 @@ from transgan_images.quality import fingerprint
 
 from transgan.data.similar import MAX_BITS
 
-FACES = Path("/work/shared/data/faces")
+FACES = Path(__file__).resolve().parents[4] / "shared/data/faces"
 
 
 def describe(path: Path, size: int = 8, **options: object) -> object:
