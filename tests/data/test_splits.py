@@ -188,3 +188,18 @@ def test_what_functions_make_is_the_same_where_they_are_equal() -> None:
     one, two = (lambda size: size), (lambda size: 2 * size)
     contents = Contents([])
     assert contents.of(Sample("a", one)) == contents.of(Sample("b", one)) != contents.of(Sample("a", two))
+
+
+def test_synthetic_samples_are_split_as_they_always_were() -> None:
+    """Those of several small domains too: results of earlier runs stay comparable."""
+    made = {f"{i:03}": (lambda size, i=i: i) for i in range(24)}
+    folders = {
+        name: [Sample(key, function) for key, function in made.items() if int(key) % step == rest]
+        for name, step, rest in (("a", 2, 0), ("b", 2, 1), ("c", 3, 0), ("d", 3, 1))
+    }
+    found, _ = divided(folders, 0.1)
+    for name, each in folders.items():
+        assert keys(found.held_out, name) == by_hash([sample.key for sample in each], 0.1)
+    held = folders["a"][3:5]
+    found, _ = divided(folders, 0.1, a=held)
+    assert not {sample.key for sample in held} & set(keys(found.samples, "a"))

@@ -1,11 +1,12 @@
 """The console: the progress of a run, and the table of figures at its end."""
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
 
-from transgan.reporting.console import Progress, show_figures
+from transgan.reporting.console import Progress, progress_bar, show_figures
 from transgan.reporting.tables import figures_table
 
 SPEAKERS = ["anna", "bert", "cleo", "dora"]
@@ -85,3 +86,33 @@ def test_names_cannot_control_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys
     show_figures({"a\x1b[31m": {"[bold]f1[/bold]\n": 0.5}}, "title [red]x")
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "[bold]f1[/bold]\\u000a" in shown and "title [red]x" in shown
+
+
+class Terminal(io.StringIO):
+    """A terminal that may be gone: then nothing can be written."""
+
+    gone = False
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self.gone:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+@pytest.mark.parametrize("kind", ["terminal", "terminal that is gone", "file"])
+def test_a_progress_bar_is_shown_on_a_terminal_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, kind: str, quiet: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO() if kind == "file" else Terminal()
+    if isinstance(stream, Terminal):
+        stream.gone = kind == "terminal that is gone"
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar("reading", 3, quiet) as seen:
+        for _ in range(3):
+            seen()
+    assert ("reading" in stream.getvalue()) == (kind == "terminal" and not quiet)

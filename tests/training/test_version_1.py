@@ -6,7 +6,6 @@ version 1 computed them, and a translation by the model in `model/`.
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from transgan import Translator, storage
-from transgan.data import domains as domains_module
-from transgan.data.splits import FoundSamples, Split
 from transgan.errors import DiskError
-from transgan.rng import stable_hash
 from transgan.training.checkpoint import FORMAT, upgrade_checkpoint
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run_of_version_1"
@@ -35,33 +31,12 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def split_of_version_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Held-out samples as version 1 chose them, for each domain by itself.
-
-    Since then, a sample that is in several domains is either held out in all of them or in none. In this run, whose
-    domains share most of their samples, that is another split, and so another run: only its arithmetic is compared.
-    """
-
-    def split(found: Mapping[str, FoundSamples], contents: Any, pairs: Any, share: float) -> Split:
-        training, held_out = {}, {}
-        for name, domain in found.items():
-            marks = {each.key: stable_hash("held out", each.key) / 2**64 for each in domain.samples}
-            chosen = {key for key, mark in marks.items() if mark < share} or {min(marks, key=marks.__getitem__)}
-            training[name] = [each for each in domain.samples if each.key not in chosen]
-            held_out[name] = [each for each in domain.samples if each.key in chosen]
-        return Split(training, held_out, [], [])
-
-    monkeypatch.setattr(domains_module, "split", split)
-
-
 def expected(group: str) -> dict[str, Tensor]:
     """Return the tensors that version 1 has computed, under the present names."""
     tensors = load_file(FIXTURE / "expected" / f"{group}.safetensors")
     return {name.replace("|network.judges.", "|network.scales."): tensor for name, tensor in tensors.items()}
 
 
-@pytest.mark.usefixtures("split_of_version_1")
 def test_a_run_of_version_1_is_resumed_to_the_end_that_version_1_computed(run: Path, run_cli: Any) -> None:
     assert run_cli("resume", run, "-q") == 0
     checkpoint, rejected = storage.newest(run / "checkpoints")

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from transgan.api.samples import Sample
-from transgan.data.contents import Contents, part_of
+from transgan.data.contents import Contents, file_of, part_of
 from transgan.errors import DataError
 from transgan.rng import stable_hash
 from transgan.text import listed
@@ -57,8 +57,8 @@ def split(found: Mapping[str, FoundSamples], contents: Contents, pairs: Iterable
     """Divide the samples of every domain.
 
     A domain without a selection of held-out samples is split by a hash of the samples' keys, so that adding samples
-    moves none. Copies follow the first of their keys; so do the partners of paired tasks, and what several domains
-    contain. Samples that the recipe selects to be held out are trained on in no domain.
+    moves none. Copies follow the first of their keys; so do the partners of paired tasks, and files that are in several
+    domains. Files that the recipe selects to be held out are trained on in no domain.
 
     Args:
         found: the samples of each domain.
@@ -151,11 +151,14 @@ def _groups(
     for task, names in enumerate(pairs):
         for name in names:
             paired[name].append(task)
-    nodes: dict[tuple[str, bool, int], int] = {}
+    nodes: dict[tuple[str, bool, int], Hashable] = {}
     for name, each in found.items():
         for held, samples in ((False, each.samples), (True, each.held_out or [])):
             for i, sample in enumerate(samples):
-                nodes[name, held, i] = content = contents.of(sample)
+                content: Hashable = contents.of(sample)
+                if file_of(sample) is None:  # domains of synthetic samples are split one by one
+                    content = (name, content)
+                nodes[name, held, i] = content
                 for task in paired[name]:
                     parents[root((task, held, sample.key))] = root(content)
     groups: dict[Hashable, _Group] = defaultdict(_Group)

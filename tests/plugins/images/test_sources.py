@@ -1,5 +1,6 @@
 """Sources of images: folders, globs, labelled and synthetic faces, held-out samples and counterparts."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,48 @@ def test_counterpart_is_the_same_person_with_one_label_changed() -> None:
         assert darker is not None and darker.attributes == {**sample.attributes, "race": "Black"}
     assert source.counterpart(sample, young, {"race": ["Asian", "Black"]}) is None
     assert FolderSource(Options(), None).counterpart(sample, young, old) is None
+
+
+FACES = """
+[data]
+source = "labelled_faces"
+root = "{root}"
+size = 16
+held_out = 0.2
+[domains]
+young = {{ age = [20, 29] }}
+all = {{ gender = ["male", "female"] }}
+[tasks]
+task = {{ between = ["young", "all"] }}
+[train]
+steps = 1
+[generators.resnet]
+width = 4
+blocks = 1
+[losses]
+cycle = 1.0
+[[phases]]
+side = "generator"
+"""
+
+
+def test_an_archive_that_holds_its_photographs_three_times_leaks_nothing(
+    tmp_path: Path, planned: Callable[..., Plan]
+) -> None:
+    """The kind: one photograph in several folders and in several domains; and what tools leave beside it."""
+    names = [f"{20 + i % 20}_{i % 2}_0_{i}.jpg" for i in range(40)]
+    write_images(tmp_path, *(f"part/{name}" for name in names))
+    for copy in ("whole/part", ".ipynb_checkpoints"):
+        shutil.copytree(tmp_path / "part", tmp_path / copy)
+    (tmp_path / "linked").symlink_to(tmp_path / "part")
+    touch(tmp_path, "part/notes.txt", "part/holiday.jpg")
+    domains = Domains(planned(FACES.format(root=tmp_path)))
+    held = {domains.contents.of(sample) for each in domains.values() for sample in each.held_out}
+    trained = {domains.contents.of(sample) for each in domains.values() for sample in each.samples}
+    assert held and not held & trained and len(held | trained) == 40
+    assert len(domains["all"].samples) + len(domains["all"].held_out) == 80  # neither hidden nor linked ones
+    (skipped,) = domains.skipped
+    for what in ("hidden: 1 (.ipynb_checkpoints)", "ending in .txt: 1", "a link to a folder that is read already: 1"):
+        assert what in skipped
+    assert "not named age_gender_race_date: 1 (holiday.jpg)" in skipped
+    assert "[tasks.task] domains young and all share 20 samples" in domains.warnings[0]
