@@ -348,7 +348,7 @@ def test_missing_or_damaged_models(
     write_config(recipe=with_generator(options={**generator["options"], "width": 10**6}))  # exceeds any memory
     assert "the weights do not fit the config" in error()
     write_config(recipe=with_generator(options={**generator["options"], "width": 10**9}))
-    assert "the weights do not fit the config: its networks cannot be built: " in error()
+    assert "config.json: its networks cannot be built: " in error()
     write_config(recipe=with_generator(options={**generator["options"], "blocks": 2}))
     assert "'face.forward' lacks 'network.model." in error()
 
