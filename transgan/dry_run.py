@@ -28,6 +28,7 @@ from transgan.plugin_errors import plugin_of
 from transgan.registry import Registry
 from transgan.reporting.console import progress_bar
 from transgan.training.engine import phases_sharing_nodes
+from transgan.training.initialization import initial_weights
 from transgan.training.objective import Objective
 
 
@@ -212,10 +213,12 @@ def describe(plan: Plan) -> Iterator[str]:
         discriminators = ", ".join(use.network for use in plan.discriminators[direction.planned]) or "none"
         yield f"  {direction.translation}  generator {generator}, discriminators {discriminators}"
     yield "networks"
-    networks = Networks(plan, "meta")
+    networks, initial = Networks(plan, "meta"), initial_weights(plan)
     for name, network in networks.items():
         planned = plan.networks[name]
-        yield f"  {name}: {planned.use}, {count_parameters(network):,} parameters, trained in the {planned.side} phase"
+        origin = f", weights from {recipe.train.init_from}" if name in initial else ""
+        size = f"{count_parameters(network):,} parameters"
+        yield f"  {name}: {planned.use}, {size}, trained in the {planned.side} phase{origin}"
     for number, (stage, phases) in enumerate(traces):
         if len(traces) > 1:
             yield f"stage {number + 1}: steps {stage.first} to {stage.last}, size {stage.size}, batch {stage.batch}"

@@ -14,6 +14,7 @@ from transgan.storage import RunFolder, TextLog, saved_steps, write_text
 from transgan.text import expand_home
 from transgan.training.distributed import Processes
 from transgan.training.extension import describe_extension, with_steps, write_steps
+from transgan.training.initialization import initial_weights
 from transgan.training.outputs import is_finished
 from transgan.training.trainer import Trainer
 
@@ -55,6 +56,8 @@ def train(
         return 0
     with processes.alike():
         domains = Domains(plan)  # before the folder is created: a mistake in the data leaves none behind
+        if out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints):
+            initial_weights(plan)
     for warning in check_conditioning(plan) if processes.main else []:
         progress.message(f"warning: {warning}")
     with progress_bar("reading the data", domains.count_files(), quiet or not processes.main) as seen:

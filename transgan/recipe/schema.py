@@ -188,6 +188,9 @@ class Train(Section):
     """Batch size: samples of a domain in a step, over all processes."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of every random number of the run."""
+    init_from: str | None = None
+    """Start from the weights of this model, run or checkpoint, a folder, instead of new ones: those of every network
+    that has the same name there. Optimizers, steps and statistics of the data begin anew."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the networks' forward and backward passes; weights are always fp32."""
     accumulate: Count = 1
@@ -372,8 +375,8 @@ class Evaluate(Section):
     """Steps between evaluations; 0 for a single one at the end."""
     keep_best: str = ""
     """A figure of [metrics]: keep the weights with the best mean of it over translations, among those evaluated. Then
-    evaluations before the end compute only the metric of this figure, and networks that are initialised from data are
-    also evaluated before the first step. By default the last weights are kept."""
+    evaluations before the end compute only the metric of this figure, and networks that are initialised from data or
+    by `train.init_from` are also evaluated before the first step. By default the last weights are kept."""
     samples: PositiveInt = 256
     """Maximum number of held-out samples of each domain."""
     batch: Count = 32

@@ -39,7 +39,7 @@ from transgan.training.checkpoint import (
 from transgan.training.distributed import Processes, StopRequests
 from transgan.training.engine import Engine
 from transgan.training.failures import Hooks
-from transgan.training.initialization import init_from_data
+from transgan.training.initialization import init_from_data, initial_weights
 from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
 from transgan.training.run_log import RunLog
@@ -147,8 +147,7 @@ class Trainer:
         """Go on from the newest checkpoint, or initialise the networks; write down what is being run."""
         resumed = self._resume()
         self.domains.fit_statistics()
-        if not resumed and init_from_data(self.engine.networks, self.domains, self.processes):
-            self.progress.message("networks were initialised from the training data")
+        if not resumed and self._initialize():
             if self.engine.average:
                 self.engine.average.copy_sources()
             if self.best.figure:
@@ -163,6 +162,18 @@ class Trainer:
         for note in self.domains.notes:
             self.log.report(note)
         self._report_data()
+
+    def _initialize(self) -> bool:
+        """Give networks the weights that they begin with, where these are not random; return whether any has such."""
+        networks, weights = self.engine.networks, initial_weights(self.plan)
+        for name, tensors in weights.items():
+            networks[name].load_state_dict(tensors)
+        if weights:
+            self.log.report(f"weights from {self.plan.recipe.train.init_from}: {', '.join(weights)}")
+        from_data = init_from_data(networks, self.domains, self.processes, skip=weights)
+        if from_data:
+            self.progress.message("networks were initialised from the training data")
+        return from_data or bool(weights)
 
     def _resume(self) -> bool:
         """Load the newest checkpoint, if there is one, and remove what was logged after it."""
