@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from contextlib import suppress
@@ -24,6 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+#: Seconds that another process waits for the main one to say what went wrong.
+WAIT = 10.0
 _TRAINING = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
 #: What to do where memory is short, by command.
 _REMEDIES = {
@@ -128,12 +131,21 @@ def _exit(text: str, code: int) -> None:
 
 
 def _is_said_elsewhere(error: TransganError) -> bool:
-    """Return whether the main process says it: it sent the error, or every process has found the same one by itself."""
-    if error.from_main or os.environ.get("LOCAL_RANK", "0") == "0":
-        return error.from_main
-    import torch.distributed as dist
+    """Return whether the main process says it: it sent the error, or every process has found the same one by itself.
 
-    return not (dist.is_available() and dist.is_initialized())
+    Once one process ends, the launcher ends all others, so the main one is first given the time to say it.
+    """
+    if not error.from_main:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            return False
+        import torch.distributed as dist
+
+        if dist.is_available() and dist.is_initialized():
+            return False
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        time.sleep(WAIT)
+        return error.from_main  # the main process has not failed: then it is this one's own error
+    return True
 
 
 def _add_commands() -> None:
