@@ -1,11 +1,15 @@
 """The dry run: traces of phases on the meta device, and errors that it finds before the first step."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from transgan_images.media import ImageMedia
 
-from transgan.dry_run import trace_phases
-from transgan.errors import RecipeError
+from transgan.dry_run import describe, trace_phases
+from transgan.errors import RecipeError, TransganError
 
 RECIPE = """
 [tasks]
@@ -47,3 +51,40 @@ def test_a_condition_that_a_network_does_not_get_is_an_error(planned: Any) -> No
     message = r"of = 'aeg', but this network gets no such condition; it gets age, domain, race, task \(while running"
     with pytest.raises(RecipeError, match=message):
         trace_phases(plan, plan.stages[0])
+
+
+SMALL = """
+[tasks]
+age = { between = ["young", "old"] }
+[train]
+steps = 2
+[generators.resnet]
+width = 4
+blocks = 1
+[discriminators.patch]
+width = 4
+layers = 1
+[losses]
+lsgan = 1.0
+cycle = 1.0
+"""
+
+
+@pytest.mark.parametrize("step", ["decode", "batch", "preview", "read", "to_model", "from_model", "write"])
+def test_every_step_of_a_sample_through_its_media_is_tried(
+    step: str, tmp_path: Path, planned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kind: a run that fails long after its start, at its first preview or when its model is used."""
+    for i, name in enumerate(("young", "old") * 4):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.fromarray(np.full((20, 20, 3), 9 * i, np.uint8)).save(tmp_path / name / f"{i}.png")
+    recipe = f'[data]\nsource = "folders"\nroot = "{tmp_path}"\nsize = 16\n[domains]\nyoung = "young"\nold = "old"\n'
+    plan = planned(recipe + SMALL)
+    assert list(describe(plan))[-1] == "It will run."
+
+    def fail(*arguments: Any, **keywords: Any) -> None:
+        raise RuntimeError(f"{step} is broken")
+
+    monkeypatch.setattr(ImageMedia, step, fail)
+    with pytest.raises((RuntimeError, TransganError), match=f"{step} is broken"):
+        list(describe(plan))

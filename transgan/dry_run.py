@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transgan.api.options import Options
+from transgan.api.options import Size
 from transgan.api.protocols import DiscriminatorOutput, Translation
-from transgan.api.samples import Media, Sample
+from transgan.api.samples import Column, Media
 from transgan.api.schedule import Clock
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.domains import Domains
@@ -195,7 +195,7 @@ def describe(plan: Plan) -> Iterator[str]:
     yield "domains"
     for name, domain in domains.items():
         example = domain.samples[0]
-        _round_trip(domains.media_at(name, plan.stages[-1].size), example)
+        _round_trip(domains, name, plan.stages[-1].size)
         yield f"  {name}: {len(domain.samples)} samples, {len(domain.held_out)} held out; the first is {example.key}"
     for note in domains.notes:
         yield f"  {note}"
@@ -235,19 +235,24 @@ def describe(plan: Plan) -> Iterator[str]:
     yield "It will run."
 
 
-def _round_trip(media: Media[Options], sample: Sample) -> None:
-    """Take a sample through its media: decode it, and read, prepare and write its file.
+def _round_trip(domains: Domains, name: str, size: Size) -> None:
+    """Take a domain's first sample through its media: decode, batch, preview; and of a file, read, prepare, write.
 
     Raises:
         DataError: the sample cannot be decoded or read.
         DiskError: what was read cannot be written.
+        PluginError: a batch is not what the media says of itself.
     """
-    media.decode(sample.location)
-    if not isinstance(sample.location, (str, Path)) or type(media).fit_statistics is not Media.fit_statistics:
-        return  # a synthetic sample has no file, and statistics would need the whole domain
-    x, undo = media.to_model(media.read(sample.location), 1, False, "")
+    media, location = domains.media_at(name, size), domains[name].samples[0].location
+    media.decode(location)
+    if type(media).fit_statistics is not Media.fit_statistics:
+        return  # statistics need the whole domain
     with tempfile.TemporaryDirectory() as folder:
-        media.write(media.from_model(x, undo, ""), Path(folder) / f"sample{Path(sample.location).suffix}")
+        _, batch = next(domains.batches(name, False, size, 1, most=1))
+        media.preview({name: Column(name, list(batch))}, Path(folder) / "preview")
+        if isinstance(location, (str, Path)):  # a synthetic sample has no file
+            x, undo = media.to_model(media.read(location), 1, False, "")
+            media.write(media.from_model(x, undo, ""), Path(folder) / f"sample{Path(location).suffix}")
 
 
 def _nodes(one: Pass) -> str:

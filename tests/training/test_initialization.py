@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from transgan.storage import load, read_model
+from transgan.api import RunInfo, hookimpl
+from transgan.registry import Registry
+from transgan.storage import load, read_model, saved_steps
+from transgan.training import trainer
 
 FEW = ("--set", "train.steps=2", "--set", "train.checkpoint_every=1", "--set", "evaluate.samples=2", "-q")
 STILL = ("--set", "optimizers.generator.lr=0", "--set", "optimizers.discriminator.lr=0", "--set", "train.seed=5")
@@ -112,3 +115,44 @@ def test_what_does_not_fit_is_said_before_a_folder_is_made(
     assert run_cli(command, recipe, *settings) in (2, 3)
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+class KilledAtZero:
+    """Ends the process with the first checkpoint, before the first step."""
+
+    @hookimpl
+    def checkpoint_saved(self, run: RunInfo) -> None:
+        if run.step == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_run_killed_after_its_first_checkpoint_is_not_initialized_again(
+    recipe: Path, first: Path, run_cli: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither from data nor from other weights: both come before the checkpoint of step 0."""
+    calls: list[str] = []
+
+    def counted(name: str) -> None:
+        function = getattr(trainer, name)
+        monkeypatch.setattr(trainer, name, lambda *a, **k: calls.append(name) or function(*a, **k))
+
+    counted("initial_weights")
+    counted("init_from_data")
+    settings = (*FEW, "--set", f"train.init_from='{first}'", "--set", "guard.action='rollback'")
+    found = Registry.installed
+
+    def installed() -> Registry:
+        registry = found()
+        registry.add(KilledAtZero(), "killed")
+        return registry
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "installed", installed)
+        assert run_cli("run", recipe, "--out", tmp_path / "run", *settings) == 130
+    assert saved_steps(tmp_path / "run/checkpoints") == [0] and sorted(set(calls)) == [
+        "init_from_data",
+        "initial_weights",
+    ]
+    calls.clear()
+    assert run_cli("resume", tmp_path / "run", "-q") == 0
+    assert not calls
