@@ -5,12 +5,14 @@ Of the kind: whatever has weights can be started from; what does not fit is said
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
 from transgan.api import RunInfo, hookimpl
+from transgan.cli import training
 from transgan.registry import Registry
 from transgan.storage import load, read_model, saved_steps
 from transgan.training import trainer
@@ -132,12 +134,12 @@ def test_a_run_killed_after_its_first_checkpoint_is_not_initialized_again(
     """Neither from data nor from other weights: both come before the checkpoint of step 0."""
     calls: list[str] = []
 
-    def counted(name: str) -> None:
-        function = getattr(trainer, name)
-        monkeypatch.setattr(trainer, name, lambda *a, **k: calls.append(name) or function(*a, **k))
+    def counted(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, **k: calls.append(name) or function(*a, **k))
 
-    counted("initial_weights")
-    counted("init_from_data")
+    counted(training, "initial_weights")
+    counted(trainer, "init_from_data")
     settings = (*FEW, "--set", f"train.init_from='{first}'", "--set", "guard.action='rollback'")
     found = Registry.installed
 

@@ -56,8 +56,8 @@ def train(
         return 0
     with processes.alike():
         domains = Domains(plan)  # before the folder is created: a mistake in the data leaves none behind
-        if out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints):
-            initial_weights(plan)
+        new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
+        weights = initial_weights(plan) if new_run else {}
     for warning in check_conditioning(plan) if processes.main else []:
         progress.message(f"warning: {warning}")
     with progress_bar("reading the data", domains.count_files(), quiet or not processes.main) as seen:
@@ -77,7 +77,7 @@ def train(
     try:
         if failure := processes.broadcast(failure):
             raise failure
-        trainer = Trainer(new, plan, registry, processes, folder, domains)
+        trainer = Trainer(new, plan, registry, processes, folder, domains, weights)
         if folder:
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
         return trainer.fit(progress, train=not finish)

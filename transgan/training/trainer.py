@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ from transgan.training.checkpoint import (
 from transgan.training.distributed import Processes, StopRequests
 from transgan.training.engine import Engine
 from transgan.training.failures import Hooks
-from transgan.training.initialization import init_from_data, initial_weights
+from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
 from transgan.training.run_log import RunLog
@@ -56,6 +57,7 @@ class Trainer:
         document: the recipe, and where it was written.
         folder: the run folder, opened by the main process; None on the others.
         domains: the plan's, if they were found already.
+        initial_weights: by network, those that a new run begins with in place of random ones.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Trainer:
         processes: Processes,
         folder: storage.RunFolder | None,
         domains: Domains | None = None,
+        initial_weights: Mapping[str, Mapping[str, Tensor]] = MappingProxyType({}),
     ):
         self.registry = registry
         self.processes = processes
         self.folder = folder
         self.path: Path = Path(processes.broadcast(str(folder.path) if folder else ""))
         self.domains = domains or Domains(plan)
+        self.initial_weights = initial_weights
         self.stop_requests = StopRequests(processes)
         self.log = RunLog(folder, registry, lambda: self.engine.completed)
         self.hooks = Hooks(registry, self.log.hook_failed)
@@ -165,7 +169,7 @@ class Trainer:
 
     def _initialize(self) -> bool:
         """Give networks the weights that they begin with, where these are not random; return whether any has such."""
-        networks, weights = self.engine.networks, initial_weights(self.plan)
+        networks, weights = self.engine.networks, self.initial_weights
         for name, tensors in weights.items():
             networks[name].load_state_dict(tensors)
         if weights:
