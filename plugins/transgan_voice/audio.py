@@ -1,17 +1,17 @@
 """Recordings: reading with checks, writing, resampling, loudness and silence."""
 
 import io
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from math import gcd
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from transgan.api import DataError, DiskError, replacing_file, require
+from transgan_voice.wav_header import checked_wav
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 #: Most channels of a file that is read.
@@ -33,9 +33,6 @@ TARGET_RMS = 0.063
 MAX_OFFSET = 0.01
 #: Frames that are read at a time.
 BLOCK = 1 << 18
-#: Sizes of the data in headers of wav files whose writers streamed them and could not go back to the header: close to
-#: 2 GiB or 4 GiB, and in files of 64 bits 0 or close to 2^64.
-_UNKNOWN = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 1 << 32), range((1 << 63) - (1 << 16), 1 << 64))
 #: Numbers of frames from here on mean that the header does not say.
 _UNKNOWN_FRAMES = 1 << 60
 #: By the suffix of a file that is written: the formats that it may have, the subtypes for sounds whose own the format
@@ -167,7 +164,7 @@ def _too_long(path: Path, length: str, max_seconds: float) -> DataError:
 def _opened(path: Path) -> Iterator[Any]:
     """Yield a file as a `soundfile.SoundFile`."""
     soundfile = require("soundfile", "voice", "reading recordings")
-    with path.open("rb") as file, soundfile.SoundFile(_checked_wav(path, file)) as sound:
+    with path.open("rb") as file, soundfile.SoundFile(checked_wav(path, file)) as sound:
         # Else soundfile seeks after each block, which fails in files that are shorter than their header says.
         sound.seekable = lambda: False
         yield sound
@@ -234,63 +231,6 @@ def _with_channels(encoding: Encoding, covariance: np.ndarray, weights: np.ndarr
     gains = covariance @ weights / power
     lost = max(0.0, 1 - power * float(gains @ gains) / total)
     return replace(encoding, gains=tuple(round(float(gain), 6) for gain in gains), lost=round(lost, 6))
-
-
-class _Patched:
-    """A binary file of which some bytes are replaced while it is read."""
-
-    def __init__(self, file: BinaryIO, patches: Mapping[int, bytes]):
-        self.file, self.patches = file, patches
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, count: int = -1) -> bytes:
-        start = self.file.tell()
-        data = bytearray(self.file.read(count))
-        for at, patch in self.patches.items():
-            for i, byte in enumerate(patch, at - start):
-                if 0 <= i < len(data):
-                    data[i] = byte
-        return bytes(data)
-
-
-def _checked_wav(path: Path, file: BinaryIO) -> Any:
-    """Return a file such that libsndfile reads a wav file of unknown length to its end.
-
-    Raises:
-        DataError: a wav file is shorter than its header says, which libsndfile does not report.
-    """
-    head = file.read(12)
-    patches: dict[int, bytes] = {}
-    order = {b"RIFF": "<", b"RIFX": ">", b"RF64": "<"}.get(head[:4])
-    if order and head[8:] == b"WAVE":
-        end = file.seek(0, 2)
-        unfinished = abs(struct.unpack(f"{order}I", head[4:8])[0] + 8 - end) > 1  # the header's length of the file
-        position, long_size = 12, None
-        while position + 8 <= end:
-            file.seek(position)
-            name, size = struct.unpack(f"{order}4sI", file.read(8))
-            position += 8
-            if name == b"ds64" and len(sizes := file.read(16)) == 16:
-                long_size = struct.unpack("<QQ", sizes)[1]
-            if name == b"data":
-                held = end - position
-                if long_size is not None and size == 0xFFFFFFFF:
-                    if not long_size or _is_unknown(long_size):
-                        patches[0] = b"RIFF"  # whose data of this size is read to the end
-                    else:
-                        size = long_size
-                elif size == 0 and held and unfinished:
-                    patches[position - 4] = struct.pack(f"{order}I", min(held, 0xFFFFFFFF))
-                if size > held and not _is_unknown(size):
-                    raise DataError(f"{path}: truncated: holds {held:,} of {size:,} bytes of audio data")
-                break
-            position += size + size % 2
-    file.seek(0)
-    return _Patched(file, patches) if patches else file
-
-
-def _is_unknown(size: int) -> bool:
-    return any(size in sizes for sizes in _UNKNOWN)
 
 
 def to_sound(samples: np.ndarray, rate: int, where: str) -> Sound:
