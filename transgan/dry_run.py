@@ -24,7 +24,7 @@ from transgan.graph import Key, Pass, accepts_any_keyword, argument_names
 from transgan.networks import Networks
 from transgan.plan import Conditioned, Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
-from transgan.plugin_errors import plugin_of
+from transgan.plugin_errors import notes_of, plugin_of
 from transgan.registry import Registry
 from transgan.reporting.console import progress_bar
 from transgan.training.engine import phases_sharing_nodes
@@ -137,7 +137,7 @@ def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        notes = list(reversed(getattr(error, "__notes__", [])))
+        notes = [f"while {note}" for note in reversed(notes_of(error))]
         if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):
             notes.append(f"in {plugin}")
         text = (str(error).strip() or type(error).__name__).splitlines()[0].strip("'\"")

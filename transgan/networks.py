@@ -166,8 +166,10 @@ class Networks(Mapping[str, nn.Module]):
         return {name: step.values[translation, name] for name in names}
 
     def can_compute(self, translation: Translation, node: str) -> bool:
-        """Return whether a node exists for a translation: a one-way task has no `reconstruction`."""
-        return node != "reconstruction" or "back" in self.plan.roles[translation] or translation.target == "*"
+        """Return whether a node exists for a translation: a one-way task has no `reconstruction`, nor what needs it."""
+        if "back" in self.plan.roles[translation] or translation.target == "*":
+            return True
+        return "reconstruction" not in self.plan.graph.closure([node])
 
 
 class _SpectralNorm:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from transgan.plan.conditioning import check_conditioning, effect
+from transgan.plan.conditioning import Probe, check_conditioning
 
 FACE = """
 [tasks]
@@ -75,9 +75,9 @@ def test_a_vector_condition_of_a_node_is_held_constant(planned: Any) -> None:
 
 def test_an_effect_is_far_below_or_far_above_the_limit(planned: Any) -> None:
     network = planned(FACE).networks["face.forward"]
-    assert effect(network, "task") < 1e-9
+    assert Probe(network).effect("task") < 1e-9
     reached = planned(FACE, overrides=("generators.face.norm_first=false",)).networks["face.forward"]
-    assert effect(reached, "task") > 1e-3
+    assert Probe(reached).effect("task") > 1e-3
 
 
 LABELLED = """

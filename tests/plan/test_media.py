@@ -15,6 +15,7 @@ from transgan.dry_run import trace_phases
 from transgan.errors import RecipeError, UsageError
 from transgan.inference.regions import RegionSelection
 from transgan.plan import Plan, build_networks
+from transgan.plan.conditioning import check_conditioning
 
 RECIPE = """
 [data]
@@ -148,3 +149,11 @@ def test_a_condition_that_nothing_takes_is_an_error(plan_of: Callable[..., Plan]
     plan = plan_of(*overrides, plugin=Plugin(), text=RECIPE + misspelt)
     with pytest.raises(RecipeError, match="'code'"):
         trace_phases(plan, plan.stages[0])
+
+
+def test_a_condition_reaches_a_generator_that_changes_channels(plan_of: Callable[..., Plan]) -> None:
+    """The kind: whatever is tried on a network beside training gives it the channels of its source."""
+    text = RECIPE + '[conditionings.task]\nuse = "channel"\n'
+    plan = plan_of("generators.g.norm_first=false", text=text)
+    assert plan.networks["g.label-photo"].conditioning_names == ("task",)
+    assert check_conditioning(plan) == []

@@ -153,3 +153,14 @@ def test_false_removes_a_slot(face: str) -> None:
     assert read(face, f"losses.{loss}=false").losses == {name: x for name, x in whole.losses.items() if name != loss}
     again = read(face, f"losses.{loss}=false", f"losses.{loss}=2.0")
     assert again.losses[loss].weight == constant(2.0)
+
+
+@pytest.mark.parametrize(
+    "key", ["data.source.path.x", "data.media.fit.x", "nodes.use.x", "guard.fallback.penalty.use.x"]
+)
+def test_an_option_that_is_a_text_is_not_taken_for_a_slot(face: str, key: str) -> None:
+    """The kind: keys below a slot, which no short form has."""
+    text = face.replace('source = "labelled_faces"', 'source = { use = "labelled_faces", path = "a" }')
+    texts = ['nodes.use="translation"', 'data.media={use="image", fit="crop"}', 'guard.fallback.penalty={use="r1"}']
+    with pytest.raises(RecipeError, match=r"is a string|is \"|not a table"):
+        read(text, *texts, f"{key}=1")

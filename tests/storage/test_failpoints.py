@@ -91,7 +91,7 @@ def groups(step: int) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def save_step(run: Path, step: int, version: int) -> None:
-    save(run / "checkpoints", step, groups(version), {"step": step}, keep=2, texts={"recipe.toml": "a = 1\n"})
+    save(run / "checkpoints", step, groups(version), {"step": step}, keep=2)
 
 
 def save_new_step(run: Path) -> None:

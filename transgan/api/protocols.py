@@ -54,6 +54,11 @@ class Translation:
     def __str__(self) -> str:
         return f"{self.task}: {self.source} -> {self.target}"
 
+    @property
+    def back(self) -> "Translation":
+        """The other direction."""
+        return Translation(self.task, self.target, self.source)
+
 
 @dataclass(frozen=True)
 class DiscriminatorOutput:

@@ -92,6 +92,10 @@ class Schedule(BaseModel):
         return [self.start, *([] if self.to is None else [self.to]), *self.values]
 
 
+#: The keys of a schedule's table.
+SCHEDULE_KEYS = {field.alias or name for name, field in Schedule.model_fields.items()}
+
+
 def constant(number: float) -> Schedule:
     """Return a schedule with the same value during the whole run."""
     return Schedule.model_validate(float(number))

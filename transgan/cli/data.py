@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from transgan.cli.run import Set
+from transgan.text import listed
 
 #: Largest number of kinds of files, and of values of a label, that are printed for a domain.
 MAX_SHOWN = 8
@@ -92,6 +93,4 @@ def _label(values: Mapping[str, Any]) -> str:
     """Return the values of a label with their counts, or the range of numbers."""
     if values.keys() == {"least", "median", "largest", "mean"}:
         return f"{values['least']:g} to {values['largest']:g}, median {values['median']:g}"
-    shown = [f"{value} {count:,}" for value, count in list(values.items())[:MAX_SHOWN]]
-    rest = len(values) - len(shown)
-    return ", ".join(shown) + (f" and {rest:,} more values" if rest > 0 else "")
+    return listed((f"{value} {count:,}" for value, count in values.items()), MAX_SHOWN)

@@ -16,6 +16,7 @@ def info(
     """Describe a model: its translations, attributes, networks, media and plugins."""
     from transgan.data.attributes import describe_attribute
     from transgan.inference.translator import Translator
+    from transgan.plan.conditioning import count_parameters
     from transgan.text import show
 
     translator = Translator.from_pretrained(model, "cpu", step)
@@ -32,7 +33,7 @@ def info(
         show(f"  {name}: {describe_attribute(attribute)}; by default {defaults}")
     show("networks")
     for name, network in translator.networks.items():
-        count = sum(p.numel() for p in network.parameters())
+        count = count_parameters(network)
         show(f"  {name}: {plan.networks[name].use}, {count:,} parameters")
     show("media")
     kinds: dict[str, list[str]] = {}

@@ -4,14 +4,15 @@ from pathlib import Path
 
 from transgan.cli.launch import is_launched
 from transgan.data.domains import Domains
-from transgan.errors import TransganError, UsageError
+from transgan.errors import DataError, TransganError, UsageError
 from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
 from transgan.recipe import Document, Recipe, read_recipe, write_recipe
 from transgan.registry import Registry
 from transgan.reporting.console import Progress, progress_bar
+from transgan.rng import stable_hash
 from transgan.storage import RunFolder, TextLog, saved_steps, write_text
-from transgan.text import expand_home
+from transgan.text import expand_home, listed
 from transgan.training.distributed import Processes
 from transgan.training.extension import describe_extension, with_steps, write_steps
 from transgan.training.initialization import initial_weights
@@ -47,21 +48,22 @@ def train(
     plan = make_plan(new, registry)
     processes = Processes(is_launched())
     progress = Progress(plan.recipe.train.steps, quiet or not processes.main)
-    if processes.broadcast(out is not None and _is_finished(document, plan, out)):
+    with processes.alike():
+        finished = out is not None and _is_finished(document, plan, out)
+    if processes.broadcast(finished):
         progress.message(
             f"{out} is finished: {plan.recipe.train.steps} steps, model and figures; nothing was done. "
             f"transgan resume {out} --steps N extends it"
         )
         processes.end()
         return 0
-    with processes.alike():
-        domains = Domains(plan)  # before the folder is created: a mistake in the data leaves none behind
+    with processes.alike():  # before the folder is created: a mistake in the data leaves none behind
+        domains = Domains(plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
         weights = initial_weights(plan) if new_run else {}
     for warning in check_conditioning(plan) if processes.main else []:
         progress.message(f"warning: {warning}")
-    with progress_bar("reading the data", domains.count_files(), quiet or not processes.main) as seen:
-        domains.exclude_unreadable(seen, processes.rank, processes.world)
+    _exclude_unreadable(domains, processes, quiet)
     folder, failure = None, None
     if processes.main:
         try:
@@ -85,6 +87,27 @@ def train(
         if folder:
             folder.close()
         processes.end()
+
+
+def _exclude_unreadable(domains: Domains, processes: Processes, quiet: bool) -> None:
+    """Exclude samples that cannot be read, the same ones in every process.
+
+    Raises:
+        DataError: too many cannot be read, or not every process can read the same ones.
+    """
+    failure = None
+    with progress_bar("reading the data", domains.count_files(), quiet or not processes.main) as seen:
+        try:
+            domains.exclude_unreadable(seen, processes.rank, processes.world)
+        except DataError as error:
+            failure = error
+    samples = [[sample.key for sample in (*each.samples, *each.held_out)] for each in domains.values()]
+    known = stable_hash(failure is not None, *samples)
+    if processes.largest(int(processes.broadcast(known) != known)):
+        raise failure or DataError("some process cannot read samples that others read: all machines need all files")
+    if failure:
+        with processes.alike():
+            raise failure
 
 
 def _is_finished(document: Document, plan: Plan, out: Path) -> bool:
@@ -127,8 +150,8 @@ def _check_same_recipe(document: Document, folder: RunFolder, out: Path) -> None
         keys = differing_keys(document.recipe, read_recipe(folder.recipe).recipe)
         if keys:
             raise UsageError(
-                f"{out} holds a run of another recipe; they differ in {', '.join(keys[:6])}"
-                f"{', ...' if len(keys) > 6 else ''}. Choose another --out, or transgan resume {out}"
+                f"{out} holds a run of another recipe; they differ in {listed(keys, 6)}. "
+                f"Choose another --out, or transgan resume {out}"
             )
 
 

@@ -6,6 +6,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -101,11 +102,10 @@ class DecodedCache:
         parts: list[object] = [transgan.__version__, cls.__module__, cls.__qualname__, code]
         parts += [self.media.options, self.media.size]
         for sample in self.samples:
-            try:
+            parts += [Path(sample.location).absolute(), sample.location]
+            with suppress(OSError):  # which is reported where the sample is decoded
                 status = Path(sample.location).stat()
-            except OSError as error:
-                raise DataError(f"{sample.location}: cannot be read: {error.strerror}") from None
-            parts += [Path(sample.location).absolute(), sample.location, status.st_size, status.st_mtime_ns]
+                parts += [status.st_size, status.st_mtime_ns]
         parts += [shape, self.dtype]
         folder = cache_folder() / f"{stable_hash(*parts):016x}"
         try:

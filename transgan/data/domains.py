@@ -184,7 +184,8 @@ class Domains(Mapping[str, DomainData]):
                 self._check_same(name, "held-out ", [self[each].evaluated for each in task.domains])
 
     def _check_same(self, task: str, which: str, sides: list[list[Sample]]) -> None:
-        names = [Counter(sample.key for sample in side) for side in sides]
+        keys = [[sample.key for sample in side] for side in sides]
+        names = [Counter(side) for side in keys]
         if lone := sorted({key for side in names for key in side if any(each[key] != side[key] for each in names)}):
             forms = Counter(unicodedata.normalize("NFC", key).casefold() for key in lone)
             alike = [key for key in lone if forms[unicodedata.normalize("NFC", key).casefold()] > 1]
@@ -196,7 +197,13 @@ class Domains(Mapping[str, DomainData]):
             )
             raise DataError(
                 f"[tasks.{task}] is paired, but {len(lone)} {which}samples have no partner of the same name: "
-                f"{', '.join(lone[:5])}{', ...' if len(lone) > 5 else ''}{why}"
+                f"{listed(lone, 5)}{why}"
+            )
+        if any(side != keys[0] for side in keys):
+            source = f"{type(self.source).__module__}.{type(self.source).__qualname__}"
+            raise PluginError(
+                f"[tasks.{task}] is paired, but the source ({source}) returns its {which}samples in another order for "
+                "each domain; pairs must have the same place"
             )
 
     @property

@@ -129,14 +129,14 @@ def of_folder(folder: Path, registry: Registry, use: str | None) -> CheckedData:
     if len(tops) == 1:
         tops = {folder.resolve().name or str(folder): next(iter(tops.values()))}
     media = MediaPlan(name, cls, cls.Options())
-    samples = [sample for each in tops.values() for sample in each]
+    contents = Contents(sample for each in tops.values() for sample in each)
     return CheckedData(
         str(folder),
         [CheckedDomain(top, each, [], media, 1) for top, each in sorted(tops.items())],
-        Contents(samples),
+        contents,
         [sorted(tops)],
         [f"skipped files: {describe_skipped(skipped)}"] if skipped else [],
-        shared(sorted(tops), tops, Contents(samples)) if len(tops) > 1 else [],
+        shared(sorted(tops), tops, contents) if len(tops) > 1 else [],
     )
 
 

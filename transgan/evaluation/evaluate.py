@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.options import Size
 from transgan.api.protocols import Metric, Translation
 from transgan.api.samples import Column, Sample
 from transgan.api.schedule import Clock
@@ -180,8 +179,7 @@ class Evaluation:
         }
         arguments = {name: argument_names(metric.update) for name, metric in metrics.items()}
         if any("counterpart" in names for names in arguments.values()):
-            size = self.plan.stages[-1].size
-            values["counterpart"] = counterparts(self.domains, translation, samples, size, self.device)
+            values["counterpart"] = counterparts(self.domains, direction, values["true_samples"], inputs, self.device)
         nodes = {name for names in arguments.values() for name in names if name not in values}
         nodes = {name for name in nodes - set(METRIC_ARGUMENTS) if networks.can_compute(direction.planned, name)}
         values.update(networks.compute(inputs, direction.planned, sorted(nodes)))
@@ -235,16 +233,25 @@ def true_translations(domains: Domains, translation: Translation, samples: list[
 
 
 def counterparts(
-    domains: Domains, translation: Translation, samples: list[Sample], size: Size, device: Any
+    domains: Domains, direction: Direction, true: list[Sample | None], inputs: Mapping[Key, Any], device: Any
 ) -> Tensor | None:
-    """Return the true translations, (N, C, *space), or None unless all are known."""
-    found = true_translations(domains, translation, samples)
-    if any(each is None for each in found):
+    """Return the true translations of a batch, (N, C, *space), or None unless all are known.
+
+    Args:
+        true: what `true_translations` has returned.
+        inputs: those of the batch, which in a paired task hold the true translations already.
+    """
+    if domains.plan.recipe.tasks[direction.translation.task].paired:
+        target: Tensor = inputs[direction.planned, "target"]
+        return target
+    if any(each is None for each in true):
         return None
-    media = domains.media_at(translation.target, size)
-    decoded = [media.decode(each.location) for each in found if each]
+    name, size = direction.translation.target, domains.plan.stages[-1].size
+    media = domains.media_at(name, size)
+    with error_context(f"decoding true translations of {direction.translation}", media):
+        decoded = [media.decode(each.location) for each in true if each]
     arrays = decoded if media.ragged else np.stack(decoded)
-    return domains.tensors(arrays, None, [translation.target] * len(decoded), size, device)
+    return domains.tensors(arrays, None, [name] * len(decoded), size, device)
 
 
 def preview_columns(
@@ -259,10 +266,7 @@ def preview_columns(
         fake = networks.compute(inputs, planned, ["fake"])["fake"]
         columns[f"{task}{translation.source}\n(source)"] = Column(translation.source, list(inputs[planned, "source"]))
         columns[f"{task}-> {translation.target}\n(translated)"] = Column(translation.target, list(fake))
-        if plan.recipe.tasks[translation.task].paired:
-            truth: Tensor | None = inputs[planned, "target"]
-        else:
-            truth = counterparts(domains, translation, samples, plan.stages[-1].size, device)
+        truth = counterparts(domains, direction, true_translations(domains, translation, samples), inputs, device)
         if truth is not None:
             columns[f"{task}{translation.target}\n(ground truth)"] = Column(translation.target, list(truth))
     return columns

@@ -101,9 +101,9 @@ class Guardian:
             counts = each.bad and step - self.warmup_from > self.rules.warmup
             self.strikes[each.key] = self.strikes.get(each.key, 0) + 1 if counts else 0
             enough = max(1, patience // 4) if each.fault == "exploding" else patience
-            verdict = self._verdict(each)
-            if self.strikes[each.key] >= enough and (verdict.action != "warn" or each.key not in self.reported):
-                verdicts.append(verdict)
+            warned = self.rules.action_on(each.fault) == "warn" and each.key in self.reported
+            if self.strikes[each.key] >= enough and not warned:
+                verdicts.append(self._verdict(each))
                 self.reported.add(each.key)
         return {f"guard/{each.key}": float(f"{each.figure:.6g}") for each in watched}, verdicts
 

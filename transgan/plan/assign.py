@@ -88,9 +88,8 @@ class Assigner:
             if "generator" not in role and translation not in self.unclear:
                 self.problems.add(("generators",), f"no generator for [{translation}]")
         for translation, role in roles.items():
-            back = Translation(translation.task, translation.target, translation.source)
-            if "generator" in roles.get(back, {}):
-                role["back"] = roles[back]["generator"]
+            if "generator" in roles.get(translation.back, {}):
+                role["back"] = roles[translation.back]["generator"]
         return roles
 
     def _discriminators(self) -> dict[Translation, list[DiscriminatorUse]]:
@@ -179,7 +178,8 @@ class Assigner:
             style=style,
         )
         side = "discriminator" if kind == "discriminators" else "generator"
-        self.networks[name] = NetworkPlan(name, kind, side, slot.use, cls, options, spec, tuple(conditionings.values()))
+        chosen, names = tuple(conditionings.values()), tuple(conditionings)
+        self.networks[name] = NetworkPlan(name, kind, side, slot.use, cls, options, spec, chosen, names)
 
     def _conditionings(self, kind: str, slot_name: str, slot: NetworkSlot) -> dict[str, Chosen]:
         """Return the conditionings of a slot's network: those that it names; by default all for a generator."""

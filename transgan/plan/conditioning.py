@@ -16,20 +16,19 @@ NOTHING = 1e-6
 
 
 def check_conditioning(plan: Plan) -> list[str]:
-    """Return a warning for each condition that cannot affect the output of a network conditioned on it."""
+    """Return a warning for each condition that cannot affect the output of a generator conditioned on it."""
     warnings = []
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for network in plan.networks.values():
         slot = network.name.partition(".")[0]
-        if network.side != "generator" or not network.conditionings or (network.kind, slot) in seen:
+        if network.kind != "generators" or not network.conditionings or slot in seen:
             continue
-        seen.add((network.kind, slot))
-        named = getattr(plan.recipe, network.kind)[slot].conditionings
-        names = list(plan.recipe.conditionings) if named is None else list(dict.fromkeys(named))
+        seen.add(slot)
+        probe = Probe(network)
         of_nodes = [of for _, options in network.conditionings if (of := getattr(options, "of", None))]
         for condition in dict.fromkeys(("task", "domain", *plan.recipe.attributes, *of_nodes)):
-            by = _conditioning_of(network, condition, names)
-            if by and effect(network, condition) < NOTHING:
+            by = _conditioning_of(network, condition)
+            if by and probe.effect(condition) < NOTHING:
                 warnings.append(
                     f"[{network.kind}.{slot}] the condition '{condition}' cannot change the output: a norm removes "
                     f'what [conditionings.{by}] adds. Use an embedding, set norm_first = false, or padding = "zero"'
@@ -43,44 +42,53 @@ def check_conditioning(plan: Plan) -> list[str]:
     return warnings
 
 
-def _conditioning_of(network: NetworkPlan, condition: str, names: list[str]) -> str | None:
+def _conditioning_of(network: NetworkPlan, condition: str) -> str | None:
     """Return which of a network's conditionings takes a condition."""
-    for name, (cls, options) in zip(names, network.conditionings or (), strict=True):
+    for name, (cls, options) in zip(network.conditioning_names, network.conditionings or (), strict=True):
         of = getattr(options, "of", None)
         if of == condition or (of is None and condition in argument_names(cls.forward)):
             return name
     return None
 
 
-def effect(plan: NetworkPlan, condition: str) -> float:
-    """Return how much an output differs when only a condition does, relative to the output's standard deviation.
+class Probe:
+    """A generator with perturbed weights, and an input, to compare outputs under other conditions."""
 
-    The condition goes from the first task or domain to the last, or from the least to the largest value of an
-    attribute; the effect is infinite where there is only one.
-    """
-    counts = {"task": len(plan.spec.tasks), "domain": len(plan.spec.domains), "origin": len(plan.spec.domains)}
-    if counts.get(condition) == 1:
-        return float("inf")
-    network = build_network(plan, 0).double().eval()
-    assert isinstance(network, Conditioned)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+    def __init__(self, plan: NetworkPlan):
+        self.plan = plan
+        generator = torch.Generator().manual_seed(0)
+        network = build_network(plan, 0).double().eval()
+        assert isinstance(network, Conditioned)
+        self.network = network
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
         axes = [min(side, max(32, network.stride * 2)) for side in plan.spec.space]
-        x = torch.randn(1, plan.spec.channels, *axes, generator=generator, dtype=torch.float64).tanh()
+        channels = plan.spec.source_channels or plan.spec.channels
+        self.x = torch.randn(1, channels, *axes, generator=generator, dtype=torch.float64).tanh()
+
+    @torch.no_grad()
+    def effect(self, condition: str) -> float:
+        """Return how much the output differs when only a condition does, relative to its standard deviation.
+
+        The condition goes from the first task or domain to the last, or from the least to the largest value of an
+        attribute; the effect is infinite where there is only one.
+        """
+        spec = self.plan.spec
+        counts = {"task": len(spec.tasks), "domain": len(spec.domains), "origin": len(spec.domains)}
+        if counts.get(condition) == 1:
+            return float("inf")
         conditions = {name: torch.zeros(1, dtype=torch.long) for name in counts}
-        conditions |= {name: torch.zeros(1, k, dtype=torch.float64) for name, k in plan.spec.attributes.items()}
-        for _, options in plan.conditionings or ():
+        conditions |= {name: torch.zeros(1, k, dtype=torch.float64) for name, k in spec.attributes.items()}
+        for _, options in self.plan.conditionings or ():
             if (of := getattr(options, "of", condition)) not in conditions:  # a node's own condition, held constant
                 conditions[of] = torch.zeros(1, getattr(options, "numbers", 1), dtype=torch.float64)
         if condition in counts:
             ends = [torch.tensor([0]), torch.tensor([counts[condition] - 1])]
         else:
             ends = [torch.full_like(conditions[condition], end) for end in (-1, 1)]
-        outputs = [network(x, **{**conditions, condition: end}) for end in ends]
-    first, second = (output if isinstance(output, torch.Tensor) else output[0] for output in outputs)
-    return float((first - second).abs().max() / first.std().clamp_min(1e-12))
+        first, second = (self.network(self.x, **{**conditions, condition: end}) for end in ends)
+        return float((first - second).abs().max() / first.std().clamp_min(1e-12))
 
 
 def count_parameters(network: nn.Module) -> int:

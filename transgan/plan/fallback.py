@@ -6,6 +6,7 @@ from typing import Any
 
 from transgan.api.protocols import Loss
 from transgan.errors import UsageError
+from transgan.plan.plan import matches_any
 from transgan.recipe import Document, Origin, Problems, Section
 from transgan.recipe.schema import Guard, Phase, Recipe, StageOptimizers
 from transgan.recipe.slots import LossSlot
@@ -77,9 +78,8 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 def _phase(phase: Phase, adversarial: list[str], new: list[str], kept: list[str], critic_steps: int) -> Phase:
     """Return the phase with patterns for the losses that are left, and the new ones in place of adversarial ones."""
     patterns = phase.losses
-    if any(fnmatch(name, pattern) for name in adversarial for pattern in patterns):
-        unmet = [name for name in new if not any(fnmatch(name, pattern) for pattern in patterns)]
-        patterns = [*patterns, *unmet]
+    if any(matches_any(name, patterns) for name in adversarial):
+        patterns = [*patterns, *(name for name in new if not matches_any(name, patterns))]
     patterns = [pattern for pattern in patterns if any(fnmatch(name, pattern) for name in (*new, *kept))]
     every = phase.every * (critic_steps if phase.side == "generator" else 1)
     return phase.model_copy(update={"losses": patterns, "every": every})

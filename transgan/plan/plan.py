@@ -107,6 +107,8 @@ class NetworkPlan:
     spec: NetworkSpec
     conditionings: tuple[tuple[type[Any], Any], ...] | None
     """None for a loss's own network, which the loss builds."""
+    conditioning_names: tuple[str, ...] = ()
+    """Their names in the recipe."""
 
 
 @dataclass
@@ -219,8 +221,7 @@ class Plan:
 
     def source_discriminators(self, translation: Translation) -> list[DiscriminatorUse]:
         """Return the discriminators of the translation's source domain: those that the way back is trained against."""
-        back = Translation(translation.task, translation.target, translation.source)
-        uses = self.discriminators.get(back, [])
+        uses = self.discriminators.get(translation.back, [])
         return [use for use in uses if not use.given and (use.real, use.fake) == ("target", "fake")]
 
     def realness_discriminators(self, translation: Translation) -> dict[DiscriminatorUse, Loss]:

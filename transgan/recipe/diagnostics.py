@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from transgan.errors import RecipeError, did_you_mean
 from transgan.recipe.describe import expected, found, json_schema, known_keys, quoted, subschema
-from transgan.recipe.slots import SLOTS
+from transgan.recipe.slots import SLOTS, SLOTS_OF_DATA
 from transgan.recipe.toml_lines import Keys
 from transgan.text import printable
 
@@ -172,7 +172,7 @@ def _slot_keys(path: Keys) -> set[str]:
     """Return the keys of the slot at a path, which stand beside the plugin's options."""
     if path and path[0] in SLOTS:
         return SLOTS[str(path[0])].model_fields.keys() - {"options"}
-    return {"use"} if path in (("data", "source"), ("data", "default"), ("data", "media"), ("nodes",)) else set()
+    return {"use"} if path == ("nodes",) or path in [("data", key) for key in SLOTS_OF_DATA] else set()
 
 
 def _label(keys: Keys) -> str:

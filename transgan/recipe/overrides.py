@@ -4,17 +4,16 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any
 
-from transgan.api.schedule import Schedule
+from transgan.api.schedule import SCHEDULE_KEYS
 from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
 from transgan.recipe.schema import Recipe
-from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS
+from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS, SLOTS_OF_DATA
 from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines, split_key
 
 MAX_LENGTH = 4096
 
-_SCHEDULE_KEYS = {field.alias or name for name, field in Schedule.model_fields.items()}
-_SLOTS_OF_DATA = ("source", "default", "media")
+_SINGLE_SLOTS = (("nodes",), PENALTY_OF_FALLBACK, *(("data", key) for key in SLOTS_OF_DATA))
 
 
 class _OverrideError(Exception):
@@ -107,12 +106,11 @@ def _key_or_index(here: Any, key: str, path: Keys) -> str | int:
 
 def _expand_short_form(value: Any, key: str, path: Keys, problems: Problems) -> Any:
     """Return a value in its short form as a table, where an override sets `key` in it; any other value as it is."""
-    slot = (len(path) == 2 and path[0] in SLOTS) or (path[0] == "data" and path[1:] and path[1] in _SLOTS_OF_DATA)
-    slot = slot or path in (("nodes",), PENALTY_OF_FALLBACK)
+    slot = (len(path) == 2 and path[0] in SLOTS) or path in _SINGLE_SLOTS
     name = None
-    if path[0] == "losses" and len(path) == 2 and is_weight(value) and key not in _SCHEDULE_KEYS:
+    if path[0] == "losses" and len(path) == 2 and is_weight(value) and key not in SCHEDULE_KEYS:
         name = "weight"
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and key in _SCHEDULE_KEYS:
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and key in SCHEDULE_KEYS:
         name = "from"
     elif slot and isinstance(value, str):
         name = "use"

@@ -174,7 +174,7 @@ def _check_directions(tasks: dict[str, Task]) -> dict[str, Task]:
 
 
 def _check_decay(schedule: Schedule) -> Schedule:
-    if not all(0 <= number < 1 for number in (schedule.start, schedule.to or 0.0, *schedule.values)):
+    if not all(0 <= number < 1 for number in schedule.numbers):
         raise ValueError("expected numbers from 0 to below 1")
     return schedule
 

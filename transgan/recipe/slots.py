@@ -94,6 +94,8 @@ class LossSlot(Slot):
     """The translations that it applies to."""
 
 
+#: The slots of `[data]`.
+SLOTS_OF_DATA = ("source", "default", "media")
 #: The path of a slot of its own.
 PENALTY_OF_FALLBACK = ("guard", "fallback", "penalty")
 #: The class of the slots in each table of slots.

@@ -10,14 +10,13 @@ from transgan.recipe.describe import BACKSLASH, found
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import copy_origins, is_weight
 from transgan.recipe.schema import Recipe
-from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS, LossSlot, Slot
+from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS, SLOTS_OF_DATA, LossSlot, Slot
 from transgan.recipe.toml_lines import Keys
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_INTEGER = 2**63
 #: A path of Windows in double quotes, such as "C:\\temp", in which a backslash and a letter have become one character.
 _UNESCAPED = re.compile(r"[A-Za-z]:[^\r\n]*?[\b\t\n\f\r\x1b]")
-_SLOTS_OF_DATA = ("source", "default", "media")
 
 Inspection = Callable[[Mapping[tuple[str, ...], Mapping[str, Any]], Problems], None]
 """`inspect(slots, problems)`: check the options of a recipe's slots, in their long form, by their path.
@@ -48,7 +47,7 @@ def validate(table: dict[str, Any], problems: Problems, inspect: Inspection | No
 def _slots(expanded: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Yield the path and the long form of every slot that names a plugin."""
     paths = [(section, name) for section in SLOTS for name in _table(expanded.get(section))]
-    paths += [("data", key) for key in _SLOTS_OF_DATA]
+    paths += [("data", key) for key in SLOTS_OF_DATA]
     for section, name in paths:
         slot = _table(_table(expanded.get(section)).get(name))
         if isinstance(slot.get("use"), str) and isinstance(slot.get("options"), dict):
@@ -143,7 +142,7 @@ def _expand_slots(table: Mapping[str, Any], problems: Problems) -> dict[str, Any
             }
     if isinstance(data := table.get("data"), dict):
         expanded["data"] = {
-            key: _expand_slot(value, Slot, ("data", key), problems) if key in _SLOTS_OF_DATA else value
+            key: _expand_slot(value, Slot, ("data", key), problems) if key in SLOTS_OF_DATA else value
             for key, value in data.items()
         }
     if "nodes" in table:

@@ -9,15 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from transgan.api.schedule import Schedule, constant
+from transgan.api.schedule import SCHEDULE_KEYS, constant
 from transgan.recipe.parse import Document
 from transgan.recipe.slots import Section, Slot
 from transgan.recipe.toml_lines import Keys
 
 #: Longer lists and strings are written over several lines.
 _MAX_WIDTH = 100
-
-_SCHEDULE_KEYS = {field.alias or name for name, field in Schedule.model_fields.items()}
 
 Filled = Mapping[tuple[str, ...], Mapping[str, Any] | BaseModel]
 """The options of plugins with their defaults, by the path of the slot."""
@@ -107,7 +105,7 @@ def value_in_toml(value: Any) -> str:
     """Return a value as TOML."""
     if isinstance(value, BaseModel):
         value = _fields(value)
-    if isinstance(value, Mapping) and value.keys() == _SCHEDULE_KEYS:
+    if isinstance(value, Mapping) and value.keys() == SCHEDULE_KEYS:
         plain = value["curve"] == "constant" and value == _fields(constant(value["from"]))
         value = value["from"] if plain else {key: each for key, each in value.items() if each != []}
     if isinstance(value, Enum):

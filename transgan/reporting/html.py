@@ -1,5 +1,6 @@
 """The report of a run: one HTML file with curves, samples and figures; it needs nothing but the samples folder."""
 
+import math
 import mimetypes
 import re
 from collections import defaultdict
@@ -45,15 +46,15 @@ def write_report(
     curves: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         for key, value in record.items():
-            if key in ("step", "epoch", "time") or not isinstance(value, (int, float)):
-                continue
+            if key in ("step", "epoch", "time") or not isinstance(value, (int, float)) or not math.isfinite(value):
+                continue  # a step that was skipped has no numbers
             first, _, rest = key.partition("/")
             group, line = (rest, first) if rest and ": " in first else (first, rest or first)
             curves[group][line].append((float(record["step"]), float(value)))
     parts = [
         f"<h1>{escape(name)}</h1><p>{_state(result, of_steps)}</p>",
-        _guard(result.get("guard", [])),
-        _advice(result.get("advice", [])),
+        _list("<h2>Guardian</h2>", result.get("guard", [])),
+        _list("<h2>Advice</h2><p>From the newest part of the run:</p>", result.get("advice", [])),
         _tasks(records),
         _table(result["translations"]),
         _conditions(result),
@@ -75,20 +76,10 @@ def _state(result: Mapping[str, Any], of_steps: int | None) -> str:
     return f"Step {result['steps']} of {of_steps}, seed {result['seed']}. The figures are measured at the end."
 
 
-def _advice(lines: Sequence[str]) -> str:
-    """Return the advice on the curves."""
-    if not lines:
-        return ""
+def _list(head: str, lines: Sequence[str]) -> str:
+    """Return sentences below a heading; nothing where there are none."""
     items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
-    return f"<h2>Advice</h2><p>From the newest part of the run:</p><ul>{items}</ul>"
-
-
-def _guard(lines: Sequence[str]) -> str:
-    """Return what the guardian reported and did."""
-    if not lines:
-        return ""
-    items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
-    return f"<h2>Guardian</h2><ul>{items}</ul>"
+    return f"{head}<ul>{items}</ul>" if lines else ""
 
 
 def _tasks(records: Sequence[Mapping[str, Any]]) -> str:

@@ -47,7 +47,6 @@ def save(
     *,
     keep: int = 3,
     spare: int | None = None,
-    texts: Mapping[str, str] = {},
 ) -> Path:
     """Write the checkpoint `folder/step-<step>` completely or not at all, then delete old ones.
 
@@ -62,7 +61,6 @@ def save(
         state: everything else, written as JSON.
         keep: number of checkpoints to keep, the newest ones.
         spare: a step whose checkpoint is kept as well.
-        texts: further files of the checkpoint, content by name.
 
     Returns:
         The checkpoint's folder.
@@ -75,20 +73,19 @@ def save(
         raise ValueError(f"step {step} must have at most 8 digits, and keep {keep} be at least 1")
     if defect := serialization.find_non_finite(groups):
         raise DivergedError(f"{defect}; step {step} is not saved")
-    documents = {STATE: serialization.to_json(state), **{name: text.encode() for name, text in texts.items()}}
-    names = [MANIFEST, STATE, *texts, *(group + SUFFIX for group in groups)]
-    if len(set(names)) < len(names) or not all(_FILE.fullmatch(name) for name in names):
+    names = [MANIFEST, STATE, *(group + SUFFIX for group in groups)]
+    if not all(_FILE.fullmatch(name) for name in names):
         raise ValueError(f"these cannot be the files of one checkpoint: {names}")
 
     place = folder / f"step-{step:08d}"
     with atomic.disk_errors(place):
         atomic.make_folder(folder)
         atomic.sweep(folder)
-        if os.path.lexists(place) and not _has_manifest(place):
+        if os.path.lexists(place) and not is_checkpoint(place):
             atomic.set_aside(place)
         with atomic.replacing_folder(place) as temporary:
             files: dict[str, dict[str, int | str]] = {}
-            for name, data in _contents(groups, documents):
+            for name, data in _contents(groups, state):
                 atomic.write_new(temporary / name, data)
                 files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             atomic.sync_folder(temporary)
@@ -98,7 +95,7 @@ def save(
                     raise OSError(errno.EIO, "the disk does not give back what was written", str(temporary / name))
             manifest = {"schema": SCHEMA, "step": step, "files": files}
             atomic.write_new(temporary / MANIFEST, serialization.to_json(manifest))
-        steps = [name for name in _steps(folder) if _has_manifest(folder / name)]
+        steps = [name for name in _steps(folder) if is_checkpoint(folder / name)]
         position = steps.index(place.name) + 1
         for name in steps[position:]:  # else a resumed run would load one of these
             atomic.discard(folder / name)
@@ -127,7 +124,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def saved_steps(folder: Path) -> list[int]:
     """Return the steps of the checkpoints in a folder, damaged ones included, in ascending order."""
-    return [int(name.removeprefix("step-")) for name in _steps(folder) if _has_manifest(folder / name)]
+    return [int(name.removeprefix("step-")) for name in _steps(folder) if is_checkpoint(folder / name)]
 
 
 def load(path: Path) -> Checkpoint:
@@ -240,29 +237,25 @@ def digest(groups: Groups) -> str:
     return total.hexdigest()
 
 
-def _contents(groups: Groups, documents: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+def _contents(groups: Groups, state: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Yield the files of a checkpoint by name, one at a time: at most one group is in memory twice."""
-    yield from documents.items()
+    yield STATE, serialization.to_json(state)
     for group, tensors in groups.items():
         yield group + SUFFIX, serialization.to_safetensors(tensors)
 
 
 def is_checkpoint(path: Path) -> bool:
     """Return whether `save` has written a folder, whatever its name; it may be damaged."""
-    return _has_manifest(path)
+    return path.is_dir() and not path.is_symlink() and (path / MANIFEST).is_file()
 
 
 def has_checkpoint(folder: Path) -> bool:
     """Return whether `save` has written to a folder: some checkpoint in it has an intact manifest."""
     for path in (folder / name for name in _steps(folder)):
         with suppress(DamagedError, OSError):
-            if _has_manifest(path) and _read_manifest(path):
+            if is_checkpoint(path) and _read_manifest(path):
                 return True
     return False
-
-
-def _has_manifest(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and (path / MANIFEST).is_file()
 
 
 def _steps(folder: Path) -> list[str]:

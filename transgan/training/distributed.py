@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor, nn
 
 from transgan import __version__
@@ -21,6 +22,9 @@ from transgan.errors import HUNG_UP, INTERRUPTED, TERMINATED, TransganError
 #: Seconds between looks for the launcher, and within which further signals belong to the same request: a terminal that
 #: closes, and a launcher that is interrupted, send several.
 WATCH_EVERY, SAME_REQUEST = 1.0, 2.0
+#: How long the processes wait for the main one, which alone evaluates, previews and writes. The default of 10 minutes
+#: would end a run with large held-out sets; a process that dies is noticed by the launcher.
+PATIENCE = timedelta(days=1)
 #: With several processes, they agree about stopping every N steps; a single process checks after every step.
 AGREE_EVERY = 10
 
@@ -38,7 +42,8 @@ class Processes:
     def __init__(self, launched: bool = False) -> None:
         self.launched = launched
         # Without cpu=True, Accelerate forms no process group on a machine without a GPU: each process would be a run.
-        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+        group = InitProcessGroupKwargs(backend=None, timeout=PATIENCE)
+        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available(), kwargs_handlers=[group])
         self.rank = self.accelerator.process_index
         self.world = self.accelerator.num_processes
         self.device = self.accelerator.device

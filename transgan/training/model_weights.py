@@ -83,11 +83,9 @@ class BestWeights:
             tensors = network_tensors({name: networks[name] for name in self.names})
             self.tensors = {key: tensor.detach().clone() for key, tensor in tensors.items()}
 
-    @torch.no_grad()
     def copy_to(self, networks: Mapping[str, nn.Module]) -> None:
         """Copy the best weights into networks."""
-        for key, tensor in network_tensors({name: networks[name] for name in self.names}).items():
-            tensor.copy_(self.tensors[key])
+        load_network_tensors({name: networks[name] for name in self.names}, self.tensors)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the tensors by `network|name`, `value` and `step`."""

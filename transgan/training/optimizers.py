@@ -39,12 +39,15 @@ class Optimizers:
                 )
 
     def _options(self, name: str, clock: Clock) -> Optimizer:
-        options: Optimizer = getattr(self.plan.stage_at(clock.step).optimizers, self.plan.networks[name].side)
+        return self._side_options(self.plan.networks[name].side, clock)
+
+    def _side_options(self, side: str, clock: Clock) -> Optimizer:
+        options: Optimizer = getattr(self.plan.stage_at(clock.step).optimizers, side)
         return options
 
-    def learning_rate(self, name: str, clock: Clock) -> float:
-        """Return a network's learning rate at a moment."""
-        return self._options(name, clock).lr.at_clock(clock) * self.lr_factor
+    def learning_rate(self, side: str, clock: Clock) -> float:
+        """Return the learning rate of a side at a moment."""
+        return self._side_options(side, clock).lr.at_clock(clock) * self.lr_factor
 
     def zero_grad(self, names: Iterable[str]) -> None:
         """Drop the gradients of networks."""
@@ -74,7 +77,7 @@ class Optimizers:
                 torch.nn.utils.clip_grads_with_norm_(self.networks.trainable(name), clip, self.norms[name])
             options = self._options(name, clock)
             for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate(name, clock)
+                group["lr"] = self.learning_rate(self.plan.networks[name].side, clock)
                 group["betas"] = (options.betas[0], options.betas[1])
                 group["weight_decay"] = options.weight_decay
             optimizer.step()
@@ -97,8 +100,5 @@ class Optimizers:
                 slots: dict[str, Any] = {n[len(begin) :]: v for n, v in state.items() if n.startswith(begin)}
                 if slots:
                     optimizer.state[parameter] = {
-                        slot: value.clone()
-                        if slot == "step" and not value.is_cuda and parameter.device.type == "cpu"
-                        else value.to(parameter.device).clone()
-                        for slot, value in slots.items()
+                        slot: value.to(parameter.device).clone() for slot, value in slots.items()
                     }

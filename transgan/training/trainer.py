@@ -170,6 +170,7 @@ class Trainer:
     def _initialize(self) -> bool:
         """Give networks the weights that they begin with, where these are not random; return whether any has such."""
         networks, weights = self.engine.networks, self.initial_weights
+        self.initial_weights = {}
         for name, tensors in weights.items():
             networks[name].load_state_dict(tensors)
         if weights:
@@ -304,21 +305,19 @@ class Trainer:
 
     def _log_step(self, step: int) -> list[Verdict]:
         """Write a line of metrics.jsonl and of the console; return the guardian's verdicts."""
-        engine, clock = self.engine, self.batches.clock(step)
+        engine, trained = self.engine, self.batches.clock(step - 1)  # when the step began
         figures = {**engine.objective.diagnostics.figures(), **engine.objective.augmenter.figures()}
         norms = {f"|{name}": norm for name, norm in engine.optimizers.norms.items()}
         read = self.processes.mean({**self.losses, **figures, **norms})
         guarded, verdicts = self.guardian.check_step(step, read, {name[1:]: read.pop(name) for name in norms})
         losses = {name: read.pop(name) for name in self.losses}
         read |= engine.task_sampler.figures() | guarded
-        optimizers = self.plan.stage_at(max(0, step - 1)).optimizers
         record = {
             "step": step,
-            "epoch": round(clock.epoch, 4),
+            "epoch": round(self.batches.clock(step).epoch, 4),
             "time": round(time.time(), 3),
-            "lr/generator": optimizers.generator.lr.at_clock(clock) * engine.optimizers.lr_factor,
-            "lr/discriminator": optimizers.discriminator.lr.at_clock(clock) * engine.optimizers.lr_factor,
-            **{f"weight/{name}": self.plan.weight(name, clock) for name in self.plan.losses},
+            **{f"lr/{side}": engine.optimizers.learning_rate(side, trained) for side in ("generator", "discriminator")},
+            **{f"weight/{name}": self.plan.weight(name, trained) for name in self.plan.losses},
             **{name: float(f"{value:.6g}") for name, value in {**losses, **read}.items()},
         }
         self.log.record(step, record)
