@@ -2,12 +2,15 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from transgan.api import DataError, Options, Sample, Source, UsageError, find_files, select
+from transgan.api.files import FoundFiles
 from transgan_faces.synthetic import RACES, render, sample_person
 
 #: UTKFace's file names, age_gender_race_date; a few of its files lack the race.
@@ -15,7 +18,6 @@ UTKFACE = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<dat
 GENDERS = ("male", "female")
 #: UTKFace's race labels, in the order of its codes 0 to 4.
 RACE_LABELS = (*RACES, "Others")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 #: Part of the model card of every model that was trained on labelled photographs of people.
 PEOPLE_CARD = """\
@@ -39,15 +41,20 @@ class LabelledFaces(Source):
 
     card = PEOPLE_CARD
 
-    def samples(self, domain: str, selection: Any) -> list[Sample]:
+    @cached_property
+    def found(self) -> tuple[Path, FoundFiles]:
+        """The folder, `data.root`, and the files below it; every domain selects from them."""
         if self.root is None:
             raise DataError("data.root is missing: give the folder with the photographs, --set data.root=FOLDER")
+        return self.root, find_files(self.root)
+
+    def samples(self, domain: str, selection: Any) -> list[Sample]:
         photographs, unlabelled = [], 0
-        found = find_files(self.root)
+        root, found = self.found
         self.skipped |= found.skipped
         for path in found.files:
             match = UTKFACE.match(path.name)
-            if path.suffix.lower() not in SUFFIXES:
+            if path.suffix.lower() not in self.suffixes:
                 self.skipped[path] = f"ending in {path.suffix.lower()}" if path.suffix else "without a suffix"
                 continue
             if match is None:
@@ -59,11 +66,11 @@ class LabelledFaces(Source):
                 "gender": GENDERS[int(match["gender"])],
                 "race": RACE_LABELS[int(match["race"])],
             }
-            photographs.append(Sample(path.relative_to(self.root).with_suffix("").as_posix(), path, attributes))
+            photographs.append(Sample(path.relative_to(root).with_suffix("").as_posix(), path, attributes))
         selected = select(photographs, selection, {"age": (), "gender": GENDERS, "race": RACE_LABELS})
         if not selected:
             others = f", {unlabelled} images there are not named age_gender_race_date" if unlabelled else ""
-            raise DataError(f"[domains] {domain}: no photograph below {str(self.root)!r} has {dict(selection)}{others}")
+            raise DataError(f"[domains] {domain}: no photograph below {str(root)!r} has {dict(selection)}{others}")
         return selected
 
 

@@ -1,6 +1,7 @@
 """A classifier of a task's domains, trained on real data only: for `target_share`, and as a feature network."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -104,9 +105,13 @@ def trained_classifier(
     return known[key]
 
 
+#: Samples of a batch.
+BATCH = 256
+
+
 def real_samples(domain: Domain, held_out: bool, most: int | None = None) -> Tensor:
     """Return a domain's real samples, (N, C, *space), N at most `most`."""
-    batches = [x for _, x in domain.batches(held_out, 256)]
+    batches = [x for _, x in islice(domain.batches(held_out, BATCH), most and -(-most // BATCH))]
     return torch.cat(batches)[:most] if batches else torch.empty(0)
 
 

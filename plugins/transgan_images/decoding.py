@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 from pydantic import Field, field_validator
 
-from transgan.api import DataError, DataWarning, Options
+from transgan.api import DataError, DataWarning, Notes, Options
 from transgan_images.metadata import Metadata, read_metadata
 from transgan_images.pictures import (
     HalfImage,
@@ -64,18 +63,6 @@ class ReadingOptions(Options):
     def _known(cls, value: str) -> str:
         ImageColor.getrgb(value)
         return value
-
-
-class Notes:
-    """What a user should know of files, as warnings of the class `DataWarning`: of each kind the first one."""
-
-    def __init__(self) -> None:
-        self.said: set[str] = set()
-
-    def say(self, kind: str, text: str) -> None:
-        if kind not in self.said:
-            self.said.add(kind)
-            warnings.warn(DataWarning(text), stacklevel=3)
 
 
 def read_picture(location: Path | HalfImage | str, options: ReadingOptions, notes: Notes | None = None) -> Picture:

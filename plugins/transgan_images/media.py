@@ -13,9 +13,20 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from transgan.api import Column, DataError, Description, Media, SampleRng, Size, UsageError, replacing_file, require
+from transgan.api import (
+    Column,
+    DataError,
+    Description,
+    Media,
+    Notes,
+    SampleRng,
+    Size,
+    UsageError,
+    replacing_file,
+    require,
+)
 from transgan_images import colours, encoding, quality
-from transgan_images.decoding import Notes, ReadingOptions, picture_of, read_picture
+from transgan_images.decoding import ReadingOptions, picture_of, read_picture
 from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits
 from transgan_images.sheets import contact_sheet
 
@@ -224,7 +235,7 @@ class ImageMedia(Media[ImageOptions]):
                 "much smaller",
                 f"{x.name}: {size[1]} x {size[0]} pixels are made {resized[1]} x {resized[0]} for the model, and large "
                 "again: fine detail is lost; translate at the full size with --native, or only regions, as with "
-                "--faces (said once)",
+                "--faces",
             )
         if resized == size:
             y = self.as_tensor(x)[None]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api import Domain, Metric, Translation, UsageError
-from transgan_images.classifier import ClassifierOptions, build_classifier, real_samples, trained_classifier
+from transgan_images.classifier import BATCH, ClassifierOptions, build_classifier, trained_classifier
 
 
 class TargetShare(Metric[ClassifierOptions]):
@@ -65,9 +65,9 @@ class TargetShare(Metric[ClassifierOptions]):
         """Return the mean of the domains' accuracies on held-out samples; nan where there are none."""
         accuracies = []
         for i, domain in enumerate(domains):
-            x = real_samples(domain, held_out=True)
-            if len(x):
-                accuracies.append(float((network(x)[1].argmax(1) == i).float().mean()))
+            hits = [network(x)[1].argmax(1) == i for _, x in domain.batches(True, BATCH)]
+            if hits:
+                accuracies.append(float(torch.cat(hits).float().mean()))
         return float(np.mean(accuracies)) if accuracies else float("nan")
 
     @torch.no_grad()

@@ -271,7 +271,9 @@ def _without_offset(sound: Sound) -> Sound:
     if len(sound.samples) < sound.rate // 10:
         return sound
     mean = float(sound.samples.mean(dtype=np.float64))
-    centred = replace(sound, samples=(sound.samples - mean).astype(np.float32))
+    if abs(mean) <= 1e-6:
+        return sound
+    centred = replace(sound, samples=(sound.samples - mean).astype(np.float32, copy=False))
     return centred if abs(mean) > MAX_OFFSET * loudness(centred) + 1e-6 else sound
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from transgan.api import Domain
+from transgan_voice import audio
 from transgan_voice.kernel import RadialBasis, radial_basis, ridge_regression
 from transgan_voice.matching import inca, nearest_pairs, with_context
 from transgan_voice.warp import Affine, Array, GaussianMixture, cosine_basis, warped_bands, warped_cepstra
@@ -231,6 +232,5 @@ def active_frames(frames: Array, domain: Domain) -> Array:
     if media.kind == "bands":
         statistics = media.normalization(domain.name)
         bands = flat * statistics.std.double().numpy() + statistics.mean.double().numpy()
-        decibels = np.log10(np.exp(2 * bands).sum(1)) * 10
-        flat = flat[decibels > np.percentile(decibels, 97) - 35]
+        flat = flat[audio.active(media.extractor.levels(bands))]
     return flat

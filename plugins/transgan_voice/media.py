@@ -1,6 +1,5 @@
 """The media `voice`: recordings as normalized acoustic features, and recordings synthesized from them."""
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from transgan.api import Column, DataError, DataWarning, Description, Media, Options, SampleRng, Size, UsageError
+from transgan.api import Column, DataError, Description, Media, Notes, Options, SampleRng, Size, UsageError
 from transgan_voice import audio, quality, spectrogram_images
 from transgan_voice.audio import Sound
 from transgan_voice.features import FeatureExtractor, MelFeatures
@@ -111,7 +110,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
             else MelFeatures(options.bands, options.hop, options.window, options.iterations, options.vocoder)
         )
         self.channels = self.extractor.channels
-        self.said: set[str] = set()
+        self.notes = Notes()
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -163,11 +162,12 @@ class VoiceMedia(Media[VoiceMediaOptions]):
 
     def gain(self, sound: Sound) -> float:
         """Return the factor that normalizes the loudness of a sound; 1 for silence."""
-        if self.options.loudness == "none" or self.is_silent(sound):
+        level = audio.loudness(sound)
+        if self.options.loudness == "none" or level <= self._silence(sound):
             return 1.0
         if self.options.loudness == "peak":
             return 0.9 / float(np.abs(sound.samples).max())
-        return audio.TARGET_RMS / audio.loudness(sound)
+        return audio.TARGET_RMS / level
 
     def analyze(self, sound: Sound) -> Any:
         """Return the analysis of a sound after normalization of its loudness, see `FeatureExtractor`."""
@@ -295,30 +295,25 @@ class VoiceMedia(Media[VoiceMediaOptions]):
     def _report_losses(self, x: Sound) -> None:
         rate, channels = self.extractor.rate, len(x.encoding.gains)
         if x.rate > MUCH_FASTER * rate:
-            self._say(
+            self.notes.say(
                 "rate",
                 f"{x.name}: has {x.rate:,} Hz, the model {rate:,} Hz: the result has the recording's sample rate, but "
                 f"nothing above {rate // 2:,} Hz",
             )
         if x.rate * MUCH_FASTER <= rate:
-            self._say(
+            self.notes.say(
                 "rate", f"{x.name}: has {x.rate:,} Hz, the model {rate:,} Hz: half or more of its bands are empty"
             )
         if min(x.encoding.gains) < -MUCH_LOST:
-            self._say("polarity", f"{x.name}: its channels cancel each other: the loudest one is taken")
+            self.notes.say("polarity", f"{x.name}: its channels cancel each other: the loudest one is taken")
         if x.encoding.lost > MUCH_LOST:
-            self._say(
+            self.notes.say(
                 "channels",
                 f"{x.name}: its {channels} channels differ, and are mixed to one: {x.encoding.lost:.0%} of their power "
                 f"is lost; the result has {channels} channels of the same voice",
             )
         if self.is_silent(x):
-            self._say("silence", f"{x.name}: silence, and so is the result")
-
-    def _say(self, kind: str, text: str) -> None:
-        if kind not in self.said:
-            self.said.add(kind)
-            warnings.warn(DataWarning(f"{text} (said once)"), stacklevel=4)
+            self.notes.say("silence", f"{x.name}: silence, and so is the result")
 
     def from_model(self, y: Tensor, undo: _Undo, domain: str) -> Sound:
         """Return a sound of the source's number of samples, sample rate, loudness and encoding."""
@@ -344,7 +339,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
     def write(self, x: Sound, path: Path) -> None:
         factor = audio.write_sound(x, path)
         if factor < QUIETER:
-            self._say("clipping", f"{path}: made quieter by {-audio.decibels(factor):.1f} dB, else it would clip")
+            self.notes.say("clipping", f"{path}: made quieter by {-audio.decibels(factor):.1f} dB, else it would clip")
 
     def preview(self, columns: Mapping[str, Column], path: Path) -> Path:
         """Write an image of spectrograms, and for each column a recording of its items, one after the other."""

@@ -25,7 +25,18 @@ from transgan.api.protocols import (
     Translation,
     node,
 )
-from transgan.api.samples import Column, Description, Domain, Media, Region, RegionDetector, Sample, SampleRng, Source
+from transgan.api.samples import (
+    Column,
+    Description,
+    Domain,
+    Media,
+    Notes,
+    Region,
+    RegionDetector,
+    Sample,
+    SampleRng,
+    Source,
+)
 from transgan.api.schedule import Clock, Schedule, constant
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import DataError, DataWarning, DiskError, PluginError, TransganError, UsageError, did_you_mean
@@ -56,6 +67,7 @@ __all__ = [
     "Network",
     "NetworkSpec",
     "Nodes",
+    "Notes",
     "NumericRange",
     "Options",
     "OptionsT",

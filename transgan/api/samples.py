@@ -3,6 +3,7 @@
 Shapes are those of `transgan.api.protocols`.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from transgan.api.options import Configurable, OptionsT, Size
+from transgan.errors import DataWarning
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,19 @@ class Description:
     """What is wrong with it, in a few words, which are the same for the same fault."""
     fingerprint: int | None = None
     """64 bits, of which items that people take for the same differ in few; None where the item says too little."""
+
+
+class Notes:
+    """What a user should know of files that are read and written: of each kind the first one, as a `DataWarning`."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+
+    def say(self, kind: str, text: str) -> None:
+        """Warn, unless something of this kind has been said."""
+        if kind not in self.said:
+            self.said.add(kind)
+            warnings.warn(DataWarning(f"{text} (said once)"), stacklevel=3)
 
 
 class Media(Configurable[OptionsT]):

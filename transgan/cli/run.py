@@ -23,7 +23,7 @@ def run(
 ) -> None:
     """Check a recipe, train it, evaluate the model and write a model folder.
 
-    With several processes: accelerate launch --num_processes 2 -m transgan run RECIPE.
+    With several processes: accelerate launch --multi_gpu --num_processes 2 -m transgan run RECIPE.
     """
     from transgan.cli.launch import relaunch, requested_processes
     from transgan.plan import make_plan, options_checker

@@ -113,19 +113,25 @@ def known_keys(root: JsonSchema, schema: JsonSchema) -> set[str]:
 
 def expected(root: JsonSchema, schema: JsonSchema) -> str:
     """Describe the values that a schema allows: `a whole number of at least 1`."""
-    words = list(dict.fromkeys(_describe(root, each) for each in _choices(root, schema)))
+    words = list(dict.fromkeys(_describe(root, each) for each in _choices(root, schema, described=True)))
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1] if words else "something else"
 
 
-def _choices(root: JsonSchema, schema: JsonSchema) -> list[JsonSchema]:
-    """Return the members of a union, or the schema itself, with references resolved and without null."""
+def _choices(root: JsonSchema, schema: JsonSchema, described: bool = False) -> list[JsonSchema]:
+    """Return the members of a union, or the schema itself, with references resolved and without null.
+
+    Args:
+        described: a union with a description of its own is not taken apart.
+    """
+    if described and "expected" in schema:
+        return [schema]
     if "$ref" in schema:
         name = str(schema["$ref"]).rsplit("/", 1)[-1]
         target = {"expected": SCHEDULE, **root.get("$defs", {}).get(name, {})} if name == "Schedule" else None
-        return _choices(root, target or root.get("$defs", {}).get(name, {}))
+        return _choices(root, target or root.get("$defs", {}).get(name, {}), described)
     for union in ("anyOf", "oneOf", "allOf"):
         if union in schema:
-            return [choice for each in schema[union] for choice in _choices(root, each)]
+            return [choice for each in schema[union] for choice in _choices(root, each, described)]
     return [] if schema.get("type") == "null" else [schema]
 
 

@@ -51,6 +51,12 @@ def keys(source: Any, selection: Any) -> list[str]:
     return [sample.key for sample in source.samples("some", selection)]
 
 
+def faces(root: Path) -> LabelledFaces:
+    source = LabelledFaces(Options(), root)
+    source.suffixes = ImageMedia.suffixes
+    return source
+
+
 def folders(root: Path, suffixes: tuple[str, ...] = ImageMedia.suffixes) -> FolderSource:
     source = FolderSource(Options(), root)
     source.suffixes = suffixes
@@ -190,12 +196,12 @@ def test_labelled_faces_are_selected_by_the_labels_in_their_names(
 ) -> None:
     touch(tmp_path, *UTK, "._25_0_1_1.jpg", "25_0_1_1.txt")
     (tmp_path / "25_0_0_1.jpg").mkdir()
-    assert keys(LabelledFaces(Options(), tmp_path), selection) == expected
+    assert keys(faces(tmp_path), selection) == expected
 
 
 def test_labels_are_parsed_from_file_names(tmp_path: Path) -> None:
     touch(tmp_path, *UTK)
-    (sample,) = LabelledFaces(Options(), tmp_path).samples("some", {"age": 25})
+    (sample,) = faces(tmp_path).samples("some", {"age": 25})
     assert sample.attributes == {"age": 25, "gender": "male", "race": "Black"}
     assert sample.location == tmp_path / "25_0_1_20170116.jpg"
 
@@ -216,7 +222,7 @@ def test_labels_are_parsed_from_file_names(tmp_path: Path) -> None:
 def test_wrong_selections_by_label_are_reported(tmp_path: Path, selection: Any, message: str) -> None:
     touch(tmp_path, *UTK)
     with pytest.raises(UsageError, match=message):
-        LabelledFaces(Options(), tmp_path).samples("some", selection)
+        faces(tmp_path).samples("some", selection)
 
 
 def test_selection_without_a_labelled_face_is_reported(tmp_path: Path) -> None:
@@ -224,7 +230,7 @@ def test_selection_without_a_labelled_face_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"\[domains\] some: no photograph below .* has {'age': \[90, 99\]}, 2 images there are not"
     ):
-        LabelledFaces(Options(), tmp_path).samples("some", {"age": [90, 99]})
+        faces(tmp_path).samples("some", {"age": [90, 99]})
     with pytest.raises(DataError, match=r"data\.root is missing"):
         LabelledFaces(Options(), None).samples("some", {"age": 1})
 
