@@ -80,6 +80,7 @@ def train(
         if failure := processes.broadcast(failure):
             raise failure
         trainer = Trainer(new, plan, registry, processes, folder, domains, weights)
+        del weights  # as large as a checkpoint; the trainer drops them once they are loaded
         if folder:
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
         return trainer.fit(progress, train=not finish)
