@@ -45,7 +45,7 @@ def test_each_stage_has_its_own_size_batch_losses_and_learning_rates(
     assert last["lr/generator"] == 5e-4
     assert "age: young -> old/loss_G/identity" not in first
     assert "age: young -> old/loss_G/identity" in last
-    assert first["weight/cycle"] == 8.0  # of the second step, which began at 1/6 of the run
+    assert first["weight/cycle"] == 8.0  # of the second step, whose clock is at 1 step
     assert last["weight/cycle"] == 2.0
     assert saved.state["samples"] == 3 * 4 + 3 * 2
     assert {pool.shape[-1] for pool in saved.groups["history"].values()} == {32}
