@@ -19,7 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 #: Number of keys that messages write as the table, in brackets, by section; 1 for sections that are not listed.
 _TABLE_DEPTH = {**dict.fromkeys(SLOTS, 2), "tasks": 2, "attributes": 2, "optimizers": 2, "phases": 2, "stages": 2}
 #: Keys of the top level that messages write without a table.
-_TOP_LEVEL = ("version", "name", "nodes")
+_TOP_LEVEL = ("version", "extends", "name", "nodes")
 #: Number of problems after which no more are collected.
 MAX_PROBLEMS = 100
 
@@ -29,7 +29,9 @@ class Origin:
     """Where a value comes from: a line of the file, a `--set`, or the program."""
 
     line: int = 0
-    """Counted from 1; 0 where the value is not from the file."""
+    """Counted from 1; 0 where the value is not from a file."""
+    file: str = ""
+    """The file of the line, where it is not the recipe's own but one that it extends."""
     override: str = ""
     """The `--set`, as given."""
     sets: Keys = ()
@@ -54,7 +56,7 @@ class Problems:
         self.origins: Origins = {} if origins is None else origins
         self.implicit: Origins = {}
         """Tables that exist only because a `--set` sets a key in them."""
-        self._lines: dict[str, tuple[int, int]] = {}  # each with its rank in the report
+        self._lines: dict[str, tuple[int, str, int]] = {}  # each with its rank in the report
         self._reported: set[Keys] = set()
 
     def __bool__(self) -> bool:
@@ -74,17 +76,23 @@ class Problems:
             rest = ".".join(map(_key, keys[len(origin.sets) :]))
             self.add_override(origin.override, f"{rest}: {message}" if rest else message)
         else:
-            place = f"{self.name}:{origin.line}" if origin.line else self.name
+            place = self.place(origin)
             label = _label(keys)
-            self._add_line(f"{place}: {label}: {message}" if label else f"{place}: {message}", (0, origin.line))
+            rank = (0, origin.file, origin.line)
+            self._add_line(f"{place}: {label}: {message}" if label else f"{place}: {message}", rank)
 
     def add_override(self, override: str, message: str) -> None:
         """Add a problem of a `--set`."""
         shown = override if len(override) <= 80 else override[:80] + "..."
-        self._add_line(f"--set {shown}: {message}", (1, 0))
+        self._add_line(f"--set {shown}: {message}", (1, "", 0))
 
-    def _add_line(self, line: str, rank: tuple[int, int]) -> None:
+    def _add_line(self, line: str, rank: tuple[int, str, int]) -> None:
         self._lines.setdefault(printable(line), rank)
+
+    def place(self, origin: Origin) -> str:
+        """Return the file, and the line if it is known, that a value comes from."""
+        file = origin.file or self.name
+        return f"{file}:{origin.line}" if origin.line else file
 
     def origin(self, path: Keys) -> Origin:
         """Return where a value comes from; where it has no origin, that of the closest table around it."""

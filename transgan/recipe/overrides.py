@@ -79,7 +79,7 @@ def _set(table: dict[str, Any], keys: list[str], value: Any, origin: Origin, pro
         if isinstance(here, dict) and key not in here:
             here[key] = {}
             problems.implicit[path] = Origin(override=origin.override, sets=tuple(keys))
-        here[step] = _expand_short_form(here[step], after, path, problems)
+        here[step] = expand_short_form(here[step], after, path, problems)
         here = here[step]
     if len(path) == 2 and path[0] == "losses" and is_weight(value) and isinstance(here.get(path[1]), dict):
         old = here[path[1]]  # a new weight keeps the loss's translations and options
@@ -89,7 +89,7 @@ def _set(table: dict[str, Any], keys: list[str], value: Any, origin: Origin, pro
         del problems.origins[inside]
     here[path[-1]] = value
     origin = Origin(override=origin.override, sets=path)
-    problems.origins.update({(*path, *inside): origin for inside in _paths(value)})
+    problems.origins.update({(*path, *inside): origin for inside in paths(value)})
 
 
 def _key_or_index(here: Any, key: str, path: Keys) -> str | int:
@@ -104,9 +104,9 @@ def _key_or_index(here: Any, key: str, path: Keys) -> str | int:
     return int(key)
 
 
-def _expand_short_form(value: Any, key: str, path: Keys, problems: Problems) -> Any:
-    """Return a value in its short form as a table, where an override sets `key` in it; any other value as it is."""
-    slot = (len(path) == 2 and path[0] in SLOTS) or path in _SINGLE_SLOTS
+def expand_short_form(value: Any, key: str, path: Keys, problems: Problems) -> Any:
+    """Return a value in its short form as a table, in which `key` is to be set; any other value as it is."""
+    slot = is_slot(path)
     name = None
     if path[0] == "losses" and len(path) == 2 and is_weight(value) and key not in SCHEDULE_KEYS:
         name = "weight"
@@ -122,9 +122,14 @@ def _expand_short_form(value: Any, key: str, path: Keys, problems: Problems) -> 
     return {name: value}
 
 
+def is_slot(path: Keys) -> bool:
+    """Return whether the value at a path is a slot, which a plugin fills."""
+    return (len(path) == 2 and path[0] in SLOTS) or path in _SINGLE_SLOTS
+
+
 def copy_origins(problems: Problems, path: Keys, name: str, value: Any) -> None:
     """Record the origin of a value that moves from `path` to the key `name` below it, and of all values inside."""
-    for inside in _paths(value):
+    for inside in paths(value):
         if origin := problems.origins.get((*path, *inside)):
             problems.origins[*path, name, *inside] = origin
 
@@ -136,11 +141,12 @@ def is_weight(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _paths(value: Any, path: Keys = ()) -> Iterable[Keys]:
+def paths(value: Any, path: Keys = ()) -> Iterable[Keys]:
+    """Yield the path of a value, and of every value inside."""
     yield path
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in inside:
-        yield from _paths(each, (*path, key))
+        yield from paths(each, (*path, key))
 
 
 def _override_stages(table: dict[str, Any], problems: Problems) -> None:

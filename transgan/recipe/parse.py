@@ -11,6 +11,7 @@ from typing import Any
 from transgan.errors import RecipeError, UsageError
 from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
+from transgan.recipe.extend import extend
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.schema import Recipe
 from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines
@@ -50,7 +51,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), inspect: Inspection |
 
     Raises:
         UsageError: the file cannot be read.
-        RecipeError: the recipe is invalid; reports all problems.
+        RecipeError: the recipe is invalid; reports all problems. A recipe that it extends cannot be read.
     """
     return parse_recipe(_decode(_read_bytes(path), str(path)), str(path), overrides, inspect)
 
@@ -62,12 +63,34 @@ def parse_recipe(
 
     Args:
         text: TOML.
-        name: the file to name in messages.
+        name: the file to name in messages, from whose folder `extends` is looked for.
         overrides: values of `--set`, such as `train.steps=500`.
         inspect: checks the options of plugins, to report their problems together with the others.
 
     Raises:
         RecipeError: the recipe is invalid; reports all problems.
+    """
+    table, problems = _read_table(text, name)
+    apply_overrides(table, overrides, problems)
+    if "extends" in table:
+        problems.add(("extends",), "expected in a file only; give the file of another recipe instead")
+    table.setdefault("name", _default_name(name))
+    recipe = validate(table, problems, inspect)
+    problems.stop()
+    assert recipe is not None  # since there are no problems
+    return Document(recipe, name, problems)
+
+
+def _read_table(text: str, name: str, extending: Sequence[Path] = ()) -> tuple[dict[str, Any], Problems]:
+    """Return a recipe's values, including those of the recipes that it extends, and where each comes from.
+
+    Args:
+        text: TOML.
+        name: its file.
+        extending: the files of the recipes that extend it.
+
+    Raises:
+        RecipeError: this or an extended recipe is not TOML, has an unknown version, cannot be read, or extends itself.
     """
     table, lines = _parse_toml(text, name)
     lines = _rename(lines, renamed_keys(table))
@@ -76,12 +99,22 @@ def parse_recipe(
         problems.add(("version",), f"found {found(table['version'], kind=False)}, expected {EXPECTED_VERSION}")
         problems.stop()
     table = upgrade(table)
-    apply_overrides(table, overrides, problems)
-    table.setdefault("name", _default_name(name))
-    recipe = validate(table, problems, inspect)
-    problems.stop()
-    assert recipe is not None  # since there are no problems
-    return Document(recipe, name, problems)
+    other = table.pop("extends", None)
+    if other is None:
+        return table, problems
+    line = lines["extends",]
+    if not isinstance(other, str) or not other:
+        raise _error(name, f"extends: found {found(other)}, expected the file of a recipe, relative to this one", line)
+    path, chain = Path(name).parent / other, [*extending, Path(name)]
+    try:
+        data = _read_bytes(path)
+    except UsageError as error:
+        raise _error(name, f"extends: {error}", line) from None
+    if path.resolve() in [each.resolve() for each in chain]:
+        raise _error(name, f"extends: {' -> '.join(map(str, [*chain, path]))}: a recipe must not extend itself", line)
+    base, problems_of_base = _read_table(_decode(data, str(path)), str(path), chain)
+    extend(base, problems_of_base, table, problems)
+    return base, problems
 
 
 def _rename(lines: dict[Keys, int], renamed: dict[Keys, Keys]) -> dict[Keys, int]:

@@ -1,11 +1,13 @@
 """The tables of a recipe as typed, immutable models. They know no plugin."""
 
+from fnmatch import fnmatch
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from transgan.api.options import Size
 from transgan.api.schedule import Schedule, constant
+from transgan.errors import did_you_mean
 from transgan.recipe.slots import DiscriminatorSlot, LossSlot, NetworkSlot, Section, Slot
 from transgan.recipe.upgrade import EXPECTED_VERSION
 
@@ -117,6 +119,13 @@ def _check_attribute_names(attributes: dict[str, Attribute]) -> dict[str, Attrib
     return attributes
 
 
+class SomePairs(Section):
+    """Pairs among unpaired samples."""
+
+    share: float = Field(1.0, gt=0, le=1)
+    """Fraction of the training pairs that are trained on as pairs, selected by a hash of their names."""
+
+
 class Task(Section):
     """The domains between which samples are translated."""
 
@@ -126,9 +135,12 @@ class Task(Section):
     """The source domain of a task with one direction."""
     target: str | None = Field(None, alias="to")
     """The target domain of a task with one direction."""
-    paired: bool | Literal["held_out"] = False
+    paired: bool | Literal["held_out", "some"] | SomePairs = Field(
+        False, json_schema_extra={"expected": "true or false, 'held_out', 'some' or { share = 0.05 }"}
+    )
     """Samples with the same name are true translations of each other. `true` trains on pairs; `"held_out"` trains on
-    unpaired samples, and uses pairs only to evaluate held-out samples."""
+    unpaired samples, and uses pairs only to evaluate held-out samples; `"some"` trains on unpaired samples, and besides
+    on a batch of the pairs that there are, with `{ share = 0.05 }` on a fraction of them."""
     targets: Literal["all", "random"] = "all"
     """With more than two domains: `"all"` trains every translation on a batch of its own in each step, `"random"` takes
     one batch with a random target domain for each sample."""
@@ -142,7 +154,19 @@ class Task(Section):
             raise ValueError('expected either between = ["a", "b"], or from = "a" and to = "b"')
         if len(set(self.domains)) != len(self.domains):
             raise ValueError(f"the domains {', '.join(self.domains)} must differ")
+        if self.targets == "random" and self.trains_pairs:
+            raise ValueError('with targets = "random" no pairs are trained on; set targets = "all", or remove paired')
         return self
+
+    @property
+    def trains_pairs(self) -> bool:
+        """Whether the task is trained on pairs: on nothing else, or on some besides."""
+        return self.paired not in (False, "held_out")
+
+    @property
+    def share_of_pairs(self) -> float | None:
+        """The fraction of the pairs that are trained on beside unpaired samples; None for other tasks."""
+        return 1.0 if self.paired == "some" else getattr(self.paired, "share", None)
 
     @property
     def domains(self) -> list[str]:
@@ -173,6 +197,27 @@ def _check_directions(tasks: dict[str, Task]) -> dict[str, Task]:
     return tasks
 
 
+class Input(Section):
+    """A further file of each sample, such as a mask or an instance map: the one with the sample's name.
+
+    It is decoded and augmented as the sample is. Nodes, losses and metrics get it by the argument names `source_NAME`
+    and `target_NAME`.
+    """
+
+    domains: dict[str, Any] = Field(min_length=1)
+    """For each domain that has it the files, in the form of `[domains]`: `{ horse = "horse_masks" }`."""
+    media: str | dict[str, Any] = {}
+    """How the files are decoded: a media, or options that differ from those of the domain's:
+    `{ channels = 1, labels = true }`."""
+
+
+def _check_inputs(inputs: dict[str, Input]) -> dict[str, Input]:
+    for name in inputs:
+        if not name.isidentifier() or name.startswith("_") or name in ("domain", "attributes"):
+            raise ValueError(f"'{name}' cannot be part of an argument's name; rename the input, such as 'mask'")
+    return inputs
+
+
 def _check_decay(schedule: Schedule) -> Schedule:
     if not all(0 <= number < 1 for number in schedule.numbers):
         raise ValueError("expected numbers from 0 to below 1")
@@ -189,8 +234,12 @@ class Train(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of every random number of the run."""
     init_from: str | None = None
-    """Start from the weights of this model, run or checkpoint, a folder, instead of new ones: those of every network
-    that has the same name there. Optimizers, steps and statistics of the data begin anew."""
+    """Start from the weights of this model, run or checkpoint, a folder, instead of new ones, as far as its networks
+    and their domains and tasks are those of this recipe: see [](../howto/transfer.md). Optimizers, steps and statistics
+    of the data begin anew."""
+    freeze: list[str] = []
+    """What is not trained, by patterns: of networks, `"style_encoder"`, or of a network and its parameters,
+    `"patch*|scales.0.layers.0*"`."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the networks' forward and backward passes; weights are always fp32."""
     accumulate: Count = 1
@@ -231,17 +280,8 @@ class Optimizer(Section):
     weight_decay: float = Field(0.0, ge=0)
 
 
-class Optimizers(Section):
-    """The optimizers of both sides."""
-
-    generator: Optimizer = Optimizer()
-    """For generators, encoders, and the networks of losses."""
-    discriminator: Optimizer = Optimizer()
-    """For discriminators."""
-
-
-class StageOptimizer(Section):
-    """What a stage changes of the optimizer of one side's networks; the rest stays as it is in `[optimizers]`."""
+class OptimizerChanges(Section):
+    """What differs from another optimizer; the rest is as it is there."""
 
     lr: Schedule | None = None
     """Learning rate, a number or a schedule."""
@@ -251,22 +291,66 @@ class StageOptimizer(Section):
     @property
     def changes(self) -> dict[str, Any]:
         """The settings that are given."""
-        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        return {name: value for name in OptimizerChanges.model_fields if (value := getattr(self, name)) is not None}
+
+
+class NamedOptimizer(OptimizerChanges):
+    """The optimizer of some networks: what differs from that of their side."""
+
+    networks: list[str] = Field(min_length=1)
+    """The networks, by patterns of their names: `["mapping*"]`."""
+
+
+class Optimizers(Section):
+    """The optimizers of both sides; and others by names of your own, for some networks: `[optimizers.mapping]`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, NamedOptimizer] = Field(init=False)
+
+    generator: Optimizer = Optimizer()
+    """For generators, encoders, and the networks of losses."""
+    discriminator: Optimizer = Optimizer()
+    """For discriminators."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, table: Any) -> Any:
+        """Take a table without networks for a misspelt side."""
+        for name, each in table.items() if isinstance(table, dict) else ():
+            if name not in cls.model_fields and isinstance(each, dict) and "networks" not in each:
+                hint = did_you_mean(name, cls.model_fields)
+                raise ValueError(f"'{name}' has no networks; set networks = [...]. {hint}")
+        return table
+
+    @property
+    def named(self) -> dict[str, NamedOptimizer]:
+        """The optimizers for some networks; of several that name a network the first is its."""
+        return self.model_extra or {}
+
+    def of(self, network: str, side: str) -> tuple[str, Optimizer]:
+        """Return the name and the settings of the optimizer of a network of a side."""
+        options: Optimizer = getattr(self, side)
+        for name, each in self.named.items():
+            if any(fnmatch(network, pattern) for pattern in each.networks):
+                return name, options.model_copy(update=each.changes)
+        return side, options
 
 
 class StageOptimizers(Section):
-    """What a stage changes of the optimizers of both sides."""
+    """What a stage changes of the optimizers."""
 
-    generator: StageOptimizer = StageOptimizer()
-    discriminator: StageOptimizer = StageOptimizer()
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, OptimizerChanges] = Field(init=False)
+
+    generator: OptimizerChanges = OptimizerChanges()
+    discriminator: OptimizerChanges = OptimizerChanges()
 
     def applied_to(self, optimizers: Optimizers) -> Optimizers:
         """Return the optimizers of the stage."""
-        sides = {
-            side: getattr(optimizers, side).model_copy(update=getattr(self, side).changes)
-            for side in ("generator", "discriminator")
-        }
-        return optimizers.model_copy(update=sides)
+        own = {"generator": self.generator, "discriminator": self.discriminator, **(self.model_extra or {})}
+        before = {name: getattr(optimizers, name) for name in ("generator", "discriminator")} | optimizers.named
+        after = {name: each.model_copy(update=own[name].changes) for name, each in before.items() if name in own}
+        return Optimizers(**{**before, **after})
 
 
 class Phase(Section):
@@ -296,6 +380,10 @@ class Stage(Section):
     """Replaces `train.batch` in this stage."""
     losses: dict[str, Schedule] = {}
     """Replaces the weights of losses in this stage; 0 disables a loss."""
+    phases: list[Phase] | None = None
+    """Replaces `[[phases]]` in this stage: which networks it trains, by which losses."""
+    freeze: list[str] = []
+    """What this stage does not train, beside `train.freeze`, in the same form."""
     optimizers: StageOptimizers = StageOptimizers()
     """What differs from `[optimizers]` in this stage; everything else stays."""
 
@@ -388,6 +476,8 @@ class Recipe(Section):
 
     version: Literal[2] = Field(2, json_schema_extra={"expected": EXPECTED_VERSION})
     """Version of the format."""
+    extends: str | None = None
+    """Another recipe, relative to this file, whose values are those of this recipe where it has none."""
     name: str = Field(
         "run",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
@@ -398,6 +488,8 @@ class Recipe(Section):
     domains: dict[str, Any] = Field(min_length=1)
     """The selection of each domain's samples, in a form that the source defines: a folder, a glob, or labels."""
     tasks: Annotated[dict[str, Task], AfterValidator(_check_directions)] = Field(min_length=1)
+    inputs: Annotated[dict[str, Input], AfterValidator(_check_inputs)] = {}
+    """Further files of the samples."""
     attributes: Annotated[dict[str, Attribute], AfterValidator(_check_attribute_names)] = {}
     """Labels that networks are conditioned on, besides tasks and domains."""
     train: Train

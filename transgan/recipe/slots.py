@@ -69,6 +69,9 @@ class DiscriminatorSlot(NetworkSlot):
     """A discriminator and its inputs."""
 
     per: Per = "domain"
+    shares: str | None = None
+    """Use the networks of this other slot instead of own ones, on other nodes: a discriminator of two kinds of fakes.
+    Options, `per` and `conditionings` are then that slot's."""
     real: str = "target"
     """The node with real samples."""
     fake: str = "fake"
@@ -92,6 +95,8 @@ class LossSlot(Slot):
     """Factor of the loss in the objective, a number or a schedule. Weights are not normalised."""
     translations: list[str] = ["*"]
     """The translations that it applies to."""
+    discriminators: list[str] = ["*"]
+    """The slots of the discriminators that it applies to, where it belongs to a discriminator."""
 
 
 #: The slots of `[data]`.

@@ -78,12 +78,13 @@ class _Writer:
             return "default"
         if origin.override or origin.by:
             return origin.by or "--set"
-        return f"{self.document.problems.name}:{origin.line}" + (", --set" if path in self.changed_inside else "")
+        return self.document.problems.place(origin) + (", --set" if path in self.changed_inside else "")
 
 
 def _fields(table: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(table, BaseModel):
-        return {field.alias or name: getattr(table, name) for name, field in type(table).model_fields.items()}
+        known = {field.alias or name: getattr(table, name) for name, field in type(table).model_fields.items()}
+        return {**known, **(table.model_extra or {})}
     return dict(table)
 
 

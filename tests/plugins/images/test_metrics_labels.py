@@ -1,0 +1,135 @@
+"""The metric `label_kept`: on images whose label is known exactly, and on labels that are missing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transgan_images.metrics_labels import LabelKept
+
+from transgan.api import Domain, Media, Sample, Translation, UsageError
+
+FORWARD, BACKWARD = Translation("t", "dark", "light"), Translation("t", "light", "dark")
+#: The rows that are lit, by label.
+PLACES = {"top": 0, "middle": 6, "bottom": 12}
+
+
+def images(labels: Sequence[str], background: float, seed: int) -> Tensor:
+    """Return noisy images (N, 3, 16, 16) with a bar whose place is the label, on a background of a domain."""
+    x = background + np.random.default_rng(seed).uniform(-0.1, 0.1, (len(labels), 3, 16, 16))
+    for image, label in zip(x, labels, strict=True):
+        image[:, PLACES[label] : PLACES[label] + 4] = -background
+    return torch.from_numpy(x).float()
+
+
+def samples(labels: Sequence[Any]) -> list[Sample]:
+    return [Sample(f"{i}", None, {} if label is None else {"labels": label}) for i, label in enumerate(labels)]
+
+
+def domain(name: str, background: float, labels: Sequence[Any], held_out: Sequence[Any] = ()) -> Domain:
+    splits = {held: samples(each) for held, each in ((False, labels), (True, held_out))}
+    data = {
+        held: images([label or "top" for label in each], background, held)
+        for held, each in ((False, labels), (True, held_out))
+    }
+
+    def batches(held: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
+        for first in range(0, len(data[held]), size):
+            yield [each.key for each in splits[held][first : first + size]], data[held][first : first + size]
+
+    return Domain(name, splits[False], splits[True], batches, Media(None, 16))
+
+
+ALL = ["top", "middle", "bottom"]
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Callable[..., LabelKept]:
+    def prepare(*domains: Domain, **options: Any) -> LabelKept:
+        metric = LabelKept(LabelKept.Options(width=8, epochs=3, **options))
+        before = torch.random.get_rng_state()
+        metric.prepare({each.name: each for each in domains}, {"t": [each.name for each in domains]}, seed=0)
+        assert torch.equal(torch.random.get_rng_state(), before)  # the run uses it
+        metric.reset()
+        return metric
+
+    return prepare
+
+
+@pytest.fixture(scope="module")
+def metric(prepared: Callable[..., LabelKept]) -> LabelKept:
+    return prepared(domain("dark", -0.5, ALL * 30, ALL * 5), domain("light", 0.5, ALL * 30, ALL * 5))
+
+
+def test_shares_are_those_of_translations_with_the_label_of_their_source(metric: LabelKept) -> None:
+    metric.reset()
+    labels = ALL * 4
+    shown = [*labels[:9], "top", "top", "top"]  # the last three show: top, top, top; two of them are wrong
+    metric.update(FORWARD, samples(labels)[:5], images(labels, -0.5, 7)[:5], images(shown, 0.5, 8)[:5])
+    metric.update(FORWARD, samples(labels)[5:], images(labels, -0.5, 7)[5:], images(shown, 0.5, 8)[5:])
+    metric.update(BACKWARD, samples(ALL), images(ALL, 0.5, 9), images(["middle", "bottom", "top"], -0.5, 10))
+    figures = metric.compute()
+    assert figures[FORWARD]["label_kept"] == pytest.approx(10 / 12)
+    assert figures[FORWARD]["label_accuracy"] == 1.0
+    assert figures[BACKWARD]["label_kept"] == 0.0
+    assert not metric.warnings()
+
+
+def test_the_reference_is_the_same_share_of_the_sources(metric: LabelKept) -> None:
+    metric.reset()
+    source = images(["top", "top", "bottom"], 0.5, 11)  # these look like the target already
+    metric.update(FORWARD, samples(ALL), source, source)
+    figures = metric.compute()[FORWARD]
+    assert figures["label_kept_of_source"] == figures["label_kept"] == pytest.approx(2 / 3)
+
+
+def test_sources_whose_label_the_target_lacks_are_not_counted(prepared: Callable[..., LabelKept]) -> None:
+    target = domain("light", 0.5, [*["top", "bottom"] * 40, None, None], ["top", "bottom", None])
+    metric = prepared(domain("dark", -0.5, ALL * 30), target)
+    labels = ["top", "middle", None, "bottom"]
+    x = images(["top", "middle", "middle", "bottom"], 0.5, 12)
+    metric.update(FORWARD, samples(labels), x, x)
+    assert metric.compute()[FORWARD] == {"label_kept": 1.0, "label_kept_of_source": 1.0, "label_accuracy": 1.0}
+    (warning,) = metric.warnings()
+    assert warning.endswith("are not counted: t: dark -> light 2")
+
+
+def test_a_target_without_labels_has_no_figures(prepared: Callable[..., LabelKept]) -> None:
+    metric = prepared(domain("dark", -0.5, ALL * 30), domain("light", 0.5, [None] * 30))
+    x = images(ALL, 0.5, 13)
+    metric.update(FORWARD, samples(ALL), x, x)
+    metric.update(BACKWARD, samples(ALL), x, x)
+    assert set(metric.compute()) == {BACKWARD}
+    assert np.isnan(metric.compute()[BACKWARD]["label_accuracy"])  # nothing is held out
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        (["top"] * 9, {}, "all samples of 'dark' have labels = 'top'"),
+        (ALL * 3, {"label": "label"}, "no samples have the label 'label'. Did you mean 'labels'?"),
+        ([None] * 9, {}, "no samples have the label 'labels'. They have no labels."),
+    ],
+)
+def test_mistakes(prepared: Callable[..., LabelKept], labels: Any, options: Any, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        prepared(domain("dark", -0.5, labels), domain("light", 0.5, labels), **options)
+    assert str(error.value) == f"label_kept: {message}"
+
+
+def test_images_are_mirrored_only_where_it_is_asked_for(prepared: Callable[..., LabelKept]) -> None:
+    """Left and right are distinguished by a classifier that has seen no mirrored images, and by no other."""
+
+    def sided(count: int, seed: int) -> Tensor:
+        return images(["top", "bottom"] * count, 0.5, seed).transpose(2, 3)
+
+    x, labels = sided(40, 14), ["left", "right"] * 40
+
+    def batches(held: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
+        yield [f"{i}" for i in range(80)], sided(40, 15) if held else x
+
+    both = [Domain(name, samples(labels), samples(labels), batches, Media(None, 16)) for name in ("dark", "light")]
+    assert prepared(*both).accuracy["dark"] == 1.0
+    assert prepared(*both, mirror=True).accuracy["dark"] < 0.9
