@@ -33,6 +33,35 @@ class Nodes1(Nodes):
         return Call("generator", target, {"style": style})
 
 
+class Loops(Nodes):
+    """A node that passes through a network three times, each time through what the last pass returned."""
+
+    @node
+    def fake(self, source: Tensor, style: Tensor) -> Any:
+        x = source
+        for _ in range(2):
+            x = yield Call("generator", x, {"style": style})
+        return Call("generator", x, {"style": style})
+
+    @node
+    def style(self, target: Tensor) -> Tensor:
+        return target.mean((1, 2, 3))
+
+    @node
+    def once(self, source: Tensor, style: Tensor) -> Call:
+        return Call("generator", source, {"style": style})
+
+    @node
+    def sum(self, fake: Tensor, once: Tensor) -> Tensor:
+        return fake + once
+
+
+class YieldsText(Nodes):
+    @node
+    def fake(self, source: Tensor) -> Any:
+        yield "generator"
+
+
 class OwnNodes(Loss):
     @node
     def patches(self, fake: Tensor, heads: Tensor) -> Tensor:
@@ -304,7 +333,7 @@ def passes(planned: Any) -> Callable[..., dict[str, list[list[str]]]]:
             "source_attributes": {},
             "target_attributes": {},
         }
-        values = {"source": x, "target": x, "clock": clock, **indices}
+        values = {"source": x, "target": x, "clock": clock, "strength": None, **indices}
         batch = {(translation, name): value for translation in plan.translations for name, value in values.items()}
         found = {}
         for phase in plan.recipe.phases:
@@ -382,3 +411,25 @@ def test_frozen_and_trained_calls_of_one_network_are_separate_passes(planned: An
     for name, parameter in network.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(first[name], parameter.grad)
+
+
+def test_a_node_may_take_several_passes_which_merge_with_those_of_others() -> None:
+    networks = FunctionRunner({"generator": plain})
+    inputs = batch_inputs(THERE, BACK)
+    step = Step(graph(Loops), networks, inputs)
+    step.compute([(THERE, "sum"), (BACK, "fake")])
+    for translation in (THERE, BACK):
+        x, style = inputs[translation, "source"], inputs[translation, "target"].mean((1, 2, 3))
+        once = plain(x, style)
+        looped = plain(plain(once, style), style)
+        torch.testing.assert_close(step.values[translation, "fake"], looped)
+        if translation == THERE:
+            torch.testing.assert_close(step.values[translation, "sum"], looped + once)
+    assert networks.passes == [3 * 2, 2 * 2, 2 * 2]  # the first round also holds `once`
+
+
+def test_a_node_that_yields_no_call_is_an_error_that_names_it() -> None:
+    step = Step(graph(YieldsText), FunctionRunner({}), batch_inputs(THERE))
+    with pytest.raises(TypeError, match="node 'fake' yielded str, expected a Call") as caught:
+        step.compute([(THERE, "fake")])
+    assert caught.value.__notes__ == ["while computing 'fake' for age: young -> old"]

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api.options import Size
-from transgan.api.protocols import DiscriminatorOutput, Translation
-from transgan.api.samples import Column, Media
+from transgan.api.protocols import DiscriminatorOutput
+from transgan.api.samples import Column
 from transgan.api.schedule import Clock
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.domains import Domains
-from transgan.data.inputs import Side, assemble_inputs
 from transgan.errors import RecipeError, TransganError, did_you_mean
-from transgan.graph import Key, Pass, accepts_any_keyword, argument_names
+from transgan.graph import Pass, accepts_any_keyword, argument_names
 from transgan.networks import Networks
 from transgan.plan import Conditioned, Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
@@ -30,6 +29,7 @@ from transgan.reporting.console import progress_bar
 from transgan.training.engine import phases_sharing_nodes
 from transgan.training.initialization import initial_weights
 from transgan.training.objective import Objective
+from transgan.training.shapes import build_lazy_modules, meta_inputs
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,6 @@ class PhaseTrace:
     """Bytes kept for the backward pass."""
 
 
-class _MetaRng:
-    """Random numbers on the meta device."""
-
-    def __init__(self, count: int):
-        self.count = count
-
-    def uniform(self, purpose: str, *shape: int) -> Tensor:
-        return torch.empty(self.count, *shape, device="meta")
-
-    normal = uniform
-
-
 def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseTrace]:
     """Trace every phase of a stage on the meta device.
 
@@ -64,10 +52,11 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
     """
     batch = max(1, stage.batch // plan.recipe.train.accumulate)
     networks = _TracingNetworks(plan, "meta", merge=merge)
+    networks.freeze(stage)
     objective = Objective(plan, networks, traces_all=True)
     clock = Clock(step=stage.first, run=stage.first / plan.recipe.train.steps)
     batch_inputs = meta_inputs(plan, stage, batch, clock)
-    phases = plan.recipe.phases
+    phases = stage.phases
     sharing = phases_sharing_nodes(phases, plan.recipe.train.accumulate)
     traces = []
     with _as_recipe_error(plan, "the nodes of the step"), _saved_tensors() as saved:
@@ -94,10 +83,12 @@ class _TracingNetworks(Networks):
     ) -> Any:
         self.conditions.setdefault(name, set()).update(conditions)
         planned = self.plan.networks[name]
-        if planned.kind == "generators" and x.shape[1] != planned.spec.source_channels:
+        # A condition that is no tensor asks for a part of a network, such as its activations after some layers.
+        whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in conditions.values())
+        if whole and x.shape[1] != planned.spec.source_channels:
             raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
         output = super().__call__(name, x, conditions, frozen, full_precision)
-        if planned.kind == "generators":
+        if whole:
             expected = (len(x), planned.spec.channels, *x.shape[2:])
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             if found != expected:
@@ -163,23 +154,6 @@ def _size(saved: list[Tensor]) -> int:
     return sum({tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in saved}.values())
 
 
-def meta_inputs(plan: Plan, stage: Stage, batch: int, clock: Clock) -> dict[Key, Any]:
-    """Return the inputs of a batch on the meta device."""
-
-    def side(translation: Translation, name: str) -> Side:
-        domain = plan.recipe.tasks[translation.task].domains[0] if name == "*" else name
-        media = plan.media[domain].at(stage.size)
-        x = torch.empty(batch, media.channels, *media.space, device="meta")
-        labels = {n: torch.empty(batch, each.numbers, device="meta") for n, each in plan.recipe.attributes.items()}
-        return Side(x, torch.zeros(batch, dtype=torch.long, device="meta"), labels)
-
-    inputs: dict[Key, Any] = {}
-    for each in plan.translations:
-        sides = side(each, each.source), side(each, each.target)
-        inputs |= assemble_inputs(plan, each, *sides, _MetaRng(batch), clock, training=True)
-    return inputs
-
-
 def describe(plan: Plan) -> Iterator[str]:
     """Yield the lines of `transgan check`.
 
@@ -195,7 +169,8 @@ def describe(plan: Plan) -> Iterator[str]:
     yield "domains"
     for name, domain in domains.items():
         example = domain.samples[0]
-        _round_trip(domains, name, plan.stages[-1].size)
+        for part in domains.parts(name):
+            _round_trip(domains, part.name, plan.stages[-1].size)
         yield f"  {name}: {len(domain.samples)} samples, {len(domain.held_out)} held out; the first is {example.key}"
     for note in domains.notes:
         yield f"  {note}"
@@ -204,8 +179,10 @@ def describe(plan: Plan) -> Iterator[str]:
         yield f"  attribute {name}: {describe_attribute(attribute)}; typically {typical}"
     for name, task in recipe.tasks.items():
         if task.paired:
-            first = domains[task.domains[0]]
-            pairs = first.samples if task.paired is True else first.evaluated
+            first, second = task.domains[:2]
+            pairs = domains[first].samples if task.paired is True else domains[first].evaluated
+            if task.share_of_pairs is not None:
+                pairs = [domains[first].samples[i] for i, _ in domains.training_pairs(name, first, second)]
             yield f"  pairs of {name}: {', '.join(sample.key for sample in pairs[:5])}, ..."
     yield "translations"
     for direction in plan.directions:
@@ -214,11 +191,16 @@ def describe(plan: Plan) -> Iterator[str]:
         yield f"  {direction.translation}  generator {generator}, discriminators {discriminators}"
     yield "networks"
     networks, initial = Networks(plan, "meta"), initial_weights(plan)
+    build_lazy_modules(plan, networks)
     for name, network in networks.items():
         planned = plan.networks[name]
-        origin = f", weights from {recipe.train.init_from}" if name in initial else ""
         size = f"{count_parameters(network):,} parameters"
-        yield f"  {name}: {planned.use}, {size}, trained in the {planned.side} phase{origin}"
+        count = sum(parameter.numel() for parameter in networks.trainable(name))
+        some = f"{count:,} of them " if 0 < count < count_parameters(network) else ""
+        trained = f"{some}trained in the {planned.side} phase" if count else "frozen"
+        yield f"  {name}: {planned.use}, {size}, {trained}"
+    if initial:
+        yield from initial.report()
     for number, (stage, phases) in enumerate(traces):
         if len(traces) > 1:
             yield f"stage {number + 1}: steps {stage.first} to {stage.last}, size {stage.size}, batch {stage.batch}"
@@ -244,15 +226,20 @@ def _round_trip(domains: Domains, name: str, size: Size) -> None:
         PluginError: a batch is not what the media says of itself.
     """
     media, location = domains.media_at(name, size), domains[name].samples[0].location
-    media.decode(location)
-    if type(media).fit_statistics is not Media.fit_statistics:
-        return  # statistics need the whole domain
-    with tempfile.TemporaryDirectory() as folder:
-        _, batch = next(domains.batches(name, False, size, 1, most=1))
-        media.preview({name: Column(name, list(batch))}, Path(folder) / "preview")
-        if isinstance(location, (str, Path)):  # a synthetic sample has no file
-            x, undo = media.to_model(media.read(location), 1, False, "")
-            media.write(media.from_model(x, undo, ""), Path(folder) / f"sample{Path(location).suffix}")
+    decoded = media.decode(location)
+    known = name in domains.statistics
+    if not known:  # those of one sample serve to see that it takes its way; the run fits those of the domain
+        domains.statistics[name] = dict(media.fit_statistics([decoded]))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _, batch = next(domains.batches(name, False, size, 1, most=1))
+            media.preview({name: Column(name, list(batch))}, Path(folder) / "preview")
+            if isinstance(location, (str, Path)):  # a synthetic sample has no file
+                x, undo = media.to_model(media.read(location), 1, False, name)
+                media.write(media.from_model(x, undo, name), Path(folder) / f"sample{Path(location).suffix}")
+    finally:
+        if not known:
+            del domains.statistics[name]
 
 
 def _nodes(one: Pass) -> str:

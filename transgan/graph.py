@@ -2,7 +2,7 @@
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -11,25 +11,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from transgan.api.names import BATCH_INPUTS
 from transgan.api.protocols import Call, Translation
 from transgan.errors import did_you_mean
 from transgan.tree import map_tensors
-
-#: What a batch provides for every translation.
-BATCH_INPUTS = (
-    "translation",
-    "training",
-    "task",
-    "source",
-    "target",
-    "source_domain",
-    "target_domain",
-    "task_domains",
-    "source_attributes",
-    "target_attributes",
-    "rng",
-    "clock",
-)
 
 Key = tuple[Translation, str]
 
@@ -172,34 +157,61 @@ class Step:
                     if (translation, each) not in self.values:
                         todo[translation, each] = [(translation, other) for other in self.graph.dependencies(each)]
         calls: dict[Key, Call] = {}
+        running: dict[Key, Generator[Call, Any, Any]] = {}  # nodes that take several passes in a row
         while todo or calls:
             ready = [key for key, others in todo.items() if all(other in self.values for other in others)]
             for key in ready:
-                self._evaluate(key, calls)
+                self._evaluate(key, calls, running)
                 del todo[key]
             if ready and todo:
                 continue  # more may have become ready without a pass
             if not ready and not calls:
                 raise KeyError(f"cannot compute {', '.join(name for _, name in todo)}")
-            self.values.update(self.run_all(calls))
-            calls = {}
+            results, calls = self.run_all(calls), {}
+            for key, result in results.items():
+                if key in running:
+                    self._resume(key, result, calls, running)
+                else:
+                    self.values[key] = result
 
     def detach(self) -> None:
         """Free the autograd graph and keep the tensors."""
         self.values = {key: map_tensors(Tensor.detach, value) for key, value in self.values.items()}
 
-    def _evaluate(self, key: Key, calls: dict[Key, Call]) -> None:
-        """Evaluate a node whose dependencies are there; a `Call` that it returns is added to the calls."""
+    def _evaluate(self, key: Key, calls: dict[Key, Call], running: dict[Key, Generator[Call, Any, Any]]) -> None:
+        """Evaluate a node whose dependencies are there; a `Call` that it returns or yields is added to the calls."""
         translation, name = key
         function = self.graph.functions.get(name)
         if function is None:
             raise KeyError(f"the batch has no '{name}' for {translation}")
         with error_context(f"computing '{name}' for {translation}", getattr(function, "__self__", None)):
             value = function(**self.arguments(translation, argument_names(function), name.rpartition("/")[0], {}))
-        if isinstance(value, Call):
+        if isinstance(value, Generator):
+            running[key] = value
+            self._resume(key, None, calls, running)
+        elif isinstance(value, Call):
             calls[key] = value
         else:
             self.values[key] = value
+
+    def _resume(
+        self, key: Key, result: Any, calls: dict[Key, Call], running: dict[Key, Generator[Call, Any, Any]]
+    ) -> None:
+        """Give a node of several passes the result of its last one; it yields the next, or returns its value."""
+        translation, name = key
+        owner = getattr(self.graph.functions[name], "__self__", None)
+        with error_context(f"computing '{name}' for {translation}", owner):
+            try:
+                call = running[key].send(result)
+            except StopIteration as stop:
+                del running[key]
+                call = stop.value
+                if not isinstance(call, Call):  # a node may end with a pass: `return Call(...)`
+                    self.values[key] = call
+                    return
+            if not isinstance(call, Call):
+                raise TypeError(f"node '{name}' yielded {type(call).__name__}, expected a Call")
+        calls[key] = call
 
     def run_all(self, calls: Mapping[Key, Call]) -> dict[Key, Any]:
         """Run every call, merging those that can share a pass."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrizations import _SpectralNorm as _ParametrizedSpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -14,7 +15,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from transgan.api.protocols import Network, Translation
 from transgan.errors import UsageError, did_you_mean
 from transgan.graph import Key, Step
-from transgan.plan import Plan, build_networks, mixes_batch
+from transgan.plan import Plan, Stage, build_networks, mixes_batch
+from transgan.plan.plan import is_frozen
 from transgan.tree import map_tensors
 
 #: On a CPU, calls with fewer numbers than this share a pass: below it a pass costs more to start than to compute.
@@ -42,12 +44,25 @@ class Networks(Mapping[str, nn.Module]):
         if networks is None:
             networks = build_networks(plan, "meta" if self.device.type == "meta" else "cpu")
         self._networks = {name: network.to(self.device) for name, network in networks.items()}
-        #: Parameters that are trained: all but those that their author has frozen.
-        self._trainable = {name: [p for p in each.parameters() if p.requires_grad] for name, each in self.items()}
+        #: Parameters that some stage trains, of those that their author has not frozen.
+        self._trainable = {
+            name: [
+                parameter
+                for key, parameter in each.named_parameters()
+                if parameter.requires_grad and not all(is_frozen(name, key, stage.freeze) for stage in plan.stages)
+            ]
+            for name, each in self.items()
+        }
         self._requires_grad = dict.fromkeys(self, True)
         self._spectral_norms = {name: _spectral_norms(network) for name, network in self.items()}
+        self._stage: Stage | None = None
+        self._frozen: set[Tensor] = set()
+        self._frozen_norms: list[nn.Module] = []
+        self.freeze(plan.stages[0])
         self.merge = merge or plan.recipe.train.merge
         self.bf16 = plan.recipe.train.precision == "bf16" and self.device.type != "meta"
+        #: Networks with parameters that have no shape yet: the shape pass is their first.
+        self._lazy = {name for name, each in self.items() if any(is_lazy(p) for p in each.parameters())}
         self._mixing = {name for name, network in self.items() if mixes_batch(network)}
         self._with_after_step = {
             name: [
@@ -66,9 +81,9 @@ class Networks(Mapping[str, nn.Module]):
         return len(self._networks)
 
     def trainable(self, name: str) -> list[nn.Parameter]:
-        """Return the parameters of a network that are trained: all but those that its author has frozen."""
+        """Return the parameters of a network that some stage trains: neither its author nor the recipe freezes them."""
         if self._requires_grad[name]:  # one may have been frozen since
-            self._trainable[name] = [p for p in self._trainable[name] if p.requires_grad]
+            self._trainable[name] = [p for p in self._trainable[name] if p.requires_grad or p in self._frozen]
         return self._trainable[name]
 
     def set_trainable(self, names: Iterable[str]) -> None:
@@ -76,8 +91,29 @@ class Networks(Mapping[str, nn.Module]):
         names = set(names)
         for name in self:
             for parameter in self.trainable(name):
-                parameter.requires_grad_(name in names)
+                parameter.requires_grad = name in names and parameter not in self._frozen  # also of lazy ones
             self._requires_grad[name] = name in names
+
+    def freeze(self, stage: Stage) -> None:
+        """Freeze what the recipe freezes in a stage, and nothing else that it freezes in others.
+
+        Frozen are parameters, the running statistics of norms and the power iterations of spectral norms.
+        """
+        if stage is self._stage:
+            return
+        if self._stage:
+            self.set_trainable(())
+        for module in self._frozen_norms:
+            module.train()
+        self._stage, self._frozen, self._frozen_norms = stage, set(), []
+        for name, network in self.items() if stage.freeze else ():
+            for key, parameter in network.named_parameters():
+                if is_frozen(name, key, stage.freeze):
+                    self._frozen.add(parameter.requires_grad_(False))
+            for key, module in network.named_modules():
+                frozen = is_frozen(name, f"{key}.running_mean", stage.freeze)
+                if frozen and module.training and getattr(module, "running_mean", None) is not None:
+                    self._frozen_norms.append(module.eval())
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -96,12 +132,18 @@ class Networks(Mapping[str, nn.Module]):
         """Iterate spectral norms once, so that the result does not depend on the number of passes in a step."""
         for norms in self._spectral_norms.values():
             for norm in norms:
-                norm.iterate()
+                if norm.weight not in self._frozen:
+                    norm.iterate()
 
     def after_step(self, name: str) -> None:
-        """Call the `after_step` of a network that an optimizer has updated."""
-        for module in self._with_after_step[name]:
-            module.after_step()
+        """Call the `after_step` of a network that an optimizer has updated. What is frozen stays as it is."""
+        if modules := self._with_after_step[name]:
+            kept = [(p, p.detach().clone()) for p in self[name].parameters() if p in self._frozen]
+            for module in modules:
+                module.after_step()
+            with torch.no_grad():
+                for parameter, value in kept:
+                    parameter.copy_(value)
 
     def resolve(self, translation: Translation, role: str, owner: str = "") -> str:
         """Return the name of the network that has a role in a translation; a network's own name is a role too.
@@ -142,12 +184,18 @@ class Networks(Mapping[str, nn.Module]):
         network = self[name]
         autocast = self.bf16 and not full_precision
         with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext():
-            if frozen:
+            if frozen and self._has_shapes(name):
                 weights = {n: p.detach() for n, p in network.named_parameters()}
                 output = functional_call(network, weights, (x,), dict(conditions))
             else:
                 output = network(x, **conditions)
         return _to_fp32(output) if self.bf16 else output
+
+    def _has_shapes(self, name: str) -> bool:
+        """Return whether all parameters of a network have a shape; lazy ones get theirs from the first call."""
+        if name in self._lazy and not any(is_lazy(p) for p in self[name].parameters()):
+            self._lazy.discard(name)
+        return name not in self._lazy
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters and buffers by `network|name`."""
@@ -166,7 +214,10 @@ class Networks(Mapping[str, nn.Module]):
         return {name: step.values[translation, name] for name in names}
 
     def can_compute(self, translation: Translation, node: str) -> bool:
-        """Return whether a node exists for a translation: a one-way task has no `reconstruction`, nor what needs it."""
+        """Return whether a node exists for a translation: a one-way task has no `reconstruction`, nor what needs it, and
+        nothing is computed from further inputs that its domains do not have."""
+        if self.plan.lacking(translation, [node]):
+            return False
         if "back" in self.plan.roles[translation] or translation.target == "*":
             return True
         return "reconstruction" not in self.plan.graph.closure([node])
@@ -187,6 +238,13 @@ class _SpectralNorm:
             self.iterations, norm.n_power_iterations = norm.n_power_iterations, 0
         else:
             norm.eval()
+
+    @property
+    def weight(self) -> Tensor:
+        """The parameter that is normalized."""
+        name = f"{self.norm.name}_orig" if isinstance(self.norm, SpectralNorm) else "original"
+        weight: Tensor = getattr(self.owner, name)
+        return weight
 
     def iterate(self) -> None:
         """Run the power iteration."""

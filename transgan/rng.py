@@ -58,6 +58,10 @@ class CounterRng:
         self.device = device
         self.dtype = dtype
 
+    def other(self, number: int) -> "CounterRng":
+        """Return other random numbers for the same samples; those of number 0 are the same."""
+        return CounterRng(self.seed, self.epoch + np.uint64(number), self.index, self.device, self.dtype)
+
     def _uniform(self, purpose: str, count: int) -> np.ndarray:
         key = np.uint64(stable_hash(self.seed, purpose))
         with np.errstate(over="ignore"):

@@ -1,13 +1,18 @@
 """Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
 from transgan.api import Register, RegisterWeightFiles, hookimpl
-from transgan_faces import detection, region_detector, sources
+from transgan_faces import detection, metrics, region_detector, sources
 
 
 @hookimpl
 def register_sources(register: Register) -> None:
     register("labelled_faces", sources.LabelledFaces)
     register("synthetic_faces", sources.SyntheticFaces)
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    register("synthetic_age", metrics.SyntheticAge)
 
 
 @hookimpl

@@ -1,12 +1,30 @@
-"""Images: media, sources (folders and labelled tables), augmentations, and metrics of translated images."""
+"""Images: media, sources (folders, tables, synthetic shapes), augmentations, and metrics of translated images."""
 
 from transgan.api import Register, RegisterWeightFiles, hookimpl
-from transgan_images import augmentations, folders, inception, media, metrics, metrics_features, tables
+from transgan_images import (
+    arrays,
+    augmentations,
+    encoders,
+    folders,
+    inception,
+    media,
+    metrics,
+    metrics_factors,
+    metrics_features,
+    metrics_labels,
+    shapes,
+    tables,
+)
 
 
 @hookimpl
 def register_media(register: Register) -> None:
     register("image", media.ImageMedia)
+
+
+@hookimpl
+def register_encoders(register: Register) -> None:
+    register("timm", encoders.TimmEncoder)
 
 
 @hookimpl
@@ -21,16 +39,23 @@ def register_augmentations(register: Register) -> None:
 def register_sources(register: Register) -> None:
     register("folders", folders.FolderSource)
     register("labelled_table", tables.LabelledTable)
+    register("arrays", arrays.ArraySource)
+    register("synthetic_shapes", shapes.SyntheticShapes)
 
 
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("target_share", metrics.TargetShare)
+    register("label_kept", metrics_labels.LabelKept)
     register("frechet", metrics_features.Frechet)
     register("kernel", metrics_features.Kernel)
     register("diversity", metrics_features.Diversity)
     register("content", metrics_features.Content)
     register("inception_score", metrics_features.InceptionScore)
+    register("factor_error", metrics_factors.FactorError)
+    register("factor_coverage", metrics_factors.FactorCoverage)
+    register("content_kept", metrics_factors.ContentKept)
+    register("reference_style", metrics_factors.ReferenceStyle)
 
 
 @hookimpl

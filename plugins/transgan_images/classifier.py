@@ -11,9 +11,30 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transgan.api import Domain, Options, UsageError, require
+from transgan.api import Domain, Options, UsageError, did_you_mean, require
 
 TIMM = "timm:"
+
+
+def create_timm(name: str, why: str, **options: Any) -> Any:
+    """Return a model of timm with random weights. Nothing is downloaded, whatever the name.
+
+    Args:
+        why: the feature that requires it.
+        options: those of `timm.create_model`.
+
+    Raises:
+        UsageError: timm has no model of that name.
+        PluginError: timm is not installed.
+    """
+    timm = require("timm", "metrics", why)
+    if not timm.is_model(name):  # `create_model` would ask a server for a name such as hf-hub:...
+        known = did_you_mean(name.partition(".")[0], timm.list_models())
+        raise UsageError(f"timm has no model '{name}'. {known}")
+    try:
+        return timm.create_model(name, pretrained=False, **options)
+    except RuntimeError as error:  # an unknown tag: resnet18.NOTHING
+        raise UsageError(f"timm has no model '{name}': {str(error).splitlines()[0]}") from None
 
 
 class ClassifierOptions(Options):
@@ -62,11 +83,7 @@ class TimmClassifier(nn.Module):
 
     def __init__(self, name: str, channels: int, classes: int):
         super().__init__()
-        timm = require("timm", "metrics", f"the classifier timm:{name}")
-        try:
-            self.network = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=classes)
-        except RuntimeError as error:
-            raise UsageError(f"timm has no model '{name}': {str(error).splitlines()[0]}") from None
+        self.network = create_timm(name, f"the classifier timm:{name}", in_chans=channels, num_classes=classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.network.forward_features(x)
@@ -120,13 +137,24 @@ def _train(domains: Sequence[Domain], options: ClassifierOptions, seed: int) -> 
     samples = [real_samples(domain, held_out=False, most=options.most) for domain in domains]
     x = torch.cat(samples)
     y = torch.cat([torch.full((len(each),), i, device=x.device) for i, each in enumerate(samples)])
+    return train_classifier(x, y, len(domains), options, seed)
+
+
+def train_classifier(
+    x: Tensor, y: Tensor, classes: int, options: ClassifierOptions, seed: int, mirror: bool = True
+) -> nn.Module:
+    """Return a classifier trained on samples x (N, C, H, W) of classes y (N,), without changing torch's random state.
+
+    Args:
+        mirror: mirror batches with probability 1/2.
+    """
     # Initialisation and dropout use torch's global generator, which the run uses too.
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
-        return _fit(build_classifier(options, x.shape[1], len(domains)).to(x.device), x, y, options, seed)
+        return _fit(build_classifier(options, x.shape[1], classes).to(x.device), x, y, options, seed, mirror)
 
 
-def _fit(network: nn.Module, x: Tensor, y: Tensor, options: ClassifierOptions, seed: int) -> nn.Module:
+def _fit(network: nn.Module, x: Tensor, y: Tensor, options: ClassifierOptions, seed: int, mirror: bool) -> nn.Module:
     """Train a network on samples x (N, C, H, W) of classes y (N,), and return it in evaluation mode."""
     weights = 1 / torch.bincount(y).float()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
@@ -137,7 +165,7 @@ def _fit(network: nn.Module, x: Tensor, y: Tensor, options: ClassifierOptions, s
     for _ in range(total):
         index = torch.from_numpy(rng.integers(len(x), size=batch)).to(x.device)
         inputs = augment(x[index], rng) if options.vary else x[index]
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and mirror:
             inputs = inputs.flip(-1)
         # Random brightness, so that the mean colour alone is not enough to classify by.
         inputs = inputs + 0.1 * torch.from_numpy(rng.standard_normal((batch, 1, 1, 1))).to(inputs)

@@ -47,6 +47,9 @@ class ReadingOptions(Options):
     are clipped. Without it files of 8 and 16 bits have the range of their type, and others are refused."""
     ground: str = "white"
     """The colour on which transparent images are seen by networks; a name or `"#rrggbb"`. Results keep the opacity."""
+    labels: bool = False
+    """Numbers of pixels are classes or instances, and no brightness: in other sizes and turned they are those of the
+    nearest pixel, and never mixed; of files with a palette they are the indices. Usual with `channels = 1`."""
     max_pixels: int = Field(MAX_PIXELS, ge=1)
     """Larger images are refused before they are decoded: a small file can declare a huge size. To translate one takes
     about 20 bytes of memory for each pixel."""
@@ -216,6 +219,8 @@ def _array(image: Image.Image) -> np.ndarray:
 
 def _from_image(image: Image.Image, metadata: Metadata, name: str, options: ReadingOptions) -> Picture:
     """Return a picture of an image of any of Pillow's modes."""
+    if options.labels and image.mode == "P":
+        image = Image.fromarray(np.asarray(image))
     profile = image.info.get("icc_profile")
     if image.mode.startswith(("I", "F")):
         array = _array(image)

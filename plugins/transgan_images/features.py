@@ -4,7 +4,7 @@ A network takes images (N, C, H, W) in [-1, 1] and returns features (N, D) and, 
 (N, classes).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
+from transgan_standard.layers import last_of
 
-from transgan.api import DataError, Domain, PluginError, UsageError, expand_home, locate, require
-from transgan_images.classifier import TIMM
+from transgan.api import DataError, Domain, PluginError, UsageError, expand_home, locate
+from transgan_images.classifier import TIMM, create_timm
 from transgan_images.inception import WEIGHTS, Inception
 
 #: What a network returns: features, and logits if it is a classifier.
@@ -54,6 +55,8 @@ class SqueezeNet(nn.Module):
         UsageError: in `forward`, where H or W is below 31.
     """
 
+    ENDS = (1, 4, 7, 9, 10, 11, 12)
+    """The layers whose outputs are feature maps, as LPIPS takes them (Zhang et al., 2018)."""
     means: Tensor
 
     def __init__(self) -> None:
@@ -74,8 +77,15 @@ class SqueezeNet(nn.Module):
                 f"squeezenet takes images of at least 31x31 pixels, and these have {x.shape[2]}x{x.shape[3]}; "
                 "choose another network"
             )
-        bgr = (_rgb(x).flip(1) + 1) * 127.5 - self.means
-        return self.features(bgr).mean((2, 3)), None
+        return last_of(self.maps(x)).mean((2, 3)), None
+
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield seven feature maps, (N, 64 to 512, H', W'), of x (N, 1 or 3, H, W) in [-1, 1]."""
+        x = (rgb(x).flip(1) + 1) * 127.5 - self.means
+        for number, layer in enumerate(self.features):
+            x = layer(x)
+            if number in self.ENDS:
+                yield x
 
 
 class TimmNetwork(nn.Module):
@@ -97,7 +107,7 @@ class TimmNetwork(nn.Module):
             self.register_buffer(name, torch.tensor(config[name])[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> NetworkOutput:
-        x = F.interpolate(_rgb(x), self.size, mode="bilinear", align_corners=False, antialias=True)
+        x = F.interpolate(rgb(x), self.size, mode="bilinear", align_corners=False, antialias=True)
         maps = self.network.forward_features(((x + 1) / 2 - self.mean) / self.std)
         logits = self.network.forward_head(maps) if self.network.num_classes else None
         return self.network.forward_head(maps, pre_logits=True), logits
@@ -184,15 +194,11 @@ def _required(network: str, path: Path | None) -> Path:
 
 def _timm(name: str, path: Path) -> nn.Module:
     """Return a network of timm with the weights in a file, and a classification head if the file has one."""
-    timm = require("timm", "metrics", f"the feature network timm:{name}")
+    network = create_timm(name, f"the feature network timm:{name}")
     tensors = read_tensors(path)
-    try:
-        network = timm.create_model(name, pretrained=False)
-        head = network.pretrained_cfg.get("classifier", "fc")
-        weight = next((tensors[f"{each}.weight"] for each in (head, "head.fc") if f"{each}.weight" in tensors), None)
-        network.reset_classifier(0 if weight is None else len(weight))
-    except RuntimeError as error:
-        raise UsageError(f"timm has no model '{name}': {str(error).splitlines()[0]}") from None
+    head = network.pretrained_cfg.get("classifier", "fc")
+    weight = next((tensors[f"{each}.weight"] for each in (head, "head.fc") if f"{each}.weight" in tensors), None)
+    network.reset_classifier(0 if weight is None else len(weight))
     _load_weights(network, tensors, f"timm:{name}", path)
     return TimmNetwork(network)
 
@@ -233,7 +239,7 @@ def _load_weights(network: nn.Module, tensors: dict[str, Tensor], name: str, pat
         raise DataError(f"weights {path}: not those of {name}: {first:.200}") from None
 
 
-def _rgb(x: Tensor) -> Tensor:
+def rgb(x: Tensor) -> Tensor:
     """Return images with three channels; grey ones are repeated."""
     if x.shape[1] not in (1, 3):
         raise PluginError(f"feature networks take images of 1 or 3 channels, and these have {x.shape[1]}")

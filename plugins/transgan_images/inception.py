@@ -4,9 +4,12 @@ Weights have the names of pytorch-fid, such as `Conv2d_1a_3x3.conv.weight`. It d
 al., 2016) of torchvision in its pooling: average pooling excludes the padding, and the last block uses max pooling.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transgan_standard.layers import last_of
 
 from transgan.api import WeightFile
 
@@ -153,11 +156,16 @@ class Inception(nn.Module):
         self.fc = nn.Linear(2048, 1008)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = last_of(self.maps(x)).mean((2, 3))
+        return features, F.linear(features, self.fc.weight)
+
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the four feature maps that pytorch-fid pools, with 64, 192, 768 and 2048 channels."""
         x = F.interpolate(x.expand(-1, 3, -1, -1), (SIDE, SIDE), mode="bilinear", align_corners=False)
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
-        x = F.max_pool2d(x, 3, 2)
-        x = F.max_pool2d(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)), 3, 2)
+        yield (x := F.max_pool2d(x, 3, 2))
+        yield (x := F.max_pool2d(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)), 3, 2))
         for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
             x = getattr(self, f"Mixed_{name}")(x)
-        features = x.mean((2, 3))
-        return features, F.linear(features, self.fc.weight)
+            if name in ("6e", "7c"):
+                yield x

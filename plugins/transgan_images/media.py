@@ -113,8 +113,8 @@ class ImageMedia(Media[ImageOptions]):
             return _at_least(pixels, height, width)
         if self.options.fit == "width":
             scaled = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
-            return _at_least(_resized(pixels, scaled, width), self.sides[0], width)
-        return _resized(pixels, height, width, crop=self.options.fit == "crop")
+            return _at_least(_resized(pixels, scaled, width, self.options.labels), self.sides[0], width)
+        return _resized(pixels, height, width, self.options.labels, crop=self.options.fit == "crop")
 
     def batch(self, decoded: Tensor | Sequence[Tensor], rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
         """Return decoded images, (N, H, W, C) or N of (H, W, C), as (N, C, *data.size) in [-1, 1].
@@ -168,7 +168,8 @@ class ImageMedia(Media[ImageOptions]):
         scale = 1 + (2 * rng.uniform("zoom") - 1) * self.options.zoom
         centre = x.new_tensor([(width - 1) / 2, (height - 1) / 2]).expand(len(x), 2)
         matrix = transform.get_rotation_matrix2d(centre, angle.to(x), scale.to(x)[:, None].expand(len(x), 2))
-        warped: Tensor = transform.warp_affine(x, matrix, (height, width), padding_mode="reflection")
+        mode = "nearest" if self.options.labels else "bilinear"
+        warped: Tensor = transform.warp_affine(x, matrix, (height, width), mode, padding_mode="reflection")
         return warped
 
     # Whole images
@@ -240,12 +241,12 @@ class ImageMedia(Media[ImageOptions]):
         if resized == size:
             y = self.as_tensor(x)[None]
         elif isinstance(x, Tensor):
-            y = _interpolated(x[None], resized)
+            y = self._interpolated(x[None], resized)
         else:  # one channel at a time, for little memory
             planes = (
                 torch.from_numpy(np.ascontiguousarray(x.pixels[None, ..., i, None])) for i in range(self.channels)
             )
-            y = torch.cat([_interpolated(_scaled(plane), resized) for plane in planes], 1)
+            y = torch.cat([self._interpolated(_scaled(plane), resized) for plane in planes], 1)
         least = [min(side, max(2 * stride, 8)) for side in self.sides]  # for the reflection padding of networks
         bottom, right = (
             -(-max(side, min_side) // stride) * stride - side for side, min_side in zip(resized, least, strict=True)
@@ -269,12 +270,20 @@ class ImageMedia(Media[ImageOptions]):
         size, resized = undo[1:]
         y = y[..., : resized[0], : resized[1]]
         if isinstance(x, Tensor):
-            return _interpolated(y, size)[0].cpu()
+            return self._interpolated(y, size)[0].cpu()
         numbers, dtype = self._numbers(x)
         pixels = np.empty((*size, y.shape[1]), dtype)
         for channel in range(y.shape[1]):  # one at a time, for little memory
-            pixels[..., channel] = _levels(_interpolated(y[:, channel : channel + 1], size)[0, 0], dtype)
+            pixels[..., channel] = _levels(self._interpolated(y[:, channel : channel + 1], size)[0, 0], dtype)
         return replace(x, pixels=pixels, numbers=numbers)
+
+    def _interpolated(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Return images (N, C, H, W) in another size, clipped to [-1, 1]."""
+        if tuple(x.shape[-2:]) == tuple(size):
+            return x.clamp(-1, 1)
+        if self.options.labels:
+            return F.interpolate(x, size, mode="nearest-exact").clamp_(-1, 1)
+        return F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
 
     def write(self, x: Picture | Tensor, path: Path) -> None:
         """Write an item, in the format of the path's suffix; see `encoding.write_picture`.
@@ -325,23 +334,20 @@ def _scaled(levels: Tensor) -> Tensor:
     return levels.permute(0, 3, 1, 2).float().div_(half).sub_(1)
 
 
-def _interpolated(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Return images (N, C, H, W) in another size, clipped to [-1, 1]."""
-    if tuple(x.shape[-2:]) != tuple(size):
-        return F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
-    return x.clamp(-1, 1)
+def _resized(pixels: np.ndarray, height: int, width: int, labels: bool, crop: bool = False) -> np.ndarray:
+    """Return pixels (H, W, C) uint8 or uint16 in another size: squashed, or the middle of them.
 
-
-def _resized(pixels: np.ndarray, height: int, width: int, crop: bool = False) -> np.ndarray:
-    """Return pixels (H, W, C) uint8 or uint16 in another size: squashed, or the middle of them."""
+    Args:
+        labels: take the nearest pixels instead of mixing them.
+    """
     if pixels.shape[:2] == (height, width):
         return pixels
-    size = (width, height)
+    size, method = (width, height), Image.Resampling.NEAREST if labels else Image.Resampling.BICUBIC
 
     def change(image: Image.Image) -> np.ndarray:
         if crop:
-            return np.asarray(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
-        return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+            return np.array(ImageOps.fit(image, size, method))
+        return np.array(image.resize(size, method))
 
     if pixels.dtype == np.uint8:
         return change(colours.as_image(pixels)).reshape(height, width, pixels.shape[2])

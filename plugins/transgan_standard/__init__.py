@@ -3,7 +3,17 @@
 from pathlib import Path
 
 from transgan.api import ImportedGenerator, Register, hookimpl
-from transgan_standard import conditionings, cycles, discriminators, generators, losses, metrics, nodes, penalties
+from transgan_standard import (
+    conditionings,
+    cycles,
+    discriminators,
+    feature_losses,
+    generators,
+    losses,
+    metrics,
+    nodes,
+    penalties,
+)
 
 
 @hookimpl
@@ -39,6 +49,8 @@ def register_losses(register: Register) -> None:
     register("identity", losses.Identity)
     register("paired", losses.Paired)
     register("preserve", losses.Preserve)
+    register("feature_matching", feature_losses.FeatureMatching)
+    register("perceptual", feature_losses.Perceptual)
     register("domain_classification", losses.DomainClassification)
     register("gradient_penalty", penalties.GradientPenalty)
     register("r1", penalties.R1)

@@ -6,7 +6,16 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from transgan.api import Discriminator, DiscriminatorOutput, NetworkSpec, Options, Tensor, UsageError
-from transgan_standard.layers import NormKind, convolution_has_bias, init_weights, plain_norm, two_axes
+from transgan_standard.layers import (
+    BlurPool,
+    DownsampleKind,
+    InitKind,
+    NormKind,
+    convolution_has_bias,
+    init_weights,
+    plain_norm,
+    two_axes,
+)
 
 
 class ConvStack(nn.Module):
@@ -22,6 +31,7 @@ class ConvStack(nn.Module):
         strides: stride of each layer.
         affine: whether instance norm learns a scale and a shift.
         style: length of the style vector; 0 for none.
+        antialiased: whether a blur after the layer keeps every second pixel, in place of a stride of 2.
     """
 
     def __init__(
@@ -33,6 +43,7 @@ class ConvStack(nn.Module):
         norm: NormKind,
         affine: bool,
         style: int,
+        antialiased: bool = False,
     ):
         super().__init__()
         self.kernel = kernel
@@ -40,9 +51,10 @@ class ConvStack(nn.Module):
         bias = convolution_has_bias(norm, affine)
         self.layers = nn.ModuleList()
         for i, (before, after, stride) in enumerate(zip([inputs, *widths], widths, strides, strict=False)):
-            conv = nn.Conv2d(before, after, kernel, stride, self.padding, bias=bias or i == 0)
+            blur = [BlurPool()] if antialiased and stride == 2 else []
+            conv = nn.Conv2d(before, after, kernel, 1 if blur else stride, self.padding, bias=bias or i == 0)
             between = nn.Identity() if i == 0 else plain_norm(norm, after, affine)
-            self.layers.append(nn.Sequential(conv, between, nn.LeakyReLU(0.2)))
+            self.layers.append(nn.Sequential(conv, between, nn.LeakyReLU(0.2), *blur))
         self.last = nn.Conv2d(widths[-1], 1, kernel, 1, self.padding)
         self.projection = nn.Linear(style, widths[-1], bias=False) if style else None
 
@@ -62,9 +74,9 @@ class ConvStack(nn.Module):
         return logits, features
 
 
-def init_and_normalise(network: nn.Module, spectral: bool) -> None:
+def init_and_normalise(network: nn.Module, spectral: bool, kind: InitKind = "normal") -> None:
     """Initialise a network and, where `spectral`, add spectral normalisation to its convolutions and linear layers."""
-    init_weights(network)
+    init_weights(network, kind)
     if spectral:
         for layer in list(network.modules()):
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
@@ -88,6 +100,11 @@ class PatchOptions(Options):
     trains with a batch of 1."""
     spectral: bool = False
     """Spectral normalisation of all weights (Miyato et al., 2018); usually with `norm = "none"`."""
+    downsample: DownsampleKind = "strided"
+    """Downsampling: `strided` convolutions, as in the reference, or `antialiased`, a convolution with stride 1 followed
+    by a blur that keeps every second pixel (as in CUT; a pass takes several times as long)."""
+    init: InitKind = "normal"
+    """Initial weights: `normal`, as the reference, or `xavier`, as in CUT."""
     scales: int = Field(1, ge=1, le=5)
     """Number of networks, each of which gets the image at half the size of the one before (1 to 5)."""
     classes: bool = False
@@ -98,8 +115,9 @@ class PatchOptions(Options):
 class PatchDiscriminator(Discriminator[PatchOptions]):
     """The 70x70 PatchGAN of pix2pix (Isola et al., 2017, section 6.1.2): logits of overlapping patches.
 
-    With the default options it is the authors' PyTorch implementation. `scales` are those of pix2pixHD (Wang et al.,
-    2018, section 3.2); the class head is that of StarGAN (Choi et al., 2018, eq. 2), on pooled features instead of a
+    With the default options it is the authors' PyTorch implementation, with `downsample = "antialiased"` and
+    `init = "xavier"` the discriminator of CUT (Park et al., 2020). `scales` are those of pix2pixHD (Wang et al., 2018,
+    section 3.2); the class head is that of StarGAN (Choi et al., 2018, eq. 2), on pooled features instead of a
     convolution as large as the feature map. A style vector, which the reference does not have, enters by projection
     (Miyato and Koyama, 2018).
 
@@ -120,11 +138,20 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
         strides = [2] * options.layers + [1]
         self._check_size(options, two_axes(spec, "patch"))
         self.scales = nn.ModuleList(
-            ConvStack(spec.inputs, widths, strides, options.kernel, options.norm, options.affine, spec.style)
+            ConvStack(
+                spec.inputs,
+                widths,
+                strides,
+                options.kernel,
+                options.norm,
+                options.affine,
+                spec.style,
+                options.downsample == "antialiased",
+            )
             for _ in range(options.scales)
         )
         self.classifier = nn.Linear(widths[-1], len(spec.domains)) if options.classes else None
-        init_and_normalise(self, options.spectral)
+        init_and_normalise(self, options.spectral, options.init)
 
     @staticmethod
     def _check_size(options: PatchOptions, space: tuple[int, int]) -> None:
@@ -132,10 +159,13 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
         border = 2 * ((options.kernel - 1) // 2) - options.kernel
         for scale in range(options.scales):
             sizes = [(axis + 2**scale - 1) // 2**scale for axis in space]
+            unblurred = 2  # the least size before a blur, which pads by reflection
             for stride in [2] * options.layers + [1]:
+                if options.downsample == "antialiased" and stride == 2:
+                    unblurred = min(unblurred, *(size + border + 1 for size in sizes))
                 sizes = [(size + border) // stride + 1 for size in sizes]
             positions = [size + border + 1 for size in sizes]
-            if min(positions) < 1 or (options.norm == "instance" and max(sizes) < 2):
+            if min(positions) < 1 or unblurred < 2 or (options.norm == "instance" and max(sizes) < 2):
                 raise UsageError(
                     f"'patch': {space[0]}x{space[1]} pixels are too few for layers = {options.layers}, "
                     f"kernel = {options.kernel}, scales = {options.scales}; choose fewer layers or scales"

@@ -1,6 +1,6 @@
 """Generators for images: the ResNet of CycleGAN and the U-Net of pix2pix, with further options."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -12,15 +12,19 @@ from transgan.api import Generator, NetworkSpec, Options, Tensor, UsageError
 from transgan_standard.layers import (
     PADS,
     BlurPool,
+    DownsampleKind,
     Dropout,
+    InitKind,
     Norm,
     NormKind,
     PaddingKind,
     Residual,
     Styled,
     UpsampleKind,
+    activations_at,
     convolution_has_bias,
     init_weights,
+    last_of,
     run,
     two_axes,
     upsampling,
@@ -97,7 +101,7 @@ class ResnetOptions(Options):
     upsample: UpsampleKind = "transposed"
     """Upsampling: `transposed` convolutions, as in the reference, or `nearest` or `bilinear` interpolation followed by
     a 3x3 convolution, which avoids chequerboard artefacts."""
-    downsample: Literal["strided", "antialiased"] = "strided"
+    downsample: DownsampleKind = "strided"
     """Downsampling: `strided` convolutions, as in the reference, or `antialiased`, a convolution with stride 1 followed
     by a blur that keeps every second pixel (as in CUT; a step takes up to twice as long)."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
@@ -107,6 +111,8 @@ class ResnetOptions(Options):
     depthwise: bool = False
     """Whether the residual blocks' convolutions are depthwise-separable. These then need about an eighth of the
     operations; on a CPU a narrow network takes about a fifth less time in all, a wide one less still."""
+    init: InitKind = "normal"
+    """Initial weights: `normal`, as the reference, or `xavier`, as in CUT."""
     output: OutputKind = "image"
     """What the network predicts: the `image`, an `edit` (new colours and a mask, which blends them with the input), or
     a `residual` (a change of the input, bounded so that values stay within [-1, 1])."""
@@ -117,8 +123,8 @@ class ResnetGenerator(Generator[ResnetOptions]):
 
     A 7x7 convolution, `downs` downsamplings, `blocks` residual blocks, as many upsamplings, a 7x7 convolution, tanh.
     With the default options it is the `resnet_9blocks` of the authors' PyTorch implementation, biases included; with
-    `downsample = "antialiased"` and `upsample = "bilinear"` it is the generator of CUT (Park et al., 2020). A style
-    vector, which the reference does not have, sets scale and shift after every norm.
+    `downsample = "antialiased"`, `upsample = "bilinear"` and `init = "xavier"` it is the generator of CUT (Park et al.,
+    2020). A style vector, which the reference does not have, sets scale and shift after every norm.
 
     `forward(x, style)`: x (N, inputs, H, W), H and W multiples of `stride`; returns (N, channels, H, W) in [-1, 1].
 
@@ -171,7 +177,7 @@ class ResnetGenerator(Generator[ResnetOptions]):
         layers += [pad(3), last]
         self.model = nn.ModuleList(layers)
         self.stride = 2**options.downs
-        init_weights(self)
+        init_weights(self, options.init)
         self.output.init_weights(last)
 
     def forward(
@@ -187,18 +193,15 @@ class ResnetGenerator(Generator[ResnetOptions]):
         Raises:
             UsageError: there is no such layer.
         """
-        y = x
-        activations: dict[int, Tensor] = {}
-        for number, layer in enumerate(self.model):
-            y = run(layer, y, style)
-            if layers is not None and number in layers:
-                activations[number] = y
-                if len(activations) == len(set(layers)):
-                    return [activations[index] for index in layers]
         if layers is not None:
-            raise UsageError(f"'resnet': layers = {list(layers)}; expected indices from 0 to {len(self.model) - 1}")
-        image: Tensor = self.output(y, x)
+            return activations_at(layers, self._activations(x, style))
+        image: Tensor = self.output(last_of(self._activations(x, style)), x)
         return image
+
+    def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
+        for layer in self.model:
+            x = run(layer, x, style)
+            yield x
 
 
 class UnetOptions(Options):
@@ -222,6 +225,8 @@ class UnetOptions(Options):
     upsample: UpsampleKind = "transposed"
     """Upsampling: `transposed` convolutions, as in the paper, or `nearest` or `bilinear` interpolation followed by a
     3x3 convolution, which avoids chequerboard artefacts."""
+    init: InitKind = "normal"
+    """Initial weights: `normal`, as the reference, or `xavier`, as in CUT."""
     output: OutputKind = "image"
     """What the network predicts: the `image`, an `edit` (new colours and a mask, which blends them with the input), or
     a `residual` (a change of the input, bounded so that values stay within [-1, 1])."""
@@ -307,35 +312,38 @@ class UnetGenerator(Generator[UnetOptions]):
             else:
                 self.ups.append(Up(inputs, outer, norm(outer), dropout, options.upsample, bias))
         self.stride = 2**downs
-        init_weights(self)
+        init_weights(self, options.init)
         self.output.init_weights(outermost_up.conv)
 
     def forward(
         self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
     ) -> Tensor | list[Tensor]:
-        """Return the image; or, with `layers`, activations of the encoder, computed no further than needed.
+        """Return the image; or, with `layers`, activations of these levels, computed no further than needed.
 
         Args:
             x: (N, inputs, H, W).
             style: (N, S), or None where there is no style vector.
-            layers: indices of encoder levels: 0 is the input, 1 the first level, ...
+            layers: indices of levels: 0 is the input; 1 to n = `downs` are the encoder's, outermost first; n + 1 to 2n
+                are the decoder's, innermost first, without the channels of the skip connections.
 
         Raises:
             UsageError: there is no such level.
         """
-        levels = [x]
-        for down in self.downs:
-            if layers is not None and len(levels) > max(layers, default=0):
-                break
-            levels.append(down(levels[-1], style))
         if layers is not None:
-            if not all(0 <= index < len(levels) for index in layers):
-                raise UsageError(f"'unet': layers = {list(layers)}; expected indices from 0 to {len(self.downs)}")
-            return [levels[index] for index in layers]
-        y = levels.pop()
-        for up in reversed(list(self.ups)):
-            y = up(y, style)
-            if up is not self.ups[0]:
-                y = torch.cat([levels.pop(), y], 1)
-        image: Tensor = self.output(y, x)
+            return activations_at(layers, self._activations(x, style))
+        image: Tensor = self.output(last_of(self._activations(x, style)), x)
         return image
+
+    def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
+        levels = []
+        yield x
+        for down in self.downs:
+            x = down(x, style)
+            levels.append(x)
+            yield x
+        levels.pop()  # the innermost, which has no skip connection
+        for up in reversed(list(self.ups)):
+            x = up(x, style)
+            yield x
+            if levels:
+                x = torch.cat([levels.pop(), x], 1)

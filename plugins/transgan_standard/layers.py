@@ -1,7 +1,8 @@
 """Building blocks of the networks: normalisation, style modulation, padding, resampling, initialisation."""
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,8 @@ from transgan.api import NetworkSpec, Tensor, UsageError
 NormKind = Literal["instance", "batch", "group", "none"]
 PaddingKind = Literal["reflect", "zero", "replicate"]
 UpsampleKind = Literal["transposed", "nearest", "bilinear"]
+DownsampleKind = Literal["strided", "antialiased"]
+InitKind = Literal["normal", "xavier"]
 
 PADS: dict[PaddingKind, type[nn.Module]] = {
     "reflect": nn.ReflectionPad2d,
@@ -149,6 +152,32 @@ def run(layer: nn.Module, x: Tensor, style: Tensor | None) -> Tensor:
     return y
 
 
+def last_of(activations: Iterator[Tensor]) -> Tensor:
+    """Return the last of a network's activations, that is, its output."""
+    (output,) = deque(activations, maxlen=1)
+    return output
+
+
+def activations_at(layers: Sequence[int], activations: Iterator[Tensor]) -> list[Tensor]:
+    """Return activations by their indices, computed no further than needed.
+
+    Args:
+        layers: the indices, in the order of the result.
+        activations: those of a network, in order, each computed when it is taken.
+
+    Raises:
+        UsageError: there is no such index.
+    """
+    found: dict[int, Tensor] = {}
+    number = -1
+    for number, activation in enumerate(activations):
+        if number in layers:
+            found[number] = activation
+        if len(found) == len(set(layers)):
+            return [found[index] for index in layers]
+    raise UsageError(f"layers = {list(layers)}; expected indices from 0 to {number}")
+
+
 class Norm(Styled):
     """A normalisation layer, adaptive where the network has a style vector.
 
@@ -233,17 +262,24 @@ def upsampling(kind: UpsampleKind, channels: int, outputs: int, bias: bool) -> l
     return [nn.Upsample(scale_factor=2, mode=kind), nn.Conv2d(channels, outputs, 3, padding=1, bias=bias)]
 
 
-def init_weights(network: nn.Module) -> None:
+def init_weights(network: nn.Module, kind: InitKind = "normal") -> None:
     """Initialise a network as DCGAN, pix2pix and CycleGAN do.
 
     Weights of convolutions and linear layers from N(0, 0.02), scales of batch norm, and of instance norm where it has
     them, from N(1, 0.02), biases 0; each `FiLM` by its own rule.
+
+    Args:
+        kind: `"xavier"` for convolutions and linear layers as CUT initialises them: normal, with a standard deviation
+            of 0.02 times that of Glorot and Bengio (2010, eq. 12).
     """
     for layer in network.modules():
         weight: Any = getattr(layer, "weight", None)
         bias: Any = getattr(layer, "bias", None)
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            nn.init.normal_(weight, 0.0, 0.02)
+            if kind == "xavier":
+                nn.init.xavier_normal_(weight, gain=0.02)
+            else:
+                nn.init.normal_(weight, 0.0, 0.02)
         elif isinstance(layer, (nn.BatchNorm2d, InstanceNorm)) and weight is not None:
             nn.init.normal_(weight, 1.0, 0.02)
         else:

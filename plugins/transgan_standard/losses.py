@@ -105,10 +105,14 @@ class Identity(Loss):
 
 
 class Paired(Loss):
-    """L1 distance between the fake and the target (Isola et al., 2017, eq. 3), for paired tasks only."""
+    """L1 distance between the translation of a known pair's source and its target (Isola et al., 2017, eq. 3).
 
-    def for_generator(self, fake: Tensor, target: Tensor) -> Tensor:
-        return (fake - target).abs().mean()
+    For tasks of pairs alone (`paired = true`), and for those with some pairs beside unpaired samples
+    (`paired = "some"`).
+    """
+
+    def for_generator(self, pair_fake: Tensor, pair_target: Tensor) -> Tensor:
+        return (pair_fake - pair_target).abs().mean()
 
 
 class PreserveOptions(Options):

@@ -62,11 +62,12 @@ class CounterpartError(_MeanError):
 class PairedError(_MeanError):
     """Mean absolute difference between a translation and its partner in a paired task, from 0 to 1.
 
-    `paired_error_of_source` is the error of the untranslated source, for comparison.
+    `paired_error_of_source` is the error of the untranslated source, for comparison. Samples without a partner are not
+    measured.
     """
 
     direction = {"paired_error": "lower"}
 
-    def update(self, translation: Translation, source: Tensor, fake: Tensor, target: Tensor) -> None:
+    def update(self, translation: Translation, source: Tensor, fake: Tensor, counterpart: Tensor) -> None:
         """Add a batch: sources, their translations and their partners, (N, C, *space)."""
-        self.add(translation, paired_error=(fake, target), **_of_source("paired_error", source, target))
+        self.add(translation, paired_error=(fake, counterpart), **_of_source("paired_error", source, counterpart))

@@ -1,13 +1,13 @@
 """Generators for voices: from frames of one speaker to as many frames of another, for any number of frames."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
-from transgan_standard.layers import run
+from transgan_standard.layers import activations_at, last_of, run
 from typing_extensions import TypeVar
 
 from transgan.api import Domain, Generator, NetworkSpec, Options, Tensor, Translation, UsageError
@@ -125,14 +125,26 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
         mask: Tensor | None = None,
         domain: Tensor | None = None,
         origin: Tensor | None = None,
-    ) -> Tensor:
+        layers: Sequence[int] | None = None,
+    ) -> Tensor | list[Tensor]:
+        """Return y; or, with `layers`, activations of f after these layers, computed no further than needed.
+
+        Args:
+            layers: indices of layers: 0 is z, f's input; then those that the class names, in this order; the last is
+                f(z). Between these, frames are padded to a multiple that the layers can halve.
+
+        Raises:
+            UsageError: there is no such layer.
+        """
         if self.has_map:
             x = self._apply_map(x, mask, domain, origin)
-        y = self.body(x, style, mask)
+        if layers is not None:
+            return activations_at(layers, self.activations(x, style, mask))
+        y = last_of(self.activations(x, style, mask))
         return y if self.kind == "none" else x[:, : self.bands] + y
 
-    def body(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Return f(x), (N, bands, T), for x (N, spec.inputs, T) with any T."""
+    def activations(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Iterator[Tensor]:
+        """Yield x (N, spec.inputs, T), with any T, then what each layer returns; the last is f(x), (N, bands, T)."""
         raise NotImplementedError
 
     def _apply_map(self, x: Tensor, mask: Tensor | None, domain: Tensor | None, origin: Tensor | None) -> Tensor:
@@ -208,13 +220,14 @@ class Gated1d(VoiceGenerator[Gated1dOptions]):
         self.last = nn.Conv1d(channels, self.bands, 15, padding=7)
         self.init_weights(self.last)
 
-    def body(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
-        frames = x.shape[-1]
+    def activations(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Iterator[Tensor]:
+        yield x
         y: Tensor = self.first(pad_frames(x, self.multiple, 2 * self.multiple), style)
+        yield y
         for layer in self.layers:
             y = run(layer, y, style)
-        y = self.last(y)
-        return y[..., :frames]
+            yield y
+        yield self.last(y)[..., : x.shape[-1]]
 
 
 class Gated212dOptions(Gated1dOptions):
@@ -261,20 +274,25 @@ class Gated212d(VoiceGenerator[Gated212dOptions]):
         self.last = nn.Conv2d(channels, 1, (5, 15), padding=(2, 7))
         self.init_weights(self.last)
 
-    def body(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
-        frames = x.shape[-1]
+    def activations(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Iterator[Tensor]:
+        yield x
         y: Tensor = self.first(self._planes(x, mask), style)
+        yield y
         for down in self.downs:
             y = run(down, y, style)
+            yield y
         n, t = len(y), y.shape[-1]
         y = self.norm_1d(self.to_1d(y.reshape(n, -1, t)), style)
+        yield y
         for block in self.blocks:
             y = run(block, y, style)
+            yield y
         y = self.norm_2d(self.to_2d(y), style).view(n, self.inner, self.rows, t)
+        yield y
         for up in self.ups:
             y = run(up, y, style)
-        y = self.last(y)
-        return y[:, 0, : self.bands, :frames]
+            yield y
+        yield self.last(y)[:, 0, : self.bands, : x.shape[-1]]
 
     def _planes(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return (N, planes, rows, T): the spectrum, the mask and the channels of conditionings, padded."""
@@ -304,6 +322,7 @@ class Residual1dOptions(VoiceGeneratorOptions):
 class Residual1d(VoiceGenerator[Residual1dOptions]):
     """Residual blocks at full resolution, by default without a norm, after Scyclone (Tanaka et al., 2020).
 
+    A 1x1 convolution, `blocks` residual blocks, a 1x1 convolution.
     Without a norm every output frame depends on `2 * blocks * (kernel - 1)` neighbours only, so a long file can be
     translated in overlapping windows without a seam.
     """
@@ -318,10 +337,11 @@ class Residual1d(VoiceGenerator[Residual1dOptions]):
         self.last = nn.Conv1d(options.width, self.bands, 1)
         self.init_weights(self.last)
 
-    def body(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
-        frames = x.shape[-1]
+    def activations(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Iterator[Tensor]:
+        yield x
         y: Tensor = F.leaky_relu(self.first(pad_frames(x, 1, 2)), 0.01)
+        yield y
         for block in self.blocks:
             y = run(block, y, style)
-        y = self.last(F.leaky_relu(y, 0.01))
-        return y[..., :frames]
+            yield y
+        yield self.last(F.leaky_relu(y, 0.01))[..., : x.shape[-1]]

@@ -55,16 +55,16 @@ class VoiceTranslationNodes(Nodes[VoiceTranslationOptions]):
 
     @node
     def fake(self, source: Tensor, mask: Tensor, to_target: Conditions) -> Call:
-        """Translate the masked source to the target domain."""
+        """Translate the masked source to the target domain, (N, B, T)."""
         return Call("generator", source * mask, {**to_target, "mask": mask})
 
     @node
     def reconstruction(self, fake: Tensor, to_source: Conditions) -> Call:
-        """Translate the fake back to the source domain."""
+        """Translate the fake back to the source domain, (N, B, T)."""
         return Call("back", fake, {**to_source, "mask": torch.ones_like(fake[:, :1])})
 
     @node
     def identity(self, target: Tensor, target_domain: Tensor, to_target: Conditions) -> Call:
-        """Translate the target to its own domain."""
+        """Translate the target to its own domain, (N, B, T)."""
         conditions = {**to_target, "origin": target_domain, "mask": torch.ones_like(target[:, :1])}
         return Call("generator", target, conditions)

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import tomllib
 import types
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -145,7 +146,7 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
         invalid = any("cycel" in override for override in overrides)
         try:
             if recipe in written:
-                document = parse_recipe(written[recipe], recipe, overrides, options_checker(plugins))
+                document = parse_recipe(written[recipe], str(ROOT / recipe), overrides, options_checker(plugins))
             else:
                 document = read_recipe(ROOT / recipe, overrides, options_checker(plugins))
             make_plan(document, plugins)
@@ -153,6 +154,14 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
             assert invalid or 'pip install "transgan[' in str(error), error  # an extra that is not installed
             continue
         assert not invalid
+
+
+def test_recipes_of_data_sets_extend_what_their_page_says() -> None:
+    page = (ROOT / "docs/howto/data_sets.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+\.toml)` \| [^|]+ \| `(\w+\.toml)` \|", page, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| `", page, re.MULTILINE)) > 10
+    for recipe, base in rows:
+        assert tomllib.loads((ROOT / "recipes" / recipe).read_text(encoding="utf-8"))["extends"] == base, recipe
 
 
 def test_what_check_prints_is_quoted_as_it_is(

@@ -134,3 +134,57 @@ def _with_data(text: str) -> str:
         '[data]\nsource = { use = "synthetic_faces", count = 24 }\nsize = 16\n[tasks.age]\nbetween = ["young", "old"]\n'
         "[domains]\nyoung = { age = [20, 30] }\nold = { age = [50, 60] }\n" + text
     )
+
+
+NAMED = """
+[optimizers.backbones]
+networks = ["with_backbone/*"]
+lr = 1e-6
+betas = [0.5, 0.9]
+[[stages]]
+share = 0.5
+[[stages]]
+share = 0.5
+optimizers = { backbones = { lr = 3e-6 } }
+"""
+
+
+def test_some_networks_may_have_an_optimizer_of_their_own(
+    planned: Any, double_engine: Any, random_samples: Any, micro_batches: Any
+) -> None:
+    """Adam's first step is the learning rate times the sign of the gradient (Kingma and Ba, 2015, section 2.1)."""
+    for step, rate in ((0, 1e-6), (5, 3e-6)):
+        plan = planned(RECIPE + NAMED, Plugin())
+        engine, before = double_engine(plan)
+        clock = Clock(step=step, run=step / 10)
+        engine.train_step(micro_batches(plan, random_samples(plan, 0), 1, clock), clock)
+        for name, expected in (("with_backbone/features", rate), ("g", 1e-3)):
+            old, new = before[name].state_dict(), engine.networks[name].state_dict()
+            largest = max(float((new[key] - old[key]).abs().max()) for key in old if key.endswith("weight"))
+            assert largest == pytest.approx(expected, rel=1e-3), name
+        assert engine.optimizers.learning_rates(clock) == {
+            "generator": 1e-3,
+            "discriminator": 1e-5,
+            "backbones": pytest.approx(rate),
+        }
+        assert plan.stages[0].optimizers.of("with_backbone/features", "generator")[1].betas == [0.5, 0.9]
+
+
+def test_named_optimizers_are_the_same_after_writing_and_reading_the_recipe(planned: Any) -> None:
+    plan = planned(RECIPE + NAMED, Plugin())
+    text = write_recipe(parse_recipe(_with_data(RECIPE + NAMED)), plan.filled)
+    assert [stage.optimizers for stage in planned(text, Plugin()).stages] == [s.optimizers for s in plan.stages]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('["with_backbone/*"]', '["backbone*"]'), r"optimizers\.backbones\] networks: 'backbone\*' matches none"),
+        (("backbones = { lr = 3e-6 }", "bones = { lr = 3e-6 }"), "no such optimizer. Did you mean 'backbones'"),
+        (('networks = ["with_backbone/*"]', ""), "'backbones' has no networks; set networks"),
+        (("betas = [0.5, 0.9]", "beta = 1.0"), "beta: unknown key"),
+    ],
+)
+def test_mistakes_in_named_optimizers(planned: Any, change: tuple[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        planned(RECIPE + NAMED.replace(*change), Plugin())

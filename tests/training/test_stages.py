@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+
 from transgan import storage
+from transgan.data.batches import Batches
+from transgan.data.domains import Domains
+from transgan.errors import RecipeError
+from transgan.recipe import Document, Problems, write_recipe
+from transgan.training import Engine
 
 RECIPE = """
 [data]
@@ -49,3 +57,51 @@ def test_each_stage_has_its_own_size_batch_losses_and_learning_rates(
     assert last["weight/cycle"] == 2.0
     assert saved.state["samples"] == 3 * 4 + 3 * 2
     assert {pool.shape[-1] for pool in saved.groups["history"].values()} == {32}
+
+
+PRETRAINED = """
+[train]
+steps = 4
+batch = 2
+[generators]
+g = { use = "resnet", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1 }
+[losses]
+lsgan = 1.0
+identity = 5.0
+[[stages]]
+share = 0.5
+phases = [{ side = "generator", losses = ["identity"] }]
+[[stages]]
+share = 0.5
+"""
+
+
+def test_a_stage_may_have_phases_of_its_own(planned: Any) -> None:
+    """Pretraining: the first stage trains the generator alone, by the identity loss alone."""
+    plan = planned(PRETRAINED)
+    engine = Engine(plan)
+    before = {name: network.state_dict() for name, network in engine.networks.items()}
+    before = {name: {key: value.clone() for key, value in state.items()} for name, state in before.items()}
+    seen = []
+    for step, losses in engine.train(Batches(plan, Domains(plan))):
+        seen.append({name.rpartition("/")[2] for name in losses})
+        changed = {
+            name
+            for name, network in engine.networks.items()
+            if any(not torch.equal(value, before[name][key]) for key, value in network.state_dict().items())
+        }
+        assert changed == ({"g"} if step <= 2 else {"g", "d.young", "d.old"})
+    assert seen == [{"identity"}, {"identity"}, {"lsgan", "identity"}, {"lsgan", "identity"}]
+
+
+def test_phases_of_a_stage_are_the_same_after_writing_and_reading_the_recipe(planned: Any) -> None:
+    plan = planned(PRETRAINED)
+    text = write_recipe(Document(plan.recipe, "recipe", Problems("recipe")), plan.filled)
+    assert [stage.phases for stage in planned(text).stages] == [stage.phases for stage in plan.stages]
+
+
+def test_a_phase_of_a_stage_that_names_no_loss_is_an_error(planned: Any) -> None:
+    with pytest.raises(RecipeError, match=r"\[stages\.0\.phases\.0\] losses: 'idendity' matches none|'idendity' match"):
+        planned(PRETRAINED.replace('losses = ["identity"]', 'losses = ["idendity"]'))

@@ -148,20 +148,9 @@ class Conditioning(nn.Module, Configurable[OptionsT]):
 class Loss(Configurable[OptionsT]):
     """One term of the objective: define `for_generator`, `for_discriminator`, or both; each returns a scalar.
 
-    Arguments are names of nodes and batch inputs, and any of these:
-
-    - `real_output`, `fake_output`: the `DiscriminatorOutput` for the real and the fake sample; `real_input`,
-      `fake_input`: what the discriminator was given, (N, C, *space); `discriminator`: a function from (N, C, *space) to
-      a `DiscriminatorOutput`, in fp32. A loss that names any of these five is evaluated for each discriminator of each
-      translation, any other loss once for each translation.
-    - `other_discriminators`: such functions for the discriminators of the other tasks.
-    - `source_outputs`, `reconstruction_outputs`: outputs of the source domain's discriminators for the source and for
-      its reconstruction, in the same order.
-    - `fake_realness`: (N,), how real the target domain's discriminators find each fake, at most 1; without gradient.
-    - `buffers`: a dict of this loss's own tensors, for this translation and discriminator. What the loss writes there
-      holds from the end of the phase on, as the mean over micro-batches and processes; it is saved with the run.
-    - `rng`: random numbers of this loss's own, see `SampleRng`.
-    - `clock`: where the run is, see `Clock`.
+    Arguments are names of nodes and batch inputs, and names that only losses can ask for: `transgan plugins --names`
+    lists them all. A loss that names `real_output`, `fake_output`, `real_input`, `fake_input` or `discriminator` is
+    evaluated for each discriminator of each translation, any other loss once for each translation.
     """
 
     interval: int = 1
@@ -195,7 +184,12 @@ class Nodes(Configurable[OptionsT]):
 
 
 def node(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a method as a node: its name is what others ask for, its argument names are what it needs itself."""
+    """Mark a method as a node: its name is what others ask for, its argument names are what it needs itself.
+
+    It returns a value; or a `Call`, whose result is the value; or it is a generator function, which takes several
+    passes in a row: `y = yield Call("generator", x)`, and at last returns the value. The first paragraph of its
+    docstring says what the value is, a tensor's with its shape: `(N, C, *space)`.
+    """
     function.is_node = True  # type: ignore[attr-defined]
     return function
 
@@ -233,14 +227,8 @@ class ImportedGenerator:
 class Metric(Configurable[OptionsT]):
     """A figure of how good translations are.
 
-    Define `update(translation, ...)`: it takes a batch of one translation. Besides `translation` its arguments are
-    names of nodes and batch inputs, and any of these:
-
-    - `keys`, `samples`: the N held-out samples;
-    - `counterpart`: their true translations, (N, C, *space); without these the metric is skipped; `true_samples`: the
-      same as samples, None where unknown;
-    - `translate`: `translate(x, row=i)` translates x (K, C, *space), pieces of sample i as the media's `to_model` makes
-      them.
+    Define `update(translation, ...)`: it takes a batch of one translation. Its arguments are names of nodes and batch
+    inputs, and names that only metrics can ask for: `transgan plugins --names` lists them all.
     """
 
     direction: ClassVar[Mapping[str, str]] = {}

@@ -1,58 +1,219 @@
-"""`transgan plugins`: list the installed plugins, or show the options of one."""
+"""`transgan plugins`: list the installed plugins, describe one, or list the names that arguments can have."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from transgan.api.names import Argument
+    from transgan.registry import Registered, Registry
+    from transgan.reporting.plugins import Node
+
+#: A space at which no line is broken.
+_SPACE = "\u00a0"
 
 
 def add(app: typer.Typer) -> None:
     app.command()(plugins)
 
 
-def plugins(name: str = typer.Argument(None, help="The plugin to describe; without it, list all.")) -> None:
-    """List the installed plugins by kind, or show the options of one."""
+def plugins(
+    name: str = typer.Argument(None, help="The plugin to describe; without it, list all."),
+    names: bool = typer.Option(
+        False,
+        "--names",
+        help="List what arguments of nodes, losses and metrics can be named, and what they are given; "
+        "of nodes, those of the set NAME, or of all.",
+    ),
+) -> None:
+    """List the installed plugins by kind; describe one: what it asks for and provides, and its options."""
     from transgan.errors import UsageError, did_you_mean
-    from transgan.recipe.describe import expected, json_schema, subschema
-    from transgan.recipe.write import value_in_toml
     from transgan.registry import KINDS, Registry
-    from transgan.text import printable, show
+    from transgan.text import show
 
     registry = Registry.installed()
-    if name is None:
-        for kind in KINDS:
-            entries = registry.candidates(kind)
-            if entries:
-                show(kind)
-            for entry in sorted(entries, key=lambda entry: (entry.name, entry.package)):
-                line = printable(_first_line(entry.cls.__doc__))
-                show(f"  {entry.name:<22} {line:<90.90} {entry.package} {entry.version}")
-        for who, why in registry.broken.items():
-            show(f"not loaded: {who}: {why}")
-        return
-    package, _, short = name.rpartition(":")
-    found = [entry for entry in registry.candidates(name=short) if package in ("", entry.package)]
-    if not found:
-        known = {each for kind in KINDS for each in registry.names(kind)}
-        raise UsageError(f"no plugin '{name}'. {did_you_mean(name, known)}")
-    for entry in found:
-        article = "an" if KINDS[entry.kind].singular[0] in "aeio" else "a"
-        show(f"{entry.name}: {article} {KINDS[entry.kind].singular} of {entry.package} {entry.version}\n")
-        show(f"{_full_text(entry.cls.__doc__)}\n")
-        fields, root = entry.cls.Options.model_fields, json_schema(entry.cls.Options)
-        show("options" if fields else "no options")
-        for key, field in fields.items():
-            value = field.get_default(call_default_factory=True)
-            default = (
-                "required" if field.is_required() else f"default {'none' if value is None else value_in_toml(value)}"
-            )
-            show(f"  {key}: {expected(root, subschema(root, root, key))}, {default}")
-            if field.description:
-                show(f"      {' '.join(field.description.split())}")
+    if names:
+        lines = _names(registry.candidates("nodes") if name is None else [registry.find("nodes", name)])
+    elif name is None:
+        lines = _list(registry)
+    else:
+        package, _, short = name.rpartition(":")
+        found = [entry for entry in registry.candidates(name=short) if package in ("", entry.package)]
+        if not found:
+            known = {each for kind in KINDS for each in registry.names(kind)}
+            raise UsageError(f"no plugin '{name}'. {did_you_mean(name, known)}")
+        lines = (line for i, entry in enumerate(found) for line in ([""] * (i > 0) + [*_describe(entry)]))
+    show("\n".join(lines))
+
+
+def _list(registry: "Registry") -> Iterator[str]:
+    """Yield a line for each plugin, and the package of those that are not of this one."""
+    from transgan import __version__
+    from transgan.registry import KINDS
+    from transgan.text import printable
+
+    own, width = f"transgan {__version__}", _width()
+    column = max((len(entry.name) for entry in registry.candidates()), default=0) + 4
+    for kind in KINDS:
+        entries = sorted(registry.candidates(kind), key=lambda entry: (entry.name, entry.package))
+        if entries:
+            yield kind
+        for entry in entries:
+            package = f"{entry.package} {entry.version}"
+            package = "" if package == own else f" ({package})"
+            line = printable(_first_line(entry.cls.__doc__))
+            yield f"  {entry.name}".ljust(column) + _cut(line, width - column - len(package)) + package
+    for who, why in registry.broken.items():
+        yield f"not loaded: {who}: {why}"
+
+
+def _names(sets: list["Registered"]) -> Iterator[str]:
+    """Yield every name that an argument can have, under who can ask for it, with the nodes of these sets."""
+    from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
+    from transgan.reporting.plugins import nodes_of
+
+    yield from ("batch inputs, for nodes, losses and metrics", *_arguments(BATCH_INPUTS | FURTHER_INPUTS), "")
+    yield from ("for losses only", *_arguments(LOSS_ARGUMENTS), "")
+    yield from ("for metrics only", *_arguments(METRIC_ARGUMENTS))
+    for entry in sorted(sets, key=lambda entry: (entry.name, entry.package)):
+        yield from ("", *_wrapped(f'nodes, for nodes, losses and metrics, with nodes = "{entry.name}"', 0, 2))
+        for node in nodes_of(entry.cls):
+            yield from _node(node)
+
+
+def _arguments(table: Mapping[str, "Argument"]) -> Iterator[str]:
+    for name, (kind, shape, meaning) in table.items():
+        yield from _entry(f"{name}: {kind}{shape and ', '}{shape}", meaning)
+
+
+def _node(node: "Node", inputs: bool = False) -> Iterator[str]:
+    """Yield the lines of a node.
+
+    Args:
+        inputs: say what it is computed from.
+    """
+    kind = ", ".join(each for each in (node.type, node.shape) if each)
+    needs = [f"Computed from {', '.join(node.inputs)}."] if inputs and node.inputs else []
+    yield from _entry(f"{node.name}{kind and ': '}{kind}", node.meaning, *needs)
+
+
+def _describe(entry: "Registered") -> Iterator[str]:
+    """Yield what a plugin is, what it asks for and provides, and its options."""
+    from inspect import cleandoc
+
+    from transgan.registry import KINDS
+
+    kind = KINDS[entry.kind].singular
+    article = "an" if kind[0] in "aeio" else "a"
+    yield from (f"{entry.name}: {article} {kind} of {entry.package} {entry.version}", "")
+    yield from (*_paragraphs(cleandoc(entry.cls.__doc__ or "")), "")
+    for section in _sections(entry):
+        yield from (*section, "")
+    yield from _options(entry.cls)
+
+
+def _sections(entry: "Registered") -> Iterator[list[str]]:
+    """Yield the sections that plugins of a kind have besides their options."""
+    from transgan.reporting.plugins import conditions_of, networks_of, nodes_of
+
+    cls = entry.cls
+    if entry.kind in ("conditionings", "generators", "discriminators", "encoders"):
+        conditions = [f"  {name}{kind and ': '}{kind}" for name, kind in conditions_of(cls).items()]
+        yield ["conditions", *conditions] if conditions else ["no conditions"]
+    if entry.kind in ("losses", "metrics"):
+        inputs = [*_inputs(cls)]
+        yield ["inputs (transgan plugins --names describes them)", *inputs] if inputs else ["no inputs"]
+    if entry.kind in ("nodes", "losses"):
+        nodes = [line for node in nodes_of(cls) for line in _node(node, inputs=True)]
+        if nodes:
+            yield ["nodes" if entry.kind == "nodes" else "nodes of its own", *nodes]
+    if entry.kind == "losses" and (networks := networks_of(cls)) != []:
+        yield ["networks of its own", *[f"  {each}" for each in networks or ["as its options and the samples require"]]]
+    if entry.kind == "metrics" and cls.direction:
+        yield ["figures", *[f"  {name}: {way} is better" for name, way in cls.direction.items()]]
+
+
+def _inputs(cls: type[Any]) -> Iterator[str]:
+    from transgan.reporting.plugins import inputs_of
+
+    for method in ("for_discriminator", "for_generator", "update"):
+        if function := getattr(cls, method, None):
+            always, sometimes = inputs_of(function)
+            yield from _wrapped(f"{method}: {', '.join(always) or 'none'}", 2, 6)
+            if sometimes:
+                yield from _wrapped(f"with some options: {', '.join(sometimes)}", 6, 6)
+
+
+def _options(cls: type[Any]) -> Iterator[str]:
+    from transgan.recipe.describe import expected, json_schema, subschema
+    from transgan.recipe.write import value_in_toml
+
+    fields, root = cls.Options.model_fields, json_schema(cls.Options)
+    yield "options" if fields else "no options"
+    for key, field in fields.items():
+        value = field.get_default(call_default_factory=True)
+        default = "required" if field.is_required() else f"default {'none' if value is None else value_in_toml(value)}"
+        head = f"{key}: {expected(root, subschema(root, root, key))}, {default.replace(' ', _SPACE)}"
+        yield from _entry(head, " ".join((field.description or "").split()))
+
+
+def _entry(head: str, *texts: str) -> Iterator[str]:
+    """Yield a line and, below it and indented, the lines of each text that is not empty."""
+    yield from _wrapped(head, 2, 4)
+    for text in texts:
+        yield from _wrapped(text, 6, 6)
+
+
+def _paragraphs(doc: str) -> Iterator[str]:
+    """Yield the lines of a docstring in the terminal's width: paragraphs, items of lists, and entries of sections."""
+    blocks: list[str] = []
+    for line in doc.splitlines():
+        begun = blocks[-1] if blocks else ""
+        same = not _indent(line) and not _indent(begun) and not begun.startswith("- ")
+        continues = begun not in ("", "Args:", "Returns:", "Raises:") and (same or _indent(line) > _indent(begun))
+        if continues and line and not line.lstrip().startswith("- "):
+            blocks[-1] += f" {line.strip()}"
+        else:
+            blocks.append(line)
+    for block in blocks:
+        indent = _indent(block)
+        deeper = 2 if block.lstrip().startswith("- ") else 4 if indent else 0
+        yield from _wrapped(block, indent, indent + deeper) or [""]
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _wrapped(text: str, first: int, then: int) -> list[str]:
+    """Return a text as lines of the terminal's width, the first of them and the others indented."""
+    from textwrap import wrap
+
+    lines = wrap(
+        text.strip(),
+        _width(),
+        initial_indent=" " * first,
+        subsequent_indent=" " * then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_SPACE, " ") for line in lines]
+
+
+def _width() -> int:
+    """Return the width of lines: the terminal's, at most 120; 80 where there is no terminal."""
+    from shutil import get_terminal_size
+
+    return max(40, min(get_terminal_size().columns, 120))
+
+
+def _cut(line: str, width: int) -> str:
+    """Return a line of at most `width` characters, cut between words."""
+    from textwrap import shorten
+
+    return shorten(line, max(width, 10), placeholder=" ...")
 
 
 def _first_line(doc: str | None) -> str:
     return (doc or "").strip().splitlines()[0] if doc else ""
-
-
-def _full_text(doc: str | None) -> str:
-    from inspect import cleandoc
-
-    return cleandoc(doc or "")

@@ -60,7 +60,7 @@ def train(
     with processes.alike():  # before the folder is created: a mistake in the data leaves none behind
         domains = Domains(plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
-        weights = initial_weights(plan) if new_run else {}
+        weights = initial_weights(plan) if new_run else None
     for warning in check_conditioning(plan) if processes.main else []:
         progress.message(f"warning: {warning}")
     _exclude_unreadable(domains, processes, quiet)

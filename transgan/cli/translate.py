@@ -16,6 +16,7 @@ from transgan.text import expand_home, printable, show
 if TYPE_CHECKING:
     from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
+    from transgan.plan import Direction
 
 
 class DetectorOptions(TyperCommand):
@@ -54,6 +55,22 @@ def translate(
         metavar="NAME=VALUE",
         help="Condition on an attribute value; defaults to the target domain's mean or most common one. Repeatable.",
     ),
+    samples: int = typer.Option(
+        None, "--samples", metavar="N", help="Write N translations of each file, each with other latent codes."
+    ),
+    seed: int = typer.Option(None, "--seed", metavar="N", help="Seed of the latent codes; 0 by default."),
+    reference: Path = typer.Option(
+        None, "--reference", metavar="FILE", help="A sample of the target domain, whose style the results take."
+    ),
+    strength: float = typer.Option(
+        None, "--strength", metavar="X", help="How much of the change is made: 0 for none, 1 for all, more than all."
+    ),
+    further: list[str] = typer.Option(
+        None,
+        "--input",
+        metavar="NAME=FOLDER",
+        help="The folder with a further input of the files, such as their masks, under the same names. Repeatable.",
+    ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
     ending: str = typer.Option(
@@ -76,7 +93,7 @@ def translate(
     ),
 ) -> None:
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
-    from transgan.inference.translator import Translator
+    from transgan.inference.translator import Translator, Variation
     from transgan.storage.atomic import disk_errors, make_folder, replacing_file
 
     out = expand_home(out)
@@ -95,30 +112,43 @@ def translate(
     direction = translator.choose(to, task, source)
     conditions = dict(_parse_attribute(each) for each in attributes or ())
     translator.encode_attributes(direction, conditions)  # report mistakes before looking for files
+    translator.check_variation(samples, seed, reference is not None, strength)
+    style = None if reference is None else translator.read_reference(expand_home(reference), direction)
+    folders = dict(_parse_input(each) for each in further or ())
+    translator.check_inputs(direction, folders, regions is not None)
     files = find_files(inputs, translator, out, ending)
-    check_results(files, out, overwrite)
+    check_results([(path, each) for path, name in files for each in results_of(name, samples)], out, overwrite)
     with disk_errors(out):
         make_folder(out)
     source_media, target_media = translator.sides(direction)
 
-    def translate_file(path: Path, result: Path) -> int | None:
+    def translate_file(path: Path, name: Path) -> int | None:
         """Translate one file; return the number of regions, or None where it has none and is copied."""
         x = source_media.read(path)
-        found = []
-        if regions is None:
-            y = translator.translate(x, direction, native, conditions)
-        else:
-            y, tensor = x, regions.tensor_of(x, source_media)
-            if found := regions.of(tensor):
-                pasted = translator.translate_regions(tensor, regions, found, direction, native, conditions)
+        of_file = {
+            each: translator.read_input(each, _file_of(folder, name, translator, direction, each), direction)
+            for each, folder in folders.items()
+        }
+        found, tensor = [], x
+        if regions:
+            tensor = regions.tensor_of(x, source_media)
+            found = regions.of(tensor)
+        for number, each in enumerate(results_of(name, samples)):
+            named = name.with_suffix(path.suffix).as_posix()  # the same whatever file type is written
+            variation = Variation(seed or 0, number, named, style, strength, of_file)
+            y, result = x, out / each
+            if regions is None:
+                y = translator.translate(x, direction, native, conditions, variation)
+            elif found:
+                pasted = translator.translate_regions(tensor, regions, found, direction, native, conditions, variation)
                 y = target_media.with_tensor(x, regions.detector.mark(pasted, found) if show_boxes else pasted)
-        if not overwrite and os.path.lexists(result):
-            raise DiskError(f"{result}: exists since this command began; not replaced")
-        if regions and not found and result.suffix == path.suffix:
-            with disk_errors(result), path.open("rb") as original, replacing_file(result) as file:
-                shutil.copyfileobj(original, file)
-        else:
-            target_media.write(y, result)
+            if not overwrite and os.path.lexists(result):
+                raise DiskError(f"{result}: exists since this command began; not replaced")
+            if regions and not found and result.suffix == path.suffix:
+                with disk_errors(result), path.open("rb") as original, replacing_file(result) as file:
+                    shutil.copyfileobj(original, file)
+            else:
+                target_media.write(y, result)
         return None if regions and not found else len(found)
 
     failures: list[TransganError] = []
@@ -126,7 +156,7 @@ def translate(
     copied, count = 0, 0
     for path, name in files:
         try:
-            translated = translate_file(path, out / name)
+            translated = translate_file(path, name)
         except Exception as error:  # one bad file never stops the others
             failure = _failure(path, error, native)
             bugs += [] if failure else [error]
@@ -139,6 +169,7 @@ def translate(
         count += translated or 0
     done = len(files) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
+    counted += f"; {samples} results each" if samples else ""
     show(f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
     if bugs:
         raise bugs[0]
@@ -147,6 +178,13 @@ def translate(
         codes = {failure.exit_code for failure in failures}
         summary.exit_code = codes.pop() if len(codes) == 1 else DataError.exit_code
         raise summary
+
+
+def results_of(name: Path, samples: int | None) -> list[Path]:
+    """Return the names of a file's results: its own, or with `samples` `NAME-1`, `NAME-2`, ... of its suffix"""
+    if samples is None:
+        return [name]
+    return [name.with_name(f"{name.stem}-{number + 1}{name.suffix}") for number in range(samples)]
 
 
 def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:
@@ -162,6 +200,29 @@ def _parse_attribute(text: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise UsageError(f"--with {text}: expected NAME=VALUE")
     return name, value
+
+
+def _parse_input(text: str) -> tuple[str, Path]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"--input {text}: expected NAME=FOLDER")
+    folder = expand_home(Path(value))
+    if not folder.is_dir():
+        raise UsageError(f"--input {text}: {folder} {'is a file' if folder.exists() else 'does not exist'}")
+    return name, folder
+
+
+def _file_of(folder: Path, name: Path, translator: "Translator", direction: "Direction", kind: str) -> Path:
+    """Return the file of a further input with the name of a file to translate.
+
+    Raises:
+        DataError: there is none.
+    """
+    suffixes = translator.input_media[f"{direction.translation.source}.{kind}"].suffixes
+    found = [path for suffix in suffixes if (path := folder / name.with_suffix(suffix)).is_file()]
+    if not found:
+        raise DataError(f"{folder / name.with_suffix('')}: there is no such file, the '{kind}' of {name}")
+    return found[0]
 
 
 def _select_regions(

@@ -1,22 +1,22 @@
 """The batch of any step: which samples, in which order, how augmented; all follows from (seed, epoch, index)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from transgan.api.options import Size
+from transgan.api.protocols import Translation
 from transgan.api.schedule import Clock
 from transgan.data.attributes import EncodedLabels
 from transgan.data.domains import Domains
 from transgan.data.inputs import BatchInputs, Side, as_tensors, assemble_inputs
-from transgan.errors import UsageError
+from transgan.errors import DataError, UsageError
 from transgan.graph import Key
-from transgan.plan.plan import Plan
+from transgan.plan.plan import ROLES, Plan
 from transgan.rng import CounterRng, permutation, stable_hash
 
 
@@ -27,9 +27,30 @@ class StreamSamples:
     domain: np.ndarray
     epoch: np.ndarray
     index: np.ndarray
-    decoded: np.ndarray | list[np.ndarray]
+    decoded: Mapping[str, np.ndarray | list[np.ndarray]]
+    """The samples themselves by an empty name, and their further inputs."""
     labels: EncodedLabels
     key: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Which samples of a task become one batch after the other."""
+
+    task: str
+    name: str
+    """The domain; `source` or `target` where those of samples are random."""
+    kind: str = ""
+    """`other` for a second sample of the domain, `pair` for known pairs beside unpaired samples."""
+    partner: str = ""
+    """Of pairs, the domain of the other side."""
+
+    @staticmethod
+    def of(translation: Translation, role: str) -> "Stream":
+        """Return the stream that a batch input of a translation comes from, one of `ROLES`."""
+        kind, _, end = role.rpartition("_")
+        name, partner = (getattr(translation, each) for each in (end, "target" if end == "source" else "source"))
+        return Stream(translation.task, end if name == "*" else name, kind, partner if kind == "pair" else "")
 
 
 def samples_before(plan: Plan, step: int) -> int:
@@ -85,6 +106,24 @@ class Batches:
         self.orders: dict[tuple[object, ...], np.ndarray] = {}
         self.micro_batches = plan.recipe.train.accumulate
         check_divisible(plan, world)
+        self.streams: dict[Stream, set[str]] = {}
+        """The further inputs that are used of each stream's samples."""
+        for translation in plan.translations:
+            used = plan.used_inputs(translation, training=True)
+            if plan.recipe.tasks[translation.task].paired is True:
+                used = {name.removeprefix("pair_") for name in used}
+            for role in ROLES:
+                inputs = {name for name in plan.recipe.inputs if f"{role}_{name}" in used}
+                begin = "pair_" if role.startswith("pair_") else role  # of pairs both sides, or none
+                if role in ("source", "target") or any(name.startswith(begin) for name in used):
+                    self.streams.setdefault(Stream.of(translation, role), set()).update(inputs)
+        self.pairs: dict[Stream, np.ndarray] = {}
+        """Of streams of pairs the index in the domain of each pair's sample."""
+        for task in plan.recipe.tasks:
+            for first, second in plan.paired_domains(task):
+                indices = np.array(domains.training_pairs(task, first, second))
+                self.pairs[Stream(task, first, "pair", second)] = indices[:, 0]
+                self.pairs[Stream(task, second, "pair", first)] = indices[:, 1]
         self.prefetched: tuple[int, str | None, Future[list[dict[Any, StreamSamples]]]] | None = None
         self.pool = ThreadPoolExecutor(1)
 
@@ -126,46 +165,77 @@ class Batches:
 
     def _collect(self, positions: np.ndarray, size: Size, only: str | None) -> dict[Any, StreamSamples]:
         """Return the samples of all streams, or of one task's, at positions counted from the start of the run."""
-        streams: dict[Any, StreamSamples] = {}
-        for task_name, task in self.plan.recipe.tasks.items():
-            if only not in (None, task_name):
-                continue
-            if task.targets == "random":
-                count = len(task.domains)
-                hashes = [stable_hash(self.seed, task_name, "domains", p) for p in positions]
-                source = np.array([h % count for h in hashes])
-                target = np.array(
-                    [(s + 1 + (h >> 32) % (count - 1)) % count for s, h in zip(source, hashes, strict=True)]
-                )
-                streams[task_name, "source"] = self._stream(task_name, task.domains, source, positions, "source", size)
-                streams[task_name, "target"] = self._stream(task_name, task.domains, target, positions, "target", size)
-            else:
-                for i, domain in enumerate(task.domains):
-                    key = "pairs" if task.paired is True else domain
-                    which = np.full(len(positions), i)
-                    streams[task_name, domain] = self._stream(task_name, task.domains, which, positions, key, size)
-        return streams
+        return {
+            stream: self._samples(stream, positions, size) for stream in self.streams if only in (None, stream.task)
+        }
 
-    def _stream(
-        self, task: str, domains: Sequence[str], which: np.ndarray, positions: np.ndarray, key: str, size: Size
-    ) -> StreamSamples:
-        """Return the samples of one stream; `which` (N,) says from which of the domains each one comes."""
-        epochs, indices, decoded = [], [], []
-        for i, position in zip(which.tolist(), positions.tolist(), strict=True):
-            domain = self.domains[domains[i]]
-            epoch, at = divmod(position, len(domain.samples))
-            index = int(self._order(len(domain.samples), task, key if key != "source" else domain.name, epoch)[at])
+    def _samples(self, stream: Stream, positions: np.ndarray, size: Size) -> StreamSamples:
+        """Return the samples of one stream at positions counted from the start of the run."""
+        task, names = self.plan.recipe.tasks[stream.task], self._domains_of(stream, positions)
+        key = stream.name
+        if stream.kind == "pair":
+            key = "pairs of " + " and ".join(each for each in task.domains if each in (stream.name, stream.partner))
+        elif stream.kind:
+            key = f"{stream.kind} {stream.name}"
+        elif task.paired is True:
+            key = "pairs"
+        epochs, numbers = [], []
+        for name, position in zip(names, positions.tolist(), strict=True):
+            count = len(self.pairs[stream]) if stream in self.pairs else len(self.domains[name].samples)
+            epoch, at = divmod(position, count)
+            numbers.append(int(self._order(count, stream.task, name if key == "source" else key, epoch)[at]))
             epochs.append(epoch)
-            indices.append(index)
-        for i in dict.fromkeys(which.tolist()):
-            mine = np.flatnonzero(which == i)
-            media = self.domains.media_at(domains[i], size)
-            decoded.append((mine, self.domains[domains[i]].decoded(False, media, np.array(indices)[mine])))
-        array = _in_order(decoded)
-        numbers = np.array([self.plan.domains.index(domains[i]) for i in which.tolist()])
-        rows = [(self.domains[domains[i]].labels, index) for i, index in zip(which.tolist(), indices, strict=True)]
-        labels = {name: np.stack([each[name][index] for each, index in rows]) for name in self.plan.recipe.attributes}
-        return StreamSamples(numbers, np.array(epochs), np.array(indices), array, labels, (self.seed, task, key))
+        indices = self.pairs[stream][numbers] if stream in self.pairs else np.array(numbers)
+        labels = {
+            each: np.stack([self.domains[name].labels[each][i] for name, i in zip(names, indices, strict=True)])
+            for each in self.plan.recipe.attributes
+        }
+        return StreamSamples(
+            domain=np.array([self.plan.domains.index(name) for name in names]),
+            epoch=np.array(epochs),
+            index=np.array(numbers),  # of a pair that of the pair, so that both sides are augmented alike
+            decoded={name: self._decoded(names, indices, name, size) for name in ("", *self.streams[stream])},
+            labels=labels,
+            key=(self.seed, stream.task, key),
+        )
+
+    def _domains_of(self, stream: Stream, positions: np.ndarray) -> list[str]:
+        """Return the domain of each of a stream's samples."""
+        task = self.plan.recipe.tasks[stream.task]
+        if task.targets != "random":
+            return [stream.name] * len(positions)
+        names, count = [], len(task.domains)
+        for position in positions:
+            bits = stable_hash(self.seed, stream.task, "domains", position)
+            source = bits % count
+            target = (source + 1 + (bits >> 32) % (count - 1)) % count
+            names.append(task.domains[source if stream.name == "source" else target])
+        return names
+
+    def _decoded(
+        self, names: Sequence[str], indices: np.ndarray, further: str, size: Size
+    ) -> np.ndarray | list[np.ndarray]:
+        """Return samples, or a further input of theirs, as the media has decoded them.
+
+        Raises:
+            DataError: a sample is cut out of a file at random, and its further input has another size.
+        """
+        parts = []
+        for name in dict.fromkeys(names):
+            mine = np.flatnonzero(np.array(names) == name)
+            own = f"{name}.{further}" if further else name
+            part = self.domains[own].decoded(False, self.domains.media_at(own, size), indices[mine])
+            parts.append((mine, part))
+            if further and not isinstance(part, np.ndarray):
+                whole = self.domains[name].decoded(False, self.domains.media_at(name, size), indices[mine])
+                for i, x, y in zip(indices[mine], whole, part, strict=True):
+                    if x.shape[:-1] != y.shape[:-1]:
+                        key, (found, expected) = self.domains[name].samples[i].key, (y.shape[:-1], x.shape[:-1])
+                        raise DataError(
+                            f"[inputs.{further}] {name}: the file of {key!r} is {found}, and the sample {expected}; "
+                            "samples are cut out at random, so both must have the same size"
+                        )
+        return _in_order(parts)
 
     def _order(self, length: int, task: str, key: str, epoch: int) -> np.ndarray:
         """Return the order of a stream in an epoch; only the latest few are kept."""
@@ -178,27 +248,34 @@ class Batches:
 
     def _inputs(self, streams: dict[Any, StreamSamples], step: int, clock: Clock) -> BatchInputs:
         size = self.plan.stage_at(step).size
-        tensors: dict[Any, Tensor] = {}
-        for key, each in streams.items():
+        sides: dict[Stream, Side] = {}
+        for stream, each in streams.items():
             rng = CounterRng(each.key, each.epoch, each.index, self.device, self.dtype)
             names = [self.plan.domains[i] for i in each.domain]
-            tensors[key] = self.domains.tensors(each.decoded, rng, names, size, self.device).to(self.dtype)
-
-        def side(key: Any) -> Side:
-            domain = torch.from_numpy(streams[key].domain).to(self.device)
-            return Side(tensors[key], domain, as_tensors(streams[key].labels, self.device, self.dtype))
-
+            tensors = {}
+            for further, decoded in each.decoded.items():
+                own = [f"{name}.{further}" for name in names] if further else names
+                tensors[further] = self.domains.tensors(decoded, rng, own, size, self.device).to(self.dtype)
+            domain = torch.from_numpy(each.domain).to(self.device)
+            sides[stream] = Side(
+                tensors.pop(""), domain, as_tensors(each.labels, self.device, self.dtype), inputs=tensors
+            )
         inputs: dict[Key, Any] = {}
         for translation in self.plan.translations:
-            source, target = (
-                (translation.task, end if name == "*" else name)
-                for end, name in (("source", translation.source), ("target", translation.target))
-            )
-            if source in streams:  # else of a task that this step does not train
+            source, target, *rest = (Stream.of(translation, role) for role in ROLES)
+            if source in sides:  # else of a task that this step does not train
+                other_source, other_target, *pairs = (sides.get(each) for each in rest)
                 first = streams[source]
-                key = (self.seed, str(translation))
-                rng = CounterRng(key, first.epoch, first.index, self.device, self.dtype)
-                inputs |= assemble_inputs(self.plan, translation, side(source), side(target), rng, clock, training=True)
+                inputs |= assemble_inputs(
+                    self.plan,
+                    translation,
+                    replace(sides[source], other=other_source),
+                    replace(sides[target], other=other_target),
+                    CounterRng((self.seed, str(translation)), first.epoch, first.index, self.device, self.dtype),
+                    clock,
+                    training=True,
+                    pairs=(pairs[0], pairs[1]) if pairs[0] and pairs[1] else None,
+                )
         return inputs
 
 

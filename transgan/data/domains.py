@@ -3,6 +3,7 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from transgan.data.contents import Contents
 from transgan.data.splits import FoundSamples, counted, shared, split
 from transgan.errors import DataError, PluginError, UsageError
 from transgan.graph import error_context
-from transgan.plan.plan import Plan
+from transgan.plan.plan import MediaPlan, Plan
+from transgan.rng import stable_hash
 from transgan.text import expand_home, listed
 
 #: Share of a domain's samples that may be unreadable; where there are fewer than MIN_TOLERANT, none may.
@@ -48,8 +50,17 @@ def statistics_from_tensors(tensors: Mapping[str, Tensor], prefix: str = "") -> 
 OWN_KEYS = {"held_out", "media"}
 
 
+def paired_indices(first: Sequence[Sample], second: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Return the places of samples that have the same key, which no other sample of their domain has."""
+    places = []
+    for side in (first, second):
+        count = Counter(sample.key for sample in side)
+        places.append({sample.key: i for i, sample in enumerate(side) if count[sample.key] == 1})
+    return [(i, places[1][key]) for key, i in places[0].items() if key in places[1]]
+
+
 class DomainData:
-    """One domain: its samples and, at each size, the cache of what they decode to."""
+    """One domain, or a further input of one: its samples and, at each size, the cache of what they decode to."""
 
     def __init__(
         self,
@@ -60,7 +71,8 @@ class DomainData:
         synthesized: dict[tuple[str, Size], dict[Any, np.ndarray]],
     ):
         self.name = name
-        self.media_of = next(other for other, each in plan.media.items() if each == plan.media[name])
+        media = {**plan.media, **plan.input_media}
+        self.media_of = next(other for other, each in media.items() if each == media[name])
         """The first domain with the same media; they share media objects and synthesized samples."""
         self.synthesized = synthesized
         self.samples = samples
@@ -147,13 +159,23 @@ class Domains(Mapping[str, DomainData]):
             name: DomainData(name, divided.samples[name], divided.held_out[name], plan, self.synthesized)
             for name in found
         }
+        self.further = {
+            f"{domain}.{name}": self._find_input(domain, name)
+            for name, each in recipe.inputs.items()
+            for domain in each.domains
+            if plan.uses_input(name)
+        }
+        """The files of further inputs, by `domain.input`, each at the place of its sample."""
+        for name in recipe.inputs if plan.terms else ():
+            if not plan.uses_input(name):
+                self.warnings.append(f"[inputs.{name}] is used by no node, loss or metric of this recipe")
         self._check_pairs()
         everything = {name: [*each.samples, *each.held_out] for name, each in self.items()}
         for name, task in recipe.tasks.items():
             self.warnings += [f"[tasks.{name}] {each}" for each in shared(task.domains, everything, self.contents)]
 
     def _find(self, name: str, selection: Any) -> FoundSamples:
-        self.source.suffixes = self.plan.media[name].cls.suffixes
+        self.source.suffixes = self._media_plan(name).cls.suffixes
         held_out_selection = None
         if isinstance(selection, Mapping) and OWN_KEYS & selection.keys():
             held_out_selection = selection.get("held_out")
@@ -176,12 +198,100 @@ class Domains(Mapping[str, DomainData]):
             self.skipped.append(each)
         return FoundSamples(samples, held_out)
 
+    def _find_input(self, domain: str, name: str) -> DomainData:
+        """Return the files of a further input of a domain, each at the place of its sample.
+
+        Raises:
+            DataError: samples have no file, or several.
+        """
+        where, own = f"[inputs.{name}] {domain}", f"{domain}.{name}"
+        try:
+            found = self._find(own, self.plan.recipe.inputs[name].domains[domain])
+        except (DataError, UsageError) as error:
+            raise type(error)(str(error).replace(f"[domains] {own}", where)) from None
+        sides = [self[domain].samples, self[domain].held_out]
+        common = {sample.key for sample in sides[0]} & {sample.key for sample in sides[1]}
+        if common and found.held_out is None:
+            raise DataError(
+                f"{where}: training and held-out samples have names in common ({listed(sorted(common), 3)}); give "
+                "held_out here too, the files of the held-out samples"
+            )
+        result: list[list[Sample]] = []
+        lone, several = [], []
+        for samples, files in zip(sides, (found.samples, found.held_out or found.samples), strict=True):
+            locations: dict[str, list[Any]] = defaultdict(list)
+            for each in files:
+                locations[each.key].append(each.location)
+            lone += [sample.key for sample in samples if sample.key not in locations]
+            several += [sample.key for sample in samples if len(locations.get(sample.key, ())) > 1]
+            result.append([Sample(s.key, locations.get(s.key, [None])[0], s.attributes) for s in samples])
+        for keys, what in ((lone, "no file"), (several, "several files")):
+            if keys:
+                raise DataError(
+                    f"{where}: {len(keys)} of {sum(map(len, sides))} samples have {what} of the same name: "
+                    f"{listed(sorted(keys), MAX_LISTED)}"
+                )
+        return DomainData(own, result[0], result[1], self.plan, self.synthesized)
+
     def _check_pairs(self) -> None:
         for name, task in self.plan.recipe.tasks.items():
             if task.paired is True:
                 self._check_same(name, "", [self[each].samples for each in task.domains])
-            if task.paired:
+            if task.paired in (True, "held_out"):
                 self._check_same(name, "held-out ", [self[each].evaluated for each in task.domains])
+            if task.share_of_pairs is not None:
+                self._check_some(name)
+
+    def _check_some(self, task: str) -> None:
+        """Check that there are pairs of the domains whose pairs a task trains on."""
+        batch = max(stage.batch for stage in self.plan.stages)
+        together = self.plan.paired_domains(task)
+        if self.plan.terms and not together:
+            self.warnings.append(
+                f"[tasks.{task}] no loss uses its pairs; add one that does, such as losses.paired, or set "
+                'paired = "held_out"'
+            )
+        for names in together:
+            pairs = self.training_pairs(task, *names)
+            if not pairs:
+                examples = (f"'{self[each].samples[0].key}' in {each}" for each in names)
+                raise DataError(
+                    f"[tasks.{task}] has no pairs: no training samples of {' and '.join(names)} have the same name, "
+                    f"such as {', '.join(examples)}; remove paired, or rename the files of pairs"
+                )
+            if len(pairs) < batch:
+                self.warnings.append(
+                    f"[tasks.{task}] {counted(len(pairs), 'pair')} of {' and '.join(names)}, fewer than a batch of "
+                    f"{batch}: every batch has each of them, some twice"
+                )
+
+    def training_pairs(self, task: str, first: str, second: str) -> list[tuple[int, int]]:
+        """Return the indices of known pairs among the training samples of two domains.
+
+        They are the share of the pairs that the task trains on: those whose keys have the smallest hashes.
+        """
+        share = self.plan.recipe.tasks[task].share_of_pairs or 1.0
+        samples = self[first].samples
+        pairs = paired_indices(samples, self[second].samples)
+        by_hash = sorted(pairs, key=lambda pair: stable_hash("pair", samples[pair[0]].key))
+        return sorted(by_hash[: max(1, round(share * len(pairs)))])
+
+    def held_out_pairs(self, first: str, second: str) -> list[tuple[int, int]]:
+        """Return the indices of known pairs among the samples of two domains that metrics use."""
+        return paired_indices(self[first].evaluated, self[second].evaluated)
+
+    def _described_pairs(self) -> Iterator[str]:
+        """Yield how many pairs there are, for each task that is trained on some."""
+        for task in self.plan.recipe.tasks:
+            for first, second in self.plan.paired_domains(task):
+                trained = len(self.training_pairs(task, first, second))
+                known = len(paired_indices(self[first].samples, self[second].samples))
+                held_out = len(paired_indices(self[first].held_out, self[second].held_out))
+                of = f" of {known:,}" if known != trained else ""
+                yield (
+                    f"[tasks.{task}] {first} and {second}: {counted(trained, 'pair')}{of} for training beside unpaired "
+                    f"samples, {held_out:,} held out"
+                )
 
     def _check_same(self, task: str, which: str, sides: list[list[Sample]]) -> None:
         keys = [[sample.key for sample in side] for side in sides]
@@ -208,15 +318,20 @@ class Domains(Mapping[str, DomainData]):
 
     @property
     def notes(self) -> list[str]:
-        """What was found in the data and dealt with, a sentence each: skipped files, overlaps, copies."""
-        return [*self.skipped, *self.overlaps, *self.copies]
+        """What was found in the data and dealt with, a sentence each: skipped files, overlaps, copies, pairs."""
+        return [*self.skipped, *self.overlaps, *self.copies, *self._described_pairs()]
+
+    def parts(self, name: str) -> list[DomainData]:
+        """Return a domain and its further inputs."""
+        return [self[name], *(each for own, each in self.further.items() if own.partition(".")[0] == name)]
 
     def count_files(self) -> int:
         """Return how many samples `exclude_unreadable` decodes."""
-        return sum(len(samples) for domain in self.values() for samples in domain.cached.values())
+        return sum(len(samples) for name in self for part in self.parts(name) for samples in part.cached.values())
 
     def exclude_unreadable(self, seen: Callable[[], object] = lambda: None, rank: int = 0, world: int = 1) -> None:
-        """Decode every sample once; exclude those that cannot be read, and their partners in paired tasks.
+        """Decode every sample once, with its further inputs; exclude those that cannot be read, and their partners in
+        paired tasks.
 
         So what a run trains and measures on follows from the files alone, and no file stops it later on. It is called
         before the first batch is made. What functions make is not decoded here.
@@ -229,31 +344,35 @@ class Domains(Mapping[str, DomainData]):
         Raises:
             DataError: more samples than tolerated cannot be read, or none remains.
         """
-        excluded: dict[tuple[str, bool], set[str]] = {}
+        excluded: dict[tuple[str, bool], set[str]] = defaultdict(set)
         reasons: dict[str, list[str]] = {}
         for name, domain in self.items():
             reasons[name] = []
-            for held_out, samples in domain.cached.items():
-                media = self.media_at(name, self.plan.stages[-1 if held_out else 0].size)
+            for part, held_out in product(self.parts(name), (False, True)):
+                samples = part.cached[held_out]
+                media = self.media_at(part.name, self.plan.stages[-1 if held_out else 0].size)
                 order = np.roll(np.arange(len(samples)), -rank * len(samples) // world)
                 failed: Mapping[int, str] = {}
                 try:
                     if samples:
-                        failed = domain.cache(held_out, media).unreadable(order.tolist(), seen)
+                        failed = part.cache(held_out, media).unreadable(order.tolist(), seen)
                 except NothingReadableError as error:
                     failed = error.reasons
-                excluded[name, held_out] = {samples[i].key for i in failed}
+                excluded[name, held_out] |= {samples[i].key for i in failed}
                 reasons[name] += [failed[i] for i in sorted(failed)]
             _check_tolerated(name, reasons[name], sum(map(len, domain.cached.values())))
         unpaired = {each: set(keys) for each, keys in excluded.items()}
         for _ in self:  # a domain may be paired in several tasks
             for task in self.plan.recipe.tasks.values():
                 for held_out in (False, True):
-                    if task.paired is True or (task.paired and held_out):
+                    if task.paired is True or (task.paired == "held_out" and held_out):
                         keys = set().union(*(excluded[name, held_out] for name in task.domains))
                         excluded |= {(name, held_out): keys | excluded[name, held_out] for name in task.domains}
         for name, domain in self.items():
             counts = [domain.exclude(held_out, excluded[name, held_out]) for held_out in (False, True)]
+            for further in self.parts(name)[1:]:
+                for held_out in (False, True):
+                    further.exclude(held_out, excluded[name, held_out])
             lone = [key for held in (False, True) for key in excluded[name, held] - unpaired[name, held]]
             partners, total = len(lone), sum(map(len, domain.cached.values()))
             if reasons[name]:
@@ -270,7 +389,8 @@ class Domains(Mapping[str, DomainData]):
                 raise DataError(f"[domains] {name}: no sample for training can be read, or none has a partner that can")
 
     def __getitem__(self, name: str) -> DomainData:
-        return self.found[name]
+        """Return a domain, or its further input `domain.input`."""
+        return self.found[name] if name in self.found else self.further[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.found)
@@ -278,17 +398,20 @@ class Domains(Mapping[str, DomainData]):
     def __len__(self) -> int:
         return len(self.found)
 
+    def _media_plan(self, name: str) -> MediaPlan:
+        return self.plan.media[name] if name in self.plan.media else self.plan.input_media[name]
+
     def media_at(self, name: str, size: Size) -> Media[Options]:
         """Return the media of a domain for a size of training samples."""
         key = (self[name].media_of, size)
         if key not in self.media:
-            self.media[key] = self.plan.media[name].at(size)
+            self.media[key] = self._media_plan(name).at(size)
             self.media[key].statistics = self.statistics
         return self.media[key]
 
     def fit_statistics(self, names: Sequence[str] | None = None) -> None:
         """Let the media fit the statistics of these domains, or of all; those that are there are not fitted again."""
-        for name in names or self:
+        for name in names or (*self, *self.further):
             if name not in self.statistics:
                 media = self.media_at(name, self.plan.stages[-1].size)
                 self.statistics[name] = dict(media.fit_statistics(self._decoded(name, media)))
@@ -341,7 +464,7 @@ class Domains(Mapping[str, DomainData]):
         Raises:
             PluginError: it is not a tensor of that shape, of floating-point numbers, all of them finite.
         """
-        use = self.plan.media[name].use
+        use = self._media_plan(name).use
         where = f"domain '{name}': the media '{use}' ({type(media).__module__}.{type(media).__qualname__})"
         expected = (count, media.channels, *media.space)
         if not isinstance(x, Tensor):
@@ -361,17 +484,29 @@ class Domains(Mapping[str, DomainData]):
             self.warnings.append(f"{where} gives values from {low:.4g} to {high:.4g}, expected from -1 to 1")
 
     def batches(
-        self, name: str, held_out: bool, size: Size, batch: int, device: Any = "cpu", most: int | None = None
+        self,
+        name: str,
+        held_out: bool,
+        size: Size,
+        batch: int,
+        device: Any = "cpu",
+        most: int | None = None,
+        order: Sequence[int] | None = None,
     ) -> Iterator[tuple[list[Sample], Tensor]]:
-        """Yield every sample once, in the order of their keys, without augmentation: samples and (N, C, *space)."""
+        """Yield every sample once, without augmentation: samples and (N, C, *space).
+
+        Args:
+            most: the number of samples; defaults to all.
+            order: the samples by their indices; defaults to all, in the order of their keys.
+        """
         media = self.media_at(name, size)
-        samples = (self[name].held_out if held_out else self[name].samples)[:most]
-        if samples:
-            for first in range(0, len(samples), batch):
-                index = range(first, min(first + batch, len(samples)))
-                decoded = self[name].decoded(held_out, media, index)
-                x = self.tensors(decoded, None, [name] * len(index), size, device)
-                yield [samples[i] for i in index], x
+        samples = self[name].held_out if held_out else self[name].samples
+        order = (range(len(samples)) if order is None else order)[:most]
+        for first in range(0, len(order), batch):
+            index = np.asarray(order[first : first + batch])
+            decoded = self[name].decoded(held_out, media, index)
+            x = self.tensors(decoded, None, [name] * len(index), size, device)
+            yield [samples[i] for i in index], x
 
     def for_metrics(self, size: Size, device: Any) -> dict[str, Domain]:
         """Return the domains with their real samples, as metrics and `init_from_data` get them."""

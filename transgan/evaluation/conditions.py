@@ -14,7 +14,7 @@ from torch import Tensor
 
 from transgan.api.schedule import Clock
 from transgan.data.domains import Domains
-from transgan.data.inputs import Side, assemble_inputs
+from transgan.data.inputs import Side, assemble_inputs, further_inputs
 from transgan.evaluation.evaluate import held_out_batches
 from transgan.graph import Key
 from transgan.networks import Networks
@@ -148,7 +148,8 @@ def _translate(
         return Side(inputs[direction.planned, end], domain, attributes)
 
     rng, clock = inputs[direction.planned, "rng"], inputs[direction.planned, "clock"]
-    changed = assemble_inputs(plan, planned, side("source"), side("target"), rng, clock, training=False)
+    changed = {(planned, name): x for name, x in further_inputs(plan, inputs, direction.planned).items()}
+    changed |= assemble_inputs(plan, planned, side("source"), side("target"), rng, clock, training=False)
     fake: Tensor = networks.compute(changed, planned, ["fake"])["fake"]
     return fake
 

@@ -1,7 +1,8 @@
 """Translating held-out samples and measuring the result: the nodes of training, computed without training."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transgan.api.names import METRIC_ARGUMENTS
 from transgan.api.protocols import Metric, Translation
 from transgan.api.samples import Column, Sample
 from transgan.api.schedule import Clock
 from transgan.data.attributes import encode_labels
 from transgan.data.domains import Domains
-from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index
+from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index, further_inputs
 from transgan.graph import Key, argument_names, error_context
 from transgan.networks import Networks
 from transgan.plan import Direction, Plan
-from transgan.plan.plan import METRIC_ARGUMENTS
-from transgan.rng import CounterRng
+from transgan.rng import CounterRng, ScopedRng
 from transgan.text import listed
 
 
@@ -28,45 +29,83 @@ def held_out_batches(
 ) -> Iterator[tuple[list[Sample], dict[Key, Any]]]:
     """Yield held-out samples of a direction's source, at most `most`, with their batch inputs.
 
-    The target attributes are those of the true translation where it is known, else of the target sample.
+    Known pairs come first, in batches of their own. The target attributes are those of the true translation where it is
+    known, else of the target sample.
     """
-    size = plan.stages[-1].size
     translation = direction.translation
-    paired = plan.recipe.tasks[translation.task].paired
-    has_held_out = {name: bool(domains[name].held_out) for name in (translation.source, translation.target)}
-    targets = list(domains.batches(translation.target, has_held_out[translation.target], size, batch, device, most))
-    pool = torch.cat([x for _, x in targets])
-    partners = [sample for samples, _ in targets for sample in samples]
-    names = [sample.key for sample in partners]
+    source, target = translation.source, translation.target
+    used = plan.used_inputs(direction.planned, training=False)
+    pairs = domains.held_out_pairs(source, target) if plan.recipe.tasks[translation.task].paired else []
+    known = {source: [i for i, _ in pairs], target: [i for _, i in pairs]}
+    rest = {name: sorted({*range(len(domains[name].evaluated))} - {*each}) for name, each in known.items()}
+
+    def read(name: str, end: str, order: list[int]) -> Iterator[_Samples]:
+        held_out, size = bool(domains[name].held_out), plan.stages[-1].size
+        further = [each for each in plan.recipe.inputs if {f"{end}_{each}", f"other_{end}_{each}"} & used]
+        further = [each for each in further if f"{name}.{each}" in domains.further]
+        parts = [
+            domains.batches(own, held_out, size, batch, device, order=order)
+            for own in (name, *(f"{name}.{each}" for each in further))
+        ]
+        for (samples, x), *inputs in zip(*parts, strict=True):
+            yield _Samples(samples, x, {each: y for each, (_, y) in zip(further, inputs, strict=True)})
+
+    def side(of: _Samples, name: str, labelled: list[Sample], other: _Samples | None) -> Side:
+        labels = as_tensors(encode_labels(plan.recipe.attributes, labelled, name), device)
+        index = domain_index(plan, name, len(of.x), device)
+        return Side(of.x, index, labels, of.inputs, Side(other.x, index, {}, other.inputs) if other else None)
+
+    def sources() -> Iterator[_Samples]:
+        yield from read(source, "source", known[source][:most])
+        yield from read(source, "source", rest[source][: max(0, most - len(pairs))])
+
+    pool = _Samples.joined(read(target, "target", [*known[target], *rest[target]][:most]))
+    other_source, other_target = (any(n.startswith(f"other_{end}") for n in used) for end in ("source", "target"))
+    of_sources = _Samples.joined(sources()) if other_source else None
+    of_targets = pool if other_target else None
+
+    def others(of: _Samples | None, index: np.ndarray) -> _Samples | None:
+        return of and of.rows(index + max(1, len(of.x) // 2))
+
     seen = 0
-    for samples, source in domains.batches(
-        translation.source, has_held_out[translation.source], size, batch, device, most
-    ):
-        if paired:
-            rows = [names.index(sample.key) for sample in samples]
-        else:
-            rows = [(seen + i) % len(pool) for i in range(len(samples))]
-        index = np.arange(seen, seen + len(samples))
-        labelled = [partners[row] for row in rows]
-        if plan.recipe.attributes and not paired:
-            true = true_translations(domains, translation, samples)
+    for each in sources():
+        index = np.arange(seen, seen + len(each.samples))
+        partners = pool.rows(index)
+        labelled = partners.samples
+        if plan.recipe.attributes and seen >= len(pairs):
+            true = true_translations(domains, translation, each.samples)
             labelled = [truth or partner for truth, partner in zip(true, labelled, strict=True)]
-
-        def side(x: Tensor, name: str, of: list[Sample]) -> Side:
-            labels = as_tensors(encode_labels(plan.recipe.attributes, of, name), device)
-            return Side(x, domain_index(plan, name, len(x), device), labels)
-
         inputs = assemble_inputs(
             plan,
             direction.planned,
-            side(source, translation.source, samples),
-            side(pool[rows], translation.target, labelled),
+            side(each, source, each.samples, others(of_sources, index)),
+            side(partners, target, labelled, others(of_targets, index)),
             CounterRng(("evaluate", str(translation)), np.zeros_like(index), index, device),
             clock,
             training=False,
         )
-        seen += len(samples)
-        yield samples, inputs
+        seen += len(each.samples)
+        yield each.samples, inputs
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Samples, (N, C, *space), and further inputs of theirs."""
+
+    samples: list[Sample]
+    x: Tensor
+    inputs: Mapping[str, Tensor]
+
+    @staticmethod
+    def joined(parts: Iterable["_Samples"]) -> "_Samples":
+        parts = list(parts)
+        inputs = {name: torch.cat([each.inputs[name] for each in parts]) for name in parts[0].inputs}
+        return _Samples([s for each in parts for s in each.samples], torch.cat([each.x for each in parts]), inputs)
+
+    def rows(self, index: np.ndarray) -> "_Samples":
+        """Return the samples of these rows; behind the last one they begin again."""
+        rows = (index % len(self.x)).tolist()
+        return _Samples([self.samples[i] for i in rows], self.x[rows], {n: x[rows] for n, x in self.inputs.items()})
 
 
 #: Figures of fewer samples are reported.
@@ -175,19 +214,33 @@ class Evaluation:
             "samples": samples,
             "true_samples": true_translations(self.domains, translation, samples),
             "translate": partial(self._translate, direction, networks, inputs),
+            "resample": partial(resampled, networks, inputs, direction.planned),
             "translation": translation,
         }
         arguments = {name: argument_names(metric.update) for name, metric in metrics.items()}
         if any("counterpart" in names for names in arguments.values()):
             values["counterpart"] = counterparts(self.domains, direction, values["true_samples"], inputs, self.device)
+        if any("reference_fake" in names for names in arguments.values()) and self.plan.varies_by("reference"):
+            values["reference"], values["reference_fake"] = referenced(networks, inputs, direction.planned)
+        if self.plan.varies_by("strength"):
+            values["at_strength"] = partial(at_strength, networks, inputs, direction.planned)
         nodes = {name for names in arguments.values() for name in names if name not in values}
         nodes = {name for name in nodes - set(METRIC_ARGUMENTS) if networks.can_compute(direction.planned, name)}
+        given = {*self.plan.graph.functions, *(name for each, name in inputs if each == direction.planned)}
+        nodes = {name for name in nodes if given.issuperset(self.plan.graph.closure([name]))}
         values.update(networks.compute(inputs, direction.planned, sorted(nodes)))
         self.counts[translation] = self.counts.get(translation, 0) + len(samples)
         for name, metric in list(metrics.items()):
             if absent := [each for each in arguments[name] if values.get(each) is None]:
-                no_network = "this model has no network that computes it"
-                why = "the true translations are not known" if absent[0] == "counterpart" else no_network
+                reasons = {
+                    "counterpart": "the true translations are not known",
+                    "reference": "this model takes no style from a reference",
+                    "reference_fake": "this model takes no style from a reference",
+                    "at_strength": "this model cannot scale its change",
+                }
+                not_given = "these samples have no such input" if absent[0] not in given else ""
+                no_network = not_given or "this model has no network that computes it"
+                why = reasons.get(absent[0], no_network)
                 self.missing[name, translation] = f"it needs '{absent[0]}', and {why}"
             else:
                 with (
@@ -210,7 +263,8 @@ class Evaluation:
             return Side(x, domain, {name: repeat(value) for name, value in attributes.items()})
 
         zero = np.zeros(len(x), dtype=np.uint64)
-        repeated = assemble_inputs(
+        further = further_inputs(self.plan, inputs, direction.planned)
+        repeated = {(direction.planned, name): repeat(value) for name, value in further.items()} | assemble_inputs(
             self.plan,
             direction.planned,
             side("source", x.to(self.device)),
@@ -226,7 +280,8 @@ class Evaluation:
 def true_translations(domains: Domains, translation: Translation, samples: list[Sample]) -> list[Sample | None]:
     """Return the true translation of each sample: its pair, or its counterpart where the source knows one, or None."""
     if domains.plan.recipe.tasks[translation.task].paired:
-        pairs = {sample.key: sample for sample in domains[translation.target].evaluated}
+        targets = domains[translation.target].evaluated
+        pairs = {targets[i].key: targets[i] for _, i in domains.held_out_pairs(translation.source, translation.target)}
         return [pairs.get(sample.key) for sample in samples]
     ends = domains.selections[translation.source], domains.selections[translation.target]
     return [domains.source.counterpart(sample, *ends) for sample in samples]
@@ -241,17 +296,49 @@ def counterparts(
         true: what `true_translations` has returned.
         inputs: those of the batch, which in a paired task hold the true translations already.
     """
+    if any(each is None for each in true):
+        return None
     if domains.plan.recipe.tasks[direction.translation.task].paired:
         target: Tensor = inputs[direction.planned, "target"]
         return target
-    if any(each is None for each in true):
-        return None
     name, size = direction.translation.target, domains.plan.stages[-1].size
     media = domains.media_at(name, size)
     with error_context(f"decoding true translations of {direction.translation}", media):
         decoded = [media.decode(each.location) for each in true if each]
     arrays = decoded if media.ragged else np.stack(decoded)
     return domains.tensors(arrays, None, [name] * len(decoded), size, device)
+
+
+def resampled(networks: Networks, inputs: Mapping[Key, Any], translation: Translation, number: int) -> Tensor:
+    """Return the translations of a batch with other latent codes, (N, C, *space); number 0 has those of the batch."""
+    rng: CounterRng = inputs[translation, "rng"]
+    codes = ScopedRng(rng.other(number), "latents")
+    fake: Tensor = networks.compute({**inputs, (translation, "latents"): codes}, translation, ["fake"])["fake"]
+    return fake
+
+
+def referenced(networks: Networks, inputs: Mapping[Key, Any], translation: Translation) -> tuple[Tensor, Tensor]:
+    """Return a reference for each sample of a batch, and the translations in their styles, (N, C, *space) both.
+
+    References are target samples, each that of the row before: of a pair the target would give its content away.
+    """
+    reference = inputs[translation, "target"].roll(1, 0)
+    with_reference = {**inputs, (translation, "reference"): reference}
+    fake: Tensor = networks.compute(with_reference, translation, ["fake"])["fake"]
+    return reference, fake
+
+
+def at_strength(
+    networks: Networks, inputs: Mapping[Key, Any], translation: Translation, strength: float
+) -> Tensor:
+    """Return the translations of a batch at a strength, (N, C, *space)."""
+    with_strength = {**inputs, (translation, "strength"): strength}
+    fake: Tensor = networks.compute(with_strength, translation, ["fake"])["fake"]
+    return fake
+
+
+#: Translations of a sample that a preview shows, where a model gives several.
+PREVIEWED = 3
 
 
 def preview_columns(
@@ -266,6 +353,14 @@ def preview_columns(
         fake = networks.compute(inputs, planned, ["fake"])["fake"]
         columns[f"{task}{translation.source}\n(source)"] = Column(translation.source, list(inputs[planned, "source"]))
         columns[f"{task}-> {translation.target}\n(translated)"] = Column(translation.target, list(fake))
+        if plan.varies_by("latents"):
+            for number in range(1, PREVIEWED):
+                other = resampled(networks, inputs, planned, number)
+                columns[f"{task}-> {translation.target}\n(code {number + 1})"] = Column(translation.target, list(other))
+        if plan.varies_by("reference"):
+            reference, styled = referenced(networks, inputs, planned)
+            columns[f"{task}{translation.target}\n(reference)"] = Column(translation.target, list(reference))
+            columns[f"{task}-> {translation.target}\n(its style)"] = Column(translation.target, list(styled))
         truth = counterparts(domains, direction, true_translations(domains, translation, samples), inputs, device)
         if truth is not None:
             columns[f"{task}{translation.target}\n(ground truth)"] = Column(translation.target, list(truth))

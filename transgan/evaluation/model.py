@@ -22,7 +22,7 @@ from transgan.registry import Registry
 from transgan.text import expand_home
 
 #: Tables of a recipe that say what a model is measured on.
-MEASURED = ("data", "domains", "metrics", "evaluate")
+MEASURED = ("data", "domains", "inputs", "metrics", "evaluate")
 
 
 @dataclass(frozen=True)

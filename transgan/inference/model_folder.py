@@ -37,8 +37,8 @@ from transgan.storage import (
 from transgan.text import expand_home, listed, printable
 
 #: Tables of a recipe that a model needs, and the keys of [train] and [data] that it needs.
-KEPT = ("version", "name", "data", "domains", "tasks", "attributes", "train", "nodes", "conditionings", "generators",
-        "encoders")  # fmt: skip
+KEPT = ("version", "name", "data", "domains", "tasks", "inputs", "attributes", "train", "nodes", "conditionings",
+        "generators", "encoders")  # fmt: skip
 TRAIN, DATA = ("steps", "seed", "precision"), ("media", "size")
 #: The source of a model's domains: translating needs none.
 NO_SOURCE = "nowhere"
@@ -66,6 +66,7 @@ class _Evaluation(BaseModel):
 
     data: dict[str, Any] = {}
     domains: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
     trained_on: dict[str, Any] = {}
@@ -165,6 +166,10 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
         name: {"media": {"use": plan.media[name].use, "options": {}}} if name in own_media else True
         for name in recipe["domains"]
     }
+    for name, each in plan.recipe.inputs.items():
+        media = {domain: plan.input_media[f"{domain}.{name}"].use for domain in each.domains}
+        filled = {domain: {"media": {"use": use, "options": {}}} for domain, use in media.items()}
+        recipe["inputs"][name] = {"domains": filled}
     _fill(recipe, plan)
     return {
         "format": 1,
@@ -185,7 +190,7 @@ def _evaluation(plan: Plan, domains: Domains) -> dict[str, Any]:
     """Return what `transgan evaluate` needs: source and domains, metrics, and which samples were trained on."""
     recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     data = {key: recipe["data"][key] for key in ("source", "default", "held_out") if key in recipe["data"]}
-    tables = {"data": data, **{key: recipe[key] for key in ("domains", "metrics", "evaluate")}}
+    tables = {"data": data, **{key: recipe[key] for key in ("domains", "inputs", "metrics", "evaluate")}}
     _fill(tables, plan)
     return {**_without_paths(tables), "trained_on": fingerprints(domains)}
 

@@ -1,14 +1,17 @@
 """A trained model as an object: `Translator.from_pretrained("runs/old-1")(path, to="old")`."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from transgan.api.names import BATCH_INPUTS
 from transgan.api.options import Options
 from transgan.api.protocols import Translation
 from transgan.api.samples import Media, Region
@@ -21,16 +24,38 @@ from transgan.inference.model_folder import STATISTICS, find_model, plan_of
 from transgan.inference.regions import RegionSelection
 from transgan.networks import Networks, load_network_tensors
 from transgan.plan import Direction, Plan, build_networks
+from transgan.plan.plan import ROLES
 from transgan.plugin_errors import in_one_line
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
-from transgan.rng import CounterRng
+from transgan.rng import CounterRng, stable_hash
+from transgan.text import listed
 
 #: Chunks of a long item that are translated in one pass.
 AT_ONCE = 16
+#: Bounds on what may be asked for: translations of a file, and multiples of a change.
+MAX_SAMPLES, MAX_STRENGTH = 1_000, 10
 
 Encoded = Mapping[str, list[float]]
 """The encoding of an attribute value, by the attribute's name."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Which of a model's possible translations of an item is wanted."""
+
+    seed: int = 0
+    """Seed of latent codes."""
+    sample: int = 0
+    """Number of the translation: each has other latent codes."""
+    name: str = ""
+    """The item's name: items of different names have different codes, whatever is translated beside them."""
+    reference: Tensor | None = None
+    """A sample of the target domain whose style the translation takes, as `Translator.read_reference` returns it."""
+    strength: float | None = None
+    """How much of the change is made: 0 for none, 1 for all of it, more to exaggerate."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Further inputs of the item, such as its mask, by name, as `Translator.read_input` returns them."""
 
 
 class Translator:
@@ -56,6 +81,10 @@ class Translator:
         self.media = {name: each.at(plan.stages[-1].size) for name, each in plan.media.items()}
         """The media of each domain."""
         for media in self.media.values():
+            media.statistics = self.statistics
+        self.input_media = {name: each.at(plan.stages[-1].size) for name, each in plan.input_media.items()}
+        """The media of further inputs, by `domain.input`."""
+        for media in self.input_media.values():
             media.statistics = self.statistics
         self.clock = _clock(config, plan.recipe.train.steps)
         """The step of the model, for nodes with schedules."""
@@ -183,6 +212,11 @@ class Translator:
         native: bool = False,
         attributes: Mapping[str, Any] | None = None,
         regions: RegionSelection | str | None = None,
+        samples: int | None = None,
+        seed: int | None = None,
+        reference: Any = None,
+        strength: float | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Translate one item.
 
@@ -194,23 +228,125 @@ class Translator:
             native: translate at the item's own size, instead of the training size.
             attributes: values by name; others have the target domain's typical value.
             regions: translate only the regions that the detector of this name finds (`"faces"`).
+            samples: return a list of this number of translations, each with other latent codes.
+            seed: of the latent codes; the same seed gives the same translation of a file of the same name.
+            reference: a sample of the target domain, a path or an object, whose style the translation takes.
+            strength: how much of the change is made: 0 for none, 1 for all of it, more to exaggerate.
+            inputs: further inputs of the item, such as its mask, by name: paths or objects.
 
         Returns:
-            What the media exports, such as a PIL image.
+            What the media exports, such as a PIL image; with `samples` a list.
 
         Raises:
-            DataError: the item cannot be read.
-            UsageError: no single translation, or an invalid attribute value.
+            DataError: the item or the reference cannot be read.
+            UsageError: no single translation, an invalid attribute value, or something that this model cannot do.
         """
         direction = self.choose(to, task, source)
+        self.check_variation(samples, seed, reference is not None, strength)
+        self.check_inputs(direction, inputs or (), regions is not None)
+        further = {name: self.read_input(name, each, direction) for name, each in (inputs or {}).items()}
         reader, writer = self.sides(direction)
         x = reader.read(item)
-        if regions is None:
-            return writer.export(self.translate(x, direction, native, attributes))
         selection = RegionSelection.named(regions) if isinstance(regions, str) else regions
-        tensor = selection.tensor_of(x, reader)
-        y = self.translate_regions(tensor, selection, selection.of(tensor), direction, native, attributes)
-        return writer.export(writer.with_tensor(x, y))
+        tensor = selection.tensor_of(x, reader) if selection else x
+        found = selection.of(tensor) if selection else []
+        exported = []
+        for number in range(1 if samples is None else samples):
+            variation = Variation(
+                seed or 0,
+                number,
+                Path(item).name if isinstance(item, (str, Path)) else "",
+                None if reference is None else self.read_reference(reference, direction),
+                strength,
+                further,
+            )
+            if selection:
+                y = self.translate_regions(tensor, selection, found, direction, native, attributes, variation)
+                y = writer.with_tensor(x, y)
+            else:
+                y = self.translate(x, direction, native, attributes, variation)
+            exported.append(writer.export(y))
+        return exported[0] if samples is None else exported
+
+    def check_variation(
+        self, samples: int | None, seed: int | None, has_reference: bool, strength: float | None
+    ) -> None:
+        """Check that the model can do what is asked for; says what it can.
+
+        Raises:
+            UsageError: it cannot, or a number is out of its range.
+        """
+        asked = {
+            "samples": (samples is not None, "latents"),
+            "seed": (seed is not None, "latents"),
+            "reference": (has_reference, "reference"),
+            "strength": (strength is not None, "strength"),
+        }
+        can = [f"--{name}" for name, (_, needed) in asked.items() if self.plan.varies_by(needed)]
+        why = {
+            "latents": "this model has no latent codes: it gives one translation of each file",
+            "reference": "this model takes no style from a reference",
+            "strength": "this model cannot scale its change",
+        }
+        for name, (wanted, needed) in asked.items():
+            if wanted and f"--{name}" not in can:
+                raise UsageError(f"--{name}: {why[needed]}. It can: {listed(can) or 'none of these'}")
+        if samples is not None and not 1 <= samples <= MAX_SAMPLES:
+            raise UsageError(f"--samples {samples}: expected a number from 1 to {MAX_SAMPLES:,}")
+        if seed is not None and not 0 <= seed < 2**63:
+            raise UsageError(f"--seed {seed}: expected a whole number of 0 or more, below 2^63")
+        if strength is not None and not 0 <= strength <= MAX_STRENGTH:  # also false for nan
+            raise UsageError(f"--strength {strength:g}: expected a number from 0 to {MAX_STRENGTH}")
+
+    def check_inputs(self, direction: Direction, given: Collection[str], regions: bool = False) -> None:
+        """Check that a direction's translations get the further inputs that they depend on, and no others.
+
+        Args:
+            given: the names of those that are given.
+            regions: whether only regions are translated.
+
+        Raises:
+            UsageError: one is missing, is not used, or is not for regions.
+        """
+        graph, domain = self.plan.graph, direction.translation.source
+        used = set(graph.closure(["fake"])) - set(graph.functions)
+        own = [name for name in self.plan.recipe.inputs if f"source_{name}" in used]
+        for name in given:
+            if name not in own or f"{domain}.{name}" not in self.input_media:
+                what = f"[{direction.translation}] of this model takes no such input"
+                raise UsageError(f"--input {name}: {what}. It takes: {listed(own) or 'none'}")
+        if given and regions:
+            raise UsageError("--input is of a whole file, and only regions are translated; leave one of them out")
+        if missing := [name for name in own if name not in given]:
+            raise UsageError(
+                f"this model translates a file together with its '{missing[0]}', a file of the same name; give the "
+                f"folder of these with --input {missing[0]}=FOLDER"
+            )
+        in_training = {name for name in used if name not in (*BATCH_INPUTS, *(f"source_{each}" for each in own))}
+        in_training |= used & {"target", *ROLES[2:], "pair_target_attributes"}
+        if in_training:
+            raise UsageError(
+                f"this model cannot translate files: its nodes need '{min(in_training)}', which only training has"
+            )
+
+    def read_input(self, name: str, item: Any, direction: Direction) -> Any:
+        """Return a further input of an item of a direction's source domain, as its media reads it.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return self.input_media[f"{direction.translation.source}.{name}"].read(item)
+
+    def read_reference(self, item: Any, direction: Direction) -> Tensor:
+        """Return a sample of a direction's target domain as networks take it, (1, C, *space); of a long one the first
+        piece.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        media = self.sides(direction)[1]
+        domain = direction.translation.target
+        return media.to_model(media.read(item), 1, False, domain)[0][:1].to(self.device)
 
     def sides(self, direction: Direction) -> tuple[Media[Options], Media[Options]]:
         """Return the media of a direction's source domain, which reads, and of its target domain, which writes."""
@@ -218,10 +354,15 @@ class Translator:
 
     @torch.no_grad()
     def translate(
-        self, x: Any, direction: Direction, native: bool = False, attributes: Mapping[str, Any] | None = None
+        self,
+        x: Any,
+        direction: Direction,
+        native: bool = False,
+        attributes: Mapping[str, Any] | None = None,
+        variation: Variation = Variation(),
     ) -> Any:
         """Translate an item of any size, as `media.read` returns it; return one of the same size."""
-        _, y, undo = self._translate(x, direction, native, attributes)
+        _, y, undo = self._translate(x, direction, native, attributes, variation)
         return self.sides(direction)[1].from_model(y, undo, direction.translation.target)
 
     @torch.no_grad()
@@ -233,6 +374,7 @@ class Translator:
         direction: Direction,
         native: bool = False,
         attributes: Mapping[str, Any] | None = None,
+        variation: Variation = Variation(),
     ) -> Tensor:
         """Translate only these regions of an item; what changes in them is pasted back, the rest stays as it is.
 
@@ -245,23 +387,46 @@ class Translator:
             raise UsageError(f"{selection.name} cannot be pasted back: [{direction.translation}] {what}")
         changes = []
         for region in found:
-            inputs, y, undo = self._translate(region.sample, direction, native, attributes)
+            inputs, y, undo = self._translate(region.sample, direction, native, attributes, variation)
             before = source.from_model(inputs, undo, direction.translation.source)
             changes.append(target.from_model(y, undo, direction.translation.target) - before)
         return selection.detector.paste(x, found, changes)
 
     def _translate(
-        self, x: Any, direction: Direction, native: bool, attributes: Mapping[str, Any] | None
+        self,
+        x: Any,
+        direction: Direction,
+        native: bool,
+        attributes: Mapping[str, Any] | None,
+        variation: Variation,
     ) -> tuple[Tensor, Tensor, Any]:
         """Return a generator's input for an item, its output, and what `media.from_model` needs."""
         encoded = self.encode_attributes(direction, attributes)
         name = self.plan.roles[direction.planned]["generator"]
         stride = int(getattr(self.networks[name], "stride", 1))
         inputs, undo = self.sides(direction)[0].to_model(x, stride, native, direction.translation.source)
-        outputs = [self._run(chunk.to(self.device), direction, encoded) for chunk in torch.split(inputs, AT_ONCE)]
+        further = {}
+        for key, item in variation.inputs.items():
+            media = self.input_media[f"{direction.translation.source}.{key}"]
+            further[key] = media.to_model(item, stride, native, direction.translation.source)[0]
+            sizes = [(len(each), *each.shape[2:]) for each in (further[key], inputs)]
+            if sizes[0] != sizes[1]:
+                raise DataError(f"the '{key}' is {sizes[0]} for the model, and the file {sizes[1]}; expected one size")
+        outputs = []
+        for first in range(0, len(inputs), AT_ONCE):
+            rows = slice(first, first + AT_ONCE)
+            chunk = {key: each[rows].to(self.device) for key, each in further.items()}
+            outputs.append(self._run(inputs[rows].to(self.device), direction, encoded, variation, chunk))
         return inputs, torch.cat(outputs), undo
 
-    def _run(self, x: Tensor, direction: Direction, encoded: Encoded) -> Tensor:
+    def _run(
+        self,
+        x: Tensor,
+        direction: Direction,
+        encoded: Encoded,
+        variation: Variation,
+        further: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> Tensor:
         count, translation = len(x), direction.translation
 
         def side(x: Tensor | None, name: str, rows: Encoded) -> Side:
@@ -269,14 +434,20 @@ class Translator:
             return Side(x, domain_index(self.plan, name, count, self.device), attributes)
 
         zero = np.zeros(count, dtype=np.uint64)
+        name = np.full(count, stable_hash(variation.name), dtype=np.uint64)  # all chunks of an item have its code
+        codes = CounterRng(("latents", variation.seed), zero + np.uint64(variation.sample), name, self.device)
+        reference = variation.reference
         inputs = assemble_inputs(
             self.plan,
             direction.planned,
-            side(x, translation.source, self._encode(self.typical[translation.source])),
+            replace(side(x, translation.source, self._encode(self.typical[translation.source])), inputs=further),
             side(None, translation.target, encoded),
             CounterRng("translate", zero, zero, self.device),
             self.clock,
             training=False,
+            reference=None if reference is None else reference.expand(count, *reference.shape[1:]),
+            strength=variation.strength,
+            latents=codes,
         )
         fake: Tensor = self.networks.compute(inputs, direction.planned, ["fake"])["fake"]
         return fake

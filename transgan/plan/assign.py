@@ -53,8 +53,12 @@ class Assigner:
     def add_networks_of(self, losses: Mapping[str, Loss]) -> None:
         """Add the losses' own networks."""
         for name, loss in losses.items():
-            with on_meta_device():
-                own = list(loss.networks(self.spec))
+            try:
+                with on_meta_device():
+                    own = list(loss.networks(self.spec))
+            except TransganError as error:
+                self.problems.add(("losses", name), str(error))
+                continue
             for each in own:
                 build = partial(_network_of_loss, loss, each)
                 where = f"{name}/{each}"
@@ -98,21 +102,50 @@ class Assigner:
         }
         augmentations = self._augmentations()
         for name, slot in self.recipe.discriminators.items():
+            owner = self._owner(name, slot)
+            if owner is None:
+                continue
+            owning = self.recipe.discriminators[owner]
             augment = tuple((each, augmentations[each]) for each in slot.augment if each in augmentations)
             for translation in self._served_by(("discriminators", name), slot):
                 domain = translation.source if slot.real == "source" else translation.target
-                if copy := self._copy(slot, ("discriminators", name), translation, domain):
+                if copy := self._copy(owning, ("discriminators", owner), translation, domain):
                     domain = self._domain(translation, "source" if slot.real == "source" else "target")
-                    given = self._domain(translation, "source") if slot.given == "source" else domain
-                    self._add("discriminators", name, copy, domain, domain, given)
+                    given = self._given(translation, slot.given) or domain
+                    self._add("discriminators", owner, copy, domain, domain, given)
                     inputs = (slot.real, slot.fake, slot.given, slot.history, augment, slot.adapt)
                     discriminators[translation].append(DiscriminatorUse(name, copy, *inputs))
         return discriminators
+
+    def _owner(self, name: str, slot: DiscriminatorSlot) -> str | None:
+        """Return the discriminator slot whose networks a slot uses: its own; None where that cannot be."""
+        if slot.shares is None:
+            return name
+        place = ("discriminators", name, "shares")
+        slots = self.recipe.discriminators
+        if slot.shares not in slots or slots[slot.shares].shares is not None:
+            known = [each for each, other in slots.items() if other.shares is None]
+            self.problems.add(place, f"no discriminator '{slot.shares}' with networks of its own. {listed(known)}")
+            return None
+        if slot.options:
+            self.problems.add(("discriminators", name, next(iter(slot.options))), f"is for '{slot.shares}' to say")
+        return slot.shares
 
     def _domain(self, translation: Translation, end: str) -> str:
         """Return the domain at one end of a translation; of several, which have equal channels, the first."""
         name: str = getattr(translation, end)
         return self.recipe.tasks[translation.task].domains[0] if name == "*" else name
+
+    def _given(self, translation: Translation, name: str | None) -> str:
+        """Return whose channels a discriminator's second input has: a domain, `domain.input`, or "" for a node."""
+        for end in ("source", "target"):
+            for role in (end, f"other_{end}", f"pair_{end}"):
+                domain = self._domain(translation, end)
+                if name == role:
+                    return domain
+                if name and f"{domain}.{name.removeprefix(f'{role}_')}" in self.channels:
+                    return f"{domain}.{name.removeprefix(f'{role}_')}"
+        return ""
 
     def _augmentations(self) -> dict[str, Augmentation]:
         made = {}

@@ -22,12 +22,16 @@ def on_meta_device() -> Iterator[None]:
 
 
 class _NoRandomInit(TorchFunctionMode):
-    """Skips random initialisation on the meta device, for which torch would import a compiler, which takes seconds."""
+    """Skips what initialises weights on the meta device, for which torch would import a compiler, which takes seconds.
+
+    That is random numbers, and the power iterations of spectral norms.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = {**(kwargs or {})}
         tensor = args[0] if args else keywords.get("tensor")
-        if func in (nn.init.normal_, Tensor.normal_) and isinstance(tensor, Tensor) and tensor.is_meta:
+        skipped = (nn.init.normal_, Tensor.normal_, nn.functional.normalize)
+        if func in skipped and isinstance(tensor, Tensor) and tensor.is_meta:
             return tensor
         return func(*args, **keywords)
 

@@ -8,8 +8,9 @@ from transgan.api.schedule import Schedule
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import argument_names
 from transgan.plan.build import Conditioned, build_network, mixes_batch, on_meta_device
-from transgan.plan.plan import Plan, Term, matches
+from transgan.plan.plan import Plan, Term, is_frozen, matches
 from transgan.recipe import Problems, Recipe
+from transgan.recipe.schema import Phase
 
 Place = tuple[str | int, ...]
 
@@ -24,6 +25,7 @@ def check_plan(plan: Plan, problems: Problems) -> None:
         RecipeError: there are mistakes, those or new ones.
     """
     _check_phases(plan, problems)
+    _check_optimizers(plan, problems)
     _check_balance(plan, problems)
     _check_best(plan, problems)
     _check_media(plan, problems)
@@ -34,24 +36,43 @@ def check_plan(plan: Plan, problems: Problems) -> None:
             _check_weight(name, loss, weight, place, problems)
     for term in plan.terms:
         _check_arguments(plan, term, problems)
+        _check_inputs(plan, term, problems)
     _check_penalties(plan, problems)
+    _check_frozen(plan, problems)
     _check_adapt(plan, problems)
     problems.stop()
 
 
 def _check_phases(plan: Plan, problems: Problems) -> None:
     usual = Recipe.model_fields["phases"].default
-    for i, phase in enumerate(plan.recipe.phases):
-        for key, known in (("losses", plan.losses), ("trains", plan.networks)):
-            for pattern in getattr(phase, key) or ():
-                if not any(fnmatch(name, pattern) for name in known):
-                    problems.add(("phases", i, key), f"'{pattern}' matches none. {did_you_mean(pattern, known)}")
-        if (
-            not any(term.side == phase.side and matches(term.translation, phase.translations) for term in plan.terms)
-            and not problems
-            and plan.recipe.phases != usual  # the defaults, also where they are written out, may be unused
-        ):
-            problems.add(("phases", i), f"no loss of this recipe has a term for the {phase.side} phase")
+    every: list[tuple[Place, list[Phase]]] = [(("phases",), plan.recipe.phases)]
+    every += [(("stages", i, "phases"), stage.phases or []) for i, stage in enumerate(plan.recipe.stages)]
+    for place, phases in every:
+        for i, phase in enumerate(phases):
+            for key, known in (("losses", plan.losses), ("trains", plan.networks)):
+                for pattern in getattr(phase, key) or ():
+                    if not any(fnmatch(name, pattern) for name in known):
+                        problems.add((*place, i, key), f"'{pattern}' matches none. {did_you_mean(pattern, known)}")
+            if (
+                not any(t.side == phase.side and matches(t.translation, phase.translations) for t in plan.terms)
+                and not problems
+                and phases != usual  # the defaults, also where they are written out, may be unused
+            ):
+                problems.add((*place, i), f"no loss of this recipe has a term for the {phase.side} phase")
+
+
+def _check_optimizers(plan: Plan, problems: Problems) -> None:
+    named = plan.recipe.optimizers.named
+    for name, optimizer in named.items():
+        for pattern in optimizer.networks:
+            if not any(fnmatch(network, pattern) for network in plan.networks):
+                place = ("optimizers", name, "networks")
+                problems.add(place, f"'{pattern}' matches none. {did_you_mean(pattern, plan.networks)}")
+    for i, stage in enumerate(plan.recipe.stages):
+        for name in stage.optimizers.model_extra or ():
+            if name not in named:
+                known = ["generator", "discriminator", *named]
+                problems.add(("stages", i, "optimizers", name), f"no such optimizer. {did_you_mean(name, known)}")
 
 
 def _check_balance(plan: Plan, problems: Problems) -> None:
@@ -90,6 +111,16 @@ def _check_media(plan: Plan, problems: Problems) -> None:
         if task.targets == "random" and any(plan.media[each] != plan.media[task.domains[0]] for each in task.domains):
             message = "random targets mix domains in a batch, which needs the same media for all of them"
             problems.add(("tasks", name, "targets"), message)
+        for further in plan.recipe.inputs if task.targets == "random" else ():
+            media = [each for key in task.domains if (each := plan.input_media.get(f"{key}.{further}"))]
+            if any(each != media[0] for each in media):
+                message = f"random targets mix domains in a batch, which needs the same media of '{further}' for all"
+                problems.add(("tasks", name, "targets"), message)
+    for name, each in plan.input_media.items():
+        domain, _, further = name.partition(".")
+        if each.at(plan.stages[-1].size).ragged != plan.media[domain].at(plan.stages[-1].size).ragged:
+            message = f"decodes files of '{domain}' to sizes in another way than its samples; they must correspond"
+            problems.add(("inputs", further, "media"), message)
     channels = {name: each.at(plan.stages[-1].size).channels for name, each in plan.media.items()}
     for term in plan.terms:
         source, target = (channels.get(end, 0) for end in (term.translation.source, term.translation.target))
@@ -150,6 +181,21 @@ def _check_arguments(plan: Plan, term: Term, problems: Problems) -> None:
         problems.add(place, f"weights samples by how real discriminators find them, and {why}")
 
 
+def _check_inputs(plan: Plan, term: Term, problems: Problems) -> None:
+    """Check that a loss's translation has the known pairs and the further inputs that it depends on."""
+    place, translation = ("losses", term.loss), term.translation
+    task = plan.recipe.tasks[translation.task]
+    names = [name for _, name in plan.nodes_of(term)]
+    pairs = [each for each in plan.graph.closure(names) if each.startswith("pair_")]
+    inputs = [each for each in pairs if each not in plan.graph.functions]
+    if inputs and not task.trains_pairs:
+        message = f"needs known pairs ('{inputs[0]}'), and task '{translation.task}' trains on none"
+        problems.add(place, f"{message}; set paired = true or \"some\" there, or restrict it by 'translations'")
+    for name, (further, domain) in plan.lacking(translation, names).items():
+        message = f"needs '{name}' in [{translation}], and [inputs.{further}] has no files for domain '{domain}'"
+        problems.add(place, f"{message}; add domains.{domain} there, or restrict it by 'translations'")
+
+
 def _check_penalties(plan: Plan, problems: Problems) -> None:
     penalized = {
         (t.loss, t.discriminator.network)
@@ -165,6 +211,32 @@ def _check_penalties(plan: Plan, problems: Problems) -> None:
                 'for one sample depend on the others; choose norm = "none", "group" or "instance" there'
             )
             problems.add(("losses", name), message)
+
+
+def _check_frozen(plan: Plan, problems: Problems) -> None:
+    """Check that every pattern of `freeze` matches something, and that something is left to train."""
+    every: list[tuple[Place, list[str]]] = [(("train", "freeze"), plan.recipe.train.freeze)]
+    every += [(("stages", i, "freeze"), stage.freeze) for i, stage in enumerate(plan.recipe.stages)]
+    if not any(patterns for _, patterns in every):
+        return
+    with on_meta_device():
+        modules = {name: build_network(network, 0) for name, network in plan.networks.items()}
+    names = {network: [name for name, _ in module.named_parameters()] for network, module in modules.items()}
+    for place, patterns in every:
+        for pattern in patterns:
+            of, _, parameter = pattern.partition("|")
+            matching = [network for network in names if fnmatch(network, of)]
+            if any(is_frozen(network, name, [pattern]) for network in matching for name in names[network]):
+                continue
+            known = {name.removeprefix("network.") for network in matching for name in names[network]}
+            hint = did_you_mean(parameter, known) if known else did_you_mean(of, names)
+            problems.add(place, f"'{pattern}' matches none. {hint}")
+    for i, stage in enumerate(plan.stages):
+        trained = {network for phase in stage.phases for network in plan.trained(phase)}
+        left = (not is_frozen(network, name, stage.freeze) for network in trained for name in names[network])
+        if trained and not any(left):
+            place = ("stages", i, "freeze") if plan.recipe.stages else ("train", "freeze")
+            problems.add(place, "nothing is left to train; expected patterns of some networks or parameters only")
 
 
 def _check_adapt(plan: Plan, problems: Problems) -> None:

@@ -40,18 +40,20 @@ def with_fallback(document: Document, losses: Mapping[str, Loss]) -> Document:
     adversary = LossSlot(use=to.adversarial, weight=to.weight, translations=where)
     new = {_free(slot.use, kept): slot for slot in (adversary, penalty)}
     sides = {side: getattr(recipe.optimizers, side).model_copy(update={"lr": to.lr}) for side in _SIDES}
+
+    def replaced(phases: list[Phase]) -> list[Phase]:
+        found = [_phase(each, adversarial, list(new), list(kept), to.critic_steps) for each in phases]
+        return [phase for phase in found if phase.losses]
+
     changed = recipe.model_copy(
         update={
             "losses": {**new, **kept},
-            "phases": [
-                phase
-                for each in recipe.phases
-                if (phase := _phase(each, adversarial, list(new), list(kept), to.critic_steps)).losses
-            ],
+            "phases": replaced(recipe.phases),
             "stages": [
                 stage.model_copy(
                     update={
                         "losses": {name: weight for name, weight in stage.losses.items() if name in kept},
+                        "phases": stage.phases and replaced(stage.phases),
                         "optimizers": StageOptimizers(),
                     }
                 )

@@ -7,27 +7,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from transgan.api.names import LOSS_ARGUMENTS
 from transgan.api.options import Options, Size
 from transgan.api.protocols import Augmentation, Loss, Metric, NetworkSpec, Nodes, Translation
 from transgan.api.samples import Media
 from transgan.api.schedule import Clock, Schedule
-from transgan.graph import Graph, Key
+from transgan.graph import Graph, Key, argument_names
 from transgan.recipe.schema import Optimizers, Phase, Recipe
 from transgan.recipe.slots import Adapt
 
-#: Arguments of losses that belong to one discriminator.
-DISCRIMINATOR_ARGUMENTS = ("real_output", "fake_output", "real_input", "fake_input", "discriminator")
-#: Arguments of losses that are neither nodes nor batch inputs.
-LOSS_ARGUMENTS = (
-    *DISCRIMINATOR_ARGUMENTS,
-    "other_discriminators",
-    "source_outputs",
-    "reconstruction_outputs",
-    "fake_realness",
-    "buffers",
-)
-#: Arguments of metrics that are neither nodes nor batch inputs.
-METRIC_ARGUMENTS = ("keys", "samples", "counterpart", "true_samples", "translate")
+#: The batch inputs that are samples; a further input of theirs is called `source_mask`, `pair_target_mask`, ...
+ROLES = ("source", "target", "other_source", "other_target", "pair_source", "pair_target")
 
 
 @dataclass(frozen=True)
@@ -92,6 +82,9 @@ class Stage:
     batch: int
     weights: Mapping[str, Schedule]
     optimizers: Optimizers
+    phases: list[Phase]
+    freeze: tuple[str, ...] = ()
+    """Patterns of what is not trained, for `is_frozen`: those of `train.freeze` and of the stage."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +122,8 @@ class Plan:
     metrics: dict[str, Metric]
     media: dict[str, MediaPlan]
     """The media of each domain."""
+    input_media: dict[str, MediaPlan]
+    """The media of further inputs, by `domain.input`."""
     sources: tuple[type[Any], Any]
     plugins: dict[str, str] = field(default_factory=dict)
     """Packages of the plugins used, and their versions."""
@@ -141,8 +136,8 @@ class Plan:
 
     @property
     def generator_side(self) -> list[str]:
-        """The networks that are trained with the generators: those that a model holds."""
-        return [name for name, network in self.networks.items() if network.side == "generator"]
+        """The networks that a model holds: generators and encoders. Losses, and hence their networks, stay behind."""
+        return [name for name, network in self.networks.items() if network.kind in ("generators", "encoders")]
 
     @property
     def directions(self) -> list[Direction]:
@@ -156,6 +151,53 @@ class Plan:
                 pairs = [(a, b) for a in names for b in names if a != b]
                 found += [Direction(Translation(translation.task, a, b), translation) for a, b in pairs]
         return found
+
+    def varies_by(self, name: str) -> bool:
+        """Return whether translations depend on a batch input: `latents`, `reference` or `strength`."""
+        return name in self.graph.closure(["fake"])
+
+    def used_inputs(self, translation: Translation, *, training: bool) -> set[str]:
+        """Return the batch inputs that the losses of a translation depend on, or its fake and the metrics."""
+        if training:
+            names = {name for term in self.terms if term.translation == translation for _, name in self.nodes_of(term)}
+        else:
+            names = {name for metric in self.metrics.values() for name in argument_names(metric.update)}
+            names |= {"fake", "reconstruction"}
+        return set(self.graph.closure(names)) - set(self.graph.functions)
+
+    def lacking(self, translation: Translation, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return which further inputs, that these nodes depend on, a translation's domains do not have.
+
+        Returns:
+            By the name of the batch input, that of the further input and of the domain.
+        """
+        found = {}
+        closure = set(self.graph.closure(names))
+        for role, name in ((role, name) for name in self.recipe.inputs for role in ROLES):
+            if f"{role}_{name}" in closure:
+                end = translation.source if role.endswith("source") else translation.target
+                for domain in self.recipe.tasks[translation.task].domains if end == "*" else [end]:
+                    if f"{domain}.{name}" not in self.input_media:
+                        found[f"{role}_{name}"] = (name, domain)
+        return found
+
+    def paired_domains(self, task: str) -> list[tuple[str, str]]:
+        """Return the two domains, or each two, whose known pairs a task trains on beside unpaired samples."""
+        if self.recipe.tasks[task].share_of_pairs is None:
+            return []
+        using = [
+            each
+            for each in self.translations
+            if each.task == task and any(n.startswith("pair_") for n in self.used_inputs(each, training=True))
+        ]
+        names = self.recipe.tasks[task].domains
+        ordered = (sorted((each.source, each.target), key=names.index) for each in using)
+        return list(dict.fromkeys((first, second) for first, second in ordered))
+
+    def uses_input(self, name: str) -> bool:
+        """Return whether anything of the plan depends on a further input."""
+        used = (self.used_inputs(each, training=training) for each in self.translations for training in (True, False))
+        return any(f"{role}_{name}" in names for names in used for role in ROLES)
 
     def stage_at(self, step: int) -> Stage:
         """Return the stage that a step belongs to."""
@@ -240,6 +282,19 @@ class Plan:
 def matches_any(name: str, patterns: Iterable[str]) -> bool:
     """Return whether a name matches one of the patterns (`*`, `?`, `[...]`)."""
     return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def is_frozen(network: str, parameter: str, patterns: Iterable[str]) -> bool:
+    """Return whether a pattern names a network, or `network|parameter`.
+
+    Args:
+        parameter: its name in the network's `state_dict`; patterns omit the `network.` of a network's own.
+    """
+    name = parameter.removeprefix("network.")
+    return any(
+        fnmatch(network, of) and (not bar or fnmatch(name, own))
+        for of, bar, own in (pattern.partition("|") for pattern in patterns)
+    )
 
 
 def matches(translation: Translation, patterns: Iterable[str]) -> bool:

@@ -3,22 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from transgan.api.names import BATCH_INPUTS, DISCRIMINATOR_ARGUMENTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
 from transgan.api.protocols import Loss, Metric, NetworkSpec, Nodes
-from transgan.errors import PluginError, TransganError, UsageError
-from transgan.graph import BATCH_INPUTS, Graph, argument_names
+from transgan.errors import PluginError, TransganError, UsageError, did_you_mean
+from transgan.graph import Graph, argument_names
 from transgan.plan.assign import Assigner, Chosen, no_match
 from transgan.plan.checks import check_plan
 from transgan.plan.fallback import with_fallback
-from transgan.plan.plan import (
-    DISCRIMINATOR_ARGUMENTS,
-    LOSS_ARGUMENTS,
-    METRIC_ARGUMENTS,
-    MediaPlan,
-    Plan,
-    Stage,
-    Term,
-    matches,
-)
+from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any
 from transgan.recipe import Document, Inspection, Problems
 from transgan.recipe.schema import Recipe, as_size, smaller_size
 from transgan.recipe.slots import Slot
@@ -67,6 +59,7 @@ class _Planner:
         self.registry = registry
         self.filled: dict[tuple[str, ...], dict[str, Any]] = {}
         self.plugins: dict[str, str] = {}
+        self.batch_inputs = (*BATCH_INPUTS, *(f"{role}_{name}" for name in self.recipe.inputs for role in ROLES))
 
     def plan(self) -> Plan:
         recipe = self.recipe
@@ -84,7 +77,8 @@ class _Planner:
         data_plugins = {name: each for name, each in data.items() if each}
 
         media = self.media(data_plugins["media"])
-        spec, channels = self.spec(media)
+        input_media = self.input_media(media)
+        spec, channels = self.spec(media, input_media)
         assigner = Assigner(recipe, spec, channels, chosen, self.problems)
         losses: dict[str, Loss] = {name: cls(options) for name, (cls, options) in chosen["losses"].items()}
         assigner.add_networks_of(losses)
@@ -104,6 +98,7 @@ class _Planner:
             stages=stages_of(recipe),
             metrics=self.metrics(chosen["metrics"], graph),
             media=media,
+            input_media=input_media,
             sources=data_plugins[source],
             plugins=self.plugins,
             filled=dict(self.filled),
@@ -113,7 +108,8 @@ class _Planner:
 
     def choose_all(self, kind: str) -> dict[str, Chosen]:
         slots: dict[str, Slot] = getattr(self.recipe, kind)
-        found = {name: self.choose(kind, slot, (kind, name)) for name, slot in slots.items()}
+        own = {name: slot for name, slot in slots.items() if getattr(slot, "shares", None) is None}
+        found = {name: self.choose(kind, slot, (kind, name)) for name, slot in own.items()}
         return {name: each for name, each in found.items() if each}
 
     def choose(self, kind: str, slot: Slot, place: tuple[str, ...]) -> Chosen | None:
@@ -146,6 +142,25 @@ class _Planner:
         self.problems.stop()
         return found
 
+    def input_media(self, media: Mapping[str, MediaPlan]) -> dict[str, MediaPlan]:
+        """Return the media of further inputs, by `domain.input`: the domain's, changed by what the input says."""
+        found: dict[str, MediaPlan] = {}
+        for name, each in self.recipe.inputs.items():
+            for domain, selection in each.domains.items():
+                place = ("inputs", name, "domains", domain)
+                if domain not in media:
+                    self.problems.add(place, f"no domain '{domain}'. {did_you_mean(domain, media)}")
+                    continue
+                slot = Slot(use=media[domain].use, options=media[domain].options.model_dump(mode="json"))
+                has_own = isinstance(selection, Mapping) and "media" in selection
+                value = selection["media"] if has_own else each.media
+                where = (*place, "media") if has_own else ("inputs", name, "media")
+                if own := self._own_media(value, slot, where):
+                    self.filled[*place, "media"] = self.filled[where]
+                    found[f"{domain}.{name}"] = MediaPlan(own[0], *own[1])
+        self.problems.stop()
+        return found
+
     def _own_media(self, value: Any, default: Slot, place: tuple[str, ...]) -> tuple[str, Chosen] | None:
         if not isinstance(value, (str, Mapping)):
             self.problems.add(place, "expected the name of a media, or a table of its options")
@@ -157,22 +172,26 @@ class _Planner:
         chosen = self.choose("media", Slot(use=use, options={**inherited, **options}), place)
         return (use, chosen) if chosen else None
 
-    def spec(self, media: Mapping[str, MediaPlan]) -> tuple[NetworkSpec, dict[str, int]]:
-        """Return what is the same for all networks, and the channels of each domain's samples."""
-        channels, spaces = {}, {}
-        for name, each in media.items():
+    def spec(
+        self, media: Mapping[str, MediaPlan], inputs: Mapping[str, MediaPlan]
+    ) -> tuple[NetworkSpec, dict[str, int]]:
+        """Return what is the same for all networks, and the channels of samples, by domain and by `domain.input`."""
+        channels, spaces, places = {}, {}, {}
+        for name, each in (*media.items(), *inputs.items()):
+            domain, _, further = name.partition(".")
+            places[name] = ("inputs", further, "media") if further else ("domains", domain, "media")
             try:
                 instance = each.at(as_size(self.recipe.data.size))
                 channels[name], spaces[name] = instance.channels, tuple(instance.space)
             except TransganError as error:
-                own = ("domains", name, "media") in self.filled
-                self.problems.add(("domains", name, "media") if own else ("data", "media"), str(error))
+                own = further or places[name] in self.filled
+                self.problems.add(places[name] if own else ("data", "media"), str(error))
         self.problems.stop()
         first = next(iter(media))
         for name, space in spaces.items():
             if space != spaces[first]:
                 what = f"its samples are {space}, those of '{first}' {spaces[first]}; expected the same size"
-                self.problems.add(("domains", name, "media"), what)
+                self.problems.add(places[name], what)
         attributes = {name: attribute.numbers for name, attribute in self.recipe.attributes.items()}
         names = (tuple(self.recipe.domains), tuple(self.recipe.tasks))
         return NetworkSpec(channels[first], channels[first], 0, spaces[first], *names, attributes), channels
@@ -186,7 +205,8 @@ class _Planner:
             self.problems.add(("nodes",), str(error))
             self.problems.stop()
         for name, slot in self.recipe.discriminators.items():
-            for line in graph.missing([slot.real, slot.fake, slot.given or slot.real], f"discriminator '{name}'"):
+            names = [slot.real, slot.fake, slot.given or slot.real]
+            for line in graph.missing(names, f"discriminator '{name}'", self.batch_inputs):
                 self.problems.add(("discriminators", name), line)
         return graph
 
@@ -201,12 +221,13 @@ class _Planner:
                 continue
             arguments = tuple(each for each in argument_names(function) if each not in loss.unused_inputs)
             names = [graph.resolve(each, name) for each in arguments if each not in LOSS_ARGUMENTS]
-            for line in graph.missing(names, f"loss '{name}'", (*BATCH_INPUTS, *LOSS_ARGUMENTS)):
+            for line in graph.missing(names, f"loss '{name}'", (*self.batch_inputs, *LOSS_ARGUMENTS)):
                 self.problems.add(("losses", name), line)
             for translation in wanted:
                 if set(arguments) & set(DISCRIMINATOR_ARGUMENTS):
                     needs_discriminator = True
-                    uses = assigner.discriminators[translation]
+                    every = assigner.discriminators[translation]
+                    uses = [use for use in every if matches_any(use.name, slot.discriminators)]
                     terms += [Term(name, side, translation, use, function, arguments) for use in uses]
                 else:
                     terms.append(Term(name, side, translation, None, function, arguments))
@@ -231,24 +252,26 @@ class _Planner:
                 self.problems.add(("metrics", name), str(error))
         for name, metric in metrics.items():
             names = [each for each in argument_names(metric.update) if each not in METRIC_ARGUMENTS]
-            for line in graph.missing(names, f"metric '{name}'"):
+            for line in graph.missing(names, f"metric '{name}'", self.batch_inputs):
                 self.problems.add(("metrics", name), line)
         return metrics
 
 
 def stages_of(recipe: Recipe) -> list[Stage]:
     """Return the stages of the run: those of the recipe, or the whole run as one."""
-    found, first, share = [], 0, 0.0
+    found, first, share, freeze = [], 0, 0.0, recipe.train.freeze
     weights = {name: slot.weight for name, slot in recipe.losses.items()}
     if not recipe.stages:
-        size = as_size(recipe.data.size)
-        return [Stage(0, recipe.train.steps, size, recipe.train.batch, weights, recipe.optimizers)]
+        size, steps, batch = as_size(recipe.data.size), recipe.train.steps, recipe.train.batch
+        return [Stage(0, steps, size, batch, weights, recipe.optimizers, recipe.phases, tuple(freeze))]
     for stage in recipe.stages:
         share += stage.share
         last = max(first, round(recipe.train.steps * min(share, 1.0)))
         size = smaller_size(stage.size or recipe.data.size, recipe.data.size)
         batch = stage.batch or recipe.train.batch
         optimizers = stage.optimizers.applied_to(recipe.optimizers)
-        found.append(Stage(first, last, size, batch, {**weights, **stage.losses}, optimizers))
+        phases = recipe.phases if stage.phases is None else stage.phases
+        losses, frozen = {**weights, **stage.losses}, (*freeze, *stage.freeze)
+        found.append(Stage(first, last, size, batch, losses, optimizers, phases, frozen))
         first = last
     return found

@@ -18,6 +18,7 @@ from transgan.training.model_weights import MovingAverage
 from transgan.training.non_finite import NonFiniteGuard
 from transgan.training.objective import Objective
 from transgan.training.optimizers import Optimizers
+from transgan.training.shapes import build_lazy_modules
 from transgan.training.task_sampler import TaskSampler
 
 
@@ -28,6 +29,7 @@ class Engine:
         self.plan = plan
         self.processes = processes
         self.networks = Networks(plan, processes.device if processes else device)
+        build_lazy_modules(plan, self.networks)
         self.objective = Objective(plan, self.networks, processes)
         self.optimizers = Optimizers(plan, self.networks, processes)
         self.task_sampler = TaskSampler(plan, processes, self.networks.device)
@@ -59,11 +61,12 @@ class Engine:
         torch.manual_seed(stable_hash(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1)  # dropout
         self.optimizers.norms = {}
         self.objective.diagnostics.begin(logged=self.plan.recipe.train.logs(clock.step + 1))
-        due = [phase for phase in self.plan.recipe.phases if (clock.step + 1) % phase.every == 0]
+        due = [phase for phase in self.plan.stage_at(clock.step).phases if (clock.step + 1) % phase.every == 0]
         sharing = phases_sharing_nodes(due, len(micro_batches))
         shared: list[Step | None] = [None] * len(micro_batches)
         losses: dict[str, Tensor] = {}
         guard = NonFiniteGuard(self.networks, self.objective.history, self.objective.loss_buffers)
+        self.networks.freeze(self.plan.stage_at(clock.step))
         self.networks.begin_step()
         for phase in due:
             sum_of_totals = torch.zeros((), device=self.networks.device)

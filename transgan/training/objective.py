@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transgan.api.names import DISCRIMINATOR_ARGUMENTS
 from transgan.api.protocols import Call, Conditions, DiscriminatorOutput, Translation
 from transgan.api.schedule import Clock
 from transgan.graph import Key, Step, argument_names, error_context
 from transgan.monitoring.diagnostics import StepDiagnostics
 from transgan.networks import Networks
-from transgan.plan.plan import DISCRIMINATOR_ARGUMENTS, DiscriminatorUse, Plan, Term
+from transgan.plan.plan import DiscriminatorUse, Plan, Term
 from transgan.recipe.schema import Phase
 from transgan.rng import ScopedRng
 from transgan.training.augmentation import Augmenter
@@ -125,8 +126,9 @@ class Objective:
         return own
 
     def phase_number(self, phase: Phase) -> int:
-        """Return the index of a phase in the recipe."""
-        return next(i for i, each in enumerate(self.plan.recipe.phases) if each is phase)
+        """Return the index of a phase in the recipe, or in its stage."""
+        phases = [enumerate(stage.phases) for stage in self.plan.stages]
+        return next(i for each in phases for i, one in each if one is phase)
 
 
 class DiscriminatorPasses:

@@ -28,7 +28,7 @@ class Optimizers:
         self.by_name: dict[str, torch.optim.Optimizer] = {}
         for name in networks:
             if parameters := networks.trainable(name):
-                options = self._options(name, Clock())
+                options = self._of(name, Clock())[1]
                 cls = torch.optim.AdamW if options.use == "adamw" else torch.optim.Adam
                 self.by_name[name] = cls(
                     parameters,
@@ -38,16 +38,16 @@ class Optimizers:
                     fused=True,
                 )
 
-    def _options(self, name: str, clock: Clock) -> Optimizer:
-        return self._side_options(self.plan.networks[name].side, clock)
+    def _of(self, network: str, clock: Clock) -> tuple[str, Optimizer]:
+        """Return the name and the settings of a network's optimizer at a moment."""
+        return self.plan.stage_at(clock.step).optimizers.of(network, self.plan.networks[network].side)
 
-    def _side_options(self, side: str, clock: Clock) -> Optimizer:
-        options: Optimizer = getattr(self.plan.stage_at(clock.step).optimizers, side)
-        return options
-
-    def learning_rate(self, side: str, clock: Clock) -> float:
-        """Return the learning rate of a side at a moment."""
-        return self._side_options(side, clock).lr.at_clock(clock) * self.lr_factor
+    def learning_rates(self, clock: Clock) -> dict[str, float]:
+        """Return the learning rate at a moment of each side, and of each optimizer that the recipe names."""
+        optimizers = self.plan.stage_at(clock.step).optimizers
+        found = {"generator": optimizers.generator, "discriminator": optimizers.discriminator}
+        found |= dict(self._of(network, clock) for network in self.networks)
+        return {name: options.lr.at_clock(clock) * self.lr_factor for name, options in found.items()}
 
     def zero_grad(self, names: Iterable[str]) -> None:
         """Drop the gradients of networks."""
@@ -75,9 +75,9 @@ class Optimizers:
             optimizer.found_inf, optimizer.grad_scale = not_finite, None  # type: ignore[attr-defined]
             if clip := self.plan.recipe.train.clip.at_clock(clock):
                 torch.nn.utils.clip_grads_with_norm_(self.networks.trainable(name), clip, self.norms[name])
-            options = self._options(name, clock)
+            options = self._of(name, clock)[1]
             for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.plan.networks[name].side, clock)
+                group["lr"] = options.lr.at_clock(clock) * self.lr_factor
                 group["betas"] = (options.betas[0], options.betas[1])
                 group["weight_decay"] = options.weight_decay
             optimizer.step()

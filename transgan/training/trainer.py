@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -45,6 +44,7 @@ from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
 from transgan.training.run_log import RunLog
 from transgan.training.task_sampler import describe_tasks
+from transgan.training.transfer import InitialWeights
 
 #: Actions of the guardian that need a good checkpoint.
 GOING_BACK = {"rollback", "fallback"}
@@ -57,7 +57,7 @@ class Trainer:
         document: the recipe, and where it was written.
         folder: the run folder, opened by the main process; None on the others.
         domains: the plan's, if they were found already.
-        initial_weights: by network, those that a new run begins with in place of random ones.
+        initial_weights: those that a new run begins with in place of random ones.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Trainer:
         processes: Processes,
         folder: storage.RunFolder | None,
         domains: Domains | None = None,
-        initial_weights: Mapping[str, Mapping[str, Tensor]] = MappingProxyType({}),
+        initial_weights: InitialWeights | None = None,
     ):
         self.registry = registry
         self.processes = processes
@@ -170,15 +170,15 @@ class Trainer:
     def _initialize(self) -> bool:
         """Give networks the weights that they begin with, where these are not random; return whether any has such."""
         networks, weights = self.engine.networks, self.initial_weights
-        self.initial_weights = {}
-        for name, tensors in weights.items():
-            networks[name].load_state_dict(tensors)
-        if weights:
-            self.log.report(f"weights from {self.plan.recipe.train.init_from}: {', '.join(weights)}")
-        from_data = init_from_data(networks, self.domains, self.processes, skip=weights)
+        self.initial_weights = None
+        from_data = init_from_data(networks, self.domains, self.processes, skip=weights.whole if weights else ())
         if from_data:
             self.progress.message("networks were initialised from the training data")
-        return from_data or bool(weights)
+        if weights:  # what was fitted to these data stays
+            weights.load_into(networks, skip=from_data)
+            for line in weights.report():
+                self.log.report(line)
+        return bool(from_data or weights)
 
     def _resume(self) -> bool:
         """Load the newest checkpoint, if there is one, and remove what was logged after it."""
@@ -316,7 +316,7 @@ class Trainer:
             "step": step,
             "epoch": round(self.batches.clock(step).epoch, 4),
             "time": round(time.time(), 3),
-            **{f"lr/{side}": engine.optimizers.learning_rate(side, trained) for side in ("generator", "discriminator")},
+            **{f"lr/{name}": rate for name, rate in engine.optimizers.learning_rates(trained).items()},
             **{f"weight/{name}": self.plan.weight(name, trained) for name in self.plan.losses},
             **{name: float(f"{value:.6g}") for name, value in {**losses, **read}.items()},
         }

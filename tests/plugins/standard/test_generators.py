@@ -175,13 +175,37 @@ def test_layers_are_numbered_as_in_cut():
         generator(x, layers=[-1])
 
 
-def test_unet_returns_encoder_activations():
-    generator = UnetGenerator(UnetOptions(width=4), spec())
-    x = images()
-    assert [y.shape[-1] for y in generator(x, layers=[0, 1, 3])] == [16, 8, 2]
-    for wrong in (5, -1):
-        with pytest.raises(UsageError, match="expected indices from 0 to"):
+@torch.no_grad()
+def test_unet_levels_are_the_input_then_those_of_encoder_and_decoder():
+    generator = UnetGenerator(UnetOptions(width=4), spec()).eval()
+    x, seen = images(), []
+    for layer in (*generator.downs, *reversed(generator.ups)):
+        layer.register_forward_hook(lambda _, __, output: seen.append(output))
+    y = generator(x)
+    expected = [x, *seen]
+    assert [each.shape[-1] for each in expected] == [16, 8, 4, 2, 1, 2, 4, 8, 16]
+    assert all(torch.equal(*pair) for pair in zip(generator(x, layers=range(9)), expected, strict=True))
+    assert torch.equal(expected[-1].tanh(), y)
+    for wrong in (9, -1):
+        with pytest.raises(UsageError, match="expected indices from 0 to 8"):
             generator(x, layers=[wrong])
+
+
+@pytest.mark.parametrize(
+    ("generator", "index", "count"),
+    [
+        (ResnetGenerator(ResnetOptions(**SMALL), spec()), 4, 5),
+        (UnetGenerator(UnetOptions(width=4), spec()), 1, 1),
+        (UnetGenerator(UnetOptions(width=4), spec()), 5, 5),
+    ],
+)
+def test_activations_are_computed_no_further_than_needed(generator, index, count):
+    seen = []
+    layers = [*generator.model] if hasattr(generator, "model") else [*generator.downs, *generator.ups]
+    for layer in layers:
+        layer.register_forward_hook(lambda *_: seen.append(1))
+    generator(images(), layers=[index, 0])
+    assert len(seen) == count
 
 
 def test_blur_pool_is_the_binomial_filter():

@@ -64,6 +64,31 @@ def test_the_style_has_an_effect_and_every_weight_a_gradient(cls: type[Generator
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.parametrize(
+    ("cls", "options", "layers"),
+    [(*KINDS[0], ["first", "layers"]), (*KINDS[1], ["first", "downs", "norm_1d", "blocks"]), (*KINDS[2], ["blocks"])],
+)
+@torch.no_grad()
+def test_layers_return_activations_in_order(cls: type[Generator], options: Any, layers: list[str]) -> None:
+    network, seen = cls(options, spec()), []
+    for name in layers:
+        child = getattr(network, name)
+        for module in child if isinstance(child, nn.ModuleList) else [child]:
+            module.register_forward_hook(lambda _, __, output: seen.append(output))
+    x = torch.randn(2, 5, 11)
+    y = network(x)
+    begin = 2 if layers == ["blocks"] else 1
+    indices = list(range(begin, begin + len(seen)))
+    expected = list(seen)
+    found = network(x, layers=[0, *indices])
+    assert torch.equal(found[0], x)
+    assert all(torch.equal(*pair) for pair in zip(found[1:], expected, strict=True))
+    with pytest.raises(UsageError, match="expected indices from 0 to") as raised:
+        network(x, layers=[99])
+    last = int(str(raised.value).rpartition(" ")[2])
+    assert torch.equal(network(x, layers=[last])[0], y)
+
+
 def test_pixel_shuffle_interleaves_channels() -> None:
     x = torch.tensor([[[1.0, 2.0], [10.0, 20.0], [3.0, 4.0], [30.0, 40.0]]])  # channels c * 2 + i
     expected = torch.tensor([[[1.0, 10.0, 2.0, 20.0], [3.0, 30.0, 4.0, 40.0]]])

@@ -161,8 +161,8 @@ def test_gaps_have_random_lengths_within_bounds_and_only_in_training() -> None:
 def test_a_discriminator_has_its_own_learning_rate(planned: Callable[..., Plan]) -> None:
     engine = Engine(planned(RECIPE))
     clock = Clock(step=2, run=0.5)
-    assert engine.optimizers.learning_rate("generator", clock) == pytest.approx(1e-4)
-    assert engine.optimizers.learning_rate("discriminator", clock) == pytest.approx(0.5e-4)
+    assert engine.optimizers.learning_rates(clock)["generator"] == pytest.approx(1e-4)
+    assert engine.optimizers.learning_rates(clock)["discriminator"] == pytest.approx(0.5e-4)
 
 
 def test_a_generator_is_conditioned_on_both_speakers(planned: Callable[..., Plan]) -> None:

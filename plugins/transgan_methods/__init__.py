@@ -1,0 +1,48 @@
+"""Networks, nodes and losses of published systems, a file for each: what their recipes need beyond the standard ones."""
+
+from transgan.api import Register, hookimpl
+from transgan_methods import codes, cut, munit, stargan, stargan_v2
+
+
+@hookimpl
+def register_generators(register: Register) -> None:
+    register("munit", munit.Munit)
+    register("unit", munit.Unit)
+    register("stargan_v2", stargan_v2.StarganV2Generator)
+
+
+@hookimpl
+def register_encoders(register: Register) -> None:
+    register("code", codes.CodeEncoder)
+    register("stargan_v2_mapping", stargan_v2.MappingNetwork)
+    register("stargan_v2_style", stargan_v2.StyleEncoder)
+
+
+@hookimpl
+def register_discriminators(register: Register) -> None:
+    register("code", codes.CodeDiscriminator)
+    register("stargan", stargan.StarganDiscriminator)
+    register("stargan_v2", stargan_v2.StarganV2Discriminator)
+
+
+@hookimpl
+def register_nodes(register: Register) -> None:
+    register("augmented_translation", codes.AugmentedNodes)
+    register("bicycle_translation", codes.BicycleNodes)
+    register("munit_translation", munit.MunitNodes)
+    register("unit_translation", munit.UnitNodes)
+    register("stargan_v2_translation", stargan_v2.StarganV2Nodes)
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("patch_nce", cut.PatchNCE)
+    register("code_reconstruction", codes.CodeReconstruction)
+    register("encoded_paired", codes.EncodedPaired)
+    register("code_divergence", codes.CodeDivergence)
+    register("self_reconstruction", munit.SelfReconstruction)
+    register("content_reconstruction", munit.ContentReconstruction)
+    register("latent_divergence", munit.LatentDivergence)
+    register("style_reconstruction", stargan_v2.StyleReconstruction)
+    register("style_diversity", stargan_v2.StyleDiversity)
+    register("style_cycle", stargan_v2.StyleCycle)
