@@ -160,9 +160,9 @@ fails: `--set train.steps=500`, `--set data.root=photos`, `--set losses.cycle=5`
 `extends = "cyclegan.toml"` names another recipe, relative to this file, that this one changes; that one may extend a
 third. Tables are merged key by key, and where both have a value this recipe's counts. Replaced as a whole are
 `[domains]`, `[tasks]`, `[inputs]`, `[attributes]` and `train.balance`; lists, such as `[[stages]]`; schedules and
-ranges, which are tables with `from`; and slots for which `use` names another plugin. An empty table empties: `metrics = {}`. A slot is
-removed by `false`: `losses.identity = false`. `name` is not inherited. The recipe in the run folder is whole, and says
-for every value in which file and line it is.
+ranges, which are tables with `from`; and slots for which `use` names another plugin. An empty table empties:
+`metrics = {}`. A slot is removed by `false`: `losses.identity = false`. `name` is not inherited. The recipe in the run
+folder is whole, and says for every value in which file and line it is.
 
 Unknown keys and wrong types are errors. All of them are reported together, each with its line:
 

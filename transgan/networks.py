@@ -214,8 +214,10 @@ class Networks(Mapping[str, nn.Module]):
         return {name: step.values[translation, name] for name in names}
 
     def can_compute(self, translation: Translation, node: str) -> bool:
-        """Return whether a node exists for a translation: a one-way task has no `reconstruction`, nor what needs it, and
-        nothing is computed from further inputs that its domains do not have."""
+        """Return whether a node exists for a translation: a one-way task has no `reconstruction`, nor what needs it.
+
+        Nor has any what needs a further input that its domains do not have.
+        """
         if self.plan.lacking(translation, [node]):
             return False
         if "back" in self.plan.roles[translation] or translation.target == "*":

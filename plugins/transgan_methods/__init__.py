@@ -1,4 +1,4 @@
-"""Networks, nodes and losses of published systems, a file for each: what their recipes need beyond the standard ones."""
+"""Networks, nodes and losses of published systems: what their recipes need beyond the standard plugins."""
 
 from transgan.api import Register, hookimpl
 from transgan_methods import codes, cut, munit, stargan, stargan_v2

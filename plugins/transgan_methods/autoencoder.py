@@ -3,9 +3,9 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transgan_standard.layers import InstanceNorm, two_axes
 
 from transgan.api import NetworkSpec, Tensor, UsageError
-from transgan_standard.layers import InstanceNorm, two_axes
 
 
 class LayerNorm(nn.Module):
@@ -33,7 +33,8 @@ class AdaptiveResidual(nn.Module):
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         scale, shift, other_scale, other_shift = modulation[..., None, None].to(x.dtype).chunk(4, 1)
         y = F.relu(self.norm(self.first(x)) * scale + shift)
-        return x + self.norm(self.second(y)) * other_scale + other_shift
+        change: Tensor = self.norm(self.second(y)) * other_scale + other_shift
+        return x + change
 
 
 class Residual(nn.Module):

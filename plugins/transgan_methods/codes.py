@@ -4,11 +4,14 @@ Both give a generator a code beside its source, drawn from N(0, I), and read the
 cannot be ignored. Augmented CycleGAN learns from unpaired samples, BicycleGAN from pairs.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import nn
+from transgan_standard.layers import NormKind, init_weights, plain_norm, two_axes
+from transgan_standard.nodes import Passes, TranslationNodes
 
 from transgan.api import (
     Call,
@@ -25,8 +28,6 @@ from transgan.api import (
     Translation,
     node,
 )
-from transgan_standard.layers import NormKind, init_weights, plain_norm, two_axes
-from transgan_standard.nodes import Passes, TranslationNodes
 
 
 class CodeEncoderOptions(Options):
@@ -85,7 +86,7 @@ class CodeEncoder(Encoder[CodeEncoderOptions]):
         two_axes(spec, "code")
         widths = [options.width * min(2**i, 4) for i in range(options.downs)]
         layers: list[nn.Module] = [nn.Conv2d(options.inputs or spec.inputs, widths[0], 4, 2, 1)]
-        layers += [_Shrink(a, b, options.norm) for a, b in zip(widths, widths[1:], strict=False)]
+        layers += [_Shrink(a, b, options.norm) for a, b in pairwise(widths)]
         self.body = nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.mean = nn.Linear(widths[-1], options.numbers)
         self.log_variance = nn.Linear(widths[-1], options.numbers) if options.variational else None

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
+from transgan_standard.nodes import Passes
 
 from transgan.api import (
     Call,
@@ -25,7 +26,6 @@ from transgan.api import (
     node,
 )
 from transgan_methods.autoencoder import ContentDecoder, ContentEncoder, StyleEncoder
-from transgan_standard.nodes import Passes
 
 
 class MunitOptions(Options):
@@ -51,8 +51,8 @@ class Munit(Generator[MunitOptions]):
     The content encoder has instance norm, the style encoder none, the decoder adaptive instance norm in its residual
     blocks, set by the style code, and layer norm after its upsamplings.
 
-    `forward(x, code, part)`: with part "content" x (N, C, H, W) gives its content (N, K, H', W'); with "style" its style
-    code (N, numbers); with "decode" a content and a code give (N, channels, H, W) in [-1, 1]. Without a part x is
+    `forward(x, code, part)`: with part "content" x (N, C, H, W) gives its content (N, K, H', W'); with "style" its
+    style code (N, numbers); with "decode" a content and a code give (N, channels, H, W) in [-1, 1]. Without a part x is
     encoded and decoded with the code, or with its own.
 
     Raises:
@@ -172,7 +172,7 @@ class Unit(Generator[UnitOptions]):
     with "decode" a latent gives a sample of the domain `of`, (N, channels, H, W) in [-1, 1].
 
     Raises:
-        UsageError: samples are not images; `forward` is not told the domain.
+        UsageError: samples are not images; `forward` is called without a domain.
     """
 
     def __init__(self, options: UnitOptions, spec: NetworkSpec):

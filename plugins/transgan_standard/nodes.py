@@ -7,7 +7,6 @@ from torch import Tensor
 
 from transgan.api import Call, Conditions, Nodes, UsageError, node
 
-
 Passes = Generator[Call, Any, Any]
 """A node that takes several passes."""
 

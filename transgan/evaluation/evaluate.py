@@ -328,9 +328,7 @@ def referenced(networks: Networks, inputs: Mapping[Key, Any], translation: Trans
     return reference, fake
 
 
-def at_strength(
-    networks: Networks, inputs: Mapping[Key, Any], translation: Translation, strength: float
-) -> Tensor:
+def at_strength(networks: Networks, inputs: Mapping[Key, Any], translation: Translation, strength: float) -> Tensor:
     """Return the translations of a batch at a strength, (N, C, *space)."""
     with_strength = {**inputs, (translation, "strength"): strength}
     fake: Tensor = networks.compute(with_strength, translation, ["fake"])["fake"]

@@ -401,6 +401,7 @@ class Translator:
         variation: Variation,
     ) -> tuple[Tensor, Tensor, Any]:
         """Return a generator's input for an item, its output, and what `media.from_model` needs."""
+        self.check_inputs(direction, variation.inputs)
         encoded = self.encode_attributes(direction, attributes)
         name = self.plan.roles[direction.planned]["generator"]
         stride = int(getattr(self.networks[name], "stride", 1))

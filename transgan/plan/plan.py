@@ -171,8 +171,8 @@ class Plan:
         Returns:
             By the name of the batch input, that of the further input and of the domain.
         """
-        found = {}
-        closure = set(self.graph.closure(names))
+        found: dict[str, tuple[str, str]] = {}
+        closure = set(self.graph.closure(names)) if self.recipe.inputs else set()
         for role, name in ((role, name) for name in self.recipe.inputs for role in ROLES):
             if f"{role}_{name}" in closure:
                 end = translation.source if role.endswith("source") else translation.target
