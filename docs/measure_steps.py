@@ -3,9 +3,9 @@
     python docs/measure_steps.py 'recipes/cyclegan.toml' 'recipes/cut.toml' --set data.size=128
 
 Each argument is a recipe, or a recipe and changes of its own, as one word: `'recipes/cyclegan.toml losses.identity=0'`.
-Every round measures all recipes one after the other, so that what else the machine does meets all of them. Time is the
-median over rounds of a round's mean. Memory is what the process, or the GPU, holds at most during a round, beyond what
-it held before the networks were built: weights, gradients, optimizers and activations.
+Every round measures all recipes one after the other, so that what else the machine does meets all of them. Time is a
+round's mean, memory what the process, or the GPU, holds at most during a round, beyond what it held before the networks
+were built: weights, gradients, optimizers and activations. Printed are medians over rounds.
 """
 
 import argparse
@@ -72,6 +72,7 @@ def measure(what: str, overrides: list[str], steps: int, registry: Registry, pro
     """Return the seconds of a step, after a first one that is not counted, and the peak of memory in bytes."""
     path, *own = shlex.split(what)
     settings = [*overrides, *own, "data.source=noise", f"train.steps={steps + 1}", "metrics={}"]
+    settings += [f"domains.{name}={name}" for name in read_recipe(Path(path), settings).recipe.domains]
     plan = make_plan(read_recipe(Path(path), settings), registry)
     memory = Memory(processes.device)
     memory.settle()
@@ -98,6 +99,7 @@ def main() -> None:
     registry.entries["sources", "noise"] = Registered("sources", "noise", NoiseSource, "transgan", __version__)
     processes = Processes()
     found = {what: Measured() for what in given.recipes}
+    measure(given.recipes[0], given.overrides, 1, registry, processes)  # not counted: it loads what all need
     for _ in range(given.rounds):
         for what, measured in found.items():
             seconds, peak = measure(what, given.overrides, given.steps, registry, processes)
@@ -105,8 +107,9 @@ def main() -> None:
             measured.peaks.append(peak)
     print(f"{torch.get_num_threads()} threads on {processes.device}, torch {torch.__version__}")
     for what, measured in found.items():
+        seconds, megabytes = statistics.median(measured.seconds), statistics.median(measured.peaks) / 1e6
         spread = f"{min(measured.seconds):.2f} to {max(measured.seconds):.2f}"
-        print(f"{statistics.median(measured.seconds):7.2f} s ({spread})  {max(measured.peaks) / 1e6:6.0f} MB  {what}")
+        print(f"{seconds:7.2f} s ({spread})  {megabytes:6.0f} MB  {what}")
 
 
 if __name__ == "__main__":

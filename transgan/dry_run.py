@@ -131,7 +131,8 @@ def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
         notes = [f"while {note}" for note in reversed(notes_of(error))]
         if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):
             notes.append(f"in {plugin}")
-        text = (str(error).strip() or type(error).__name__).splitlines()[0].strip("'\"")
+        said = error.args[0] if isinstance(error, KeyError) and error.args else error  # str() would quote it
+        text = (str(said).strip() or type(error).__name__).splitlines()[0]
         where = f" ({'; '.join(notes)})" if notes else ""
         raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
 

@@ -88,7 +88,8 @@ DISCRIMINATOR_ARGUMENTS = {
     "discriminator": Argument(
         "Callable[[Tensor], DiscriminatorOutput]",
         "",
-        "The discriminator as a function of (N, C, *space), with the conditions of the batch, in fp32.",
+        "The discriminator as a function of (N, C, *space), with the conditions of the batch, in fp32. "
+        "A gradient penalty detaches the input and sets `requires_grad_()` itself.",
     ),
 }
 
@@ -143,7 +144,8 @@ METRIC_ARGUMENTS = {
     "resample": Argument(
         "Callable[[int], Tensor]",
         "",
-        "`resample(number)` translates the batch with other latent codes, (N, C, *space); 0 gives the batch's own.",
+        "`resample(number)` translates the batch with other latent codes, (N, C, *space); 0 gives the batch's own. "
+        "A model without codes gives the same for all.",
     ),
     "reference_fake": Argument(
         "Tensor",
