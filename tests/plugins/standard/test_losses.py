@@ -67,7 +67,7 @@ def test_correct_discriminator_has_zero_loss_and_its_generator_a_high_one(name: 
 
 @pytest.mark.parametrize(
     ("name", "first", "second"),
-    [("Cycle", "source", "reconstruction"), ("Identity", "target", "identity"), ("Paired", "fake", "target")],
+    [("Cycle", "source", "reconstruction"), ("Identity", "target", "identity"), ("Paired", "pair_fake", "pair_target")],
 )
 def test_distances_are_mean_absolute_differences(name: str, first: str, second: str) -> None:
     loss = build(name)
