@@ -1,11 +1,22 @@
 """Image pools: their size and odds, and that neither several processes nor a resume change what they return."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from transgan.api import (
+    Clock,
+    Discriminator,
+    DiscriminatorOutput,
+    Generator,
+    NetworkSpec,
+    Options,
+    Register,
+    hookimpl,
+)
 from transgan.training.buffers import HistoryPool
 
 
@@ -126,3 +137,60 @@ def test_a_pool_that_was_saved_and_loaded_continues_as_if_uninterrupted() -> Non
     for turn in range(10, 20):
         x = fakes(4 * turn, 4)
         assert torch.equal(whole.exchange("d", x, 8, x, 0), resumed.exchange("d", x, 8, x, 0))
+
+
+class Paints(Generator):
+    """Paints a sample with the number of its target domain."""
+
+    def __init__(self, options: Options, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, domain: Tensor) -> Tensor:
+        return domain.to(x)[:, None, None, None].expand_as(x) + 0 * self.bias
+
+
+class Remembers(Discriminator):
+    """Remembers the domains that it was given, beside what the painted samples say."""
+
+    def __init__(self, options: Options, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.bias = nn.Parameter(torch.zeros(()))
+        self.seen: list[tuple[float, int]] = []
+
+    def forward(self, x: Tensor, domain: Tensor) -> DiscriminatorOutput:
+        painted = x.flatten(1).std(1) == 0
+        self.seen += list(zip(x[painted].flatten(1)[:, 0].tolist(), domain[painted].tolist(), strict=True))
+        return DiscriminatorOutput([x.flatten(1).mean(1, keepdim=True) + self.bias])
+
+
+class Plugin:
+    @hookimpl
+    def register_generators(self, register: Register) -> None:
+        register("paints", Paints)
+
+    @hookimpl
+    def register_discriminators(self, register: Register) -> None:
+        register("remembers", Remembers)
+
+
+def test_an_earlier_fake_comes_with_the_domain_that_it_was_made_for(
+    planned: Any, double_engine: Any, random_samples: Any, micro_batches: Any
+) -> None:
+    """The kind: conditions that reach a discriminator by a conditioning, or, as here, by an argument of its own."""
+    recipe = """
+    train = { steps = 20, batch = 4 }
+    tasks.hair = { between = ["white", "black", "old"], targets = "random" }
+    generators.paints = true
+    discriminators.remembers = { per = "run", history = 6 }
+    losses.lsgan = 1.0
+    phases = [{ side = "discriminator" }]
+    """
+    plan = planned(recipe, Plugin())
+    engine, _ = double_engine(plan)
+    for step in range(12):
+        clock = Clock(step=step, run=step / 20)
+        engine.train_step(micro_batches(plan, random_samples(plan, step), 1, clock), clock)
+    seen = engine.networks["remembers"].network.seen
+    assert len(seen) == 12 * 4 and len(set(seen)) == 3
+    assert all(painted == domain for painted, domain in seen)

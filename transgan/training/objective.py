@@ -226,7 +226,7 @@ class DiscriminatorPasses:
         """
         values = self.step.values
         side, other = ("source", "target") if use.real == "source" else ("target", "source")
-        origin = {"origin": values[translation, f"{other}_domain"]} if self._reads_origin(use) else {}
+        origin = {"origin": values[translation, f"{other}_domain"]} if self._takes(use, "origin") else {}
         return {
             "task": values[translation, "task"],
             "domain": values[translation, f"{side}_domain"],
@@ -234,13 +234,13 @@ class DiscriminatorPasses:
             **values[translation, f"{side}_attributes"],
         }
 
-    def _reads_origin(self, use: DiscriminatorUse) -> bool:
-        """Return whether a discriminator, or a conditioning before it, takes the condition `origin`."""
+    def _takes(self, use: DiscriminatorUse, condition: str) -> bool:
+        """Return whether a discriminator, or a conditioning before it, takes a condition."""
         network = self.plan.networks[use.network]
         conditionings = network.conditionings or ()
         classes = [network.cls, *(cls for cls, _ in conditionings)]
-        return any(getattr(options, "of", None) == "origin" for _, options in conditionings) or any(
-            "origin" in argument_names(forward) for cls in classes if (forward := getattr(cls, "forward", None))
+        return any(getattr(options, "of", None) == condition for _, options in conditionings) or any(
+            condition in argument_names(forward) for cls in classes if (forward := getattr(cls, "forward", None))
         )
 
     def _prepare(
@@ -268,7 +268,7 @@ class DiscriminatorPasses:
     ) -> tuple[Tensor, Conditions]:
         """Exchange some fakes for earlier ones from the image pool, each with the conditions it was generated for."""
         differ = translation.target == "*" or self.plan.recipe.attributes
-        stored = conditions if differ and self.plan.networks[use.network].conditionings else {}
+        stored = conditions if differ and any(self._takes(use, name) for name in conditions) else {}
         rows = x
         if stored:  # a row of the pool holds a fake and its conditions
             rows = torch.cat([each.flatten(1) for each in (x, *(v.to(x)[:, None] for v in stored.values()))], 1)
@@ -305,7 +305,7 @@ class DiscriminatorPasses:
                 for use in uses:
                     if use.given is None and use.fake == "fake":
                         task, domain = tasks.index(other.task), self.plan.domains.index(other.target)
-                        origin = {"origin": self.plan.domains.index(other.source)} if self._reads_origin(use) else {}
+                        origin = {"origin": self.plan.domains.index(other.source)} if self._takes(use, "origin") else {}
                         conditions = {"task": task, "domain": domain, **origin, **labels}
                         found[use.network, task, domain] = self._function(use.network, conditions)
         return list(found.values())
