@@ -47,6 +47,23 @@ def test_a_fallback_changes_the_objective_and_nothing_else(planned: Any) -> None
     assert all(getattr(new, name) == getattr(document.recipe, name) for name in kept)
 
 
+def test_a_fallback_applies_to_the_translations_and_discriminators_of_what_it_replaces(planned: Any) -> None:
+    changed = ("losses.hinge={weight=2.0, translations=['* -> old'], discriminators=['d']}",)
+    document = parse_recipe(RECIPE, "recipe", changed)
+    new = with_fallback(document, planned(RECIPE, overrides=changed).losses).recipe
+    for name in ("wasserstein", "gradient_penalty"):
+        assert (new.losses[name].translations, new.losses[name].discriminators) == (["* -> old"], ["d"])
+
+
+def test_a_stage_with_phases_of_its_own_has_the_new_objective_too(planned: Any) -> None:
+    changed = ("stages.0.phases=[{side='discriminator', losses=['hinge', 'r1']}]",)
+    document = parse_recipe(RECIPE, "recipe", changed)
+    new = with_fallback(document, planned(RECIPE, overrides=changed).losses).recipe
+    (phase,) = new.stages[0].phases or ()
+    assert (phase.side, phase.losses) == ("discriminator", ["wasserstein", "gradient_penalty"])
+    assert new.stages[1].phases is None
+
+
 def test_a_phase_whose_losses_were_all_replaced_is_removed(planned: Any) -> None:
     text = RECIPE + '[[phases]]\nside = "discriminator"\nlosses = ["r1"]\nevery = 4\n'
     plan = planned(text, overrides=("phases.1.losses=['hinge']",))

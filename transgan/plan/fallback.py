@@ -36,8 +36,9 @@ def with_fallback(document: Document, losses: Mapping[str, Loss]) -> Document:
         raise UsageError("the recipe has no loss to replace: vanilla, hinge or lsgan")
     kept = {name: slot for name, slot in recipe.losses.items() if name not in gone}
     where = list(dict.fromkeys(pattern for name in adversarial for pattern in recipe.losses[name].translations))
-    penalty = LossSlot(**to.penalty.model_dump(), weight=to.penalty_weight, translations=where)
-    adversary = LossSlot(use=to.adversarial, weight=to.weight, translations=where)
+    on = list(dict.fromkeys(pattern for name in adversarial for pattern in recipe.losses[name].discriminators))
+    penalty = LossSlot(**to.penalty.model_dump(), weight=to.penalty_weight, translations=where, discriminators=on)
+    adversary = LossSlot(use=to.adversarial, weight=to.weight, translations=where, discriminators=on)
     new = {_free(slot.use, kept): slot for slot in (adversary, penalty)}
     sides = {side: getattr(recipe.optimizers, side).model_copy(update={"lr": to.lr}) for side in _SIDES}
 
