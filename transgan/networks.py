@@ -61,8 +61,6 @@ class Networks(Mapping[str, nn.Module]):
         self.freeze(plan.stages[0])
         self.merge = merge or plan.recipe.train.merge
         self.bf16 = plan.recipe.train.precision == "bf16" and self.device.type != "meta"
-        #: Networks with parameters that have no shape yet: the shape pass is their first.
-        self._lazy = {name for name, each in self.items() if any(is_lazy(p) for p in each.parameters())}
         self._mixing = {name for name, network in self.items() if mixes_batch(network)}
         self._with_after_step = {
             name: [
@@ -184,18 +182,13 @@ class Networks(Mapping[str, nn.Module]):
         network = self[name]
         autocast = self.bf16 and not full_precision
         with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext():
-            if frozen and self._has_shapes(name):
+            # In the shape pass, lazy parameters get their shapes from the first call, whatever it is.
+            if frozen and not any(is_lazy(p) for p in network.parameters()):
                 weights = {n: p.detach() for n, p in network.named_parameters()}
                 output = functional_call(network, weights, (x,), dict(conditions))
             else:
                 output = network(x, **conditions)
         return _to_fp32(output) if self.bf16 else output
-
-    def _has_shapes(self, name: str) -> bool:
-        """Return whether all parameters of a network have a shape; lazy ones get theirs from the first call."""
-        if name in self._lazy and not any(is_lazy(p) for p in self[name].parameters()):
-            self._lazy.discard(name)
-        return name not in self._lazy
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters and buffers by `network|name`."""

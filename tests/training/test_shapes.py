@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transgan.api import Call, Loss, NetworkSpec, Register, hookimpl, node
+from transgan.api import Call, Clock, Loss, NetworkSpec, Register, hookimpl, node
 from transgan.dry_run import describe
 from transgan.errors import UsageError
 from transgan.training import Engine
@@ -87,7 +87,7 @@ def test_a_loss_finds_its_networks_by_their_short_name_and_trains_them(
 ) -> None:
     plan = planned(RECIPE, Plugin())
     engine, copies = double_engine(plan)
-    clock = plan_clock()
+    clock = Clock()
     engine.train_step(micro_batches(plan, random_samples(plan, 0), 1, clock), clock)
     before, after = copies["anything/head"].state_dict(), engine.networks["anything/head"].state_dict()
     assert all(not torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
@@ -111,7 +111,8 @@ def test_a_lazy_module_that_nothing_uses_is_an_error(planned: Any) -> None:
         Engine(planned(RECIPE, Plugin(Unused)))
 
 
-def plan_clock() -> Any:
-    from transgan.api import Clock
-
-    return Clock()
+@pytest.mark.parametrize("weight", ["0.0", "{ from = 0.0, curve = 'constant' }"])
+def test_a_loss_without_a_weight_has_no_networks(planned: Any, weight: str) -> None:
+    plan = planned(RECIPE.replace("weight = 1.0", f"weight = {weight}"), Plugin())
+    assert set(Engine(plan).networks) == {"g", "d.young", "d.old"}
+    assert list(describe(plan))[-1] == "It will run."

@@ -12,7 +12,7 @@ from transgan.api.protocols import Augmentation, Loss, NetworkSpec, Translation
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import accepts_any_keyword, argument_names
 from transgan.plan.build import on_meta_device
-from transgan.plan.plan import DiscriminatorUse, NetworkPlan, matches
+from transgan.plan.plan import ROLES, DiscriminatorUse, NetworkPlan, matches
 from transgan.recipe import Problems
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import DiscriminatorSlot, NetworkSlot
@@ -138,13 +138,13 @@ class Assigner:
 
     def _given(self, translation: Translation, name: str | None) -> str:
         """Return whose channels a discriminator's second input has: a domain, `domain.input`, or "" for a node."""
-        for end in ("source", "target"):
-            for role in (end, f"other_{end}", f"pair_{end}"):
-                domain = self._domain(translation, end)
-                if name == role:
-                    return domain
-                if name and f"{domain}.{name.removeprefix(f'{role}_')}" in self.channels:
-                    return f"{domain}.{name.removeprefix(f'{role}_')}"
+        if name is None:
+            return ""
+        for role in ROLES:
+            domain = self._domain(translation, "source" if role.endswith("source") else "target")
+            of = {role: domain} | {f"{role}_{each}": f"{domain}.{each}" for each in self.recipe.inputs}
+            if of.get(name) in self.channels:
+                return of[name]
         return ""
 
     def _augmentations(self) -> dict[str, Augmentation]:

@@ -81,7 +81,9 @@ class _Planner:
         spec, channels = self.spec(media, input_media)
         assigner = Assigner(recipe, spec, channels, chosen, self.problems)
         losses: dict[str, Loss] = {name: cls(options) for name, (cls, options) in chosen["losses"].items()}
-        assigner.add_networks_of(losses)
+        stages = stages_of(recipe)
+        used = {name for stage in stages for name, weight in stage.weights.items() if weight.ever_nonzero}
+        assigner.add_networks_of({name: loss for name, loss in losses.items() if name in used})
         node_set = nodes[0](nodes[1])
         graph = self.graph(node_set, losses)
         terms = [term for name, loss in losses.items() for term in self.terms(name, loss, assigner, graph)]
@@ -95,7 +97,7 @@ class _Planner:
             terms=terms,
             graph=graph,
             nodes=node_set,
-            stages=stages_of(recipe),
+            stages=stages,
             metrics=self.metrics(chosen["metrics"], graph),
             media=media,
             input_media=input_media,
