@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 from transgan_images.media import ImageMedia
 
+from transgan.api import Generator, NetworkSpec, Options, Register, hookimpl
 from transgan.dry_run import describe, trace_phases
 from transgan.errors import RecipeError, TransganError
 
@@ -95,3 +97,41 @@ def test_every_step_of_a_sample_through_its_media_is_tried(
     monkeypatch.setattr(ImageMedia, step, fail)
     with pytest.raises((RuntimeError, TransganError), match=f"{step} is broken"):
         list(describe(plan))
+
+
+class Tinted(Generator):
+    def __init__(self, options: Options, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.conv = nn.Conv2d(spec.inputs, spec.channels, 1)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y: Tensor = self.conv(x) + code
+        return y
+
+
+class TintedPlugin:
+    @hookimpl
+    def register_generators(self, register: Register) -> None:
+        register("tinted", Tinted)
+
+
+def test_a_condition_that_a_network_needs_and_no_node_gives_is_an_error(planned: Any) -> None:
+    plan = planned(SMALL.replace("[generators.resnet]\nwidth = 4\nblocks = 1", "[generators.tinted]"), TintedPlugin())
+    with pytest.raises(RecipeError, match="needs the condition 'code', which its nodes do not give it here .*'tinted'"):
+        trace_phases(plan, plan.stages[0])
+
+
+def test_what_optimizers_and_stages_do_with_networks_is_said(planned: Any) -> None:
+    more = """
+[optimizers.slow]
+networks = ["resnet"]
+lr = 1e-6
+[[stages]]
+share = 0.5
+[[stages]]
+share = 0.5
+freeze = ["patch*"]
+"""
+    lines = list(describe(planned(SMALL + more)))
+    assert any(line.startswith("  resnet: ") and "generator phase by [optimizers.slow]" in line for line in lines)
+    assert any(line.startswith("stage 2: ") and line.endswith("batch 1, patch* frozen") for line in lines)

@@ -1,5 +1,6 @@
 """The dry run: every phase traced once on the meta device, for what a plan will run, its size, and its errors."""
 
+import inspect
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from transgan.plan.conditioning import check_conditioning, count_parameters
 from transgan.plugin_errors import notes_of, plugin_of
 from transgan.registry import Registry
 from transgan.reporting.console import progress_bar
+from transgan.text import listed
 from transgan.training.engine import phases_sharing_nodes
 from transgan.training.initialization import initial_weights
 from transgan.training.objective import Objective
@@ -87,6 +89,8 @@ class _TracingNetworks(Networks):
         whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in conditions.values())
         if whole and x.shape[1] != planned.spec.source_channels:
             raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
+        if missing := self._missing_condition(name, conditions):
+            raise ValueError(f"it needs the condition '{missing}', which its nodes do not give it here")
         output = super().__call__(name, x, conditions, frozen, full_precision)
         if whole:
             expected = (len(x), planned.spec.channels, *x.shape[2:])
@@ -96,6 +100,17 @@ class _TracingNetworks(Networks):
         if planned.kind == "discriminators" and not isinstance(output, DiscriminatorOutput):
             raise ValueError(f"it returned {type(output).__name__}, expected a DiscriminatorOutput")
         return output
+
+    def _missing_condition(self, name: str, given: Mapping[str, Any]) -> str | None:
+        """Return an argument of a network's `forward` that has no default and that nothing gives it."""
+        module = self[name]
+        if not isinstance(module, Conditioned):
+            return None  # of a loss, which calls it itself
+        parameters = list(inspect.signature(type(module.network).forward).parameters.values())[2:]  # but self and x
+        needed = [
+            p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        ]
+        return next((each for each in needed if each not in given and each != "style"), None)
 
     @cached_property
     def conditions(self) -> dict[str, set[str]]:
@@ -198,13 +213,17 @@ def describe(plan: Plan) -> Iterator[str]:
         size = f"{count_parameters(network):,} parameters"
         count = sum(parameter.numel() for parameter in networks.trainable(name))
         some = f"{count:,} of them " if 0 < count < count_parameters(network) else ""
-        trained = f"{some}trained in the {planned.side} phase" if count else "frozen"
+        by, _ = recipe.optimizers.of(name, planned.side)
+        own = f" by [optimizers.{by}]" if by != planned.side else ""
+        trained = f"{some}trained in the {planned.side} phase{own}" if count else "frozen"
         yield f"  {name}: {planned.use}, {size}, {trained}"
     if initial:
         yield from initial.report()
     for number, (stage, phases) in enumerate(traces):
         if len(traces) > 1:
-            yield f"stage {number + 1}: steps {stage.first} to {stage.last}, size {stage.size}, batch {stage.batch}"
+            frozen = f", {listed(stage.freeze)} frozen" if stage.freeze else ""
+            length = f"steps {stage.first} to {stage.last}"
+            yield f"stage {number + 1}: {length}, size {stage.size}, batch {stage.batch}{frozen}"
         for trace in phases:
             calls = sum(len(each.nodes) for each in trace.passes)
             what = "nodes" if trace.side == "nodes" else f"{trace.side} phase"
