@@ -45,4 +45,4 @@ def register_losses(register: Register) -> None:
     register("latent_divergence", munit.LatentDivergence)
     register("style_reconstruction", stargan_v2.StyleReconstruction)
     register("style_diversity", stargan_v2.StyleDiversity)
-    register("style_cycle", stargan_v2.StyleCycle)
+    register("reference_cycle", stargan_v2.ReferenceCycle)

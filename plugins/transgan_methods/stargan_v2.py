@@ -467,19 +467,16 @@ class StyleDiversity(_StylesLoss):
         return -_l1(fake, other_fake) if self.options.of == "latent" else -_l1(ref_fake, other_ref_fake)
 
 
-class StyleCycle(_StylesLoss):
-    """Cycle consistency: L1 distance between a source and its reconstruction in its own style.
+class ReferenceCycle(Loss):
+    """Cycle consistency of translations by a reference: L1 distance between a source and its reconstruction.
 
-    Choi et al. (2020), eq. 4. Of a latent code it is the same as `cycle`.
+    Choi et al. (2020), eq. 4; that of translations by a latent code is `cycle`.
     """
 
     nonzero_at_end = True
-    inputs = {"latent": ("reconstruction",), "reference": ("ref_reconstruction",)}
 
-    def for_generator(
-        self, source: Tensor, reconstruction: Tensor | None = None, ref_reconstruction: Tensor | None = None
-    ) -> Tensor:
-        return _l1(reconstruction if self.options.of == "latent" else ref_reconstruction, source)
+    def for_generator(self, source: Tensor, ref_reconstruction: Tensor) -> Tensor:
+        return _l1(ref_reconstruction, source)
 
 
 def _l1(x: Tensor | None, y: Tensor | None) -> Tensor:

@@ -247,19 +247,14 @@ class Translator:
         further = {name: self.read_input(name, each, direction) for name, each in (inputs or {}).items()}
         reader, writer = self.sides(direction)
         x = reader.read(item)
+        style = None if reference is None else self.read_reference(reference, direction)
+        name = Path(item).name if isinstance(item, (str, Path)) else ""
         selection = RegionSelection.named(regions) if isinstance(regions, str) else regions
         tensor = selection.tensor_of(x, reader) if selection else x
         found = selection.of(tensor) if selection else []
         exported = []
         for number in range(1 if samples is None else samples):
-            variation = Variation(
-                seed or 0,
-                number,
-                Path(item).name if isinstance(item, (str, Path)) else "",
-                None if reference is None else self.read_reference(reference, direction),
-                strength,
-                further,
-            )
+            variation = Variation(seed or 0, number, name, style, strength, further)
             if selection:
                 y = self.translate_regions(tensor, selection, found, direction, native, attributes, variation)
                 y = writer.with_tensor(x, y)

@@ -8,6 +8,12 @@ import pytest
 from transgan.api import Clock
 
 
+@pytest.fixture(params=[("always", 1), ("never", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
+def execution(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Overrides that must make no difference: merged or separate passes, whole batches or micro-batches."""
+    return (f'train.merge="{request.param[0]}"', f"train.accumulate={request.param[1]}")
+
+
 @pytest.fixture
 def trains_like(
     planned: Any, double_engine: Any, random_samples: Any, micro_batches: Any, assert_same_weights: Any

@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -114,12 +113,6 @@ encoded_paired = 10.0
 code_divergence = 0.01
 code_reconstruction = 0.5
 """
-
-
-@pytest.fixture(params=[("always", 1), ("never", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
-def execution(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Overrides that must make no difference: merged or separate passes, whole batches or micro-batches."""
-    return (f'train.merge="{request.param[0]}"', f"train.accumulate={request.param[1]}")
 
 
 def adam(*networks: nn.Module) -> torch.optim.Optimizer:

@@ -54,13 +54,6 @@ side = "generator"
 FASTCUT = ("losses.patch_nce.weight=10.0", "losses.patch_nce.identity=false", "losses.patch_nce.flip=true")
 
 
-@pytest.fixture(params=[("always", 1), ("never", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
-def execution(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Overrides that must make no difference: merged or separate passes, whole batches or micro-batches."""
-    merge, micro_batches = request.param
-    return (f'train.merge="{merge}"', f"train.accumulate={micro_batches}")
-
-
 def square(logits: Tensor, target: float) -> Tensor:
     return F.mse_loss(logits, torch.full_like(logits, target))
 

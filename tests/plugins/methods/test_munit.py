@@ -65,12 +65,6 @@ latent_divergence = 0.01
 SPEC = NetworkSpec(3, 3, 0, (16, 16), ("a", "b"), ("t",))
 
 
-@pytest.fixture(params=[("always", 1), ("never", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
-def execution(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Overrides that must make no difference: merged or separate passes, whole batches or micro-batches."""
-    return (f'train.merge="{request.param[0]}"', f"train.accumulate={request.param[1]}")
-
-
 def adam(*networks: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(chain(*(n.parameters() for n in networks)), 2e-4, (0.5, 0.999))
 

@@ -58,11 +58,11 @@ adversarial = { use = "vanilla", discriminators = ["d"] }
 r1 = { weight = 0.5, discriminators = ["d"] }
 style = { use = "style_reconstruction", weight = 0.9 }
 diversity = { use = "style_diversity", weight = { from = 2.0, to = 0.0, between = [0.0, 1.0] } }
-cycle = { use = "style_cycle", weight = 1.1 }
+cycle = 1.1
 adversarial_of_reference = { use = "vanilla", discriminators = ["of_reference"] }
 r1_of_reference = { use = "r1", weight = 0.5, discriminators = ["of_reference"] }
 style_of_reference = { use = "style_reconstruction", of = "reference", weight = 0.9 }
-cycle_of_reference = { use = "style_cycle", of = "reference", weight = 1.1 }
+cycle_of_reference = { use = "reference_cycle", weight = 1.1 }
 [losses.diversity_of_reference]
 use = "style_diversity"
 of = "reference"
