@@ -117,7 +117,9 @@ class TintedPlugin:
 
 def test_a_condition_that_a_network_needs_and_no_node_gives_is_an_error(planned: Any) -> None:
     plan = planned(SMALL.replace("[generators.resnet]\nwidth = 4\nblocks = 1", "[generators.tinted]"), TintedPlugin())
-    with pytest.raises(RecipeError, match="needs the condition 'code', which its nodes do not give it here .*'tinted'"):
+    with pytest.raises(
+        RecipeError, match=r"needs the condition 'code', which its nodes do not give it here .*'tinted'"
+    ):
         trace_phases(plan, plan.stages[0])
 
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from transgan.api import UsageError
-from transgan.inference.translator import Translator, Variation
+from transgan.inference.translator import Translator
+from transgan.inference.variation import Variation
 from transgan.storage import Checkpoint
 
 CODES = """\

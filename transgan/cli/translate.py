@@ -93,7 +93,8 @@ def translate(
     ),
 ) -> None:
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
-    from transgan.inference.translator import Translator, Variation
+    from transgan.inference.translator import Translator
+    from transgan.inference.variation import Variation, check_inputs, check_variation
     from transgan.storage.atomic import disk_errors, make_folder, replacing_file
 
     out = expand_home(out)
@@ -112,10 +113,10 @@ def translate(
     direction = translator.choose(to, task, source)
     conditions = dict(_parse_attribute(each) for each in attributes or ())
     translator.encode_attributes(direction, conditions)  # report mistakes before looking for files
-    translator.check_variation(samples, seed, reference is not None, strength)
+    check_variation(translator.plan, samples, seed, reference is not None, strength)
     style = None if reference is None else translator.read_reference(expand_home(reference), direction)
     folders = dict(_parse_input(each) for each in further or ())
-    translator.check_inputs(direction, folders, regions is not None)
+    check_inputs(translator.plan, direction, folders, regions is not None)
     files = find_files(inputs, translator, out, ending)
     check_results([(path, each) for path, name in files for each in results_of(name, samples)], out, overwrite)
     with disk_errors(out):

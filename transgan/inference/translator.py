@@ -1,8 +1,8 @@
 """A trained model as an object: `Translator.from_pretrained("runs/old-1")(path, to="old")`."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.names import BATCH_INPUTS
 from transgan.api.options import Options
 from transgan.api.protocols import Translation
 from transgan.api.samples import Media, Region
@@ -22,40 +21,19 @@ from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.errors import DataError, UsageError, did_you_mean
 from transgan.inference.model_folder import STATISTICS, find_model, plan_of
 from transgan.inference.regions import RegionSelection
+from transgan.inference.variation import PLAIN, Variation, check_inputs, check_variation
 from transgan.networks import Networks, load_network_tensors
 from transgan.plan import Direction, Plan, build_networks
-from transgan.plan.plan import ROLES
 from transgan.plugin_errors import in_one_line
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.rng import CounterRng, stable_hash
-from transgan.text import listed
 
 #: Chunks of a long item that are translated in one pass.
 AT_ONCE = 16
-#: Bounds on what may be asked for: translations of a file, and multiples of a change.
-MAX_SAMPLES, MAX_STRENGTH = 1_000, 10
 
 Encoded = Mapping[str, list[float]]
 """The encoding of an attribute value, by the attribute's name."""
-
-
-@dataclass(frozen=True)
-class Variation:
-    """Which of a model's possible translations of an item is wanted."""
-
-    seed: int = 0
-    """Seed of latent codes."""
-    sample: int = 0
-    """Number of the translation: each has other latent codes."""
-    name: str = ""
-    """The item's name: items of different names have different codes, whatever is translated beside them."""
-    reference: Tensor | None = None
-    """A sample of the target domain whose style the translation takes, as `Translator.read_reference` returns it."""
-    strength: float | None = None
-    """How much of the change is made: 0 for none, 1 for all of it, more to exaggerate."""
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    """Further inputs of the item, such as its mask, by name, as `Translator.read_input` returns them."""
 
 
 class Translator:
@@ -242,8 +220,8 @@ class Translator:
             UsageError: no single translation, an invalid attribute value, or something that this model cannot do.
         """
         direction = self.choose(to, task, source)
-        self.check_variation(samples, seed, reference is not None, strength)
-        self.check_inputs(direction, inputs or (), regions is not None)
+        check_variation(self.plan, samples, seed, reference is not None, strength)
+        check_inputs(self.plan, direction, inputs or (), regions is not None)
         further = {name: self.read_input(name, each, direction) for name, each in (inputs or {}).items()}
         reader, writer = self.sides(direction)
         x = reader.read(item)
@@ -262,67 +240,6 @@ class Translator:
                 y = self.translate(x, direction, native, attributes, variation)
             exported.append(writer.export(y))
         return exported[0] if samples is None else exported
-
-    def check_variation(
-        self, samples: int | None, seed: int | None, has_reference: bool, strength: float | None
-    ) -> None:
-        """Check that the model can do what is asked for; says what it can.
-
-        Raises:
-            UsageError: it cannot, or a number is out of its range.
-        """
-        asked = {
-            "samples": (samples is not None, "latents"),
-            "seed": (seed is not None, "latents"),
-            "reference": (has_reference, "reference"),
-            "strength": (strength is not None, "strength"),
-        }
-        can = [f"--{name}" for name, (_, needed) in asked.items() if self.plan.varies_by(needed)]
-        why = {
-            "latents": "this model has no latent codes: it gives one translation of each file",
-            "reference": "this model takes no style from a reference",
-            "strength": "this model cannot scale its change",
-        }
-        for name, (wanted, needed) in asked.items():
-            if wanted and f"--{name}" not in can:
-                raise UsageError(f"--{name}: {why[needed]}. It can: {listed(can) or 'none of these'}")
-        if samples is not None and not 1 <= samples <= MAX_SAMPLES:
-            raise UsageError(f"--samples {samples}: expected a number from 1 to {MAX_SAMPLES:,}")
-        if seed is not None and not 0 <= seed < 2**63:
-            raise UsageError(f"--seed {seed}: expected a whole number of 0 or more, below 2^63")
-        if strength is not None and not 0 <= strength <= MAX_STRENGTH:  # also false for nan
-            raise UsageError(f"--strength {strength:g}: expected a number from 0 to {MAX_STRENGTH}")
-
-    def check_inputs(self, direction: Direction, given: Collection[str], regions: bool = False) -> None:
-        """Check that a direction's translations get the further inputs that they depend on, and no others.
-
-        Args:
-            given: the names of those that are given.
-            regions: whether only regions are translated.
-
-        Raises:
-            UsageError: one is missing, is not used, or is not for regions.
-        """
-        graph, domain = self.plan.graph, direction.translation.source
-        used = set(graph.closure(["fake"])) - set(graph.functions)
-        own = [name for name in self.plan.recipe.inputs if f"source_{name}" in used]
-        for name in given:
-            if name not in own or f"{domain}.{name}" not in self.input_media:
-                what = f"[{direction.translation}] of this model takes no such input"
-                raise UsageError(f"--input {name}: {what}. It takes: {listed(own) or 'none'}")
-        if given and regions:
-            raise UsageError("--input is of a whole file, and only regions are translated; leave one of them out")
-        if missing := [name for name in own if name not in given]:
-            raise UsageError(
-                f"this model translates a file together with its '{missing[0]}', a file of the same name; give the "
-                f"folder of these with --input {missing[0]}=FOLDER"
-            )
-        in_training = {name for name in used if name not in (*BATCH_INPUTS, *(f"source_{each}" for each in own))}
-        in_training |= used & {"target", *ROLES[2:], "pair_target_attributes"}
-        if in_training:
-            raise UsageError(
-                f"this model cannot translate files: its nodes need '{min(in_training)}', which only training has"
-            )
 
     def read_input(self, name: str, item: Any, direction: Direction) -> Any:
         """Return a further input of an item of a direction's source domain, as its media reads it.
@@ -354,7 +271,7 @@ class Translator:
         direction: Direction,
         native: bool = False,
         attributes: Mapping[str, Any] | None = None,
-        variation: Variation = Variation(),
+        variation: Variation = PLAIN,
     ) -> Any:
         """Translate an item of any size, as `media.read` returns it; return one of the same size."""
         _, y, undo = self._translate(x, direction, native, attributes, variation)
@@ -369,7 +286,7 @@ class Translator:
         direction: Direction,
         native: bool = False,
         attributes: Mapping[str, Any] | None = None,
-        variation: Variation = Variation(),
+        variation: Variation = PLAIN,
     ) -> Tensor:
         """Translate only these regions of an item; what changes in them is pasted back, the rest stays as it is.
 
@@ -396,7 +313,7 @@ class Translator:
         variation: Variation,
     ) -> tuple[Tensor, Tensor, Any]:
         """Return a generator's input for an item, its output, and what `media.from_model` needs."""
-        self.check_inputs(direction, variation.inputs)
+        check_inputs(self.plan, direction, variation.inputs)
         encoded = self.encode_attributes(direction, attributes)
         name = self.plan.roles[direction.planned]["generator"]
         stride = int(getattr(self.networks[name], "stride", 1))
