@@ -19,13 +19,12 @@ from pathlib import Path
 
 import torch
 
-from transgan import __version__
-from transgan.bench import NoiseSource
+from transgan.bench import registry_with_noise
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.plan import make_plan
 from transgan.recipe import read_recipe
-from transgan.registry import Registered, Registry
+from transgan.registry import Registry
 from transgan.training import Engine
 from transgan.training.distributed import Processes
 
@@ -95,8 +94,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps of a round")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    registry = Registry.installed()
-    registry.entries["sources", "noise"] = Registered("sources", "noise", NoiseSource, "transgan", __version__)
+    registry = registry_with_noise()
     processes = Processes()
     found = {what: Measured() for what in given.recipes}
     measure(given.recipes[0], given.overrides, 1, registry, processes)  # not counted: it loads what all need

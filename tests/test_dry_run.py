@@ -49,6 +49,37 @@ def test_phases_are_traced_with_their_passes_and_losses(planned: Any) -> None:
     assert min(shared.activations, generator.activations, discriminator.activations) > 0
 
 
+class Noted(Generator):
+    """A generator with a note of its own, and a part with another."""
+
+    note = "it is untrained"
+
+    def __init__(self, options: Options, spec: NetworkSpec, parts: bool = True):
+        super().__init__(options, spec)
+        self.conv = nn.Conv2d(spec.inputs, spec.channels, 1)
+        if parts:
+            self.part = Noted(options, spec, parts=False)
+            self.part.note = "so is its part"
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        return y
+
+
+class WithNotes:
+    @hookimpl
+    def register_generators(self, register: Register) -> None:
+        register("noted", Noted)
+
+
+def test_what_networks_say_of_themselves_is_written_below_them(planned: Any) -> None:
+    recipe = "train = { steps = 10 }\ngenerators = { g = 'noted' }\nlosses = { cycle = 1.0 }\n"
+    lines = list(describe(planned(recipe, WithNotes())))
+    at = next(i for i, line in enumerate(lines) if line.startswith("  g: noted, "))
+    assert lines[at + 1 : at + 3] == ["    note: it is untrained", "    note: so is its part"]
+    assert sum("note: " in line for line in lines) == 2
+
+
 def test_a_condition_that_a_network_does_not_get_is_an_error(planned: Any) -> None:
     plan = planned(RECIPE, overrides=('conditionings.age.of="aeg"',))
     message = r"of = 'aeg', but this network gets no such condition; it gets age, domain, race, task \(while running"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter, Signature
 from typing import Any
 
 import pytest
@@ -182,6 +183,61 @@ def test_a_loss_sees_only_its_own_nodes_by_their_short_names() -> None:
     assert both.resolve("heads", "cut") == "heads"
     assert both.dependencies("nce/patches") == ["fake", "nce/heads"]
     assert both.missing(["heads"], "loss 'cut'")
+
+
+class Asking(Loss):
+    @node
+    def queries(self, fake: Tensor) -> Tensor:
+        return fake
+
+
+def asking(name: str) -> Graph:
+    """Return a graph in which the node `nce/keys` asks for this."""
+
+    def keys(**named: Tensor) -> Tensor:
+        return named[name]
+
+    keys.__signature__ = Signature([Parameter(name, Parameter.KEYWORD_ONLY)])  # type: ignore[attr-defined]
+    found = graph(nce=Asking, cut=OtherNodes)
+    found.functions["nce/keys"] = keys
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("querys", "Did you mean 'queries'?"),
+        ("sorce", "Did you mean 'source'?"),
+        ("patches", "A node of loss 'cut' is called so, which that loss alone can ask for."),
+        ("fake_output", "Only the methods of losses can ask for it."),
+        ("counterpart", "Only metrics can ask for it."),
+        ("zebra", "Known: fake, identity, keys, queries, reconstruction, source, style, target."),
+    ],
+)
+def test_what_a_node_of_a_loss_lacks_is_compared_with_what_it_could_ask_for(asked: str, hint: str) -> None:
+    [line] = asking(asked).missing(["keys"], "loss 'nce'", ("source", "target"), "nce", ("fake_output",))
+    what = f"node 'nce/keys' (needed by loss 'nce') needs '{asked}'; there is no such node or input."
+    assert line == f"{what} {hint}"
+
+
+@pytest.mark.parametrize(
+    ("owner", "asked", "hint"),
+    [
+        ("nce", "querys", "Did you mean 'queries'?"),
+        ("nce", "fake_outptu", "Did you mean 'fake_output'?"),
+        ("cut", "patchs", "Did you mean 'patches'?"),
+        ("cut", "queries", "A node of loss 'nce' is called so, which that loss alone can ask for."),
+        ("", "queries", "A node of loss 'nce' is called so, which that loss alone can ask for."),
+        (None, "queries", "Did you mean 'nce/queries'?"),
+        (None, "nce/querys", "Did you mean 'nce/queries'?"),
+    ],
+)
+def test_a_hint_is_what_the_one_who_asks_could_write(owner: str | None, asked: str, hint: str) -> None:
+    """Of the kind: a loss, with its own nodes; a metric, which sees none of a loss; and a recipe, with full names."""
+    more = () if owner is None else ("fake_output",)
+    [line] = asking("fake").missing([asked], "who", ("source", "target"), owner, more)
+    assert line == f"who needs '{asked}'; there is no such node or batch input. {hint}"
+    assert not asking("fake").missing(["fake", "source", *more], "who", ("source", "target"), owner, more)
 
 
 def test_calls_that_are_ready_together_are_one_pass() -> None:

@@ -218,7 +218,16 @@ def test_a_hook_with_an_unknown_argument_is_rejected(registry: Registry) -> None
 def test_an_unknown_name_gets_a_hint(registry: Registry, name: str, hint: str) -> None:
     with pytest.raises(PluginError) as raised:
         registry.get("losses", name)
-    assert str(raised.value) == f"no loss '{name}'. {hint}"
+    installed = "Or its package is not installed (transgan plugins lists what is, pip install adds others)"
+    assert str(raised.value) == f"no loss '{name}'. {hint} {installed}"
+
+
+def test_a_package_that_is_not_installed_is_named(registry: Registry) -> None:
+    with pytest.raises(PluginError) as raised:
+        registry.get("losses", "third:mine")
+    assert str(raised.value).endswith(" Package 'third' is not installed, or has no plugins")
+    with pytest.raises(PluginError, match="Or its package is not installed"):
+        registry.get("generators", "first-package:mine")
 
 
 def test_a_recipe_that_does_not_use_a_broken_plugin_is_planned(

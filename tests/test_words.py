@@ -49,6 +49,8 @@ ALLOWED = {
     ("recipes/conditional_face_photos.toml", "judge"): "the same network's name",
     ("recipes/conditional_face_photos_cpu.toml", "judge"): "the same network's name",
     ("docs/methods/constants.md", "judge"): "the same network's name",
+    ("docs/reference/plugins.md", "judge"): "a model that evaluates translations and has no part in training them",
+    ("docs/reference/plugins.md", "judges"): "such models",
     ("docs/results.md", "judge"): "the same network's name",
     ("transgan/recipe/upgrade.py", "drawn faces"): "a plugin's name in recipes of version 1 of the format",
     ("transgan/recipe/upgrade.py", "drawn voices"): "another such name",
@@ -61,6 +63,15 @@ ALLOWED = {
     ("tests/training/test_version_1.py", "judge"): "the same module",
     ("tests/training/test_version_1.py", "judges"): "the other such name",
 }
+#: What a metric calls networks outside the training, which say what a translation shows: they are no discriminators.
+JUDGES = (
+    *("docs/howto/judge.md", "plugins/transgan_images/judges.py", "plugins/transgan_images/metrics.py"),
+    *("plugins/transgan_images/metrics_judges.py", "plugins/transgan_images/metrics_labels.py"),
+    "tests/plugins/images/test_judges.py",
+)
+ALLOWED |= {(file, word): "a metric's networks outside the training" for file in JUDGES for word in ("judge", "judges")}
+ALLOWED |= {(file, "judge"): "the name of the page on those" for file in ("docs/index.md", "docs/howto/evaluate.md")}
+ALLOWED |= {("plugins/transgan_images/__init__.py", "judges"): "the name of their module"}
 
 
 @dataclass(frozen=True)

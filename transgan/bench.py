@@ -53,12 +53,17 @@ class NoiseSource(Source):
         return [Sample(f"{domain}-{index:02}", Noise(domain, index)) for index in range(COUNT)]
 
 
+def registry_with_noise() -> Registry:
+    """Return the installed plugins, and the source `noise`."""
+    registry = Registry.installed()
+    registry.entries["sources", "noise"] = Registered("sources", "noise", NoiseSource, "transgan", __version__)
+    return registry
+
+
 def measure(steps: int, size: int, batch: int, width: int, blocks: int, merge: str) -> Iterator[str]:
     """Yield the lines of `transgan bench engine`."""
     text = RECIPE.format(steps=steps + WARM, size=size, batch=batch, width=width, blocks=blocks, merge=merge)
-    registry = Registry.installed()
-    registry.entries["sources", "noise"] = Registered("sources", "noise", NoiseSource, "transgan", __version__)
-    plan = make_plan(parse_recipe(text, "bench"), registry)
+    plan = make_plan(parse_recipe(text, "bench"), registry_with_noise())
     processes = Processes()
     domains = Domains(plan)
     engine = Engine(plan, processes)

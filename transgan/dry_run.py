@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api.options import Size
-from transgan.api.protocols import DiscriminatorOutput
+from transgan.api.protocols import DiscriminatorOutput, Network
 from transgan.api.samples import Column
 from transgan.api.schedule import Clock
 from transgan.data.attributes import describe_attribute, typical_label
@@ -24,6 +24,7 @@ from transgan.graph import Pass, accepts_any_keyword, argument_names
 from transgan.networks import Networks
 from transgan.plan import Conditioned, Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
+from transgan.plan.kept import KEPT
 from transgan.plugin_errors import notes_of, plugin_of
 from transgan.registry import Registry
 from transgan.reporting.console import progress_bar
@@ -131,7 +132,7 @@ class _TracingNetworks(Networks):
             for cls, options in planned.conditionings:
                 of = getattr(options, "of", None)
                 taken |= {of} if of else set(argument_names(cls.forward))
-            for condition in sorted(given - taken - {"task", "domain", *self.plan.recipe.attributes}):
+            for condition in sorted(given - taken - {"task", "domain", KEPT, *self.plan.recipe.attributes}):
                 slot = f"[{planned.kind}.{name.partition('.')[0]}]"
                 hint = did_you_mean(condition, taken - {"self", "x", "style"})
                 yield f"{slot} its nodes give it the condition '{condition}', which nothing in it takes. {hint}"
@@ -217,6 +218,9 @@ def describe(plan: Plan) -> Iterator[str]:
         own = f" by [optimizers.{by}]" if by != planned.side else ""
         trained = f"{some}trained in the {planned.side} phase{own}" if count else "frozen"
         yield f"  {name}: {planned.use}, {size}, {trained}"
+        if not initial or name not in initial.whole:
+            notes = [each.note for each in network.modules() if isinstance(each, Network) and each.note]
+            yield from (f"    note: {note}" for note in notes)
     if initial:
         yield from initial.report()
     for number, (stage, phases) in enumerate(traces):

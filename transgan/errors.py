@@ -96,12 +96,17 @@ _MAX_WORD, _MAX_COMPARED = 200, 500
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `Did you mean 'x'?` with the most similar known name, or a list of the names where none is similar."""
     names = sorted(known)
+    close = closest(word, names)
+    return f"Did you mean '{close}'?" if close else f"Known: {listed(names)}."
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """Return the most similar known name; an empty text where none is similar."""
+    names = sorted(known)
     compared = names if len(word) <= _MAX_WORD else []
     if len(compared) > _MAX_COMPARED:
         compared = sorted(names, key=lambda name: -_common_letters(word, name))[:_MAX_COMPARED]
-    if close := get_close_matches(word, compared, n=1, cutoff=0.6):
-        return f"Did you mean '{close[0]}'?"
-    return f"Known: {listed(names)}."
+    return next(iter(get_close_matches(word, compared, n=1, cutoff=0.6)), "")
 
 
 def _common_letters(one: str, two: str) -> int:

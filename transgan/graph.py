@@ -2,7 +2,7 @@
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from transgan.api.names import BATCH_INPUTS
+from transgan.api.names import BATCH_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
 from transgan.api.protocols import Call, Translation
 from transgan.errors import did_you_mean
 from transgan.tree import map_tensors
@@ -91,21 +91,59 @@ class Graph:
             visit(name, ())
         return list(order)
 
-    def missing(self, names: Iterable[str], who: str, inputs: Iterable[str] = BATCH_INPUTS) -> list[str]:
-        """Return one line for each name that is neither a node nor one of the inputs."""
+    def missing(
+        self,
+        names: Iterable[str],
+        who: str,
+        inputs: Iterable[str] = BATCH_INPUTS,
+        owner: str | None = None,
+        more: Iterable[str] = (),
+    ) -> list[str]:
+        """Return one line for each name that is neither a node nor one of the inputs, of `names` and what they need.
+
+        Args:
+            owner: the loss whose arguments the names are, empty for other code; None for names that a recipe writes,
+                which are full names.
+            more: what `who` can ask for besides, and nodes cannot.
+        """
         known = {*self.functions, *inputs}
+        wanted = {name if owner is None else self.resolve(name, owner): name for name in names if name not in more}
         problems: dict[str, None] = {}
-        for name in self.closure(names):
+        for name in self.closure(wanted):
             if name in self.functions:
+                own = name.rpartition("/")[0]
                 for dependency in self.dependencies(name):
                     if dependency not in known:
                         what = f"node '{name}' (needed by {who}) needs '{dependency}'; there is no such node or input."
-                        problems[f"{what} {did_you_mean(dependency, known)}"] = None
-            elif name in names and name not in known:
-                problems[f"{who} needs '{name}'; there is no such node or batch input. {did_you_mean(name, known)}"] = (
+                        problems[f"{what} {self._hint(dependency, self.visible(own, inputs))}"] = None
+            elif name in wanted and name not in known:
+                could = known if owner is None else {*self.visible(owner, inputs), *more}
+                problems[f"{who} needs '{name}'; there is no such node or batch input. {self._hint(name, could)}"] = (
                     None
                 )
         return list(problems)
+
+    def visible(self, owner: str, inputs: Iterable[str] = BATCH_INPUTS) -> set[str]:
+        """Return what arguments of a loss's code can be named, its own nodes short; of other code with no `owner`."""
+        shared = {name for name in self.functions if "/" not in name}
+        own = {name.removeprefix(f"{owner}/") for name in self.functions if owner and name.startswith(f"{owner}/")}
+        return {*shared, *own, *inputs}
+
+    def _hint(self, name: str, could: Collection[str]) -> str:
+        """Return what an unknown name may have been meant to be.
+
+        Args:
+            could: what the one who has written it can write.
+        """
+        owners = [full.rpartition("/")[0] for full in self.functions if full.endswith(f"/{name}")]
+        if owners and f"{owners[0]}/{name}" in could:
+            return f"Did you mean '{owners[0]}/{name}'?"
+        if owners:
+            return f"A node of loss '{owners[0]}' is called so, which that loss alone can ask for."
+        for who, arguments in (("the methods of losses", LOSS_ARGUMENTS), ("metrics", METRIC_ARGUMENTS)):
+            if name in arguments and name not in could:
+                return f"Only {who} can ask for it."
+        return did_you_mean(name, could)
 
 
 class NetworkRunner(Protocol):

@@ -157,7 +157,10 @@ class Networks(Mapping[str, nn.Module]):
         roles = self.plan.roles[translation]
         name = roles.get(role, role)
         if name not in self:
-            raise UsageError(f"no network has the role '{role}' for {translation}. {did_you_mean(role, roles)}")
+            short = [each.removeprefix(f"{owner}/") for each in self if owner and each.startswith(f"{owner}/")]
+            one_way = self.plan.one_way(translation) if role == "back" else ""
+            hint = f"; {one_way}" if one_way else f". {did_you_mean(role, [*roles, *short])}"
+            raise UsageError(f"no network has the role '{role}' for {translation}{hint}")
         return name
 
     def mixes_batch(self, name: str) -> bool:

@@ -1,5 +1,6 @@
 """Discovery and registration of plugins. A plugin that fails to load is reported, and disables nothing else."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -206,10 +207,21 @@ class Registry:
             raise PluginError(f"{singular} '{name}' is registered by {by}; uninstall one, or write {choice}")
         if found:
             raise PluginError(f"{package or packages[0]} registers {len(found)} classes as {singular} '{short}'")
-        hint = did_you_mean(name, self.names(kind))
+        raise PluginError(f"no {singular} '{name}'. {self.hint(name, self.names(kind))}")
+
+    def hint(self, name: str, known: Iterable[str]) -> str:
+        """Return what an unknown plugin may have been meant to be, and why it may not be here.
+
+        Args:
+            known: the names that could have been written.
+        """
+        hint = did_you_mean(name, known)
         if self.broken:
             hint += f" Not loaded: {listed(f'{who}: {why}' for who, why in self.broken.items())}."
-        raise PluginError(f"no {singular} '{name}'. {hint}")
+        package = name.rpartition(":")[0]
+        if package and package not in {each.package for each in self.candidates()}:
+            return f"{hint} Package '{package}' is not installed, or has no plugins"
+        return f"{hint} Or its package is not installed (transgan plugins lists what is, pip install adds others)"
 
     def get(self, kind: str, name: str) -> type[Any]:
         """Return the class of the plugin that `find` finds.

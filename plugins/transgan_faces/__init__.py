@@ -1,7 +1,7 @@
 """Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
 from transgan.api import Register, RegisterWeightFiles, hookimpl
-from transgan_faces import detection, metrics, region_detector, sources
+from transgan_faces import detection, landmarks, metrics, region_detector, sources
 
 
 @hookimpl
@@ -13,6 +13,7 @@ def register_sources(register: Register) -> None:
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("synthetic_age", metrics.SyntheticAge)
+    register("landmarks_moved", landmarks.LandmarksMoved)
 
 
 @hookimpl

@@ -4,13 +4,16 @@ from transgan.api import Register, RegisterWeightFiles, hookimpl
 from transgan_images import (
     arrays,
     augmentations,
+    discriminators,
     encoders,
     folders,
     inception,
     media,
     metrics,
+    metrics_coverage,
     metrics_factors,
     metrics_features,
+    metrics_judges,
     metrics_labels,
     shapes,
     tables,
@@ -25,6 +28,11 @@ def register_media(register: Register) -> None:
 @hookimpl
 def register_encoders(register: Register) -> None:
     register("timm", encoders.TimmEncoder)
+
+
+@hookimpl
+def register_discriminators(register: Register) -> None:
+    register("features", discriminators.FeatureDiscriminator)
 
 
 @hookimpl
@@ -47,11 +55,13 @@ def register_sources(register: Register) -> None:
 def register_metrics(register: Register) -> None:
     register("target_share", metrics.TargetShare)
     register("label_kept", metrics_labels.LabelKept)
+    register("apparent_label", metrics_judges.ApparentLabel)
     register("frechet", metrics_features.Frechet)
     register("kernel", metrics_features.Kernel)
     register("diversity", metrics_features.Diversity)
     register("content", metrics_features.Content)
     register("inception_score", metrics_features.InceptionScore)
+    register("coverage", metrics_coverage.Coverage)
     register("factor_error", metrics_factors.FactorError)
     register("factor_coverage", metrics_factors.FactorCoverage)
     register("content_kept", metrics_factors.ContentKept)

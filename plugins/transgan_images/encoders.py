@@ -75,6 +75,8 @@ class TimmEncoder(Encoder[TimmOptions]):
         self.network, self.layers = self._build(options)
         if options.weights is not None:
             self._load(options.weights)
+        else:
+            self.note = f'{options.model} begins with random weights; weights = "FILE" gives it pretrained ones'
         if not options.trained:
             self.requires_grad_(False).eval()
 

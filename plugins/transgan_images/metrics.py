@@ -9,9 +9,18 @@ from torch import Tensor, nn
 
 from transgan.api import Domain, Metric, Translation, UsageError
 from transgan_images.classifier import BATCH, ClassifierOptions, build_classifier, trained_classifier
+from transgan_images.judges import JudgeOptions, Question, named_judges, trained_judge
+from transgan_images.metrics_judges import AdversarialSource, JudgedShares, accuracy_of, protocol_of
 
 
-class TargetShare(Metric[ClassifierOptions]):
+class TargetShareOptions(ClassifierOptions):
+    """Options of the metric `target_share`."""
+
+    judges: list[JudgeOptions] = []
+    """Judges, a table each, in place of the classifier, whose options then mean nothing."""
+
+
+class TargetShare(Metric[TargetShareOptions]):
     """Share of translations that a classifier of the task's domains assigns to the target domain, from 0 to 1.
 
     The classifier is trained on the real training samples of the task's domains, independently of the run. Further
@@ -23,18 +32,34 @@ class TargetShare(Metric[ClassifierOptions]):
     - `kept_<task>`: for each other task, the share of translations that its classifier assigns to the source's own
       domain of that task; `kept_<task>_of_source`: the same of the untranslated sources.
 
-    A high share does not imply a good translation.
+    A high share does not imply a good translation. The classifier sees the same few images, at the same size, as a
+    discriminator with a class head, and claims more than somebody else sees: `judges` are made otherwise. With them
+    there are, for each judge, `target_share_<judge>`, `accuracy_<judge>` and `kept_<task>_<judge>`, and besides
+
+    - `..._of_source`: the same of the untranslated sources;
+    - `..._unsteady`: the largest change of the share of the sources when these are compressed, blurred, given noise or
+      shifted;
+    - `..._of_adversarial`: the share of sources that were changed by at most 2/255, such that the training's
+      discriminators take them for the target; near that of the sources for a judge that can be believed. Not where
+      discriminators are not there.
 
     Raises:
-        UsageError: there is no classifier network of that name.
+        UsageError: there is no classifier network of that name, or two judges have the same name, or a network, layer
+            or size of a judge does not exist.
+        DataError: weights of a judge are missing, cannot be read, or are those of another network.
         PluginError: timm is needed and not installed.
     """
 
     direction = {"target_share": "higher"}
 
     def __init__(self, options: ClassifierOptions):
-        super().__init__(options)
+        super().__init__(TargetShareOptions(**dict(options)))
         build_classifier(options, 3, 2)  # fail before the training rather than at its first evaluation
+        self.named = named_judges(self.options.judges)
+        if any(each.select for each in self.named.values()):
+            raise UsageError("judges: select is for metrics of a label; here the domains select their samples")
+        if self.named:
+            self.direction = {f"target_share_{name}": "higher" for name in self.named}  # type: ignore[misc]
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         """Train a classifier for each task, and measure its accuracy."""
@@ -50,14 +75,34 @@ class TargetShare(Metric[ClassifierOptions]):
             }
             for task, names in tasks.items()
         }
+        if self.named:
+            self._prepare_judges(domains, tasks, seed)
+            return
         self.networks = {task: trained_classifier(domains, names, self.options, seed) for task, names in tasks.items()}
         self.accuracy = {
             task: self._accuracy(self.networks[task], [domains[name] for name in names])
             for task, names in tasks.items()
         }
 
+    def _prepare_judges(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
+        self.judges = {
+            task: {
+                judge: trained_judge(domains, Question(tuple(names)), options, seed)
+                for judge, options in self.named.items()
+            }
+            for task, names in tasks.items()
+        }
+        self.accuracies = {
+            task: {
+                f"accuracy_{name}": accuracy_of(judge, domains, tasks[task], Question(tuple(tasks[task])))
+                for name, judge in judges.items()
+            }
+            for task, judges in self.judges.items()
+        }
+
     def reset(self) -> None:
         """Forget all updates."""
+        self.shares = JudgedShares()
         self.hits: dict[Translation, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
 
     @torch.no_grad()
@@ -71,8 +116,18 @@ class TargetShare(Metric[ClassifierOptions]):
         return float(np.mean(accuracies)) if accuracies else float("nan")
 
     @torch.no_grad()
-    def update(self, translation: Translation, keys: list[str], source: Tensor, fake: Tensor) -> None:
+    def update(
+        self,
+        translation: Translation,
+        keys: list[str],
+        source: Tensor,
+        fake: Tensor,
+        adversarial_source: AdversarialSource | None = None,
+    ) -> None:
         """Add a batch: the keys of N samples, the sources and their translations, both (N, C, H, W)."""
+        if self.named:
+            self._ask_judges(translation, keys, source, fake, adversarial_source)
+            return
         hits = self.hits[translation]
         target = list(self.tasks[translation.task]).index(translation.target)
         network = self.networks[translation.task]
@@ -87,8 +142,27 @@ class TargetShare(Metric[ClassifierOptions]):
                 hits[f"kept_{task}"] += (network(fake[labelled])[1].argmax(1) == label).tolist()
                 hits[f"kept_{task}_of_source"] += (network(source[labelled])[1].argmax(1) == label).tolist()
 
+    def _ask_judges(
+        self,
+        translation: Translation,
+        keys: list[str],
+        source: Tensor,
+        fake: Tensor,
+        adversarial_source: AdversarialSource | None,
+    ) -> None:
+        for task, judges in self.judges.items():
+            if own := task == translation.task:
+                labels = [float(list(self.tasks[task]).index(translation.target))] * len(keys)
+            else:
+                labels = [float(self.labels[task].get(key, np.nan)) for key in keys]
+            figure, wanted = "target_share" if own else f"kept_{task}", dict.fromkeys(judges, np.array(labels))
+            self.shares.add(translation, figure, judges, wanted, source, fake, adversarial_source, tried=own)
+
     def compute(self) -> dict[Translation, dict[str, float]]:
         """Return the shares and the classifier's accuracy, by translation and name."""
+        if self.named:
+            found = self.shares.figures()
+            return {translation: each | self.accuracies[translation.task] for translation, each in found.items()}
         return {
             translation: {
                 **{name: float(np.mean(values)) for name, values in hits.items()},
@@ -96,3 +170,9 @@ class TargetShare(Metric[ClassifierOptions]):
             }
             for translation, hits in self.hits.items()
         }
+
+    def warnings(self) -> Sequence[str]:
+        return self.shares.warnings()
+
+    def protocol(self) -> Mapping[str, str]:
+        return protocol_of(self.named, "target_share") if self.named else {}

@@ -39,7 +39,7 @@ FEW_SAMPLES = 50
 
 
 class FeatureMetric(Metric[FeatureOptions]):
-    """Base class of metrics on features. Translations with fewer than two samples have no figures, and are reported.
+    """Base class of metrics on features. A translation with fewer than `least` samples has no figures, and is reported.
 
     Raises:
         UsageError: there is no network of that name, or `weights` is missing.
@@ -51,6 +51,8 @@ class FeatureMetric(Metric[FeatureOptions]):
     """The beginning of the figures' names."""
     fits_covariance = False
     """Whether the figure needs more samples than there are features."""
+    least = 2
+    """The number of translated and of real images that the figures need at least."""
 
     def __init__(self, options: FeatureOptions):
         super().__init__(options)
@@ -90,8 +92,8 @@ class FeatureMetric(Metric[FeatureOptions]):
             real = self.extractors[translation.task].of_real(self.domains[translation.target], held_out_only)
             counts = f"{len(source[0])} translated and {len(real[0])} real images"
             least = min(len(source[0]), len(real[0]))
-            if least < 2:
-                self.remarks.append(f"no figure for {translation}: {counts}, expected at least 2 of each")
+            if least < self.least:
+                self.remarks.append(f"no figure for {translation}: {counts}, expected at least {self.least} of each")
                 continue
             result[translation] = self._evaluate(self.figures(source, fake, real))
             if self.fits_covariance:
@@ -112,12 +114,22 @@ class FeatureMetric(Metric[FeatureOptions]):
         """Return the figures to compute, by the suffix of their names; the main figure's is empty."""
         raise NotImplementedError
 
+    def name_of(self, figure: str) -> str:
+        """Return the name of a figure that `figures` has returned."""
+        return f"{self.prefix}_{short_name(self.options.network)}_{self.size}{figure}"
+
+    def has_interval(self, figure: str) -> bool:
+        """Return whether halves of the samples say how uncertain a figure is."""
+        return True
+
     def _evaluate(self, figures: Mapping[str, Figure]) -> dict[str, float]:
         """Return the values of figures and the ends of their confidence intervals, by name."""
         values = {}
         for suffix, (function, sets) in figures.items():
-            name = f"{self.prefix}_{short_name(self.options.network)}_{self.size}{suffix}"
+            name = self.name_of(suffix)
             values[name] = value = function(*sets)
+            if not self.has_interval(suffix):
+                continue
             on_rows = distances.on_rows(function, *sets)
             error = distances.standard_error(on_rows, len(sets[0]), self.options.halves, self.seed)
             if np.isfinite(error):

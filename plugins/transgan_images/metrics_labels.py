@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from transgan.api import Domain, Metric, Sample, Translation, UsageError, did_you_mean, listed
 from transgan_images.classifier import BATCH, ClassifierOptions, build_classifier, train_classifier
+from transgan_images.judges import JudgeOptions, named_judges, question_about, trained_judge
+from transgan_images.metrics_judges import AdversarialSource, JudgedShares, accuracy_of, protocol_of
 
 
 class LabelKeptOptions(ClassifierOptions):
@@ -16,6 +18,9 @@ class LabelKeptOptions(ClassifierOptions):
     """The label of the samples that translations should keep, such as the digit that an image shows."""
     mirror: bool = False
     """Mirror the classifier's training images with probability 1/2: where a mirrored image has the same label."""
+    judges: list[JudgeOptions] = []
+    """Judges, a table each, in place of the classifier, whose options then mean nothing; where a mirrored image has
+    another label, with `mirror = false`."""
 
 
 class LabelKept(Metric[LabelKeptOptions]):
@@ -30,8 +35,14 @@ class LabelKept(Metric[LabelKeptOptions]):
 
     Sources without the label, or with one that no training sample of the target domain has, are not counted.
 
+    `judges` are made otherwise than the classifier, and trained on the labels of all domains. With them there are, for
+    each judge, `label_kept_<judge>` and `label_accuracy_<judge>`, and besides `..._of_source`, `..._unsteady` and
+    `..._of_adversarial` as of `target_share`.
+
     Raises:
-        UsageError: there is no classifier network of that name.
+        UsageError: there is no classifier network of that name, or two judges have the same name, or a network, layer
+            or size of a judge does not exist.
+        DataError: weights of a judge are missing, cannot be read, or are those of another network.
         PluginError: timm is needed and not installed.
     """
 
@@ -40,6 +51,9 @@ class LabelKept(Metric[LabelKeptOptions]):
     def __init__(self, options: LabelKeptOptions):
         super().__init__(options)
         build_classifier(options, 3, 2)  # fail before the training rather than at its first evaluation
+        self.named = named_judges(options.judges)
+        if self.named:
+            self.direction = {f"label_kept_{name}": "higher" for name in self.named}  # type: ignore[misc]
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         """Train a classifier for each domain of a task whose samples have the label, and measure its accuracy.
@@ -50,6 +64,9 @@ class LabelKept(Metric[LabelKeptOptions]):
         self.classes: dict[str, list[Hashable]] = {}
         self.networks: dict[str, nn.Module] = {}
         self.accuracy: dict[str, float] = {}
+        if self.named:
+            self._prepare_judges(domains, tasks, seed)
+            return
         for name in dict.fromkeys(name for names in tasks.values() for name in names):
             if values := sorted(
                 {value for value in map(self._label, domains[name].samples) if value is not None}, key=str
@@ -64,6 +81,23 @@ class LabelKept(Metric[LabelKeptOptions]):
             known = {name for each in domains.values() for sample in each.samples for name in sample.attributes}
             hint = did_you_mean(self.options.label, known) if known else "They have no labels."
             raise UsageError(f"label_kept: no samples have the label '{self.options.label}'. {hint}")
+
+    def _prepare_judges(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
+        names = list(dict.fromkeys(name for each in tasks.values() for name in each))
+        try:
+            question = question_about(self.options.label, domains, names, number=False)
+            self.judges = {name: trained_judge(domains, question, each, seed) for name, each in self.named.items()}
+        except UsageError as error:
+            raise UsageError(f"label_kept: {error}") from None
+        self.accuracies = {
+            task: {
+                f"label_accuracy_{name}": accuracy_of(
+                    judge, domains, [each for each in own if each in question.domains], question
+                )
+                for name, judge in self.judges.items()
+            }
+            for task, own in tasks.items()
+        }
 
     def _label(self, sample: Sample) -> Hashable | None:
         value: Hashable | None = sample.attributes.get(self.options.label)
@@ -101,9 +135,23 @@ class LabelKept(Metric[LabelKeptOptions]):
         """Forget all updates."""
         self.hits: dict[Translation, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
         self.uncounted: dict[Translation, int] = defaultdict(int)
+        self.shares = JudgedShares()
 
-    def update(self, translation: Translation, samples: Sequence[Sample], source: Tensor, fake: Tensor) -> None:
+    def update(
+        self,
+        translation: Translation,
+        samples: Sequence[Sample],
+        source: Tensor,
+        fake: Tensor,
+        adversarial_source: AdversarialSource | None = None,
+    ) -> None:
         """Add a batch: N samples, the sources and their translations, both (N, C, H, W)."""
+        if self.named:
+            labels = [self._label(sample) for sample in samples]
+            wanted = {name: np.array([judge.index(label) for label in labels]) for name, judge in self.judges.items()}
+            self.uncounted[translation] += max(int(np.isnan(each).sum()) for each in wanted.values())
+            self.shares.add(translation, "label_kept", self.judges, wanted, source, fake, adversarial_source)
+            return
         if translation.target not in self.networks:
             return
         y = self._classes(samples, translation.target).to(fake.device)
@@ -115,6 +163,9 @@ class LabelKept(Metric[LabelKeptOptions]):
 
     def compute(self) -> dict[Translation, dict[str, float]]:
         """Return the shares and the classifier's accuracy, by translation and name."""
+        if self.named:
+            found = self.shares.figures()
+            return {t: each | self.accuracies[t.task] for t, each in found.items() if each}
         return {
             translation: {
                 **{name: float(np.mean(values)) for name, values in hits.items()},
@@ -125,5 +176,9 @@ class LabelKept(Metric[LabelKeptOptions]):
 
     def warnings(self) -> Sequence[str]:
         lacking = [f"{translation} {count}" for translation, count in self.uncounted.items() if count]
-        what = f"sources without a label '{self.options.label}' that the target domain has are not counted"
-        return [f"{what}: {listed(lacking)}"] if lacking else []
+        known = "the judges know" if self.named else "the target domain has"
+        what = f"sources without a label '{self.options.label}' that {known} are not counted"
+        return [*([f"{what}: {listed(lacking)}"] if lacking else []), *self.shares.warnings()]
+
+    def protocol(self) -> Mapping[str, str]:
+        return protocol_of(self.named, "label_kept") if self.named else {}

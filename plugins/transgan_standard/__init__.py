@@ -13,6 +13,7 @@ from transgan_standard import (
     metrics,
     nodes,
     penalties,
+    residual_unet,
 )
 
 
@@ -20,6 +21,7 @@ from transgan_standard import (
 def register_generators(register: Register) -> None:
     register("resnet", generators.ResnetGenerator)
     register("unet", generators.UnetGenerator)
+    register("residual_unet", residual_unet.ResidualUnet)
 
 
 @hookimpl

@@ -1,5 +1,8 @@
 """Fully convolutional discriminators for images: a logit for every patch, or for every pixel."""
 
+from collections.abc import Collection
+from dataclasses import replace
+
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
@@ -14,14 +17,15 @@ from transgan_standard.layers import (
     convolution_has_bias,
     init_weights,
     plain_norm,
+    split_label_maps,
     two_axes,
 )
 
 
 class ConvStack(nn.Module):
-    """A stack of convolutions with one logit at every position, and projection where there is a style vector.
+    """A stack of convolutions with logits at every position, and projection where there is a style vector.
 
-    `forward(x, style)` returns the logits, (N, 1, H', W'), and the features of each layer. Projection (Miyato and
+    `forward(x, style)` returns the logits, (N, maps, H', W'), and the features of each layer. Projection (Miyato and
     Koyama, 2018, eq. 3) is applied at every position: it adds the inner product of the last features with a linear map
     of the style, averaged over the window of the last convolution.
 
@@ -32,6 +36,7 @@ class ConvStack(nn.Module):
         affine: whether instance norm learns a scale and a shift.
         style: length of the style vector; 0 for none.
         antialiased: whether a blur after the layer keeps every second pixel, in place of a stride of 2.
+        maps: number of logits at every position.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class ConvStack(nn.Module):
         affine: bool,
         style: int,
         antialiased: bool = False,
+        maps: int = 1,
     ):
         super().__init__()
         self.kernel = kernel
@@ -55,7 +61,7 @@ class ConvStack(nn.Module):
             conv = nn.Conv2d(before, after, kernel, 1 if blur else stride, self.padding, bias=bias or i == 0)
             between = nn.Identity() if i == 0 else plain_norm(norm, after, affine)
             self.layers.append(nn.Sequential(conv, between, nn.LeakyReLU(0.2), *blur))
-        self.last = nn.Conv2d(widths[-1], 1, kernel, 1, self.padding)
+        self.last = nn.Conv2d(widths[-1], maps, kernel, 1, self.padding)
         self.projection = nn.Linear(style, widths[-1], bias=False) if style else None
 
     def forward(self, x: Tensor, style: Tensor | None) -> tuple[Tensor, list[Tensor]]:
@@ -110,6 +116,11 @@ class PatchOptions(Options):
     classes: bool = False
     """Add a class head, which classifies domains from the mean of the last features. Instance norm removes much of that
     mean: `norm = "none"` is usual here."""
+    label_maps: bool = False
+    """One map of logits for each domain, of which that of the domain to check is used, and one for each value of the
+    labels in `keep`: a discriminator of all domains (`per = "run"`) with shared layers."""
+    kept_weight: float = Field(0.5, ge=0)
+    """With `label_maps`, what each kept label counts in adversarial losses, where the domain counts 1 (0 or more)."""
 
 
 class PatchDiscriminator(Discriminator[PatchOptions]):
@@ -121,12 +132,17 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
     convolution as large as the feature map. A style vector, which the reference does not have, enters by projection
     (Miyato and Koyama, 2018).
 
-    `forward(x, style)`: x (N, inputs, H, W); logits (N, 1, H', W') for each scale, class logits (N, number of domains)
-    of the largest scale, features of every layer and scale.
+    `forward(x, style, domain, kept)`: x (N, inputs, H, W); logits (N, 1, H', W') for each scale, class logits (N,
+    number of domains) of the largest scale, features of every layer and scale; with `label_maps` domain (N,) and kept
+    (N, K), or None, and the logits of K values for each scale.
 
     Raises:
         UsageError: samples are not images, or are too small for the layers; `classes` with fewer than two domains.
     """
+
+    @classmethod
+    def unused_conditions(cls, options: PatchOptions) -> Collection[str]:
+        return () if options.label_maps else ("domain", "kept")
 
     def __init__(self, options: PatchOptions, spec: NetworkSpec):
         super().__init__(options, spec)
@@ -137,6 +153,8 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
         widths = [options.width * min(2**i, 8) for i in range(options.layers + 1)]
         strides = [2] * options.layers + [1]
         self._check_size(options, two_axes(spec, "patch"))
+        self.domains, self.kept_weight = len(spec.domains), options.kept_weight
+        self.label_maps = options.label_maps
         self.scales = nn.ModuleList(
             ConvStack(
                 spec.inputs,
@@ -147,6 +165,7 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
                 options.affine,
                 spec.style,
                 options.downsample == "antialiased",
+                self.domains + spec.attributes.get("kept", 0) if options.label_maps else 1,
             )
             for _ in range(options.scales)
         )
@@ -171,20 +190,24 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
                     f"kernel = {options.kernel}, scales = {options.scales}; choose fewer layers or scales"
                 )
 
-    def forward(self, x: Tensor, style: Tensor | None = None) -> DiscriminatorOutput:
-        output = DiscriminatorOutput([])
+    def forward(
+        self, x: Tensor, style: Tensor | None = None, domain: Tensor | None = None, kept: Tensor | None = None
+    ) -> DiscriminatorOutput:
+        output = DiscriminatorOutput([], kept=None if kept is None else self.kept_weight * kept)
         last: list[Tensor] = []
         for discriminator in self.scales:
             if output.logits:
                 x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
             logits, features = discriminator(x, style)
+            if self.label_maps:
+                logits, kept_logits = split_label_maps(logits, domain, kept, self.domains)
+                output.kept_logits.extend([] if kept_logits is None else [kept_logits])
             output.logits.append(logits)
             output.features.extend(features)
             last.append(features[-1])
-        if self.classifier is None:
-            return output
-        classes = self.classifier(last[0].mean((2, 3)))
-        return DiscriminatorOutput(output.logits, classes, output.features)
+        return (
+            output if self.classifier is None else replace(output, class_logits=self.classifier(last[0].mean((2, 3))))
+        )
 
 
 class PixelOptions(Options):

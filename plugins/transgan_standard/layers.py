@@ -244,6 +244,28 @@ class Residual(Styled):
         return x + change
 
 
+def split_label_maps(
+    maps: Tensor, domain: Tensor | None, kept: Tensor | None, domains: int
+) -> tuple[Tensor, Tensor | None]:
+    """Split a discriminator's maps of logits, one for each domain and then one for each value of a kept label.
+
+    Args:
+        maps: (N, domains + K, *space).
+        domain: (N,) the domain to check of each sample.
+        kept: (N, K) the condition `kept`; None where nothing is kept.
+
+    Returns:
+        The logits of that domain, (N, 1, *space), and those of the values, (N, K, *space), or None.
+
+    Raises:
+        UsageError: there is no domain.
+    """
+    if domain is None:
+        raise UsageError("this discriminator has label maps, and got domain = None; pass the domain of each sample")
+    logits = maps[torch.arange(len(maps), device=maps.device), domain][:, None]
+    return logits, maps[:, domains:] if kept is not None and maps.shape[1] > domains else None
+
+
 class BlurPool(nn.Module):
     """Antialiased downsampling by 2: a [1, 2, 1] x [1, 2, 1] / 16 filter, then every second pixel (Zhang, 2019).
 

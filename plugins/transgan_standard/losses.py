@@ -1,12 +1,13 @@
 """Adversarial, identity, paired and classification losses. All are means over samples and positions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import TypeVar
 
 from transgan.api import DiscriminatorOutput, Loss, Options
 
@@ -16,13 +17,76 @@ def mean(tensors: list[Tensor]) -> Tensor:
     return torch.stack([tensor.mean() for tensor in tensors]).mean()
 
 
-class SmoothOptions(Options):
+class AdversarialOptions(Options):
+    """Options of all adversarial losses."""
+
+    negatives: Literal["fakes", "other_domains"] = "fakes"
+    """What a discriminator learns to reject: `fakes` alone, or with `other_domains` also real samples of the domain at
+    the other end of the translation, under the conditions of this one, and under other labels than their own of those
+    that it keeps. It then has to know what tells the domains apart before translations do, and is not content with a
+    sample that is real. Each is a term of the same weight."""
+
+
+AdversarialT = TypeVar("AdversarialT", bound=AdversarialOptions, default=AdversarialOptions)
+
+
+class Adversarial(Loss[AdversarialT]):
+    """Base class of adversarial losses: what each logit of a real sample, of a fake and of the generator's costs.
+
+    Scales have equal weights; what logits of kept labels count is the discriminator's to say.
+    """
+
+    Options = AdversarialOptions
+    scale = 0.5
+    """Factor of the discriminator's loss."""
+
+    @property
+    def unused_inputs(self) -> Collection[str]:  # type: ignore[override]
+        return ("negative_output",) if self.options.negatives == "fakes" else ()
+
+    def of_real(self, logits: Tensor) -> Tensor:
+        """Return the discriminator's loss at each logit of a real sample."""
+        raise NotImplementedError
+
+    def of_fake(self, logits: Tensor) -> Tensor:
+        """Return the discriminator's loss at each logit of a fake, or of another negative."""
+        raise NotImplementedError
+
+    def of_generator(self, logits: Tensor) -> Tensor:
+        """Return the generator's loss at each logit of a fake."""
+        raise NotImplementedError
+
+    def for_discriminator(
+        self,
+        real_output: DiscriminatorOutput,
+        fake_output: DiscriminatorOutput,
+        negative_output: DiscriminatorOutput | None = None,
+    ) -> Tensor:
+        total = over_logits(self.of_real, real_output) + over_logits(self.of_fake, fake_output)
+        if negative_output is not None:
+            total = total + over_logits(self.of_fake, negative_output)
+        return self.scale * total
+
+    def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
+        return over_logits(self.of_generator, fake_output)
+
+
+def over_logits(cost: Callable[[Tensor], Tensor], output: DiscriminatorOutput) -> Tensor:
+    """Return the mean cost of a discriminator's logits, and of those of kept labels, times what each counts, added."""
+    total = mean([cost(logits) for logits in output.logits])
+    if output.kept_logits and output.kept is not None:
+        counts = output.kept.to(total.dtype)
+        total = total + mean([(counts * cost(x).flatten(2).mean(2)).sum(1) for x in output.kept_logits])
+    return total
+
+
+class SmoothOptions(AdversarialOptions):
     smooth: float = Field(0.0, ge=0, lt=0.5)
     """One-sided label smoothing (Salimans et al., 2016, section 3.4): the discriminator's target for real samples is 1
     minus this (0 to below 0.5)."""
 
 
-class LeastSquares(Loss[SmoothOptions]):
+class LeastSquares(Adversarial[SmoothOptions]):
     """Least-squares adversarial loss (Mao et al., 2017, eq. 9) with targets 1 for real and 0 for fake samples.
 
     The discriminator's loss is halved, as in CycleGAN.
@@ -34,16 +98,17 @@ class LeastSquares(Loss[SmoothOptions]):
         """Return 1 minus the squared distance to the target 1: 1 at most, and 0 for a logit of 0."""
         return 1 - (logits - 1).square()
 
-    def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
-        label = 1 - self.options.smooth
-        real = mean([(logits - label).square() for logits in real_output.logits])
-        return 0.5 * (real + mean([logits.square() for logits in fake_output.logits]))
+    def of_real(self, logits: Tensor) -> Tensor:
+        return (logits - (1 - self.options.smooth)).square()
 
-    def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
-        return mean([(logits - 1).square() for logits in fake_output.logits])
+    def of_fake(self, logits: Tensor) -> Tensor:
+        return logits.square()
+
+    def of_generator(self, logits: Tensor) -> Tensor:
+        return (logits - 1).square()
 
 
-class Vanilla(Loss[SmoothOptions]):
+class Vanilla(Adversarial[SmoothOptions]):
     """Non-saturating cross-entropy adversarial loss (Goodfellow et al., 2014, section 3).
 
     The discriminator's loss is halved.
@@ -55,16 +120,18 @@ class Vanilla(Loss[SmoothOptions]):
         """Return the probability that each sample is real, in [0, 1]."""
         return logits.sigmoid()
 
-    def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
-        smooth = self.options.smooth  # softplus(-x) + smooth * x is the cross-entropy with a target of 1 - smooth
-        real = mean([F.softplus(-logits) + smooth * logits for logits in real_output.logits])
-        return 0.5 * (real + mean([F.softplus(logits) for logits in fake_output.logits]))
+    def of_real(self, logits: Tensor) -> Tensor:
+        # This is the cross-entropy with a target of 1 - smooth.
+        return F.softplus(-logits) + self.options.smooth * logits
 
-    def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
-        return mean([F.softplus(-logits) for logits in fake_output.logits])
+    def of_fake(self, logits: Tensor) -> Tensor:
+        return F.softplus(logits)
+
+    def of_generator(self, logits: Tensor) -> Tensor:
+        return F.softplus(-logits)
 
 
-class Hinge(Loss):
+class Hinge(Adversarial):
     """Hinge adversarial loss (Lim & Ye, 2017, eq. 2-3). The discriminator's loss is halved."""
 
     decision_logit = 0.0
@@ -73,25 +140,32 @@ class Hinge(Loss):
         """Return the logits mapped linearly from the margins -1 and 1 to [0, 1], and clamped."""
         return (0.5 + 0.5 * logits).clamp(0, 1)
 
-    def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
-        real = mean([F.relu(1 - logits) for logits in real_output.logits])
-        return 0.5 * (real + mean([F.relu(1 + logits) for logits in fake_output.logits]))
+    def of_real(self, logits: Tensor) -> Tensor:
+        return F.relu(1 - logits)
 
-    def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
-        return -mean(fake_output.logits)
+    def of_fake(self, logits: Tensor) -> Tensor:
+        return F.relu(1 + logits)
+
+    def of_generator(self, logits: Tensor) -> Tensor:
+        return -logits
 
 
-class Wasserstein(Loss):
+class Wasserstein(Adversarial):
     """Wasserstein adversarial loss (Arjovsky et al., 2017, eq. 2).
 
     The critic must be kept Lipschitz: add `gradient_penalty`, or set the discriminator's `spectral = true`.
     """
 
-    def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> Tensor:
-        return mean(fake_output.logits) - mean(real_output.logits)
+    scale = 1.0
 
-    def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
-        return -mean(fake_output.logits)
+    def of_real(self, logits: Tensor) -> Tensor:
+        return -logits
+
+    def of_fake(self, logits: Tensor) -> Tensor:
+        return logits
+
+    def of_generator(self, logits: Tensor) -> Tensor:
+        return -logits
 
 
 class Identity(Loss):

@@ -379,7 +379,10 @@ def test_every_option_of_resnet_has_type_default_and_help(transgan: Any) -> None
 
 
 def test_unknown_plugin(transgan: Any) -> None:
-    assert transgan("plugins", "resnett").error(2) == "no plugin 'resnett'. Did you mean 'resnet'?"
+    assert transgan("plugins", "resnett").error(2) == (
+        "no plugin 'resnett'. Did you mean 'resnet'? Or its package is not installed "
+        "(transgan plugins lists what is, pip install adds others)"
+    )
 
 
 class Fancier(Loss):

@@ -340,7 +340,8 @@ def test_missing_or_damaged_models(
     assert "config.json: not the config of a model: tasks: " in error()
     write_config(recipe=with_generator(use="resnett"), plugins={"transgan": "0.1.0", "strangenets": "2.0"})
     assert error(2) == (
-        f"{config}: [generators.face] use: no generator 'resnett'. Did you mean 'resnet'?; "
+        f"{config}: [generators.face] use: no generator 'resnett'. Did you mean 'resnet'? Or its package is not "
+        "installed (transgan plugins lists what is, pip install adds others); "
         "it was made with strangenets, not installed here"
     )
     write_config(recipe=with_generator(options={**generator["options"], "width": 8}))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def test_the_config_holds_neither_code_nor_paths(
         "steps",
         "epoch",
         "attributes",
+        "discriminators",
         "evaluation",
     }
 
@@ -44,6 +46,34 @@ def test_the_config_holds_neither_code_nor_paths(
     assert "secret" not in json.dumps(model_config(plan, 1))
     card = model_card(plan, Domains(plan), {"steps": 1, "seed": 0, "translations": {}})
     assert "secret" not in card and "- `young` = `{'path': 'a'}`: 1 samples, 0 held out" in card
+
+
+def test_the_card_has_the_constants_of_the_training_as_toml(
+    recipe: str, planned: Callable[..., Plan], tmp_path: Path
+) -> None:
+    changes = (
+        "losses.feature_matching={compare='means', weight={from=1.0, to=0.0}}",
+        f"losses.perceptual={{model='squeezenet', weights='{tmp_path}/secret/w.pth', weight=0.0}}",
+        "discriminators.second={shares='face', fake='reconstruction'}",
+        "optimizers.generator.lr=1e-3",
+    )
+    plan = planned(recipe, overrides=changes)
+    card = model_card(plan, Domains(plan), {"steps": 1, "seed": 0, "translations": {}})
+    table = tomllib.loads(card.partition("```toml\n")[2].partition("```")[0])
+    assert table["train"]["steps"] == plan.recipe.train.steps and table["train"]["batch"] == plan.recipe.train.batch
+    assert table["optimizers"]["generator"]["lr"] == 1e-3
+    for kind in ("discriminators", "losses"):
+        assert table[kind].keys() == getattr(plan.recipe, kind).keys()
+        for (_, name), options in ((place, each) for place, each in plan.filled.items() if place[0] == kind):
+            plain = {
+                key: value
+                for key, value in options.items()
+                if isinstance(value, (bool, int, float, str)) and key != "weights"
+            }
+            assert {key: table[kind][name][key] for key in plain} == plain
+    assert table["discriminators"]["second"]["shares"] == "face"
+    assert table["losses"]["feature_matching"]["weight"]["to"] == 0.0
+    assert table["losses"]["perceptual"]["weights"] == "w.pth" and "secret" not in card
 
 
 def test_a_model_needs_no_source_of_samples(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

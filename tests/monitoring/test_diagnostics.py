@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from transgan.api import DiscriminatorOutput, Translation
+from transgan.api import DiscriminatorOutput, Loss, Register, Translation, hookimpl
 from transgan.monitoring.diagnostics import StepDiagnostics, loss_roles
 from transgan.plan.plan import DiscriminatorUse
 from transgan.recipe.schema import Phase
@@ -117,3 +117,50 @@ def test_nothing_is_computed_at_steps_that_are_not_logged(planned: Any, tensors:
     diagnostics.update(Phase(side="generator"), tensors, [], terms(planned))
     assert diagnostics.figures() == {}
     assert loss_roles(plan) == {"adversarial": ["first"], "cycle": ["back"], "identity": ["stay"]}
+
+
+class Relativistic(Loss):
+    """An adversarial loss without a decision logit, whose generator sees the real samples too."""
+
+    def for_discriminator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> torch.Tensor:
+        return (fake_output.logits[0] - real_output.logits[0]).mean()
+
+    def for_generator(self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput) -> torch.Tensor:
+        return (real_output.logits[0] - fake_output.logits[0]).mean()
+
+
+class Generators(Loss):
+    """The generators' half of an adversarial loss."""
+
+    decision_logit = 0.0
+
+    def for_generator(self, fake_output: DiscriminatorOutput) -> torch.Tensor:
+        return -fake_output.logits[0].mean()
+
+
+class Plugin:
+    @hookimpl
+    def register_losses(self, register: Register) -> None:
+        register("relativistic", Relativistic)
+        register("generators", Generators)
+
+
+@pytest.mark.parametrize(
+    ("loss", "adversarial"),
+    [
+        *((name, True) for name in ("lsgan", "vanilla", "hinge", "wasserstein", "relativistic", "generators")),
+        *((name, False) for name in ("feature_matching", "domain_classification", "paired", "preserve")),
+        *((name, False) for name in ("gradient_penalty", "r1", "lecam")),
+    ],
+)
+def test_adversarial_is_what_trains_a_discriminator_to_distinguish(planned: Any, loss: str, adversarial: bool) -> None:
+    """Of the kind: losses that ask for a discriminator's output, for either side."""
+    paired = ("tasks.age={between=['young','old'], paired=true}", "domains={young={age=[20,30]}, old={age=[20,30]}}")
+    recipe = RECIPE.partition("first")[0] + f'tested = {{ use = "{loss}" }}\n'
+    plan = planned(recipe, Plugin(), paired if loss == "paired" else ())
+    assert loss_roles(plan) == ({"adversarial": ["tested"]} if adversarial else {})
+
+
+def test_a_discriminator_of_other_samples_than_the_fake_does_not_count(planned: Any) -> None:
+    plan = planned(RECIPE, overrides=("discriminators.d.fake='reconstruction'",))
+    assert loss_roles(plan) == {"cycle": ["back"], "identity": ["stay"]}

@@ -350,6 +350,21 @@ def test_a_mistake_is_reported_in_one_line(problems: Any, overrides: list[str], 
     assert problems(*overrides) == [line]
 
 
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ('generators={portrait="resnet", portrayt={width=8}}', "; or is [generators.portrait] meant?"),
+        ('discriminators.critic_of_old="patch"', ""),
+        ("losses.critic=1.0", ""),
+    ],
+)
+def test_settings_of_a_misspelt_slot_name_the_slot(problems: Any, override: str, hint: str) -> None:
+    """Of the kind: a table of a slot without a plugin, in any table of slots; and slots that are not alike."""
+    found = problems(override)
+    assert [line for line in found if "no generator 'portrayt'" in line and line.endswith(hint)] or not hint
+    assert bool(hint) == any("meant?" in line for line in found)
+
+
 def test_a_loss_of_discriminators_in_a_recipe_without_any_is_reported(problems: Any) -> None:
     why = "would never be evaluated: its translations have no discriminator"
     assert problems(recipe=WITHOUT_D) == [f"recipe:13: [losses] lsgan: {why}"]

@@ -61,9 +61,9 @@ def test_the_shared_network_gets_the_gradient_of_both(
     [
         (
             ('shares = "d"', 'shares = "e"'),
-            r"\[discriminators\.again\] shares: no discriminator 'e' with networks of its own. d",
+            r"\[discriminators\.again\] shares: no discriminator 'e' with networks of its own. Known: d",
         ),
-        (('shares = "d"', 'shares = "again"'), "no discriminator 'again' with networks of its own. d"),
+        (('shares = "d"', 'shares = "again"'), "no discriminator 'again' with networks of its own. Known: d"),
         (('shares = "d"', 'shares = "d", width = 8'), "width: is for 'd' to say"),
         (('["ag*"]', '["x"]'), "would never be evaluated"),
     ],

@@ -185,7 +185,7 @@ def test_invalid_options_of_adapt_are_refused(planned: Any) -> None:
     assert "needs augment, the augmentations whose probability it adapts" in refused(
         planned, "discriminators.d.augment=[]"
     )
-    assert "vanilla, hinge or lsgan" in refused(planned, "losses={wasserstein=1.0}")
+    assert "loss with a decision_logit, such as hinge, lsgan" in refused(planned, "losses={wasserstein=1.0}")
     assert "no augmentation 'color'. Did you mean 'colour'?" in refused(planned, 'discriminators.d.augment=["color"]')
     assert "from 0 to 1" in refused(planned, "augmentations.translation.share=2.0")
 

@@ -193,10 +193,17 @@ def test_a_plain_cycle_needs_no_discriminator(planned: Any) -> None:
     [
         (["losses.cycle={from=10.0, to=0.0}"], "ends at 0; the weight of 'cycle' must stay above 0"),
         (["losses.cycle.features=1.5"], "expected shares from 0 to 1"),
-        ([QUALITY, "losses={wasserstein=1.0, cycle={quality=true}}"], "is trained by vanilla, hinge or lsgan"),
+        (
+            [QUALITY, "losses={wasserstein=1.0, cycle={quality=true}}"],
+            "an adversarial loss with a decision_logit, such as hinge",
+        ),
         (
             [FEATURES, 'discriminators.d.translations=["* -> old"]', 'discriminators.e.translations=["* -> old"]'],
             "no discriminator is trained on the way back of [age: young -> old]",
+        ),
+        (
+            [FEATURES, 'tasks.age={from="young", to="old"}'],
+            'this direction alone, and between = ["young", "old"], in place of from and to, gives both',
         ),
     ],
 )

@@ -181,10 +181,22 @@ def test_named_optimizers_are_the_same_after_writing_and_reading_the_recipe(plan
     [
         (('["with_backbone/*"]', '["backbone*"]'), r"optimizers\.backbones\] networks: 'backbone\*' matches none"),
         (("backbones = { lr = 3e-6 }", "bones = { lr = 3e-6 }"), "no such optimizer. Did you mean 'backbones'"),
-        (('networks = ["with_backbone/*"]', ""), "'backbones' has no networks; set networks"),
+        (
+            ('networks = ["with_backbone/*"]', ""),
+            "no optimizer 'backbones', only .* set networks",
+        ),
         (("betas = [0.5, 0.9]", "beta = 1.0"), "beta: unknown key"),
     ],
 )
 def test_mistakes_in_named_optimizers(planned: Any, change: tuple[str, str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         planned(RECIPE + NAMED.replace(*change), Plugin())
+
+
+@pytest.mark.parametrize("name", ["genrator", "x", "backbone"])
+def test_a_setting_of_an_unknown_optimizer_names_those_that_there_are(planned: Any, name: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        planned(RECIPE + NAMED, Plugin(), (f"optimizers.{name}.lr=1e-3",))
+    known = "only generator, discriminator, backbones; set networks = [...] for one of your own"
+    (problem,) = caught.value.problems
+    assert problem.endswith(f"no optimizer '{name}', {known}")

@@ -47,7 +47,7 @@ def document(name: str, *overrides: str) -> Document:
     if name == "wgan_gp":
         return read_recipe(RECIPES / "wgan_gp.toml", [*SMALL, AT_64, *overrides])
     original = read_recipe(RECIPES / "cyclegan.toml", [*SMALL, 'guard.action="fallback"', *overrides])
-    return with_fallback(original, make_plan(original, registry).losses)
+    return with_fallback(original, make_plan(original, registry))
 
 
 def train(document: Document, out: Path) -> Trainer:

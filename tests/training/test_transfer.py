@@ -291,11 +291,10 @@ def test_by_role_what_does_not_fit_begins_anew(begun: Any) -> None:
     ("change", "message"),
     [
         (("width = 4\nblocks", "width = 8\nblocks"), "; give [generators.resnet] width = 4, as there, or rename the"),
-        (("layers = 2", "layers = 1"), "give [discriminators.patch] the options that it had there, or rename it to"),
+        (("layers = 2", "layers = 1"), "give [discriminators.patch] layers = 2, as there, or rename the slot to"),
         (("width = 3", "width = 5"), "is of shape (4, 3) there, and of shape (4, 5) in this recipe with the domains "
          "there; give [conditionings.domain] width = 3, as there, or rename the slot to begin anew"),
         (("[generators.resnet]", '[generators.resnet]\nuse = "unet"'), "; there [generators.resnet] is 'resnet'; use "),
-        (('plane = { use = "channel", of = "domain" }', ""), "; keep [conditionings.plane], which it had there, or"),
     ],
 )  # fmt: skip
 def test_other_shapes_under_the_same_name_are_one_error(begun: Any, change: tuple[str, str], message: str) -> None:
@@ -305,6 +304,40 @@ def test_other_shapes_under_the_same_name_are_one_error(begun: Any, change: tupl
     with pytest.raises(UsageError) as caught:
         begun(OLD, new)
     assert str(caught.value).startswith("train.init_from = 'old': the weights of ") and message in str(caught.value)
+
+
+PLANE = 'plane = { use = "channel", of = "domain" }'
+WHAT = "the weights of '{0}' do not fit: there [conditionings.{1}] conditions it on '{2}', and here nothing does"
+
+
+@pytest.mark.parametrize(
+    ("change", "network", "dropped", "remedy"),
+    [
+        ((PLANE, ""), "resnet",
+         ("plane", "domain"), 'add [conditionings] plane = { use = "channel", of = "domain", numbers = 1 },'),
+        (("blocks = 1", 'blocks = 1\nconditionings = ["age", "domain", "task", "mood"]'), "resnet",
+         ("plane", "domain"), "add 'plane' to conditionings in [generators.resnet],"),
+        ((PLANE, PLANE.replace('"domain"', '"age"')), "resnet", ("plane", "domain"),
+         'set of = "domain" in [conditionings.plane],'),
+    ],
+)  # fmt: skip
+def test_a_conditioning_that_was_dropped_is_named(
+    begun: Any, change: tuple[str, str], network: str, dropped: tuple[str, str], remedy: str
+) -> None:
+    """Of the kind: dropped from the table, from the network's list, or now of another condition."""
+    with pytest.raises(UsageError) as caught:
+        begun(OLD, NEW.replace(*change))
+    rest = f"as there, or rename [generators.{network}] to begin anew"
+    assert str(caught.value) == f"train.init_from = 'old': {WHAT.format(network, *dropped)}; {remedy} {rest}"
+
+
+def test_an_attribute_that_was_dropped_with_its_conditioning_is_named(begun: Any) -> None:
+    new = OLD.replace('mood = { use = "embedding", of = "mood", width = 2 }', "").replace(', "mood"', "")
+    new = new.replace('[attributes]\nmood = { values = ["calm", "glad"] }', "")
+    with pytest.raises(UsageError) as caught:
+        begun(OLD, new)
+    mood = 'mood = { use = "embedding", of = "mood", width = 2, numbers = 1 }'
+    assert f"; add [conditionings] {mood} and [attributes] mood, as there, or rename" in str(caught.value)
 
 
 def test_nothing_matched_is_an_error(planned: Any) -> None:

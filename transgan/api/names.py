@@ -77,6 +77,12 @@ FURTHER_INPUTS = {
 DISCRIMINATOR_ARGUMENTS = {
     "real_output": Argument("DiscriminatorOutput", "", "What the discriminator returns for the real samples."),
     "fake_output": Argument("DiscriminatorOutput", "", "What the discriminator returns for the fakes."),
+    "negative_output": Argument(
+        "DiscriminatorOutput",
+        "",
+        "What it returns for real samples that are not what it checks: those of the domain at the other end, with the "
+        "conditions of this one, and with other labels than those that they have of what it keeps.",
+    ),
     "real_input": Argument(
         "Tensor",
         "(N, C, *space)",
@@ -151,5 +157,12 @@ METRIC_ARGUMENTS = {
         "Tensor",
         "(N, C, *space)",
         "Translations in the style of `reference`; where a model takes no reference, the metric is skipped.",
+    ),
+    "adversarial_source": Argument(
+        "Callable[[int], Tensor | None]",
+        "",
+        "`adversarial_source(most)` returns the batch's first sources, at most `most`, (n, C, *space), changed by at "
+        "most 2/255 of their range such that the translation's discriminators take them for the target; none where "
+        "these are not there, as for a finished model.",
     ),
 }

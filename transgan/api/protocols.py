@@ -70,6 +70,11 @@ class DiscriminatorOutput:
     """(N, number of domains), where the discriminator has a class head."""
     features: list[Tensor] = field(default_factory=list)
     """Activations, (N, C, *space) each, first layer first, one scale after the other."""
+    kept_logits: list[Tensor] = field(default_factory=list)
+    """(N, K, *space) or (N, K) for each scale: one logit for each value of the labels that translations keep, where the
+    discriminator looks at them one by one."""
+    kept: Tensor | None = None
+    """(N, K) how much each of these counts in adversarial losses beside `logits`: 0 for values not asked about."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,16 @@ class Network(nn.Module, Configurable[OptionsT]):
 
     mixes_batch: ClassVar[bool] = False
     """True where a sample's output depends on the other samples. Batch norm is recognised without it."""
+    note: str = ""
+    """What `transgan check` says of the network, such as that its weights are random; a sentence."""
 
     def __init__(self, options: OptionsT, spec: NetworkSpec):
         super().__init__()
+
+    @classmethod
+    def unused_conditions(cls, options: OptionsT) -> Collection[str]:
+        """Return which arguments of `forward` these options do not need; they keep their defaults."""
+        return ()
 
     def init_from_data(self, domains: Mapping[str, Domain], translations: Sequence[Translation]) -> None:
         """Initialise weights from the training data. Called once, before the first step of a run.

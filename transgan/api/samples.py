@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from transgan.api.options import Configurable, OptionsT, Size
-from transgan.errors import DataWarning
+from transgan.errors import DataWarning, UsageError
 
 
 @dataclass(frozen=True)
@@ -225,6 +225,10 @@ class Media(Configurable[OptionsT]):
         raise NotImplementedError
 
 
+def _nowhere_else(root: Path, selection: Any = None) -> "Domain":
+    raise UsageError(f"these samples do not come from a source that could be opened at another root, {str(root)!r}")
+
+
 @dataclass(frozen=True)
 class Domain:
     """A domain's samples, as metrics and `init_from_data` get them."""
@@ -236,6 +240,11 @@ class Domain:
     batches: Callable[..., Iterable[tuple[list[str], Tensor]]]
     """`batches(held_out: bool, size: int)` yields keys and (N, C, *space), one pass over all, without augmentation."""
     media: Media
+    elsewhere: Callable[..., "Domain"] = _nowhere_else
+    """`elsewhere(root: Path, selection=None)` opens the same source, with the same media, at another root, and returns
+    the domain's samples there, or those of another selection, such as `{"age": [0, 150]}`. They are split by the usual
+    hash; what has the content of a sample that the run holds out is held out there too. It raises DataError where there
+    are no samples, and UsageError where the source does not know the selection."""
 
 
 @dataclass(frozen=True)

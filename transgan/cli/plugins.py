@@ -28,7 +28,7 @@ def plugins(
     ),
 ) -> None:
     """List the installed plugins by kind; describe one: what it asks for and provides, and its options."""
-    from transgan.errors import UsageError, did_you_mean
+    from transgan.errors import UsageError
     from transgan.registry import KINDS, Registry
     from transgan.text import show
 
@@ -42,7 +42,7 @@ def plugins(
         found = [entry for entry in registry.candidates(name=short) if package in ("", entry.package)]
         if not found:
             known = {each for kind in KINDS for each in registry.names(kind)}
-            raise UsageError(f"no plugin '{name}'. {did_you_mean(name, known)}")
+            raise UsageError(f"no plugin '{name}'. {registry.hint(name, known)}")
         lines = (line for i, entry in enumerate(found) for line in ([""] * (i > 0) + [*_describe(entry)]))
     show("\n".join(lines))
 

@@ -12,6 +12,7 @@ from transgan.api.options import Size
 from transgan.api.protocols import Translation
 from transgan.api.schedule import Clock
 from transgan.data.attributes import EncodedLabels
+from transgan.data.balance import balances
 from transgan.data.domains import Domains
 from transgan.data.inputs import BatchInputs, Side, as_tensors, assemble_inputs
 from transgan.errors import DataError, UsageError
@@ -103,7 +104,8 @@ class Batches:
         self.rank, self.world = rank, world
         self.device, self.dtype = device, dtype
         self.seed = plan.recipe.train.seed
-        self.orders: dict[tuple[object, ...], np.ndarray] = {}
+        self.orders: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self.balances = balances(plan, {name: domain.samples for name, domain in domains.items()})
         self.micro_batches = plan.recipe.train.accumulate
         check_divisible(plan, world)
         self.streams: dict[Stream, set[str]] = {}
@@ -183,12 +185,14 @@ class Batches:
         for name, position in zip(names, positions.tolist(), strict=True):
             count = len(self.pairs[stream]) if stream in self.pairs else len(self.domains[name].samples)
             epoch, at = divmod(position, count)
-            numbers.append(int(self._order(count, stream.task, name if key == "source" else key, epoch)[at]))
-            epochs.append(epoch)
+            balanced = "" if stream in self.pairs or task.paired is True else name
+            order, repeats = self._order(count, stream.task, name if key == "source" else key, epoch, balanced)
+            numbers.append(int(order[at]))
+            epochs.append(epoch + (int(repeats[at]) << 32))  # so that a sample is not augmented alike in an epoch
         indices = self.pairs[stream][numbers] if stream in self.pairs else np.array(numbers)
         labels = {
             each: np.stack([self.domains[name].labels[each][i] for name, i in zip(names, indices, strict=True)])
-            for each in self.plan.recipe.attributes
+            for each in self.domains[names[0]].labels
         }
         return StreamSamples(
             domain=np.array([self.plan.domains.index(name) for name in names]),
@@ -237,13 +241,24 @@ class Batches:
                         )
         return _in_order(parts)
 
-    def _order(self, length: int, task: str, key: str, epoch: int) -> np.ndarray:
-        """Return the order of a stream in an epoch; only the latest few are kept."""
-        name = (task, key, length, epoch)
+    def _order(self, length: int, task: str, key: str, epoch: int, domain: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the order of a stream in an epoch, and how often each sample occurred in it before.
+
+        Only the latest few are kept.
+
+        Args:
+            domain: the domain whose samples are balanced, or an empty text.
+        """
+        balance = self.balances.get(domain)
+        name = (task, key, length, epoch, domain if balance else "")
         if name not in self.orders:
             if len(self.orders) > 64:
                 self.orders.clear()
-            self.orders[name] = permutation(length, self.seed, "order", task, key, epoch)
+            if balance:
+                self.orders[name] = balance.order(self.seed, "balanced order", task, key, domain, epoch)
+            else:
+                order = permutation(length, self.seed, "order", task, key, epoch)
+                self.orders[name] = order, np.zeros_like(order)
         return self.orders[name]
 
     def _inputs(self, streams: dict[Any, StreamSamples], step: int, clock: Clock) -> BatchInputs:

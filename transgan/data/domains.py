@@ -3,6 +3,7 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from torch import Tensor
 from transgan.api.options import Options, Size
 from transgan.api.samples import Domain, Media, Sample, SampleRng, Source
 from transgan.data.attributes import EncodedLabels, encode_labels
+from transgan.data.balance import balance_warnings
 from transgan.data.cache import DecodedCache, NothingReadableError
 from transgan.data.contents import Contents
+from transgan.data.kept import encode_kept
 from transgan.data.splits import FoundSamples, counted, shared, split
 from transgan.errors import DataError, PluginError, UsageError
 from transgan.graph import error_context
+from transgan.plan.kept import KEPT
 from transgan.plan.plan import MediaPlan, Plan
 from transgan.rng import stable_hash
 from transgan.text import expand_home, listed
@@ -159,6 +163,10 @@ class Domains(Mapping[str, DomainData]):
             name: DomainData(name, divided.samples[name], divided.held_out[name], plan, self.synthesized)
             for name in found
         }
+        members = {name: [*each.samples, *each.held_out] for name, each in self.found.items()}
+        for domain in self.found.values():
+            if (kept := encode_kept(recipe, domain.samples, members)) is not None:
+                domain.labels = {**domain.labels, KEPT: kept}
         self.further = {
             f"{domain}.{name}": self._find_input(domain, name)
             for name, each in recipe.inputs.items()
@@ -173,6 +181,8 @@ class Domains(Mapping[str, DomainData]):
         everything = {name: [*each.samples, *each.held_out] for name, each in self.items()}
         for name, task in recipe.tasks.items():
             self.warnings += [f"[tasks.{name}] {each}" for each in shared(task.domains, everything, self.contents)]
+        if plan.terms:
+            self.warnings += balance_warnings(plan, divided.samples)
 
     def _find(self, name: str, selection: Any) -> FoundSamples:
         self.source.suffixes = self._media_plan(name).cls.suffixes
@@ -516,9 +526,58 @@ class Domains(Mapping[str, DomainData]):
                 for samples, x in self.batches(name, held_out, size, batch, device):
                     yield [sample.key for sample in samples], x
 
-            return Domain(name, self[name].samples, self[name].held_out, batches, self.media_at(name, size))
+            samples, elsewhere = self[name], partial(self._elsewhere, name, size, device)
+            return Domain(name, samples.samples, samples.held_out, batches, self.media_at(name, size), elsewhere)
 
         return {name: of(name) for name in self}
+
+    def _elsewhere(self, name: str, size: Size, device: Any, root: Path, selection: Any = None) -> Domain:
+        """Return the samples that a domain, or another selection, has at another root: see `Domain.elsewhere`.
+
+        Raises:
+            DataError: there is no such folder, no samples in it, or more than tolerated cannot be read.
+            UsageError: the source does not know the selection.
+        """
+        root = expand_home(Path(root))
+        if not root.is_dir():
+            what = "is a file" if root.exists() else "does not exist"
+            raise DataError(f"{str(root)!r} {what}; expected a folder with samples (seen from {Path.cwd()})")
+        cls, options = self.plan.sources
+        source: Source[Options] = cls(options, root)
+        source.suffixes = self._media_plan(name).cls.suffixes
+        found = source.samples(name, self.selections[name] if selection is None else selection)
+        if not found:
+            raise DataError(f"{str(root)!r}: no samples found of {selection or self.selections[name]!r}")
+        kept = self.plan.recipe.data.cache
+        measured = [sample for each in self.values() for sample in each.held_out]
+        contents = Contents([*found, *measured], kept)
+        numbers = {contents.of(sample) for sample in measured}
+        divided = split({name: FoundSamples(found)}, contents, [], self.plan.recipe.data.held_out)
+        held = {sample.key for sample in divided.held_out[name]}
+        media, reasons = self.media_at(name, size), list[str]()
+        samples: dict[bool, list[Sample]] = {}
+        caches: dict[bool, tuple[DecodedCache, np.ndarray] | None] = {False: None, True: None}
+        for side in (False, True):
+            samples[side] = [s for s in found if side == (s.key in held or contents.of(s) in numbers)]
+            if samples[side]:
+                cache = DecodedCache(samples[side], media, kept)
+                failed = cache.unreadable(range(len(samples[side])))
+                rows = np.array([i for i in range(len(samples[side])) if i not in failed], dtype=int)
+                caches[side] = cache, rows
+                samples[side] = [samples[side][i] for i in rows]
+                reasons += failed.values()
+        _check_tolerated(name, reasons, len(found))
+
+        def batches(held_out: bool, batch: int) -> Iterator[tuple[list[str], Tensor]]:
+            cache, rows = caches[held_out] or (None, np.empty(0))
+            for first in range(0, len(rows) if cache else 0, batch):
+                assert cache
+                part = rows[first : first + batch]
+                x = self.tensors(cache.get(part), None, [name] * len(part), size, device)
+                yield [sample.key for sample in samples[held_out][first : first + batch]], x
+
+        elsewhere = partial(self._elsewhere, name, size, device)
+        return Domain(name, samples[False], samples[True], batches, media, elsewhere)
 
 
 def describe_skipped(skipped: Mapping[Path, str]) -> str:

@@ -18,7 +18,7 @@ from transgan.data.domains import Domains, describe_skipped
 from transgan.data.records import Records, name_of
 from transgan.data.similar import near_duplicates
 from transgan.data.splits import counted, shared
-from transgan.errors import DataError, TransganError, UsageError, did_you_mean
+from transgan.errors import DataError, TransganError, UsageError
 from transgan.plan.plan import MediaPlan
 from transgan.plugin_errors import in_one_line
 from transgan.registry import Registry
@@ -110,7 +110,7 @@ def of_folder(folder: Path, registry: Registry, use: str | None) -> CheckedData:
     found = find_files(folder)
     known = {e.name: e.cls for e in registry.entries.values() if e.kind == "media" and e.cls.suffixes}
     if use is not None and use not in known:
-        raise UsageError(f"--media {use}: there is no such media. {did_you_mean(use, known)}")
+        raise UsageError(f"--media {use}: there is no such media. {registry.hint(use, known)}")
     endings = Counter(path.suffix.lower() for path in found.files)
     read = {name: sum(endings[suffix] for suffix in cls.suffixes) for name, cls in known.items()}
     name = use or max(read, key=lambda each: read[each], default="")

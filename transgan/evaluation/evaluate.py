@@ -1,9 +1,9 @@
 """Translating held-out samples and measuring the result: the nodes of training, computed without training."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from transgan.api.names import METRIC_ARGUMENTS
-from transgan.api.protocols import Metric, Translation
+from transgan.api.protocols import DiscriminatorOutput, Metric, Translation
 from transgan.api.samples import Column, Sample
 from transgan.api.schedule import Clock
 from transgan.data.attributes import encode_labels
@@ -20,6 +20,7 @@ from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index
 from transgan.graph import Key, argument_names, error_context
 from transgan.networks import Networks
 from transgan.plan import Direction, Plan
+from transgan.plan.plan import DiscriminatorUse
 from transgan.rng import CounterRng, ScopedRng
 from transgan.text import listed
 
@@ -131,6 +132,8 @@ class Evaluation:
         self.domains = domains
         self.device = device
         self.failed = failed
+        self.discriminators: Networks | None = None
+        """The networks of the training, for metrics that ask what its discriminators take for the target."""
         self.prepared: set[str] = set()
         self.warnings: list[str] = []
         """What whoever reads the last figures should know: metrics without figures and why, too few samples."""
@@ -215,6 +218,7 @@ class Evaluation:
             "true_samples": true_translations(self.domains, translation, samples),
             "translate": partial(self._translate, direction, networks, inputs),
             "resample": partial(resampled, networks, inputs, direction.planned),
+            "adversarial_source": cache(partial(self._adversarial_source, direction.planned, networks, inputs)),
             "translation": translation,
         }
         arguments = {name: argument_names(metric.update) for name, metric in metrics.items()}
@@ -248,6 +252,15 @@ class Evaluation:
                     error_context(f"updating metric '{name}' for {translation}", metric),
                 ):
                     metric.update(**{each: values[each] for each in arguments[name]})
+
+    def _adversarial_source(
+        self, translation: Translation, networks: Networks, inputs: Mapping[Key, Any], most: int
+    ) -> Tensor | None:
+        for known in (self.discriminators, networks):
+            if known is not None and (uses := adversaries(known, translation)):
+                with known.evaluating():
+                    return adversarial_source(known, inputs, translation, uses, most)
+        return None
 
     def _translate(
         self, direction: Direction, networks: Networks, inputs: Mapping[Key, Any], x: Tensor, row: int
@@ -333,6 +346,67 @@ def at_strength(networks: Networks, inputs: Mapping[Key, Any], translation: Tran
     with_strength = {**inputs, (translation, "strength"): strength}
     fake: Tensor = networks.compute(with_strength, translation, ["fake"])["fake"]
     return fake
+
+
+#: How far a source is changed for discriminators, 2/255 of the range of samples; and in how many steps.
+RADIUS, STEPS = 4 / 255, 10
+
+
+def adversaries(networks: Networks, translation: Translation) -> list[DiscriminatorUse]:
+    """Return the discriminators that a translation's fakes are to be real for, as far as they are there."""
+    uses = networks.plan.discriminators.get(translation, [])
+    return [use for use in uses if use.network in networks and use.fake == "fake" and use.real != "source"]
+
+
+def adversarial_source(
+    networks: Networks,
+    inputs: Mapping[Key, Any],
+    translation: Translation,
+    uses: Sequence[DiscriminatorUse],
+    most: int,
+) -> Tensor:
+    """Return the first sources of a batch, changed so little that nothing is to be seen, for discriminators a lot.
+
+    Projected gradient ascent (Madry et al., 2018) with steps of RADIUS / 4, within RADIUS of the source (maximum norm),
+    on the sum of the discriminators' mean logits and, where they have a class head, the target's log-probability.
+    """
+
+    def first(value: Any) -> Any:
+        return value[:most] if isinstance(value, Tensor) else value
+
+    values = {name: first(value) for (where, name), value in inputs.items() if where == translation}
+    conditions = {name: values[each] for name, each in (("task", "task"), ("domain", "target_domain"))}
+    conditions |= {"origin": values["source_domain"]}
+    conditions |= {name: first(value) for name, value in values["target_attributes"].items()}
+    source: Tensor = values["source"]
+    for use in uses:  # what is not known here: zeros
+        for name, length in networks.plan.networks[use.network].spec.attributes.items():
+            conditions.setdefault(name, source.new_zeros(len(source), length))
+    low = torch.minimum(source, (source - RADIUS).clamp(min=-1))
+    high = torch.maximum(source, (source + RADIUS).clamp(max=1))
+    beside = {use.given: first(_given(networks, inputs, translation, use.given)) for use in uses if use.given}
+    x = source
+    for _ in range(STEPS):
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            score = torch.zeros((), device=x.device)
+            for use in uses:
+                seen = torch.cat([beside[use.given], x], 1) if use.given else x
+                output: DiscriminatorOutput = networks(use.network, seen, conditions, full_precision=True)
+                for logits in output.logits:
+                    score = score + logits.flatten(1).mean(1).sum()
+                if output.class_logits is not None:
+                    target = values["target_domain"][:, None]
+                    score = score + output.class_logits.log_softmax(1).gather(1, target).sum()
+            (gradient,) = torch.autograd.grad(score, x)
+        x = torch.minimum(torch.maximum(x.detach() + RADIUS / 4 * gradient.sign(), low), high)
+    return x
+
+
+def _given(networks: Networks, inputs: Mapping[Key, Any], translation: Translation, name: str) -> Tensor:
+    """Return what a discriminator gets beside its input."""
+    found: Tensor = networks.compute(inputs, translation, [name])[name]
+    return found
 
 
 #: Translations of a sample that a preview shows, where a model gives several.

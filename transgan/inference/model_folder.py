@@ -1,7 +1,7 @@
 """Model folders, beside their weights: config.json, from which the networks are rebuilt, and the model card."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from transgan.recipe import Document, Recipe
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.schema import MAX_STEPS
 from transgan.recipe.upgrade import upgrade
+from transgan.recipe.write import value_in_toml
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
 from transgan.storage import (
@@ -155,7 +156,8 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
     """Return config.json: the recipe without what only training needs, and the packages of its plugins.
 
     It holds no path of the machine where the model was trained. Of a domain a model needs the name and the typical
-    values of attributes; `evaluation` is what measuring the model needs besides.
+    values of attributes; `evaluation` is what measuring the model needs besides, and `discriminators` says what the
+    weights of those in a checkpoint are for.
     """
     recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     recipe = {key: recipe[key] for key in KEPT}
@@ -177,6 +179,7 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
         "recipe": recipe,
         "plugins": plan.plugins,
         "steps": steps,
+        "discriminators": _slots(plan, "discriminators"),
         "epoch": round(clock_at(plan, domains, steps).epoch, 4) if domains is not None else 0.0,
         "attributes": {
             name: {domain: typical_label(name, each.samples) for domain, each in (domains or {}).items()}
@@ -268,6 +271,7 @@ def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
         lines.append(f"- `{name}` = `{selection}`: {len(domain.samples)} samples, {len(domain.held_out)} held out")
     lines += [f"- conditioned on `{name}`: {describe_attribute(each)}" for name, each in plan.recipe.attributes.items()]
     lines += ["", source.card] if source.card else []
+    lines += ["", "## Training", "", "Its constants, as a recipe has them:", "", "```toml", *_training(plan), "```"]
     measured = "held-out samples" if result.get("held_out", True) else "training samples (none were held out)"
     lines += ["", "## Figures", "", f"After {result['steps']} steps, seed {result['seed']}, on {measured}:", ""]
     lines += _table(result["translations"])
@@ -275,6 +279,24 @@ def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
     for warning in (*result.get("warnings", ()), *result.get("advice", ())):
         lines.append(f"- **Note**: {warning}")
     return "\n".join([*lines, "", LIMITS])
+
+
+def _slots(plan: Plan, kind: str) -> dict[str, Any]:
+    """Return a table of slots without paths, with all options of plugins."""
+    tables = {kind: plan.recipe.model_dump(mode="json", by_alias=True, include={kind})[kind]}
+    _fill(tables, plan)
+    slots: dict[str, Any] = _without_paths(tables[kind])
+    return slots
+
+
+def _training(plan: Plan) -> Iterator[str]:
+    """Yield what trained the model and is not in its config: optimizers, discriminators and losses, as TOML."""
+    train = plan.recipe.train.model_dump(mode="json", include={"steps", "batch", "seed", "precision"})
+    yield f"train = {value_in_toml(train)}"
+    for kind in ("optimizers", "discriminators", "losses"):
+        for name, each in _slots(plan, kind).items():
+            options = each.pop("options", {})
+            yield f"{kind}.{name} = {value_in_toml({**each, **options})}"
 
 
 def import_reference(weights: Path, out: Path, source: str, target: str, size: int) -> str:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from transgan.api.protocols import DiscriminatorOutput, Translation
+from transgan.api.protocols import DiscriminatorOutput, Loss, Translation
 from transgan.graph import Key, argument_names
-from transgan.plan.plan import DiscriminatorUse, Plan, Term
+from transgan.plan.plan import DiscriminatorUse, Plan, Term, is_adversarial
 from transgan.recipe.schema import Phase
 
 #: Samples are compared with each other after pooling to at most N numbers an axis.
@@ -39,6 +39,7 @@ class StepDiagnostics:
     """
 
     def __init__(self, plan: Plan, gather: Callable[[Tensor], Tensor] | None = None):
+        self.losses = plan.losses
         self.gather = gather or (lambda x: x)
         self.every_step = len(plan.recipe.tasks) > 1  # tasks are compared with each other at every step
         self.begin(False)
@@ -93,7 +94,11 @@ class StepDiagnostics:
         self.pooled[translation].append((_pool(source), _pool(target), _pool(fake)))
 
     def _weighted_losses(self, translation: Translation, weighted: Iterable[tuple[Term, Tensor]]) -> None:
-        mine = [(role_of(term), value.detach()) for term, value in weighted if term.translation == translation]
+        mine = [
+            (role_of(term, self.losses[term.loss]), value.detach())
+            for term, value in weighted
+            if term.translation == translation
+        ]
         for role in ("cycle", "adversarial"):
             if values := [value for each, value in mine if each == role]:
                 self.sums[translation, role].append(torch.stack(values).sum())
@@ -118,22 +123,27 @@ class StepDiagnostics:
         return found
 
 
-def role_of(term: Term) -> str | None:
-    """Return a generator loss's role, by its arguments: `cycle`, `identity`, `adversarial`, or None."""
+def role_of(term: Term, loss: Loss) -> str | None:
+    """Return the role of a loss's term for generators: `cycle`, `identity`, `adversarial`, or None.
+
+    A loss is adversarial if it also trains the discriminator to distinguish. Others on a discriminator's output compare
+    its features, or ask it for a class.
+    """
     names = argument_names(term.function)
     if "reconstruction" in names:
         return "cycle"
     if "identity" in names:
         return "identity"
     use = term.discriminator
-    return "adversarial" if use and use.fake == "fake" and "fake_output" in names else None
+    return "adversarial" if use and use.fake == "fake" and "fake_output" in names and is_adversarial(loss) else None
 
 
 def loss_roles(plan: Plan) -> dict[str, list[str]]:
     """Return a plan's losses by role, under their names in the recipe."""
     found: dict[str, list[str]] = {}
     for term in plan.terms:
-        if term.side == "generator" and (role := role_of(term)) and term.loss not in found.setdefault(role, []):
+        role = role_of(term, plan.losses[term.loss]) if term.side == "generator" else None
+        if role and term.loss not in found.setdefault(role, []):
             found[role].append(term.loss)
     return found
 

@@ -113,7 +113,7 @@ class Assigner:
                     domain = self._domain(translation, "source" if slot.real == "source" else "target")
                     given = self._given(translation, slot.given) or domain
                     self._add("discriminators", owner, copy, domain, domain, given)
-                    inputs = (slot.real, slot.fake, slot.given, slot.history, augment, slot.adapt)
+                    inputs = (slot.real, slot.fake, slot.given, slot.history, augment, slot.adapt, tuple(slot.keep))
                     discriminators[translation].append(DiscriminatorUse(name, copy, *inputs))
         return discriminators
 
@@ -125,7 +125,8 @@ class Assigner:
         slots = self.recipe.discriminators
         if slot.shares not in slots or slots[slot.shares].shares is not None:
             known = [each for each, other in slots.items() if other.shares is None]
-            self.problems.add(place, f"no discriminator '{slot.shares}' with networks of its own. {listed(known)}")
+            hint = did_you_mean(slot.shares, known)
+            self.problems.add(place, f"no discriminator '{slot.shares}' with networks of its own. {hint}")
             return None
         if slot.options:
             self.problems.add(("discriminators", name, next(iter(slot.options))), f"is for '{slot.shares}' to say")

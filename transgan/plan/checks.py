@@ -8,6 +8,7 @@ from transgan.api.schedule import Schedule
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import argument_names
 from transgan.plan.build import Conditioned, build_network, mixes_batch, on_meta_device
+from transgan.plan.kept import KEPT, check_kept
 from transgan.plan.plan import Plan, Term, is_frozen, matches
 from transgan.recipe import Problems, Recipe
 from transgan.recipe.schema import Phase
@@ -29,6 +30,7 @@ def check_plan(plan: Plan, problems: Problems) -> None:
     _check_balance(plan, problems)
     _check_best(plan, problems)
     _check_media(plan, problems)
+    _check_kept(plan, problems)
     _check_networks(plan, problems)
     problems.stop()  # the checks below rely on those above
     for name, loss in plan.losses.items():
@@ -132,6 +134,20 @@ def _check_media(plan: Plan, problems: Problems) -> None:
             problems.add(("losses", term.loss), message)
 
 
+def _check_kept(plan: Plan, problems: Problems) -> None:
+    """Check that what discriminators keep is known, and that they read it."""
+    check_kept(plan.recipe, problems)
+    for uses in plan.discriminators.values():
+        for use in uses:
+            if use.keep and not plan.networks[use.network].takes(KEPT):
+                plugin = plan.networks[use.network].use
+                problems.add(
+                    ("discriminators", use.name, "keep"),
+                    f"'{plugin}' is not conditioned on kept labels; set label_maps = true where it has that option, "
+                    f'or give it a conditioning of = "{KEPT}"',
+                )
+
+
 def _check_networks(plan: Plan, problems: Problems) -> None:
     """Check that every network can be built where it stands, and that generators' strides divide the samples' axes."""
     for network in plan.networks.values():
@@ -175,9 +191,10 @@ def _check_arguments(plan: Plan, term: Term, problems: Problems) -> None:
         return
     if names - {"fake_realness"} and not plan.source_discriminators(term.translation):
         why = f"no discriminator is trained on the way back of [{term.translation}]"
-        problems.add(place, f"compares features of the source domain's discriminators, and {why}")
+        hint = f"; {one_way}" if (one_way := plan.one_way(term.translation)) else ""
+        problems.add(place, f"compares features of the source domain's discriminators, and {why}{hint}")
     if "fake_realness" in names and not plan.realness_discriminators(term.translation):
-        why = f"no discriminator of [{term.translation}] is trained by vanilla, hinge or lsgan"
+        why = f"no discriminator of [{term.translation}] is trained by {plan.adversarial_losses}"
         problems.add(place, f"weights samples by how real discriminators find them, and {why}")
 
 
@@ -246,4 +263,4 @@ def _check_adapt(plan: Plan, problems: Problems) -> None:
         if slot.adapt and not slot.augment:
             problems.add(place, "needs augment, the augmentations whose probability it adapts")
         elif slot.adapt and not all(plan.adversarial_loss(use.network) for use in uses):
-            problems.add(place, "needs a loss with a decision logit for this discriminator: vanilla, hinge or lsgan")
+            problems.add(place, f"needs for this discriminator {plan.adversarial_losses}")

@@ -9,6 +9,7 @@ from torch import nn
 
 from transgan.graph import argument_names
 from transgan.plan.build import Conditioned, build_network
+from transgan.plan.kept import kept_values
 from transgan.plan.plan import NetworkPlan, Plan
 
 #: An output that changes by less than this, relative to its own standard deviation, does not change.
@@ -34,8 +35,9 @@ def check_conditioning(plan: Plan) -> list[str]:
                     f'what [conditionings.{by}] adds. Use an embedding, set norm_first = false, or padding = "zero"'
                 )
     of = {getattr(options, "of", None) for each in plan.networks.values() for _, options in each.conditionings or ()}
+    kept = kept_values(plan.recipe)
     for name in plan.recipe.attributes:
-        if name not in of:
+        if name not in of and name not in kept:
             warnings.append(
                 f'[attributes] {name}: no network is conditioned on it; set of = "{name}" in [conditionings]'
             )

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
-from transgan.api.protocols import Loss
 from transgan.errors import UsageError
-from transgan.plan.plan import matches_any
+from transgan.plan.plan import Plan, matches_any
 from transgan.recipe import Document, Origin, Problems, Section
 from transgan.recipe.schema import Guard, Phase, Recipe, StageOptimizers
 from transgan.recipe.slots import LossSlot
@@ -15,7 +14,7 @@ from transgan.recipe.slots import LossSlot
 BY = "fallback"
 
 
-def with_fallback(document: Document, losses: Mapping[str, Loss]) -> Document:
+def with_fallback(document: Document, plan: Plan) -> Document:
     """Return the recipe with the objective of `[guard.fallback]`, and otherwise as it is.
 
     Adversarial losses with a decision logit, and gradient penalties, are replaced by the two losses of that table.
@@ -24,16 +23,16 @@ def with_fallback(document: Document, losses: Mapping[str, Loss]) -> Document:
     stops the run from then on.
 
     Args:
-        losses: those of the recipe, by name.
+        plan: that of the recipe.
 
     Raises:
         UsageError: no loss of the recipe would be replaced.
     """
-    recipe, to = document.recipe, document.recipe.guard.fallback
+    recipe, to, losses = document.recipe, document.recipe.guard.fallback, plan.losses
     adversarial = [name for name, loss in losses.items() if loss.decision_logit is not None]
     gone = [name for name, loss in losses.items() if loss.decision_logit is not None or loss.penalizes_gradient]
     if not adversarial:
-        raise UsageError("the recipe has no loss to replace: vanilla, hinge or lsgan")
+        raise UsageError(f"the recipe has no loss to replace: {plan.adversarial_losses}")
     kept = {name: slot for name, slot in recipe.losses.items() if name not in gone}
     where = list(dict.fromkeys(pattern for name in adversarial for pattern in recipe.losses[name].translations))
     on = list(dict.fromkeys(pattern for name in adversarial for pattern in recipe.losses[name].discriminators))

@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from transgan.api.protocols import NetworkSpec
 from transgan.plan.build import build_network, on_meta_device
+from transgan.plan.kept import KEPT, kept_values
 from transgan.plan.plan import NetworkPlan, Plan
 
 Label = tuple[Any, ...]
@@ -35,6 +36,8 @@ class Names:
         """Return those of a plan."""
         recipe = plan.recipe
         attributes = {name: tuple(each.values or ("",)) for name, each in recipe.attributes.items()}
+        if kept := kept_values(recipe):
+            attributes[KEPT] = tuple(f"{name} {value}" for name, values in kept.items() for value in values)
         return cls(tuple(recipe.domains), tuple(recipe.tasks), attributes, tuple(recipe.conditionings))
 
 

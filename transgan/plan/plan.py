@@ -36,6 +36,8 @@ class DiscriminatorUse:
     """Size of the image pool; 0 for none."""
     augment: tuple[tuple[str, Augmentation], ...] = ()
     adapt: Adapt | None = None
+    keep: tuple[str, ...] = ()
+    """The labels that translations keep."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,15 @@ class NetworkPlan:
     conditioning_names: tuple[str, ...] = ()
     """Their names in the recipe."""
 
+    def takes(self, condition: str) -> bool:
+        """Return whether the network, or a conditioning before it, takes a condition."""
+        conditionings = self.conditionings or ()
+        unused = self.cls.unused_conditions(self.options) if hasattr(self.cls, "unused_conditions") else ()
+        classes = [*([] if condition in unused else [self.cls]), *(cls for cls, _ in conditionings)]
+        return any(getattr(options, "of", None) == condition for _, options in conditionings) or any(
+            condition in argument_names(forward) for cls in classes if (forward := getattr(cls, "forward", None))
+        )
+
 
 @dataclass
 class Plan:
@@ -129,6 +140,8 @@ class Plan:
     """Packages of the plugins used, and their versions."""
     filled: dict[tuple[str, ...], Mapping[str, Any]] = field(default_factory=dict)
     """Every plugin's options with their defaults, by the place in the recipe."""
+    adversarial_losses: str = ""
+    """For messages: what is an adversarial loss with a decision logit, and which installed ones are."""
 
     @property
     def domains(self) -> list[str]:
@@ -261,6 +274,13 @@ class Plan:
             names += [name for each in inputs for name in each if name]
         return [(term.translation, name) for name in names]
 
+    def one_way(self, translation: Translation) -> str:
+        """Return how a task with one direction gets the other; empty where it has both."""
+        if translation.back in self.translations:
+            return ""
+        both = f'between = ["{translation.source}", "{translation.target}"], in place of from and to, gives both'
+        return f"task '{translation.task}' has this direction alone, and {both}"
+
     def source_discriminators(self, translation: Translation) -> list[DiscriminatorUse]:
         """Return the discriminators of the translation's source domain: those that the way back is trained against."""
         uses = self.discriminators.get(translation.back, [])
@@ -277,6 +297,13 @@ class Plan:
         """Return the adversarial loss that trains a discriminator, if it has a `decision_logit`."""
         losses = (self.losses[t.loss] for t in self.terms if t.discriminator and t.discriminator.network == network)
         return next((loss for loss in losses if loss.decision_logit is not None), None)
+
+
+def is_adversarial(loss: Loss) -> bool:
+    """Return whether a loss trains discriminators to distinguish real from fake samples."""
+    function = getattr(loss, "for_discriminator", None)
+    compares = function is not None and {"real_output", "fake_output"} <= {*argument_names(function)}
+    return loss.decision_logit is not None or compares
 
 
 def matches_any(name: str, patterns: Iterable[str]) -> bool:

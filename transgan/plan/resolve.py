@@ -5,16 +5,18 @@ from typing import Any
 
 from transgan.api.names import BATCH_INPUTS, DISCRIMINATOR_ARGUMENTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
 from transgan.api.protocols import Loss, Metric, NetworkSpec, Nodes
-from transgan.errors import PluginError, TransganError, UsageError, did_you_mean
+from transgan.errors import PluginError, TransganError, UsageError, closest, did_you_mean
 from transgan.graph import Graph, argument_names
 from transgan.plan.assign import Assigner, Chosen, no_match
 from transgan.plan.checks import check_plan
 from transgan.plan.fallback import with_fallback
+from transgan.plan.kept import KEPT, kept_values
 from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any
 from transgan.recipe import Document, Inspection, Problems
 from transgan.recipe.schema import Recipe, as_size, smaller_size
 from transgan.recipe.slots import Slot
 from transgan.registry import Registry
+from transgan.text import listed
 
 
 def make_plan(document: Document, registry: Registry) -> Plan:
@@ -26,7 +28,7 @@ def make_plan(document: Document, registry: Registry) -> Plan:
     plan = _Planner(document, registry).plan()
     if "fallback" in plan.recipe.guard.possible_actions:
         try:
-            make_plan(with_fallback(document, plan.losses), registry)
+            make_plan(with_fallback(document, plan), registry)
         except UsageError as error:
             for line in getattr(error, "problems", [str(error)]):
                 document.problems.add(("guard",), f"'fallback' would not run: {line}")
@@ -104,9 +106,15 @@ class _Planner:
             sources=data_plugins[source],
             plugins=self.plugins,
             filled=dict(self.filled),
+            adversarial_losses=self.adversarial_losses(),
         )
         check_plan(plan, self.problems)
         return plan
+
+    def adversarial_losses(self) -> str:
+        """Return what a plan's messages say of losses with a decision logit."""
+        names = {each.name for each in self.registry.candidates("losses") if each.cls.decision_logit is not None}
+        return f"an adversarial loss with a decision_logit, such as {listed(sorted(names))}"
 
     def choose_all(self, kind: str) -> dict[str, Chosen]:
         slots: dict[str, Slot] = getattr(self.recipe, kind)
@@ -119,7 +127,10 @@ class _Planner:
         try:
             entry = self.registry.find(kind, slot.use)
         except PluginError as error:
-            self.problems.add((*place, "use"), str(error))
+            slots = getattr(self.recipe, kind) if place == (kind, slot.use) else ()  # a slot that says no plugin
+            close = closest(slot.use, [name for name in slots if name != slot.use])
+            hint = f"; or is [{kind}.{close}] meant?" if close else ""
+            self.problems.add((*place, "use"), f"{error}{hint}")
             return None
         options = self.problems.validate(entry.cls.Options, slot.options, place)
         if options is None:
@@ -195,6 +206,8 @@ class _Planner:
                 what = f"its samples are {space}, those of '{first}' {spaces[first]}; expected the same size"
                 self.problems.add(places[name], what)
         attributes = {name: attribute.numbers for name, attribute in self.recipe.attributes.items()}
+        if kept := sum(map(len, kept_values(self.recipe).values())):
+            attributes[KEPT] = kept
         names = (tuple(self.recipe.domains), tuple(self.recipe.tasks))
         return NetworkSpec(channels[first], channels[first], 0, spaces[first], *names, attributes), channels
 
@@ -222,8 +235,7 @@ class _Planner:
             if function is None:
                 continue
             arguments = tuple(each for each in argument_names(function) if each not in loss.unused_inputs)
-            names = [graph.resolve(each, name) for each in arguments if each not in LOSS_ARGUMENTS]
-            for line in graph.missing(names, f"loss '{name}'", (*self.batch_inputs, *LOSS_ARGUMENTS)):
+            for line in graph.missing(arguments, f"loss '{name}'", self.batch_inputs, name, LOSS_ARGUMENTS):
                 self.problems.add(("losses", name), line)
             for translation in wanted:
                 if set(arguments) & set(DISCRIMINATOR_ARGUMENTS):
@@ -253,8 +265,8 @@ class _Planner:
             except TransganError as error:  # missing weights are reported before training, not after it
                 self.problems.add(("metrics", name), str(error))
         for name, metric in metrics.items():
-            names = [each for each in argument_names(metric.update) if each not in METRIC_ARGUMENTS]
-            for line in graph.missing(names, f"metric '{name}'", self.batch_inputs):
+            names = argument_names(metric.update)
+            for line in graph.missing(names, f"metric '{name}'", self.batch_inputs, "", METRIC_ARGUMENTS):
                 self.problems.add(("metrics", name), line)
         return metrics
 

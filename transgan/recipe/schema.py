@@ -7,16 +7,16 @@ from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, model_valid
 
 from transgan.api.options import Size
 from transgan.api.schedule import Schedule, constant
-from transgan.errors import did_you_mean
 from transgan.recipe.slots import DiscriminatorSlot, LossSlot, NetworkSlot, Section, Slot
 from transgan.recipe.upgrade import EXPECTED_VERSION
+from transgan.text import listed
 
 Side = Literal["generator", "discriminator"]
 Action = Literal["off", "warn", "stop", "rollback", "fallback"]
 Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "hiding", "exploding"]
 
 #: Names that an attribute cannot have, since networks have other arguments of these names.
-_RESERVED = {"task", "domain", "style", "x", "self"}
+_RESERVED = {"task", "domain", "style", "kept", "x", "self"}
 
 
 #: Bounds on what a step may hold, and on what a checkpoint's name may count.
@@ -76,6 +76,9 @@ class Data(Section):
     """Size of a training sample; the media defines its unit."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Fraction of the samples that is held out of training, selected by a hash of their names."""
+    balance: list[str] = []
+    """Labels with categories, such as `["gender"]`: training samples of each domain are drawn so that every value of
+    each of these labels is equally likely in it. Pairs are drawn as they are."""
     cache: bool = True
     """Cache decoded samples in a memory-mapped file."""
 
@@ -316,10 +319,11 @@ class Optimizers(Section):
     @classmethod
     def _check_names(cls, table: Any) -> Any:
         """Take a table without networks for a misspelt side."""
-        for name, each in table.items() if isinstance(table, dict) else ():
-            if name not in cls.model_fields and isinstance(each, dict) and "networks" not in each:
-                hint = did_you_mean(name, cls.model_fields)
-                raise ValueError(f"'{name}' has no networks; set networks = [...]. {hint}")
+        named = table if isinstance(table, dict) else {}
+        own = {name: each for name, each in named.items() if name not in cls.model_fields and isinstance(each, dict)}
+        if unknown := [name for name, each in own.items() if "networks" not in each]:
+            known = listed([*cls.model_fields, *(name for name in own if name not in unknown)])
+            raise ValueError(f"no optimizer '{unknown[0]}', only {known}; set networks = [...] for one of your own")
         return table
 
     @property

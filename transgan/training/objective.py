@@ -11,9 +11,10 @@ from torch import Tensor
 from transgan.api.names import DISCRIMINATOR_ARGUMENTS
 from transgan.api.protocols import Call, Conditions, DiscriminatorOutput, Translation
 from transgan.api.schedule import Clock
-from transgan.graph import Key, Step, argument_names, error_context
+from transgan.graph import Key, Step, error_context
 from transgan.monitoring.diagnostics import StepDiagnostics
 from transgan.networks import Networks
+from transgan.plan.kept import KEPT, kept_mask, kept_values
 from transgan.plan.plan import DiscriminatorUse, Plan, Term
 from transgan.recipe.schema import Phase
 from transgan.rng import ScopedRng
@@ -150,15 +151,16 @@ class DiscriminatorPasses:
                 wanted[term.translation, term.discriminator] |= set(term.arguments)
         calls: dict[Key, Call] = {}
         for (translation, use), names in wanted.items():
-            for kind, node in (("real", use.real), ("fake", use.fake)):
+            for kind, node in _nodes_of(use):
                 if names & {f"{kind}_output", f"{kind}_input"}:
                     prepared = self.inputs[translation, use, kind] = self._prepare(translation, use, node, kind)
                     if f"{kind}_output" in names:
                         calls[translation, f"{use.name} on {node}"] = Call(use.network, *prepared)
         for term in terms:
-            for key, use, node in (*self._around_source(term), *self._realness(term)):
-                if key not in calls:
-                    calls[key] = Call(use.network, *self._prepare(term.translation, use, node, "real"))
+            for kind, around in (("real", self._around_source(term)), ("fake", self._realness(term))):
+                for key, use, node in around:
+                    if key not in calls:
+                        calls[key] = Call(use.network, *self._prepare(term.translation, use, node, kind))
         self.outputs = self.step.run_all(calls)
         if self.phase.side == "discriminator":
             for translation, use, kind in self.inputs:
@@ -180,7 +182,7 @@ class DiscriminatorPasses:
         if (use := term.discriminator) and set(term.arguments) & set(DISCRIMINATOR_ARGUMENTS):
             conditions = self._conditions(term.translation, use)
             found["discriminator"] = self._function(use.network, conditions, full_precision=True)
-            for kind, node in (("real", use.real), ("fake", use.fake)):
+            for kind, node in _nodes_of(use):
                 if f"{kind}_output" in term.arguments:
                     found[f"{kind}_output"] = self.outputs[term.translation, f"{use.name} on {node}"]
                 if f"{kind}_input" in term.arguments:
@@ -218,36 +220,41 @@ class DiscriminatorPasses:
                 found.append(losses[use].realness(logits.detach()).flatten(1).mean(1))
         return torch.stack(found).mean(0)
 
-    def _conditions(self, translation: Translation, use: DiscriminatorUse) -> Conditions:
+    def _conditions(self, translation: Translation, use: DiscriminatorUse, kind: str = "real") -> Conditions:
         """Return what a discriminator is conditioned on: the task, and the domain and attributes of the real sample.
 
         They are those that the fake was generated for, too. A discriminator that reads `origin` gets the domain that
-        the fake was translated from, also beside the real sample.
+        the fake was translated from, also beside the real sample. Labels that it keeps are, of a real sample, its own;
+        of a fake, those of the sample at the other end; of a negative, others than those.
         """
         values = self.step.values
-        side, other = ("source", "target") if use.real == "source" else ("target", "source")
+        side, other = _sides(use)
         origin = {"origin": values[translation, f"{other}_domain"]} if self._takes(use, "origin") else {}
-        return {
+        conditions = {
             "task": values[translation, "task"],
             "domain": values[translation, f"{side}_domain"],
             **origin,
             **values[translation, f"{side}_attributes"],
         }
+        if KEPT in conditions:
+            labels = conditions[KEPT] if kind == "real" else values[translation, f"{other}_attributes"][KEPT]
+            labels = labels * labels.new_tensor(kept_mask(self.plan.recipe, use.keep, translation.task))
+            conditions[KEPT] = self._other_labels(labels) if kind == "negative" else labels
+        return conditions
+
+    def _other_labels(self, labels: Tensor) -> Tensor:
+        """Return the mean of all other values for each label of `kept`, (N, K); 0 for one that is not known."""
+        blocks = torch.split(labels, [len(each) for each in kept_values(self.plan.recipe).values()], 1)
+        return torch.cat([(x.sum(1, keepdim=True) - x) / (x.shape[1] - 1) for x in blocks], 1)
 
     def _takes(self, use: DiscriminatorUse, condition: str) -> bool:
-        """Return whether a discriminator, or a conditioning before it, takes a condition."""
-        network = self.plan.networks[use.network]
-        conditionings = network.conditionings or ()
-        classes = [network.cls, *(cls for cls, _ in conditionings)]
-        return any(getattr(options, "of", None) == condition for _, options in conditionings) or any(
-            condition in argument_names(forward) for cls in classes if (forward := getattr(cls, "forward", None))
-        )
+        return self.plan.networks[use.network].takes(condition)
 
     def _prepare(
         self, translation: Translation, use: DiscriminatorUse, node: str, kind: str
     ) -> tuple[Tensor, Conditions]:
         """Return a discriminator's input and conditions: beside `given`, exchanged with the pool, augmented."""
-        values, conditions = self.step.values, self._conditions(translation, use)
+        values, conditions = self.step.values, self._conditions(translation, use, kind)
         x: Tensor = values[translation, node]
         given = 0
         if use.given:
@@ -307,8 +314,21 @@ class DiscriminatorPasses:
                         task, domain = tasks.index(other.task), self.plan.domains.index(other.target)
                         origin = {"origin": self.plan.domains.index(other.source)} if self._takes(use, "origin") else {}
                         conditions = {"task": task, "domain": domain, **origin, **labels}
+                        if KEPT in labels:
+                            mask = kept_mask(self.plan.recipe, use.keep, other.task)
+                            conditions[KEPT] = labels[KEPT] * labels[KEPT].new_tensor(mask)
                         found[use.network, task, domain] = self._function(use.network, conditions)
         return list(found.values())
+
+
+def _sides(use: DiscriminatorUse) -> tuple[str, str]:
+    """Return the end of the translation whose samples are real to a discriminator, and the other end."""
+    return ("source", "target") if use.real == "source" else ("target", "source")
+
+
+def _nodes_of(use: DiscriminatorUse) -> tuple[tuple[str, str], ...]:
+    """Return the node of each kind of a discriminator's inputs: real, fake and negative."""
+    return ("real", use.real), ("fake", use.fake), ("negative", _sides(use)[1])
 
 
 def log_name(term: Term) -> str:

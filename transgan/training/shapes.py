@@ -15,6 +15,7 @@ from transgan.errors import UsageError
 from transgan.graph import Key
 from transgan.networks import Networks
 from transgan.plan import Plan, Stage
+from transgan.plan.kept import KEPT, kept_values
 from transgan.plan.plan import MediaPlan
 from transgan.rng import stable_hash
 from transgan.training.objective import Objective
@@ -42,6 +43,8 @@ def meta_inputs(plan: Plan, stage: Stage, batch: int, clock: Clock) -> dict[Key,
     def side(translation: Translation, name: str) -> Side:
         domain = plan.recipe.tasks[translation.task].domains[0] if name == "*" else name
         labels = {n: torch.empty(batch, each.numbers, device="meta") for n, each in plan.recipe.attributes.items()}
+        if kept := kept_values(plan.recipe):
+            labels[KEPT] = torch.empty(batch, sum(map(len, kept.values())), device="meta")
         index = torch.zeros(batch, dtype=torch.long, device="meta")
         further = {n: samples(media) for n in plan.recipe.inputs if (media := plan.input_media.get(f"{domain}.{n}"))}
         x = samples(plan.media[domain])

@@ -101,6 +101,7 @@ class Trainer:
         """Set everything in a checkpoint to its state before the first step. What is new here belongs in `state`."""
         roles = LossRoles(**loss_roles(self.plan))
         self.engine = Engine(self.plan, self.processes)
+        self.evaluation.discriminators = self.engine.networks
         self.best = BestWeights(self.plan)
         self.guardian = Guardian(self.plan.recipe.guard, roles)
         self.adviser = Adviser(roles, self.plan.recipe.guard)
@@ -476,7 +477,7 @@ class Trainer:
         self._publish(step)
 
     def _set_fallback_plan(self) -> None:
-        document = with_fallback(self.document, self.plan.losses)
+        document = with_fallback(self.document, self.plan)
         self.set_plan(document, make_plan(document, self.registry))
         if self.folder and not self.folder.fallback.exists():
             with self.log.surviving(f"writing {self.folder.fallback}"):

@@ -14,6 +14,7 @@ from transgan.errors import TransganError, UsageError
 from transgan.plan import NetworkPlan, Plan, build_networks
 from transgan.plan.layout import Entries, Label, Names, layout_of, unnamed_layout, with_names
 from transgan.recipe.upgrade import upgrade
+from transgan.recipe.write import value_in_toml
 from transgan.text import listed
 from transgan.training.shapes import build_lazy_modules
 
@@ -128,6 +129,8 @@ class _Origin:
     def __init__(self, config: Any):
         table = config.get("recipe") if isinstance(config, Mapping) else None
         self.recipe = upgrade(table) if isinstance(table, Mapping) else {}
+        if self.recipe and isinstance(config, Mapping):  # a model is rebuilt without them, so they stand apart
+            self.recipe.setdefault("discriminators", config.get("discriminators"))
 
     def table(self, *keys: str) -> Mapping[str, Any]:
         """Return a table of the recipe; an empty one where there is none."""
@@ -152,6 +155,12 @@ class _Origin:
         slot = network.partition(".")[0]
         known = [kind for kind in ("generators", "encoders") if slot in self.table(kind)]
         return "losses" if "/" in network else known[0] if known else "discriminators"
+
+    def conditionings(self, kind: str, slot: str) -> list[str]:
+        """Return the conditionings that a network had there; none where its slot is not known."""
+        known, table = list(self.table("conditionings")), self.table(kind, slot)
+        said = table.get("conditionings", known if table and kind == "generators" else [])
+        return [each for each in known if isinstance(said, list) and each in said]
 
     def order(self, networks: Iterable[str]) -> list[str]:
         """Return networks in the order of their slots, and of each the copies in that of tasks, domains and pairs."""
@@ -217,9 +226,9 @@ class _Matcher:
                 found.append(self._start(planned, origin))
             except _Misfit as misfit:
                 if name == origin:
+                    why = self._dropped(planned) or f"{misfit}; {self._remedy(planned)}"
                     raise UsageError(
-                        f"train.init_from = {self.path!r}: the weights of '{name}' do not fit: {misfit}; "
-                        f"{self._remedy(planned)}"
+                        f"train.init_from = {self.path!r}: the weights of '{name}' do not fit: {why}"
                     ) from None
                 found.append(self._anew(name, f"'{origin}' does not fit: {misfit}"))
         used = {each.origin for each in found}
@@ -288,14 +297,41 @@ class _Matcher:
         of = self.origin.table("conditionings", conditioning, "options").get("of")
         return of in (None, getattr(options, "of", of))
 
+    def _dropped(self, planned: NetworkPlan) -> str:
+        """Return which conditioning a network had there and has not here, and how it gets it back; empty for none."""
+        slot = planned.name.partition(".")[0]
+        place = f"[{planned.kind}.{slot}]"
+        if self._other_use(planned):
+            return ""
+        for name in self.origin.conditionings(planned.kind, slot):
+            options = self.origin.table("conditionings", name, "options")
+            of = options.get("of", name)
+            if name in planned.conditioning_names and self._same_condition(planned, name):
+                continue
+            if name in planned.conditioning_names:
+                remedy = f'set of = "{of}" in [conditionings.{name}]'
+            elif name in self.here.conditionings:
+                remedy = f"add '{name}' to conditionings in {place}"
+            else:
+                table = {"use": self.origin.table("conditionings", name).get("use", name), **options}
+                remedy = f"add [conditionings] {name} = {value_in_toml(table)}"
+                remedy += "" if planned.kind == "generators" else f" and '{name}' to conditionings in {place}"
+            if of in self.there.attributes and of not in self.here.attributes:
+                remedy += f" and [attributes] {of}"
+            what = f"there [conditionings.{name}] conditions it on '{of}', and here nothing does"
+            return f"{what}; {remedy}, as there, or rename {place} to begin anew"
+        return ""
+
+    def _other_use(self, planned: NetworkPlan) -> str:
+        """Return the plugin that a network's slot names there, where it is another; else an empty text."""
+        use = self.origin.table(planned.kind, planned.name.partition(".")[0]).get("use", planned.use)
+        return "" if use == planned.use else str(use)
+
     def _remedy(self, planned: NetworkPlan) -> str:
         """Return how a network can be made to fit."""
         slot = planned.name.partition(".")[0]
-        use = self.origin.table(planned.kind, slot).get("use", planned.use)
-        if use != planned.use:
+        if use := self._other_use(planned):
             return f"there [{planned.kind}.{slot}] is '{use}'; use that, or rename the slot to begin anew"
-        if gone := [each for each in self.there.conditionings if each not in self.here.conditionings]:
-            return f"keep [conditionings.{gone[0]}], which it had there, or rename the slot to begin anew"
         places = [(planned.kind, slot, planned.options)]
         chosen = zip(planned.conditioning_names, planned.conditionings or (), strict=True)
         places += [("conditionings", name, options) for name, (_, options) in chosen]

@@ -15,6 +15,7 @@ from transgan_images.features import SqueezeNet
 from transgan_images.inception import Inception
 
 from transgan.api import DataError, NetworkSpec, PluginError, TransganError, UsageError
+from transgan.dry_run import describe
 from transgan.plan import mixes_batch
 from transgan.plan.build import on_meta_device
 
@@ -235,3 +236,29 @@ def test_weights_are_checked_on_the_meta_device_too(tmp_path: Path) -> None:
     with on_meta_device():
         network = encoder(model="test_resnet", weights=str(tmp_path / "w.pth"))
         assert [each.shape[1] for each in network(torch.empty(2, 3, 64, 64))] == [32, 32, 48, 192, 96]
+
+
+NOTE = 'squeezenet begins with random weights; weights = "FILE" gives it pretrained ones'
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        (("encoders.e={use='timm', model='squeezenet'}",), ["e"]),
+        (("encoders.e={use='timm', model='squeezenet', trained=true}",), ["e"]),
+        (("losses.perceptual={model='squeezenet'}",), ["perceptual/encoder"]),
+        (("losses.perceptual={encoder='e'}", "encoders.e={use='timm', model='squeezenet'}"), ["e"]),
+        (("encoders.e={use='timm', model='squeezenet', weights='FILE'}",), []),
+        (("losses.perceptual={model='squeezenet', weights='FILE'}",), []),
+    ],
+)
+def test_check_says_which_networks_are_not_pretrained(
+    planned: Any, tmp_path: Path, changes: tuple[str, ...], names: list[str]
+) -> None:
+    save_file(encoder(model="squeezenet").network.state_dict(), tmp_path / "w.safetensors")
+    changes = tuple(each.replace("FILE", f"{tmp_path}/w.safetensors") for each in changes)
+    recipe = "[generators.g]\nuse = 'resnet'\nwidth = 2\nblocks = 0\n[losses]\ncycle = 1.0\n[train]\nsteps = 4\n"
+    lines = list(describe(planned(recipe, overrides=("data.size=32", *changes))))
+    noted = [lines[i - 1].split(":")[0].strip() for i, line in enumerate(lines) if line == f"    note: {NOTE}"]
+    assert noted == names
+    assert sum("note: " in line for line in lines) == len(names)

@@ -1,7 +1,6 @@
 """Augmented CycleGAN and BicycleGAN: parity with hand-written loops, closed forms, and what their models do at use."""
 
 from collections.abc import Callable, Mapping
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -115,61 +114,45 @@ code_reconstruction = 0.5
 """
 
 
-def adam(*networks: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.Adam(chain(*(n.parameters() for n in networks)), 2e-4, (0.5, 0.999))
-
-
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-def square(logits: Tensor, target: float) -> Tensor:
-    return F.mse_loss(logits, torch.full_like(logits, target))
-
-
-def normal(step: int, purpose: str) -> Tensor:
-    return CounterRng(7, np.full(4, step), np.arange(4), dtype=torch.float64).normal(purpose, 3)
-
-
-def distinguish(network: Any, real: Tensor, fake: Tensor) -> Tensor:
-    return 0.5 * (square(network(real).logits[0], 1) + square(network(fake.detach()).logits[0], 0))
-
-
-def augmented(nets: Mapping[str, Any], steps: list[Samples]) -> None:
+def augmented(by: Any, nets: Mapping[str, Any], steps: list[Samples]) -> None:
     """Section 4 of the paper with a code on one side; the unused encoder of the side without is not trained."""
     there, back, encoder = nets["there.young-old"], nets["back.old-young"], nets["code.old"]
     d_old, d_young, d_code = nets["d.old"], nets["d.young"], nets["prior.young"]
-    both, others = adam(there, back, encoder), adam(d_old, d_young, d_code)
+    both, others = by.adam(there, back, encoder), by.adam(d_old, d_young, d_code)
     for step, samples in enumerate(steps):
         young, old = samples["age", "young"], samples["age", "old"]
-        code = normal(step, "latents|code")
+        code = by.normal(step, "latents|code", 3)
         fake_old, fake_young = there(young, code=code), back(old)
         code_read, code_old = encoder(torch.cat([young, fake_old], 1)), encoder(torch.cat([fake_young, old], 1))
-        loss = sum(square(d(x).logits[0], 1) for d, x in ((d_old, fake_old), (d_young, fake_young), (d_code, code_old)))
+        loss = sum(
+            by.square(d(x).logits[0], 1) for d, x in ((d_old, fake_old), (d_young, fake_young), (d_code, code_old))
+        )
         loss = loss + F.l1_loss(back(fake_old), young) + F.l1_loss(there(fake_young, code=code_old), old)
-        update(both, loss + 0.025 * F.l1_loss(code_read, code))
-        pairs = ((d_old, old, fake_old), (d_young, young, fake_young), (d_code, normal(step, "source_prior"), code_old))
-        update(others, torch.stack([distinguish(*each) for each in pairs]).sum())
+        by.update(both, loss + 0.025 * F.l1_loss(code_read, code))
+        pairs = (
+            (d_old, old, fake_old),
+            (d_young, young, fake_young),
+            (d_code, by.normal(step, "source_prior", 3), code_old),
+        )
+        by.update(others, torch.stack([by.distinguish(*each) for each in pairs]).sum())
 
 
-def bicycle(nets: Mapping[str, Any], steps: list[Samples]) -> None:
+def bicycle(by: Any, nets: Mapping[str, Any], steps: list[Samples]) -> None:
     """Equation 8 of the paper: what reads the random code back trains the generator alone."""
     generator, encoder, d_encoded, d_random = nets["g"], nets["code"], nets["encoded.photo"], nets["random.photo"]
-    both, others = adam(generator, encoder), adam(d_encoded, d_random)
+    both, others = by.adam(generator, encoder), by.adam(d_encoded, d_random)
     for step, samples in enumerate(steps):
         label, photo = samples["paint", "label"], samples["paint", "photo"]
         mean, log_variance = encoder(photo)
-        encoded = generator(label, code=mean + (0.5 * log_variance).exp() * normal(step, "encoded"))
-        code = normal(step, "latents|code")
+        encoded = generator(label, code=mean + (0.5 * log_variance).exp() * by.normal(step, "encoded", 3))
+        code = by.normal(step, "latents|code", 3)
         fake = generator(label, code=code)
         frozen = {name: p.detach() for name, p in encoder.named_parameters()}
         read, _ = torch.func.functional_call(encoder, frozen, (fake,))
         divergence = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum() / len(mean)
-        loss = square(d_encoded(encoded).logits[0], 1) + square(d_random(fake).logits[0], 1)
-        update(both, loss + 10 * F.l1_loss(encoded, photo) + 0.01 * divergence + 0.5 * F.l1_loss(read, code))
-        update(others, distinguish(d_encoded, photo, encoded) + distinguish(d_random, photo, fake))
+        loss = by.square(d_encoded(encoded).logits[0], 1) + by.square(d_random(fake).logits[0], 1)
+        by.update(both, loss + 10 * F.l1_loss(encoded, photo) + 0.01 * divergence + 0.5 * F.l1_loss(read, code))
+        by.update(others, by.distinguish(d_encoded, photo, encoded) + by.distinguish(d_random, photo, fake))
 
 
 def test_augmented_cyclegan_matches_a_loop(planned: Any, trains_like: Any, execution: tuple[str, ...]) -> None:

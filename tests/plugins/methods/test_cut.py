@@ -54,10 +54,6 @@ side = "generator"
 FASTCUT = ("losses.patch_nce.weight=10.0", "losses.patch_nce.identity=false", "losses.patch_nce.flip=true")
 
 
-def square(logits: Tensor, target: float) -> Tensor:
-    return F.mse_loss(logits, torch.full_like(logits, target))
-
-
 def sample_patches(perceptrons: Any, features: list[Tensor], positions: list[Tensor]) -> list[Tensor]:
     """The authors' PatchSampleF: for each layer (N * P, width), normalized."""
     found = []
@@ -81,7 +77,7 @@ def patch_nce(queries: Tensor, keys: Tensor, pictures: int) -> Tensor:
 
 
 def loop_of(
-    identity: bool, flip: bool, weight: float
+    by: Any, identity: bool, flip: bool, weight: float
 ) -> Callable[[Mapping[str, Any], list[Mapping[Any, Tensor]]], None]:
     """The authors' `CUTModel.optimize_parameters`: the discriminator first; flipping for each picture by itself."""
 
@@ -108,33 +104,33 @@ def loop_of(
             fake_b, idt_b = (g(torch.where(flipped, x.flip(3), x)) for x in (real_a, real_b))
             optimizers[1].zero_grad()
             on_fake, on_real = d(fake_b.detach()).logits[0], d(samples["age", "old"]).logits[0]
-            ((square(on_fake, 0) + square(on_real, 1)) * 0.5).backward()
+            ((by.square(on_fake, 0) + by.square(on_real, 1)) * 0.5).backward()
             optimizers[1].step()
             optimizers[0].zero_grad()
             optimizers[2].zero_grad()
             contrast = nce(real_a, fake_b, flipped, positions)
             if identity:
                 contrast = (contrast + nce(real_b, idt_b, flipped, positions)) * 0.5
-            (square(d(fake_b).logits[0], 1) + weight * contrast).backward()
+            (by.square(d(fake_b).logits[0], 1) + weight * contrast).backward()
             optimizers[0].step()
             optimizers[2].step()
 
     return loop
 
 
-def test_cut_matches_the_authors_loop(assert_matches_loop: Match, execution: tuple[str, ...]) -> None:
-    plan = assert_matches_loop(CUT, loop_of(identity=True, flip=False, weight=1.0), execution)
+def test_cut_matches_the_authors_loop(assert_matches_loop: Match, by_hand: Any, execution: tuple[str, ...]) -> None:
+    plan = assert_matches_loop(CUT, loop_of(by_hand, identity=True, flip=False, weight=1.0), execution)
     assert list(plan.networks) == ["g", "d.old", "patch_nce/projection"]
     assert plan.generator_side == ["g"]
 
 
-def test_fastcut_matches_the_authors_loop(assert_matches_loop: Match, execution: tuple[str, ...]) -> None:
-    assert_matches_loop(CUT, loop_of(identity=False, flip=True, weight=10.0), (*FASTCUT, *execution))
+def test_fastcut_matches_the_authors_loop(assert_matches_loop: Match, by_hand: Any, execution: tuple[str, ...]) -> None:
+    assert_matches_loop(CUT, loop_of(by_hand, identity=False, flip=True, weight=10.0), (*FASTCUT, *execution))
 
 
-def test_cut_with_flipping_matches_the_authors_loop(assert_matches_loop: Match) -> None:
+def test_cut_with_flipping_matches_the_authors_loop(assert_matches_loop: Match, by_hand: Any) -> None:
     overrides = ("losses.patch_nce.flip=true", "losses.patch_nce.weight=3.0")
-    assert_matches_loop(CUT, loop_of(identity=True, flip=True, weight=3.0), overrides)
+    assert_matches_loop(CUT, loop_of(by_hand, identity=True, flip=True, weight=3.0), overrides)
 
 
 @pytest.mark.parametrize(("temperature", "count"), [(0.07, 16), (0.5, 5)])

@@ -1,19 +1,16 @@
 """MUNIT and UNIT: parity with hand-written loops, and the parts of their networks."""
 
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transgan_methods.autoencoder import AdaptiveResidual, LayerNorm
 from transgan_methods.munit import Munit, MunitOptions, Unit, UnitOptions
 
 from transgan.api import NetworkSpec, UsageError
-from transgan.rng import CounterRng
 
 Samples = Mapping[Any, Tensor]
 
@@ -65,53 +62,31 @@ latent_divergence = 0.01
 SPEC = NetworkSpec(3, 3, 0, (16, 16), ("a", "b"), ("t",))
 
 
-def adam(*networks: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.Adam(chain(*(n.parameters() for n in networks)), 2e-4, (0.5, 0.999))
-
-
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-def square(logits: Tensor, target: float) -> Tensor:
-    return F.mse_loss(logits, torch.full_like(logits, target))
-
-
-def normal(step: int, purpose: str, *shape: int) -> Tensor:
-    return CounterRng(7, np.full(4, step), np.arange(4), dtype=torch.float64).normal(purpose, *shape)
-
-
-def distinguish(network: Any, real: Tensor, fake: Tensor) -> Tensor:
-    return 0.5 * (square(network(real).logits[0], 1) + square(network(fake.detach()).logits[0], 0))
-
-
-def munit(nets: Mapping[str, Any], steps: list[Samples]) -> None:
+def munit(by: Any, nets: Mapping[str, Any], steps: list[Samples]) -> None:
     """`MUNIT_Trainer.gen_update` and `dis_update` in plain words; both domains draw the same codes in this test."""
     g = {name: nets[f"g.{name}"].network for name in ("young", "old")}
     d = {name: nets[f"d.{name}"] for name in ("young", "old")}
-    both, discriminators = adam(*g.values()), adam(*d.values())
+    both, discriminators = by.adam(*g.values()), by.adam(*d.values())
     for step, samples in enumerate(steps):
-        code = normal(step, "latents|code", 3)
+        code = by.normal(step, "latents|code", 3)
         loss, fakes = torch.zeros((), dtype=torch.float64), {}
         for a, b in (("young", "old"), ("old", "young")):
             x = samples["age", a]
             content, style = g[a].content(x), g[a].style(x)
             fake = fakes[b] = g[b].decoder(content, code)
             content_again, code_again = g[b].content(fake), g[b].style(fake)
-            loss = loss + square(d[b](fake).logits[0], 1) + 10 * F.l1_loss(g[a].decoder(content, style), x)
+            loss = loss + by.square(d[b](fake).logits[0], 1) + 10 * F.l1_loss(g[a].decoder(content, style), x)
             loss = loss + F.l1_loss(content_again, content) + F.l1_loss(code_again, code)
             loss = loss + 10 * F.l1_loss(g[a].decoder(content_again, style), x)
-        update(both, loss)
-        update(discriminators, sum(distinguish(d[b], samples["age", b], fakes[b]) for b in d))  # type: ignore[arg-type]
+        by.update(both, loss)
+        by.update(discriminators, sum(by.distinguish(d[b], samples["age", b], fakes[b]) for b in d))
 
 
-def unit(nets: Mapping[str, Any], steps: list[Samples]) -> None:
+def unit(by: Any, nets: Mapping[str, Any], steps: list[Samples]) -> None:
     """`UNIT_Trainer.gen_update` and `dis_update` in plain words."""
     g = nets["g"].network
     d = {name: nets[f"d.{name}"] for name in ("young", "old")}
-    both, discriminators = adam(g), adam(*d.values())
+    both, discriminators = by.adam(g), by.adam(*d.values())
     encode = lambda x, of: g.shared_encoder(g.encoders[of](x))  # noqa: E731
     decode = lambda z, of: g.decoders[of](g.shared_decoder(z), None)  # noqa: E731
     for step, samples in enumerate(steps):
@@ -119,15 +94,15 @@ def unit(nets: Mapping[str, Any], steps: list[Samples]) -> None:
         for a, b in (("young", "old"), ("old", "young")):
             x = samples["age", a]
             mean = encode(x, a)
-            z = mean + normal(step, "latent", *mean.shape[1:])
+            z = mean + by.normal(step, "latent", *mean.shape[1:])
             fake = fakes[b] = decode(z, b)
             mean_again = encode(fake, b)
-            z_again = mean_again + normal(step, "fake_latent", *mean.shape[1:])
-            loss = loss + square(d[b](fake).logits[0], 1) + 10 * F.l1_loss(decode(z, a), x)
+            z_again = mean_again + by.normal(step, "fake_latent", *mean.shape[1:])
+            loss = loss + by.square(d[b](fake).logits[0], 1) + 10 * F.l1_loss(decode(z, a), x)
             loss = loss + 10 * F.l1_loss(decode(z_again, a), x)
             loss = loss + 0.01 * ((mean**2).mean() + (mean_again**2).mean())
-        update(both, loss)
-        update(discriminators, sum(distinguish(d[b], samples["age", b], fakes[b]) for b in d))  # type: ignore[arg-type]
+        by.update(both, loss)
+        by.update(discriminators, sum(by.distinguish(d[b], samples["age", b], fakes[b]) for b in d))
 
 
 def test_munit_matches_a_loop(trains_like: Any, execution: tuple[str, ...]) -> None:

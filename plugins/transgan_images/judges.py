@@ -1,0 +1,573 @@
+"""Judges of translated images: networks outside the training that say which domain, or which label, an image shows.
+
+A judge is no better than its data and its features. So there are two kinds, which have nothing in common but the
+samples, and each is itself tried before it is believed: on held-out real images, on images that are changed in ways
+that do not change what they show (`PERTURBATIONS`), and on sources that are changed for the training's discriminators.
+"""
+
+import io
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, Self
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from transgan.api import (
+    DataError,
+    Domain,
+    NetworkSpec,
+    NumericRange,
+    Options,
+    Sample,
+    UsageError,
+    did_you_mean,
+)
+from transgan_images.classifier import BATCH, SmallNetwork, augment
+from transgan_images.encoders import TimmEncoder, TimmOptions
+from transgan_images.features import short_name
+
+
+class JudgeOptions(Options):
+    """A judge: one table of `judges`."""
+
+    kind: Literal["features", "cnn"] = "features"
+    """`"features"`: a linear model on the frozen features of a pretrained network; `"cnn"`: a small convolutional
+    network that is trained from random weights, at another resolution than the training's."""
+    name: str = Field("", pattern=r"^[A-Za-z0-9-]*$")
+    """The judge's name in figures: letters, digits and hyphens; defaults to the network's, or to `cnn`."""
+    network: str = "squeezenet"
+    """Of `features`: the network, as `model` of the encoder `timm`."""
+    weights: str | None = None
+    """Of `features`: the file with the network's weights, or `downloaded`, as of the encoder `timm`; required."""
+    layers: list[int] | None = Field(None, min_length=1)
+    """Of `features`: indices of the feature maps; by default all."""
+    size: int | None = Field(None, ge=16, le=1024)
+    """Height and width to which images are resized. Defaults to 128 for `features`, or to the size that the network
+    needs, and to three quarters of the training's for `cnn`."""
+    epochs: int = Field(12, ge=1, le=10_000)
+    """Of `cnn`: passes over the samples (1 or more); at least 300 steps are trained."""
+    width: int = Field(24, ge=4)
+    """Of `cnn`: channels of the first layer (4 or more)."""
+    mirror: bool = True
+    """Whether a mirrored image has the same label. Then answers are means over an image and its mirror image."""
+    judge_data: str | None = None
+    """A folder with other samples to train on than the run's real training samples; the same source reads it."""
+    select: dict[str, Any] | None = Field(None, min_length=1)
+    """Of a label: which samples of `judge_data` to train on, as a domain selects them: `{ age = [0, 150] }`. By default
+    those that the domains themselves select there."""
+    most: int = Field(3000, ge=16)
+    """Largest number of training samples of each domain, or of a selection (16 or more)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind == "features" and self.weights is None:
+            raise ValueError('a judge of kind "features" needs weights = "FILE": features of random weights say little')
+        if self.select is not None and self.judge_data is None:
+            raise ValueError("select is for samples of judge_data, which is missing")
+        return self
+
+
+def named_judges(judges: Sequence[JudgeOptions]) -> dict[str, JudgeOptions]:
+    """Return judges by their names in figures, and load what they need, so that mistakes are found before the training.
+
+    Raises:
+        UsageError: two have the same name, or a network, layer or size does not exist.
+        DataError: weights are missing, cannot be read, or are those of another network.
+        PluginError: timm is needed and not installed.
+    """
+    found: dict[str, JudgeOptions] = {}
+    for each in judges:
+        name = each.name or (short_name(each.network) if each.kind == "features" else "cnn")
+        if name in found:
+            raise UsageError(f"judges: two are called '{name}'; give each a name of its own, name = \"...\"")
+        found[name] = each
+        if each.kind == "features":
+            _pooled(each)
+    return found
+
+
+# Features
+
+
+class PooledFeatures:
+    """The feature maps of a frozen network, pooled by mean and standard deviation over positions.
+
+    What an image gives is kept, up to `KEPT` bytes, so that judges of one network share its passes.
+    """
+
+    KEPT = 1 << 28
+
+    def __init__(self, options: TimmOptions, mirror: bool):
+        spec = NetworkSpec(channels=3, inputs=3, style=0, space=(64, 64), domains=(), tasks=())
+        with torch.random.fork_rng(devices=[]):  # weights are random before they are loaded, and the run uses it
+            self.encoder = TimmEncoder(options, spec)
+        self.mirror = mirror
+        self.rows: OrderedDict[bytes, Tensor] = OrderedDict()
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (N, D) in fp32 on the CPU of images (N, C, H, W) in [-1, 1]; of an image and its mirror the mean."""
+        keys = [blake2b(row.tobytes(), digest_size=16).digest() for row in x.detach().float().cpu().numpy()]
+        missing = list({key: i for i, key in enumerate(keys) if key not in self.rows}.values())
+        fresh: dict[bytes, Tensor] = {}
+        encoder = self.encoder.to(x.device)
+        for first in range(0, len(missing), 32):
+            index = missing[first : first + 32]
+            part = x[index]
+            sides = [_pool(encoder(each)) for each in ((part, part.flip(-1)) if self.mirror else (part,))]
+            mean = torch.stack(sides).mean(0).float().cpu()
+            fresh |= {keys[i]: row.clone() for i, row in zip(index, mean, strict=True)}
+        found = [fresh[key] if key in fresh else self.rows[key] for key in keys]
+        for key, row in zip(keys, found, strict=True):
+            self.rows[key] = row
+            self.rows.move_to_end(key)
+        while self.rows and len(self.rows) * found[0].nbytes > self.KEPT:
+            self.rows.popitem(last=False)
+        return torch.stack(found)
+
+
+def _pool(maps: Sequence[Tensor]) -> Tensor:
+    """Return mean and standard deviation over positions of feature maps (N, C, H, W), side by side, (N, D)."""
+    return torch.cat([part for x in maps for part in (x.mean((2, 3)), x.flatten(2).std(2, correction=0))], 1)
+
+
+def _pooled(options: JudgeOptions) -> PooledFeatures:
+    size = options.size or (None if options.network != "squeezenet" else 128)
+    return _load(options.network, options.weights, tuple(options.layers or ()), size, options.mirror)
+
+
+@lru_cache(maxsize=4)
+def _load(network: str, weights: str, layers: tuple[int, ...], size: int | None, mirror: bool) -> PooledFeatures:
+    options = TimmOptions(model=network, weights=weights, layers=list(layers) or None, size=size)
+    return PooledFeatures(options, mirror)
+
+
+#: Penalties that are tried, for each number of features.
+PENALTIES = tuple(10 ** (exponent / 2) for exponent in range(-8, 6))
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A linear model `x @ coefficients + intercept`."""
+
+    coefficients: Tensor
+    """(D, K)"""
+    intercept: Tensor
+    """(K,)"""
+    penalty: float
+    error: float
+    """The weighted mean squared error of leave-one-out predictions, summed over K."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return predictions (N, K) of x (N, D)."""
+        return x.to(self.coefficients) @ self.coefficients + self.intercept
+
+
+def fit_ridge(
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor | None = None,
+    changes: Tensor | None = None,
+    penalties: Sequence[float] = PENALTIES,
+) -> Ridge:
+    """Fit ridge regression with an intercept, in float64, with the penalty of the smallest leave-one-out error.
+
+    The model minimises the weighted sum of squared errors plus penalty times the squared coefficients, plus the squared
+    changes of its predictions along `changes`. The leave-one-out residual is that of the fit divided by one minus the
+    sample's leverage (Allen's PRESS, 1974), so one decomposition serves all penalties.
+
+    Args:
+        x: features (N, D).
+        y: targets (N, K).
+        weight: of each sample, (N,); scaled to a mean of 1. Defaults to 1.
+        changes: changes of features (M, D) that should not change a prediction (Simard et al., 1992, tangent prop).
+        penalties: those to try; penalty 0 needs N > D and features of full rank.
+    """
+    x, y = x.double(), y.double()
+    w = torch.ones(len(x), dtype=x.dtype) if weight is None else weight.double() / weight.double().mean()
+    root = w.sqrt()[:, None]
+    center, middle = (w[:, None] * x).mean(0), (w[:, None] * y).mean(0)
+    a, b, count = root * (x - center), root * (y - middle), len(x)
+    if changes is not None:
+        a, b = torch.cat([a, changes.double()]), torch.cat([b, b.new_zeros(len(changes), b.shape[1])])
+    if len(a) <= a.shape[1]:
+        values, u = torch.linalg.eigh(a @ a.T)
+    else:
+        values, v = torch.linalg.eigh(a.T @ a)
+        u = a @ v / values.clamp(min=1e-12 * float(values.max())).sqrt()
+    kept = values > 1e-12 * values.max()
+    values, u = values[kept], u[:, kept]
+    along = u.T @ b
+    best: tuple[float, float] | None = None
+    for penalty in penalties:
+        shrunk = values / (values + penalty)
+        leverage = (u[:count] ** 2) @ shrunk + w / count
+        residual = (b[:count] - u[:count] @ (shrunk[:, None] * along)) / (1 - leverage).clamp(min=1e-9)[:, None]
+        error = float((residual**2).sum(1).mean())
+        if best is None or error < best[0]:
+            best = error, penalty
+    assert best is not None
+    coefficients = a.T @ (u @ (along / (values + best[1])[:, None]))
+    return Ridge(coefficients, middle - center @ coefficients, best[1], best[0])
+
+
+#: Samples whose changes under blur, compression, noise and shifts a linear model should not follow.
+CHANGED = 128
+
+
+class FeatureModel:
+    """A linear model on standardised features; of classes it is fitted to one-hot vectors, all classes alike.
+
+    It is fitted not to follow what blur, compression, noise and shifts do to the features, since translations differ
+    from photographs in such ways too.
+    """
+
+    def __init__(self, features: PooledFeatures, x: Tensor, y: Tensor, weight: Tensor, seed: int):
+        self.features = features
+        found = features(x).double()
+        self.center, self.scale = found.mean(0), found.std(0, correction=0).clamp(min=1e-6)
+        rng = np.random.default_rng(seed)
+        some = rng.permutation(len(x))[:CHANGED]
+        part, before = x[some], found[some]
+        changed = [
+            blurred(part, rng.uniform(0.5, 1.2)),
+            compressed(part, int(rng.integers(35, 75))),
+            part + rng.uniform(0.02, 0.06) * _noise(part, rng),
+            _shifted(part, 1),
+        ]
+        changes = torch.cat([(features(each).double() - before) / self.scale for each in changed])
+        changes *= math.sqrt(len(x) / len(changes))  # they count as much as the samples
+        penalties = [penalty * found.shape[1] for penalty in PENALTIES]
+        self.model = fit_ridge((found - self.center) / self.scale, y, weight, changes, penalties)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (N, K) of images (N, C, H, W)."""
+        return self.model((self.features(x).double() - self.center) / self.scale)
+
+
+# The small network
+
+
+def strongly_augmented(x: Tensor, rng: np.random.Generator, mirror: bool) -> Tensor:
+    """Return images (N, C, H, W) in [-1, 1] changed at random, each in its own way but for blur and compression.
+
+    They are rotated, scaled, shifted and coloured as by `augment`, mirrored, blurred by up to 1 pixel, compressed as by
+    JPEG, and given noise of a standard deviation up to 0.1, and of half of them a square of up to half their side is
+    cut out.
+    """
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.from_numpy(rng.uniform(0, 1, shape)).to(x)
+
+    count, _, height, width = x.shape
+    x = augment(x, rng)
+    if mirror:
+        x = torch.where(uniform(count, 1, 1, 1) < 0.5, x.flip(-1), x)
+    if rng.random() < 0.5:
+        x = blurred(x, rng.uniform(0.2, 1))
+    if rng.random() < 0.5:
+        x = quantized(x, rng.uniform(0.02, 0.3))
+    x = x + 0.1 * uniform(count, 1, 1, 1) ** 2 * _noise(x, rng)
+    side, top, left = (uniform(count, 1, 1) - 0.5).clamp(min=0), uniform(count, 1, 1), uniform(count, 1, 1)
+    rows = torch.linspace(0, 1, height, device=x.device)[None, :, None]
+    columns = torch.linspace(0, 1, width, device=x.device)[None, None]
+    cut = ((rows - top).abs() < side / 2) & ((columns - left).abs() < side / 2)
+    return torch.where(cut[:, None], torch.zeros((), device=x.device), x)
+
+
+class CnnModel:
+    """A small network, trained on strongly augmented images at its own size."""
+
+    def __init__(self, options: JudgeOptions, x: Tensor, y: Tensor, weight: Tensor, classes: bool, seed: int):
+        sides = x.shape[2:]
+        self.size = (options.size, options.size) if options.size else tuple(max(16, 3 * side // 4) for side in sides)
+        self.mirror = options.mirror
+        self.center, self.scale = (torch.zeros(1), torch.ones(1)) if classes else (y.mean(0), y.std(0).clamp(min=1e-6))
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):  # the run uses torch's global generator
+            torch.manual_seed(seed)
+            self.network = SmallNetwork(x.shape[1], y.shape[1], options.width).to(x.device)
+            self._fit(
+                options, self._resized(x), ((y - self.center) / self.scale).float().to(x.device), weight, classes, seed
+            )
+        self.network.eval().requires_grad_(False)
+
+    def _fit(self, options: JudgeOptions, x: Tensor, y: Tensor, weight: Tensor, classes: bool, seed: int) -> None:
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=2e-3, weight_decay=1e-2)
+        rng, batch = np.random.default_rng(seed), min(64, len(x))
+        total = max(300, options.epochs * len(x) // batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=total)
+        chances = (weight / weight.sum()).numpy()
+        for _ in range(total):
+            index = torch.from_numpy(rng.choice(len(x), batch, p=chances)).to(x.device)
+            logits = self.network(strongly_augmented(x[index], rng, self.mirror))[1]
+            loss = F.cross_entropy(logits, y[index]) if classes else F.smooth_l1_loss(logits, y[index])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+
+    def _resized(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[2:]) == self.size:
+            return x
+        return F.interpolate(x, self.size, mode="bilinear", align_corners=False, antialias=True)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (N, K) of images (N, C, H, W)."""
+        network = self.network.to(x.device)
+        sides = (x, x.flip(-1)) if self.mirror else (x,)
+        found = [torch.cat([network(self._resized(p))[1] for p in torch.split(each, BATCH)]) for each in sides]
+        return torch.stack(found).mean(0).double().cpu() * self.scale + self.center
+
+
+# Changes that do not change what an image shows
+
+
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """Return images (N, C, H, W) blurred by a Gaussian of `sigma` pixels, continued by their edges."""
+    reach = max(1, math.ceil(3 * sigma))
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype) / sigma) ** 2)
+    weights = weights / weights.sum()
+    channels = x.shape[1]
+    x = F.pad(x, (reach,) * 4, mode="replicate")
+    x = F.conv2d(x, weights.view(1, 1, 1, -1).expand(channels, -1, -1, -1), groups=channels)
+    return F.conv2d(x, weights.view(1, 1, -1, 1).expand(channels, -1, -1, -1), groups=channels)
+
+
+def quantized(x: Tensor, step: float) -> Tensor:
+    """Return images (N, C, H, W) with the cosine coefficients of 8x8 blocks rounded, high frequencies coarser: as JPEG.
+
+    Args:
+        step: of the mean of a block; that of the highest frequency is about five times as large.
+    """
+    height, width = (side // 8 * 8 for side in x.shape[2:])
+    k = torch.arange(8, device=x.device, dtype=x.dtype)
+    basis = torch.cos(math.pi / 8 * (k[None] + 0.5) * k[:, None]) * math.sqrt(2 / 8)
+    basis = torch.cat([basis[:1] / math.sqrt(2), basis[1:]])
+    blocks = x[:, :, :height, :width].reshape(*x.shape[:2], height // 8, 8, width // 8, 8)
+    steps = step * (1 + 0.3 * (k[:, None] + k[None]))
+    coefficients = torch.einsum("ua,ncpaqb,vb->ncpuqv", basis, blocks, basis)
+    rounded = (coefficients / steps[:, None]).round() * steps[:, None]
+    blocks = torch.einsum("ua,ncpuqv,vb->ncpaqb", basis, rounded, basis)
+    result = x.clone()
+    result[:, :, :height, :width] = blocks.reshape(*x.shape[:2], height, width)
+    return result
+
+
+def compressed(x: Tensor, quality: int) -> Tensor:
+    """Return images (N, 1 or 3, H, W) in [-1, 1] as they are after being saved as JPEG of a quality."""
+    found = []
+    for image in ((x.detach().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy():
+        file = io.BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "JPEG", quality=quality)
+        found.append(torch.from_numpy(np.array(Image.open(file)).reshape(image.shape)))
+    return (torch.stack(found).permute(0, 3, 1, 2).float() / 127.5 - 1).to(x)
+
+
+def _noise(x: Tensor, rng: np.random.Generator) -> Tensor:
+    return torch.from_numpy(rng.standard_normal(x.shape, np.float32)).to(x)
+
+
+def _shifted(x: Tensor, pixels: int) -> Tensor:
+    return F.pad(x, (pixels, 0, pixels, 0), mode="replicate")[:, :, : x.shape[2], : x.shape[3]]
+
+
+#: What is done to real sources to see how steady a judge is. What they show stays the same.
+PERTURBATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "JPEG of quality 50": lambda x: compressed(x, 50),
+    "blur of 1 pixel": lambda x: blurred(x, 1.0),
+    "noise of 5/255": lambda x: x + 10 / 255 * _noise(x, np.random.default_rng(0)),
+    "shift of 2 pixels": lambda x: _shifted(x, 2),
+}
+
+
+# Judges
+
+
+@dataclass(frozen=True)
+class Question:
+    """What judges are asked: which of some domains an image belongs to, or which value of a label it shows."""
+
+    domains: tuple[str, ...]
+    """The domains to choose from; of a label those whose samples have it."""
+    label: str = ""
+    """Empty for a choice of domains."""
+    number: bool = False
+    """Whether the label is a number, in its own unit."""
+
+    def answer(self, sample: Sample, domain: str) -> Any:
+        """Return the true answer for a sample: a domain, a number or another label; None where it has none."""
+        if not self.label:
+            return domain
+        value = sample.attributes.get(self.label)
+        return as_number(value) if self.number else value
+
+
+def as_number(value: Any) -> float | None:
+    """Return a label as a number, that of a range its middle; None where it is none."""
+    numeric = isinstance(value, (int, float, NumericRange)) and not isinstance(value, bool)
+    return float(value) if numeric else None
+
+
+class Judge:
+    """A trained judge.
+
+    Args:
+        model: of images (N, C, H, W) returns (N, K) in float64: scores of K answers, or a number.
+        answers: those that it chooses from; None for a number.
+    """
+
+    def __init__(self, model: Callable[[Tensor], Tensor], answers: Sequence[Hashable] | None):
+        self.model = model
+        self.answers = answers
+
+    def __call__(self, x: Tensor) -> np.ndarray:
+        """Return what it says of images (N, C, H, W) in [-1, 1]: numbers, or indices among its answers, (N,)."""
+        if not len(x):
+            return np.empty(0)
+        found = self.model(x)
+        said: np.ndarray = (found[:, 0] if self.answers is None else found.argmax(1)).double().numpy()
+        return said
+
+    def index(self, answer: Any) -> float:
+        """Return what it should say where `answer` is true; nan where it does not know that answer."""
+        if answer is None:
+            return math.nan
+        if self.answers is None:
+            return float(answer)
+        return float(self.answers.index(answer)) if answer in self.answers else math.nan
+
+
+#: Trained judges by the data that they were trained on, so that all metrics of a run share them.
+_TRAINED: WeakKeyDictionary[Any, dict[Hashable, Judge]] = WeakKeyDictionary()
+
+
+def trained_judge(domains: Mapping[str, Domain], question: Question, options: JudgeOptions, seed: int) -> Judge:
+    """Return a judge, trained on real samples alone. Equal arguments share one; torch's random state stays as it is.
+
+    Raises:
+        DataError: there are no samples to train on, or they differ in channels.
+        UsageError: they have one answer only, or the selection is not known.
+    """
+    known = _TRAINED.setdefault(domains[question.domains[0]].batches, {})
+    key = (question, options.model_dump_json(exclude={"name"}), seed)
+    if key not in known:
+        known[key] = _train(domains, question, options, seed)
+    return known[key]
+
+
+def _train(domains: Mapping[str, Domain], question: Question, options: JudgeOptions, seed: int) -> Judge:
+    x, answers = _samples_to_train_on(domains, question, options, seed)
+    y: Tensor
+    if question.number:
+        values: list[Hashable] | None = None
+        y = torch.tensor(answers, dtype=torch.float64)[:, None]
+        weight = torch.ones(len(y), dtype=torch.float64)
+        spread = len(set(answers))
+    else:
+        values = list(question.domains) if not question.label else sorted(set(answers), key=str)
+        index = torch.tensor([values.index(each) for each in answers])
+        y = F.one_hot(index, len(values)).double()
+        weight = 1 / torch.bincount(index).clamp(min=1).double()[index]
+        spread = len(set(answers))
+    if spread < 2:
+        what = f"{question.label} = {answers[0]!r}" if question.label else f"the domain '{answers[0]}'"
+        raise UsageError(f"judges: all samples to train on have {what}")
+    if options.kind == "features":
+        return Judge(FeatureModel(_pooled(options), x, y, weight, seed), values)
+    return Judge(CnnModel(options, x, y, weight, not question.number, seed), values)
+
+
+def _samples_to_train_on(
+    domains: Mapping[str, Domain], question: Question, options: JudgeOptions, seed: int
+) -> tuple[Tensor, list[Any]]:
+    """Return images (N, C, H, W) and their true answers, N in all."""
+    names = question.domains if options.select is None else question.domains[:1]
+    images, answers = [], list[Any]()
+    seen = set[Hashable]()  # a sample may be in several domains
+    for name in names:
+        domain = domains[name]
+        if options.judge_data is not None:
+            try:
+                domain = domain.elsewhere(Path(options.judge_data), options.select)
+            except (DataError, UsageError) as error:
+                raise type(error)(f"judge_data: {error}") from None
+        x, found = real_answers(domain, name, question, held_out=False, most=options.most, seed=seed, seen=seen)
+        images += [x] if found else []
+        answers += found
+    if not answers:
+        where = f" in judge_data = {options.judge_data!r}" if options.judge_data else ""
+        raise DataError(f"judges: no samples have the label '{question.label}'{where}")
+    if len({x.shape[1:] for x in images}) > 1:
+        raise UsageError(f"judges: the domains {', '.join(names)} differ in channels or size; leave the metric out")
+    return torch.cat(images), answers
+
+
+def real_answers(
+    domain: Domain,
+    name: str,
+    question: Question,
+    held_out: bool,
+    most: int,
+    seed: int = 0,
+    seen: set[Hashable] | None = None,
+) -> tuple[Tensor, list[Any]]:
+    """Return real images of a domain that have a true answer, (N, C, H, W), at most `most` at random, and the answers.
+
+    Args:
+        name: the domain's name in the run.
+        seen: samples that are not wanted again; those that are returned are added.
+    """
+    seen = set() if seen is None else seen
+    wanted: dict[str, Any] = {}
+    for sample in domain.held_out if held_out else domain.samples:
+        answer = question.answer(sample, name)
+        same = sample.location if isinstance(sample.location, Hashable) else id(sample.location)
+        if answer is not None and (not question.label or same is None or same not in seen):
+            wanted[sample.key] = answer
+            seen.add(same)
+    keys = list(wanted)
+    if len(keys) > most:
+        order = np.random.default_rng(seed).permutation(len(keys))[:most]
+        wanted = {keys[i]: wanted[keys[i]] for i in sorted(order)}
+    images, answers = [], []
+    for batch, x in domain.batches(held_out, BATCH) if wanted else ():
+        rows = [i for i, key in enumerate(batch) if key in wanted]
+        if rows:
+            images.append(x[rows])
+            answers += [wanted[batch[i]] for i in rows]
+    return torch.cat(images) if images else torch.empty(0), answers
+
+
+def question_about(label: str, domains: Mapping[str, Domain], names: Sequence[str], number: bool) -> Question:
+    """Return the question which value of a label an image shows, of the domains `names`.
+
+    Args:
+        number: whether the label must be a number; else every value is an answer of its own.
+
+    Raises:
+        UsageError: no samples have the label, or not as a number.
+    """
+    everything = {name: (*domains[name].samples, *domains[name].held_out) for name in names}
+    having = tuple(name for name, each in everything.items() if any(s.attributes.get(label) is not None for s in each))
+    if not having:
+        known = {key for each in everything.values() for sample in each for key in sample.attributes}
+        hint = did_you_mean(label, known) if known else "They have no labels."
+        raise UsageError(f"no samples have the label '{label}'. {hint}")
+    values = (sample.attributes.get(label) for name in having for sample in everything[name])
+    words = (value for value in values if value is not None and as_number(value) is None)
+    if number and (word := next(itertools.islice(words, 1), None)) is not None:
+        raise UsageError(f"label = '{label}': found {word!r}, expected numbers; use metrics.label_kept for categories")
+    return Question(having, label, number)
