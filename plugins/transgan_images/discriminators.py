@@ -1,26 +1,48 @@
 """The discriminator `features`: small heads on the feature maps of a frozen network."""
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
-from transgan_standard.layers import split_label_maps
+from transgan_standard.layers import split_label_maps, two_axes
 
-from transgan.api import Discriminator, DiscriminatorOutput, NetworkSpec, Options, Tensor, UsageError
+from transgan.api import (
+    Discriminator,
+    DiscriminatorOutput,
+    Domain,
+    NetworkSpec,
+    Options,
+    Tensor,
+    Translation,
+    UsageError,
+)
+from transgan_images.classifier import augment, real_samples
 from transgan_images.encoders import TimmEncoder, TimmOptions
+
+#: The network that is trained on the run's own domains.
+OWN = "own"
 
 
 class FeatureOptions(Options):
     """Options of the discriminator `features`."""
 
-    model: str = "resnet18"
-    """The frozen network, as that of the encoder `timm`: a model of timm, `squeezenet` or `inception`."""
+    model: str = OWN
+    """The frozen network: a model of timm, `squeezenet` or `inception`, as that of the encoder `timm`; or `own`, four
+    convolutions that are trained to classify the run's own domains before its first step, and need no file."""
     layers: list[int] | None = Field(None, min_length=1)
-    """Indices of the feature maps that get a head each, as those of the encoder `timm`; by default all."""
-    weights: str | None = None
-    """The file with the network's weights, or `downloaded`. By default they are random, which costs most of what this
-    discriminator knows."""
+    """Indices of the feature maps that get a head each, as those of the encoder `timm`; by default all. `own` has four,
+    at a half to a sixteenth of the size."""
+    weights: str | None = Field(None, exclude=True)  # the network's weights are saved with the run
+    """The file with the weights of any other model than `own`, or `downloaded`. By default they are random, which costs
+    most of what this discriminator knows."""
+    pretrain: int = Field(600, ge=0, le=100_000)
+    """Steps for which `own` is trained, of 32 images each (0 or more)."""
     size: int | None = Field(None, ge=1)
     """Height and width to which images are resized before the frozen network. Small images need enlarging, for the
     networks were trained on large ones."""
@@ -56,12 +78,77 @@ class Head(nn.Module):
         return logits, x
 
 
+class OwnFeatures(nn.Module):
+    """Four convolutions with stride 2 and batch norm, trained to classify domains, then frozen.
+
+    `forward(x)`: x (N, channels, H, W); returns four maps, (N, 32 to 128, H', W').
+    """
+
+    WIDTHS = (32, 64, 128, 128)
+
+    def __init__(self, channels: int, domains: int, layers: list[int] | None):
+        super().__init__()
+        if layers is not None and not all(0 <= layer < len(self.WIDTHS) for layer in layers):
+            raise UsageError(f"layers = {layers}: '{OWN}' has {len(self.WIDTHS)} feature maps; expected 0 to 3")
+        self.layers = list(range(len(self.WIDTHS))) if layers is None else layers
+        sides = [channels, *self.WIDTHS]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU())
+            for a, b in pairwise(sides)
+        )
+        self.classifier = nn.Linear(self.WIDTHS[-1], domains)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: the network is frozen."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for block in self.blocks:
+            x = block(x)
+            maps.append(x)
+        return [maps[layer] for layer in self.layers]
+
+    def fit(self, samples: Mapping[int, Tensor], tasks: Sequence[Sequence[int]], steps: int, seed: int = 0) -> None:
+        """Train the network to tell the domains of each task apart.
+
+        Args:
+            samples: (N, channels, H, W) of each domain, by its index.
+            tasks: the indices of each task's domains.
+        """
+        rng = np.random.default_rng(seed)
+        choices = [(domain, list(task)) for task in tasks for domain in task]
+        self.requires_grad_(True)
+        nn.Module.train(self, True)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=2e-3, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(1, steps))
+        for _ in range(steps):
+            picked = [choices[i] for i in rng.integers(len(choices), size=32)]
+            x = torch.stack([samples[domain][int(rng.integers(len(samples[domain])))] for domain, _ in picked])
+            x = augment(x if rng.random() < 0.5 else x.flip(-1), rng)
+            for block in self.blocks:
+                x = block(x)
+            logits = self.classifier(x.mean((2, 3)))
+            losses = [
+                F.cross_entropy(row[None, task], torch.tensor([task.index(domain)], device=row.device))
+                for row, (domain, task) in zip(logits, picked, strict=True)
+            ]
+            optimizer.zero_grad()
+            torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        optimizer.zero_grad()
+        self.requires_grad_(False).eval()
+
+
 class FeatureDiscriminator(Discriminator[FeatureOptions]):
     """A discriminator on the features of a frozen network, after Sauer et al. (2021) and Kumari et al. (2022).
 
     The network's feature maps are compared instead of pixels: a few real images suffice, and noise does not pass for
     texture. Each map has a head of three convolutions with spectral norm. What differs from the paper: heads are
-    convolutions of width `width` without random projections between scales, and logits may be label maps.
+    convolutions of width `width` without random projections between scales, and logits may be label maps. The network
+    `own` is not in the papers either.
 
     `forward(x, style, domain, kept)`: x (N, 1 or 3, H, W) in [-1, 1]; logits (N, 1, H', W') for each feature map, the
     heads' features; with `label_maps` domain (N,) and kept (N, K), or None, and the logits of K values for each map.
@@ -79,20 +166,56 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
 
     def __init__(self, options: FeatureOptions, spec: NetworkSpec):
         super().__init__(options, spec)
-        frozen = {name: getattr(options, name) for name in ("model", "layers", "weights", "size")}
-        self.frozen = TimmEncoder(TimmOptions(**frozen), spec)
-        self.options, self.domains = options, len(spec.domains)
+        two_axes(spec, "features")
+        self.options, self.domains, self.names = options, len(spec.domains), spec.domains
+        if options.model == OWN and options.weights is not None:
+            raise UsageError(f"'features': model = \"{OWN}\" takes no weights; leave them out, or name their model")
+        self.frozen = self._build(spec, options.weights)
         maps = self.domains + spec.attributes.get("kept", 0) if options.label_maps else 1
         channels = self._channels(spec)
+        if options.model == OWN:
+            self.note = (
+                f"its network is trained on the run's own domains for {options.pretrain} steps before the first step; "
+                'a pretrained one knows more: model = "MODEL" with weights = "FILE"'
+            )
         self.heads = nn.ModuleList(Head(each, options.width, maps, spec.style) for each in channels)
+
+    def _build(self, spec: NetworkSpec, weights: str | None = None) -> OwnFeatures | TimmEncoder:
+        """Return the frozen network."""
+        options = self.options
+        if options.model == OWN:
+            return OwnFeatures(spec.inputs, len(spec.domains), options.layers)
+        return TimmEncoder(
+            TimmOptions(model=options.model, layers=options.layers, weights=weights, size=options.size), spec
+        )
+
+    def init_from_data(self, domains: Mapping[str, Domain], translations: Sequence[Translation]) -> None:
+        """Train the network `own` to classify the domains of each task."""
+        if not isinstance(self.frozen, OwnFeatures) or not self.options.pretrain:
+            return
+        tasks: dict[str, dict[str, None]] = {}
+        for each in translations:
+            names = self.names if "*" in (each.source, each.target) else (each.source, each.target)
+            tasks.setdefault(each.task, {}).update(dict.fromkeys(names))
+        samples = {
+            self.names.index(name): self._resized(real_samples(domains[name], held_out=False, most=2000))
+            for name in dict.fromkeys(name for task in tasks.values() for name in task)
+        }
+        indices = [[self.names.index(name) for name in task] for task in tasks.values()]
+        self.frozen.fit(samples, indices, self.options.pretrain)
+
+    def _resized(self, x: Tensor) -> Tensor:
+        size = self.options.size
+        if self.options.model != OWN or size is None or x.shape[2:] == (size, size):
+            return x  # other networks resize by themselves
+        return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
     def _channels(self, spec: NetworkSpec) -> list[int]:
         """Return the channels of each feature map, from a pass on the meta device."""
-        frozen = {name: getattr(self.options, name) for name in ("model", "layers", "size")}
         with torch.device("meta"), torch.no_grad():
-            probe = TimmEncoder(TimmOptions(**frozen), spec)
+            probe = self._build(spec)
             try:
-                return [x.shape[1] for x in probe(torch.empty(1, spec.inputs, *spec.space))]
+                return [x.shape[1] for x in probe(self._resized(torch.empty(1, spec.inputs, *spec.space)))]
             except RuntimeError as error:
                 sides = "x".join(map(str, spec.space))
                 raise UsageError(
@@ -104,7 +227,7 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
         self, x: Tensor, style: Tensor | None = None, domain: Tensor | None = None, kept: Tensor | None = None
     ) -> DiscriminatorOutput:
         output = DiscriminatorOutput([], kept=None if kept is None else self.options.kept_weight * kept)
-        for head, maps in zip(self.heads, self.frozen(x), strict=True):
+        for head, maps in zip(self.heads, self.frozen(self._resized(x)), strict=True):
             logits, features = head(maps, style)
             if self.options.label_maps:
                 logits, kept_logits = split_label_maps(logits, domain, kept, self.domains)

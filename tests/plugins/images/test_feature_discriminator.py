@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from transgan_images.discriminators import FeatureDiscriminator, FeatureOptions
+from transgan_images.discriminators import FeatureDiscriminator, FeatureOptions, OwnFeatures
 from transgan_images.encoders import TimmEncoder, TimmOptions
 
 from transgan.api import NetworkSpec, UsageError
@@ -62,3 +62,37 @@ def test_images_too_small_are_refused_with_what_to_do() -> None:
     with pytest.raises(UsageError, match="size = 128"):
         FeatureDiscriminator(FeatureOptions(model="squeezenet"), spec)
     FeatureDiscriminator(FeatureOptions(model="squeezenet", size=64), spec)
+
+
+def test_own_features_learn_the_domains_of_each_task_and_stay_frozen() -> None:
+    """Four domains by two planted labels: brightness of the upper half, and of the lower."""
+    generator = torch.Generator().manual_seed(0)
+
+    def planted(upper: float | None, lower: float | None) -> torch.Tensor:
+        x = 0.2 * torch.randn(64, 3, 16, 16, generator=generator)
+        for half, value in ((slice(0, 8), upper), (slice(8, 16), lower)):
+            level = torch.full((64,), value) if value is not None else torch.rand(64, generator=generator) - 0.5
+            x[:, :, half] += level[:, None, None, None]
+        return x
+
+    torch.manual_seed(0)
+    network = OwnFeatures(3, 4, None)
+    samples = {0: planted(-0.5, None), 1: planted(0.5, None), 2: planted(None, -0.5), 3: planted(None, 0.5)}
+    network.fit(samples, [[0, 1], [2, 3]], steps=60)
+    fresh = {0: planted(-0.5, None), 1: planted(0.5, None), 2: planted(None, -0.5), 3: planted(None, 0.5)}
+    for domain, x in fresh.items():
+        logits = network.classifier(network(x)[-1].mean((2, 3)))
+        task = [0, 1] if domain < 2 else [2, 3]
+        assert float((logits[:, task].argmax(1) == domain % 2).float().mean()) > 0.9
+    assert not any(p.requires_grad for p in network.parameters())
+    before = [layer.running_mean.clone() for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    network.train()
+    network(fresh[0])
+    after = [layer.running_mean for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_own_features_take_no_weights() -> None:
+    with pytest.raises(UsageError, match="takes no weights"):
+        FeatureDiscriminator(FeatureOptions(weights="some.npz"), SPEC)
+    assert "600 steps" in FeatureDiscriminator(FeatureOptions(), SPEC).note
