@@ -168,14 +168,24 @@ class Wasserstein(Adversarial):
         return -logits
 
 
-class Identity(Loss):
+class IdentityOptions(Options):
+    every: int = Field(1, ge=1)
+    """Computed at every Nth step of its phase only, and multiplied by N, as lazy regularisation is: its translation is a
+    third of the passes of a generator with a cycle loss (1 or more)."""
+
+
+class Identity(Loss[IdentityOptions]):
     """Identity loss: L1 distance between a target sample and its translation to its own domain.
 
     Zhu et al. (2017), section 5.2.
     """
 
+    def __init__(self, options: IdentityOptions):
+        super().__init__(options)
+        self.interval = options.every
+
     def for_generator(self, target: Tensor, identity: Tensor) -> Tensor:
-        return (identity - target).abs().mean()
+        return self.options.every * (identity - target).abs().mean()
 
 
 class Paired(Loss):

@@ -1,5 +1,6 @@
 """Losses against their formulas, written out in numpy."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,3 +141,33 @@ def test_realness_rises_from_fake_over_undecided_to_real(name: str) -> None:
     loss = build(name)
     fake, middle, real = loss.realness(torch.tensor([2 * loss.decision_logit - 1.0, loss.decision_logit, 1.0])).tolist()
     assert fake < middle < real <= 1
+
+
+def test_a_lazy_identity_loss_has_the_same_mean_over_its_steps() -> None:
+    target, identity = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.25)
+    lazy = build("Identity", every=3)
+    assert lazy.interval == 3
+    assert float(lazy.for_generator(target, identity)) == pytest.approx(3 * 0.25)
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_real_samples_of_other_domains_count_as_fakes(name: str) -> None:
+    of_real, of_fake, factor, _ = ADVERSARIAL[name]
+    real, fake, negative = output(), output(), output()
+    loss = build(name, negatives="other_domains")
+    assert build(name).unused_inputs == ("negative_output",) and not loss.unused_inputs
+    expected = factor * (mean(of_real, real) + mean(of_fake, fake) + mean(of_fake, negative))
+    assert float(loss.for_discriminator(real, fake, negative)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_logits_of_kept_labels_are_added_by_what_they_count(name: str) -> None:
+    *_, of_generator = ADVERSARIAL[name]
+    fake, maps = output(), torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    counts = torch.tensor([[0.5, 0.0, 0.25], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    found = build(name).for_generator(replace(fake, kept_logits=[maps], kept=counts))
+    x = maps.numpy()
+    kept = 0.5 * (
+        0.5 * of_generator(x[0, 0]).mean() + 0.25 * of_generator(x[0, 2]).mean() + of_generator(x[1, 2]).mean()
+    )
+    assert float(found) == pytest.approx(mean(of_generator, fake) + kept, rel=1e-12)
