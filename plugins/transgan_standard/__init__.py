@@ -7,6 +7,7 @@ from transgan_standard import (
     conditionings,
     cycles,
     discriminators,
+    distillation,
     feature_losses,
     generators,
     losses,
@@ -45,6 +46,7 @@ def register_nodes(register: Register) -> None:
 def register_losses(register: Register) -> None:
     register("lsgan", losses.LeastSquares)
     register("vanilla", losses.Vanilla)
+    register("distillation", distillation.Distillation)
     register("hinge", losses.Hinge)
     register("wasserstein", losses.Wasserstein)
     register("cycle", cycles.Cycle)

@@ -278,6 +278,19 @@ class Translator:
         return self.sides(direction)[1].from_model(y, undo, direction.translation.target)
 
     @torch.no_grad()
+    def translate_batch(self, x: Tensor, direction: Direction) -> Tensor:
+        """Translate samples as networks see them, such as a training batch.
+
+        Args:
+            x: (N, C, *space) in [-1, 1], every axis a multiple of the generator's stride.
+
+        Returns:
+            (N, C, *space), with the target domain's typical attributes, on the device of x.
+        """
+        encoded = self.encode_attributes(direction)
+        return self._run(x.to(self.device, torch.float32), direction, encoded, PLAIN).to(x)
+
+    @torch.no_grad()
     def translate_regions(
         self,
         x: Tensor,
