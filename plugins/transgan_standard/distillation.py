@@ -12,14 +12,14 @@ from transgan.api import Loss, NetworkSpec, Options, Translation, UsageError
 
 class DistillationOptions(Options):
     model: str = Field(min_length=1)
-    """The teacher: the folder of a model, a run or a checkpoint. It must translate between domains of the same names."""
+    """The teacher: the folder of a model, a run or a checkpoint. Its domains must have the same names."""
 
 
 class Distillation(Loss[DistillationOptions]):
     """L1 distance between the translation and that of a trained model, the teacher, of the same source.
 
-    With a smaller generator as student it is the loss by which GAN Compression (Li et al., 2020, section 3.1) makes pairs
-    of unpaired samples. The teacher is neither trained nor saved with the run; a student needs it for training only.
+    With a smaller generator as student it is the loss by which GAN Compression (Li et al., 2020, section 3.1) makes
+    pairs of unpaired samples. The teacher is neither trained nor saved with the run; a student needs it for training only.
 
     Raises:
         UsageError: the teacher does not translate between these domains.

@@ -170,8 +170,8 @@ class Wasserstein(Adversarial):
 
 class IdentityOptions(Options):
     every: int = Field(1, ge=1)
-    """Computed at every Nth step of its phase only, and multiplied by N, as lazy regularisation is: its translation is a
-    third of the passes of a generator with a cycle loss (1 or more)."""
+    """Computed at every Nth step of its phase only, and multiplied by N, as lazy regularisation is: its translation is
+    a third of the passes of a generator with a cycle loss (1 or more)."""
 
 
 class Identity(Loss[IdentityOptions]):

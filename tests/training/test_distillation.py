@@ -101,5 +101,5 @@ def test_a_teacher_of_other_domains_is_named(planned: Any, double_engine: Any, t
     from transgan.data.batches import Batches
     from transgan.data.domains import Domains
 
-    with pytest.raises(UsageError, match="teacher .*no such domain"):
+    with pytest.raises(UsageError, match=r"teacher .*no such domain"):
         engine.train_step(Batches(plan, Domains(plan), dtype=torch.float64).at(0), Clock())
