@@ -19,7 +19,8 @@ class Distillation(Loss[DistillationOptions]):
     """L1 distance between the translation and that of a trained model, the teacher, of the same source.
 
     With a smaller generator as student it is the loss by which GAN Compression (Li et al., 2020, section 3.1) makes
-    pairs of unpaired samples. The teacher is neither trained nor saved with the run; a student needs it for training only.
+    pairs of unpaired samples. The teacher is neither trained nor saved with the run; a student needs it for training
+    only.
 
     Raises:
         UsageError: the teacher does not translate between these domains.
