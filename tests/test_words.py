@@ -46,8 +46,6 @@ ALLOWED = {
     ("docs/explanation/figures.md", "judge"): "about a person who looks at translations",
     ("transgan/inference/model_folder.py", "judge"): "about people, in the model card",
     ("recipes/conditional_face_embedding.toml", "judge"): "a network's name, of which its first weights are a function",
-    ("recipes/conditional_face_photos.toml", "judge"): "the same network's name",
-    ("recipes/conditional_face_photos_cpu.toml", "judge"): "the same network's name",
     ("docs/methods/constants.md", "judge"): "the same network's name",
     ("docs/reference/plugins.md", "judge"): "a model that evaluates translations and has no part in training them",
     ("docs/reference/plugins.md", "judges"): "such models",
@@ -67,7 +65,7 @@ ALLOWED = {
 JUDGES = (
     *("docs/howto/judge.md", "plugins/transgan_images/judges.py", "plugins/transgan_images/metrics.py"),
     *("plugins/transgan_images/metrics_judges.py", "plugins/transgan_images/metrics_labels.py"),
-    "tests/plugins/images/test_judges.py",
+    *("docs/make_face_sheet.py", "tests/docs/test_make_face_sheet.py", "tests/plugins/images/test_judges.py"),
 )
 ALLOWED |= {(file, word): "a metric's networks outside the training" for file in JUDGES for word in ("judge", "judges")}
 ALLOWED |= {(file, "judge"): "the name of the page on those" for file in ("docs/index.md", "docs/howto/evaluate.md")}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from transgan.api.names import BATCH_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
-from transgan.api.protocols import Call, Translation
+from transgan.api.protocols import Call, Loss, Metric, Translation
 from transgan.errors import did_you_mean
 from transgan.tree import map_tensors
 
@@ -40,6 +40,11 @@ def error_context(what: str, plugin: object = None) -> Iterator[None]:
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of a function's arguments, which are the names of its dependencies."""
     return tuple(inspect.signature(function).parameters)
+
+
+def used_arguments(part: Loss[Any] | Metric[Any], function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the arguments of a loss's or a metric's function that its options need."""
+    return tuple(name for name in argument_names(function) if name not in part.unused_inputs)
 
 
 @cache

@@ -5,6 +5,7 @@ from transgan_images import (
     arrays,
     augmentations,
     discriminators,
+    efficientnet,
     encoders,
     folders,
     inception,
@@ -71,3 +72,4 @@ def register_metrics(register: Register) -> None:
 @hookimpl
 def register_weight_files(register: RegisterWeightFiles) -> None:
     register(inception.WEIGHTS)
+    register(efficientnet.WEIGHTS)

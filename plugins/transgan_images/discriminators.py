@@ -195,8 +195,7 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
             return
         tasks: dict[str, dict[str, None]] = {}
         for each in translations:
-            names = self.names if "*" in (each.source, each.target) else (each.source, each.target)
-            tasks.setdefault(each.task, {}).update(dict.fromkeys(names))
+            tasks.setdefault(each.task, {}).update(dict.fromkeys((each.source, each.target)))
         samples = {
             self.names.index(name): self._resized(real_samples(domains[name], held_out=False, most=2000))
             for name in dict.fromkeys(name for task in tasks.values() for name in task)

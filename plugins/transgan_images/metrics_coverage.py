@@ -50,8 +50,12 @@ class Coverage(FeatureMetric):
         mixed = real[0][np.random.default_rng(self.seed).permutation(len(real[0]))]
         balls, others = Balls(mixed[:count], self.k), mixed[count : 2 * count]
         sets = {"": fake[0], "_of_source": source[0]} | ({"_of_real": others} if len(others) == count else {})
-        functions = {name: getattr(balls, name) for name in ("coverage", "precision", "density", "recall")}
-        return {f"{name}{end}": (function, [x]) for name, function in functions.items() for end, x in sets.items()}
+        found: dict[str, Figure] = {}
+        for end, x in sets.items():
+            inside = balls.inside(x)  # once: intervals are of its rows
+            found |= {f"{name}{end}": (getattr(balls, name), [inside]) for name in ("coverage", "precision", "density")}
+            found[f"recall{end}"] = (balls.recall, [x])
+        return found
 
     def name_of(self, figure: str) -> str:
         what, of, end = figure.partition("_of_")
@@ -71,26 +75,30 @@ class Balls:
         self.real, self.k = real, k
         self.radii = radii(real, k)
 
-    def _inside(self, x: np.ndarray) -> np.ndarray:
+    def inside(self, x: np.ndarray) -> np.ndarray:
         """Return whether each of x (M, D) is in each ball, (M, N)."""
         inside: np.ndarray = distances_between(x, self.real) < self.radii
         return inside
 
-    def precision(self, x: np.ndarray) -> float:
-        """Return the share of x (M, D) in any ball (Naeem et al., 2020, eq. 3)."""
-        return float(self._inside(x).any(1).mean())
+    def precision(self, inside: np.ndarray) -> float:
+        """Return the share of samples in any ball (Naeem et al., 2020, eq. 3).
+
+        Args:
+            inside: (M, N), a row for each sample, as `inside` returns it.
+        """
+        return float(inside.any(1).mean())
+
+    def density(self, inside: np.ndarray) -> float:
+        """Return the mean number of balls that a sample is in, over k (eq. 5)."""
+        return float(inside.sum(1).mean() / self.k)
+
+    def coverage(self, inside: np.ndarray) -> float:
+        """Return the share of the balls that a sample is in (eq. 6)."""
+        return float(inside.any(0).mean())
 
     def recall(self, x: np.ndarray) -> float:
         """Return the share of the real images in any ball around one of x (M, D), M > k (eq. 4)."""
         return float((distances_between(x, self.real) < radii(x, self.k)[:, None]).any(0).mean())
-
-    def density(self, x: np.ndarray) -> float:
-        """Return the mean number of balls that one of x (M, D) is in, over k (eq. 5)."""
-        return float(self._inside(x).sum(1).mean() / self.k)
-
-    def coverage(self, x: np.ndarray) -> float:
-        """Return the share of the balls that one of x (M, D) is in (eq. 6)."""
-        return float(self._inside(x).any(0).mean())
 
 
 def distances_between(x: np.ndarray, y: np.ndarray) -> np.ndarray:

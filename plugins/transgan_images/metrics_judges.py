@@ -3,12 +3,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
+from typing import Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from transgan.api import Domain, Metric, Options, Translation, UsageError
@@ -32,6 +34,8 @@ CHANGED = 64
 MEASURED = 1000
 #: Shares that differ by more than this are reported, and numbers by more than this part of the domains' distance.
 FAR_SHARE, FAR_PART = 0.2, 1 / 3
+#: A label that moves back, from one strength to the next, by less than this part of the domains' distance stays.
+BACK_PART = 1 / 10
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Values:
     """The same of the first sources, by how they are changed."""
     adversarial: list[float] = field(default_factory=list)
     """The same of the first sources, changed for the discriminators."""
+    at_strengths: list[list[float]] = field(default_factory=list)
+    """The same of the translations at each strength, for each sample."""
 
     def add(
         self,
@@ -230,6 +236,15 @@ class ApparentLabelOptions(Options):
     """The label of the samples, a number, such as an age."""
     judges: list[JudgeOptions] = Field(min_length=1)
     """The judges, a table each."""
+    strengths: list[float] = []
+    """Strengths of the change at which translations are measured too, two or more in ascending order. Then the metric
+    is for models that can scale their change; each strength takes as long as the translations themselves."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if len(self.strengths) == 1 or any(low >= high for low, high in pairwise(self.strengths)):
+            raise ValueError(f"strengths = {self.strengths}: expected two or more in ascending order")
+        return self
 
 
 class ApparentLabel(Metric[ApparentLabelOptions]):
@@ -248,6 +263,13 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
     - `..._of_adversarial`: the mean difference that changes of the sources by at most 2/255 make which are made for the
       training's discriminators; near 0 for a judge that can be believed. Not where discriminators are not there.
 
+    With `strengths` also:
+
+    - `..._at_<strength>`: mean difference between the translation at a strength and its source;
+    - `..._monotone`: the share of samples whose label never moves against the direction of the translation, from one
+      strength to the next, by more than a tenth of `between`; and `..._order`: the same of the means, without
+      tolerance, 1 or 0. Both where the judge distinguishes the domains.
+
     Raises:
         UsageError: two judges have the same name, or a network, layer or size does not exist.
         DataError: weights are missing, cannot be read, or are those of another network.
@@ -257,6 +279,13 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
     def __init__(self, options: ApparentLabelOptions):
         super().__init__(options)
         self.named = named_judges(options.judges)
+        figures = [f"apparent_{options.label}_{name}" for name in self.named if options.strengths]
+        ends = ("monotone", "order")
+        self.direction = {f"{name}_{end}": "higher" for name in figures for end in ends}  # type: ignore[misc]
+
+    @property
+    def unused_inputs(self) -> Collection[str]:  # type: ignore[override]
+        return () if self.options.strengths else ("at_strength",)
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         """Train the judges on all domains whose samples have the label, and try them.
@@ -294,12 +323,21 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
         self.changed = ChangedSources()
 
     def update(
-        self, translation: Translation, source: Tensor, fake: Tensor, adversarial_source: AdversarialSource
+        self,
+        translation: Translation,
+        source: Tensor,
+        fake: Tensor,
+        adversarial_source: AdversarialSource,
+        at_strength: Callable[[float], Tensor] | None = None,
     ) -> None:
-        """Add a batch: the sources and their translations, both (N, C, H, W)."""
+        """Add a batch: the sources and their translations, both (N, C, H, W), and the translations by strength."""
         changed, attacked = self.changed.take(translation, source, adversarial_source)
+        at = [] if at_strength is None else [at_strength(strength) for strength in self.options.strengths]
         for name, judge in self.judges.items():
-            self.values[translation][name].add(judge, source, fake, changed, attacked)
+            values = self.values[translation][name]
+            values.add(judge, source, fake, changed, attacked)
+            if at:
+                values.at_strengths += np.stack([judge(y) for y in at], 1).tolist()
 
     def _between(self, translation: Translation, judge: str) -> tuple[float, bool]:
         """Return the difference of the real domains' means by a judge, and whether it distinguishes them."""
@@ -332,6 +370,16 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
                 figures[f"{name}_unsteady"] = values.unsteady[0]
                 if values.adversarial:
                     figures[f"{name}_of_adversarial"] = values.moved
+                if values.at_strengths:
+                    at = np.array(values.at_strengths)
+                    shifts = at.mean(0) - np.mean(values.source)
+                    figures |= {
+                        f"{name}_at_{s:g}": float(y) for s, y in zip(self.options.strengths, shifts, strict=True)
+                    }
+                    if apart:
+                        steps = np.diff(at, axis=1) / between  # positive towards the target domain
+                        figures[f"{name}_monotone"] = float((steps >= -BACK_PART).all(1).mean())
+                        figures[f"{name}_order"] = float((np.diff(shifts) / between >= 0).all())
         return result
 
     def warnings(self) -> Sequence[str]:

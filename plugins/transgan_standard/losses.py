@@ -76,7 +76,7 @@ def over_logits(cost: Callable[[Tensor], Tensor], output: DiscriminatorOutput) -
     total = mean([cost(logits) for logits in output.logits])
     if output.kept_logits and output.kept is not None:
         counts = output.kept.to(total.dtype)
-        total = total + mean([(counts * cost(x).flatten(2).mean(2)).sum(1) for x in output.kept_logits])
+        total = total + mean([(counts * cost(x.unsqueeze(2)).flatten(2).mean(2)).sum(1) for x in output.kept_logits])
     return total
 
 
@@ -153,10 +153,20 @@ class Hinge(Adversarial):
 class Wasserstein(Adversarial):
     """Wasserstein adversarial loss (Arjovsky et al., 2017, eq. 2).
 
-    The critic must be kept Lipschitz: add `gradient_penalty`, or set the discriminator's `spectral = true`.
+    The critic must be kept Lipschitz: add `gradient_penalty`, or set the discriminator's `spectral = true`. With
+    negatives, real samples count twice: a constant that is added to all logits must not change the loss.
     """
 
     scale = 1.0
+
+    def for_discriminator(
+        self,
+        real_output: DiscriminatorOutput,
+        fake_output: DiscriminatorOutput,
+        negative_output: DiscriminatorOutput | None = None,
+    ) -> Tensor:
+        total = super().for_discriminator(real_output, fake_output, negative_output)
+        return total if negative_output is None else total + over_logits(self.of_real, real_output)
 
     def of_real(self, logits: Tensor) -> Tensor:
         return -logits

@@ -116,7 +116,7 @@ def test_every_loss_and_augmentation_with_constants_is_on_the_page() -> None:
     for (kind, name), entry in registry().entries.items():
         if kind in KINDS and entry.package == "transgan":
             for option, field in entry.cls.Options.model_fields.items():
-                if field.default is None:
+                if field.default is None or field.is_required():
                     continue  # what is to be chosen is no constant
                 assert option in ours or f"{kind}.{name}.{option}" in stated, f"{kind}.{name}.{option} is missing"
 

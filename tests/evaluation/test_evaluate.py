@@ -10,6 +10,7 @@ from transgan.api import Clock, Metric, Register, Translation, hookimpl
 from transgan.data.domains import Domains
 from transgan.evaluation.evaluate import Evaluation
 from transgan.networks import Networks
+from transgan.plan import Plan
 
 RECIPE = """
 [tasks.age]
@@ -86,6 +87,45 @@ class Counting(Metric):
 
     def warnings(self) -> Any:
         return self.said
+
+
+class MayScale(Counting):
+    """Asks for translations by strength where its options say so."""
+
+    scales = False
+
+    @property
+    def unused_inputs(self) -> Any:  # type: ignore[override]
+        return () if self.scales else ("at_strength",)
+
+    def update(self, translation: Translation, fake: Any, at_strength: Any = None) -> None:  # type: ignore[override]
+        assert (at_strength is not None) == self.scales
+        if at_strength is not None:
+            torch.testing.assert_close(at_strength(1.0), fake)
+        self.seen.add(translation)
+
+
+@pytest.mark.parametrize("scales", [False, True])
+@pytest.mark.parametrize("can", [False, True])
+def test_an_argument_that_options_do_not_need_is_neither_given_nor_missed(
+    planned: Any, monkeypatch: pytest.MonkeyPatch, scales: bool, can: bool
+) -> None:
+    monkeypatch.setattr(MayScale, "scales", scales)
+    monkeypatch.setattr(MayScale, "figures", {"x": 1.0})
+    if not can:
+        monkeypatch.setattr(Plan, "varies_by", lambda self, name: False)
+
+    class Plugin:
+        @hookimpl
+        def register_metrics(self, register: Register) -> None:
+            register("whole", MayScale)
+
+    plan = planned(RECIPE.replace("TARGETS", "all"), Plugin())
+    evaluation = Evaluation(plan, Domains(plan))
+    figures = evaluation(Networks(plan), Clock())
+    skipped = scales and not can
+    assert bool(figures) != skipped
+    assert any("it needs 'at_strength', and this model cannot scale" in said for said in evaluation.warnings) == skipped
 
 
 class NeedsPartners(Counting):

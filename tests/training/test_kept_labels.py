@@ -132,3 +132,90 @@ def test_a_discriminator_may_be_conditioned_on_them_by_projection(planned: Any) 
     plan = planned(text + kept, overrides=('generators.g.conditionings=["domain"]',))
     assert plan.networks["d"].spec.style == 16 + 5
     assert plan.networks["d"].takes("kept") and not plan.networks["g"].takes("kept")
+
+
+def test_a_task_changes_the_label_of_another_one_about_the_same_thing(planned: Any) -> None:
+    more = 'between = ["white", "black"] }\nback = { from = "old", to = "young" }\n'
+    more += 'ages = { between = ["child", "senior"] }\n'
+    text = RECIPE.replace('between = ["white", "black"] }\n', more)
+    text = text.replace("[tasks]", "child = { age = [0, 10] }\nsenior = { age = [70, 80] }\n[tasks]")
+    recipe = planned(text).recipe
+    for task in ("age", "back", "ages"):
+        assert kept_mask(recipe, ("age",), task)[-2:] == [0, 0], task
+    assert kept_mask(recipe, ("age",), "race")[-2:] == [1, 1]
+
+
+def test_generators_get_no_kept_labels(planned: Any) -> None:
+    """A model has no discriminators, and so could not be rebuilt with them."""
+    kept = '[conditionings]\ndomain = { use = "embedding" }\nkept = { use = "embedding", of = "kept" }\n'
+    with pytest.raises(RecipeError, match=r"set conditionings = \['domain'\]"):
+        planned(RECIPE + kept)
+
+
+def passes(planned: Any, double_engine: Any, text: str) -> tuple[Any, Any]:
+    plan = planned(text)
+    engine, _ = double_engine(plan)
+    return plan, engine
+
+
+@pytest.mark.parametrize("from_source", [True, False])
+def test_a_fake_keeps_the_labels_of_the_sample_that_it_is_made_from(
+    planned: Any, double_engine: Any, from_source: bool
+) -> None:
+    from types import SimpleNamespace
+
+    from transgan.training.objective import DiscriminatorPasses
+
+    ends = 'real = "source"\nfake = "reconstruction"\n' if from_source else 'real = "target"\nfake = "identity"\n'
+    plan, engine = passes(planned, double_engine, RECIPE.replace("label_maps = true\n", f"label_maps = true\n{ends}"))
+    age = next(t for t in plan.translations if t.source == "young")
+    labels = {"source": torch.tensor([[1.0, 0, 0, 1, 0, 1, 0]]), "target": torch.tensor([[0, 1.0, 0, 0, 1, 0, 1]])}
+    values: dict[Any, Any] = {(age, f"{end}_attributes"): {"kept": x} for end, x in labels.items()}
+    values |= {(age, f"{end}_domain"): torch.tensor([0]) for end in labels} | {(age, "task"): torch.tensor([0])}
+    step: Any = SimpleNamespace(values=values)
+    found = DiscriminatorPasses(engine.objective, plan.stages[0].phases[0], step)
+    use = plan.discriminators[age][0]
+    mine = labels["source" if from_source else "target"].clone()
+    mine[:, 5:] = 0  # the task changes these
+    torch.testing.assert_close(found._conditions(age, use, "fake")["kept"], mine)
+    twice = torch.tensor([[0.0, 1, 0, 1, 1, 0, 0]])  # in both domains of a task: none is another one
+    expected = torch.tensor([[0.5, 0, 0.5, 0, 0, 0, 0]])
+    torch.testing.assert_close(found._other_labels(twice), expected)
+
+
+def test_an_image_pool_keeps_labels_with_their_fakes(planned: Any, double_engine: Any) -> None:
+    """Also where they are those of tasks alone, so that there are no attributes."""
+    from types import SimpleNamespace
+
+    from transgan.training.objective import DiscriminatorPasses
+
+    text = RECIPE.replace("[attributes]\n", "").replace('mood = { values = ["calm", "glad", "cross"] }\n', "")
+    text = text.replace('race = { values = ["White", "Black"] }\n', "").replace('"mood", ', "")
+    plan, engine = passes(
+        planned, double_engine, text.replace("label_maps = true\n", "label_maps = true\nhistory = 8\n")
+    )
+    assert not plan.recipe.attributes
+    age = next(t for t in plan.translations if t.source == "young")
+    use, phase = plan.discriminators[age][0], next(p for p in plan.stages[0].phases if p.side == "discriminator")
+    older = 0
+    for i in range(40):
+        white = float(i % 2)  # the image says what its label is
+        kept = torch.tensor([[white, 1 - white, 1.0, 0.0]], dtype=torch.float64)
+        values: dict[Any, Any] = {(age, f"{end}_attributes"): {"kept": kept} for end in ("source", "target")}
+        values |= {(age, f"{end}_domain"): torch.tensor([0]) for end in ("source", "target")}
+        values |= {(age, "task"): torch.tensor([0]), (age, "fake"): torch.full((1, 3, 8, 8), white).double()}
+        step: Any = SimpleNamespace(values=values)
+        x, conditions = DiscriminatorPasses(engine.objective, phase, step)._prepare(age, use, "fake", "fake")
+        assert float(x[0, 0, 0, 0]) == float(conditions["kept"][0, 0])
+        older += float(x[0, 0, 0, 0]) != white
+    assert older
+
+
+def test_networks_that_begin_from_data_get_the_domains_of_each_task(planned: Any) -> None:
+    from transgan.training.initialization import translations_with
+
+    targets = 'race = { between = ["white", "black"], targets = "random" }'
+    plan = planned(RECIPE.replace('race = { between = ["white", "black"] }', targets))
+    found = {(t.task, t.source, t.target) for t in translations_with(plan, "d")}
+    ways = [("age", "young", "old"), ("race", "white", "black")]
+    assert found == {way for task, a, b in ways for way in ((task, a, b), (task, b, a))}

@@ -245,6 +245,8 @@ class Metric(Configurable[OptionsT]):
 
     direction: ClassVar[Mapping[str, str]] = {}
     """For each figure `"lower"` or `"higher"`: which is better."""
+    unused_inputs: Collection[str] = ()
+    """Arguments of `update` that these options do not need: they keep their defaults, and are not computed."""
     update: Callable[..., None]
 
     def __init__(self, options: OptionsT):

@@ -17,7 +17,7 @@ from transgan.api.schedule import Clock
 from transgan.data.attributes import encode_labels
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index, further_inputs
-from transgan.graph import Key, argument_names, error_context
+from transgan.graph import Key, error_context, used_arguments
 from transgan.networks import Networks
 from transgan.plan import Direction, Plan
 from transgan.plan.plan import DiscriminatorUse
@@ -221,7 +221,7 @@ class Evaluation:
             "adversarial_source": cache(partial(self._adversarial_source, direction.planned, networks, inputs)),
             "translation": translation,
         }
-        arguments = {name: argument_names(metric.update) for name, metric in metrics.items()}
+        arguments = {name: used_arguments(metric, metric.update) for name, metric in metrics.items()}
         if any("counterpart" in names for names in arguments.values()):
             values["counterpart"] = counterparts(self.domains, direction, values["true_samples"], inputs, self.device)
         if any("reference_fake" in names for names in arguments.values()) and self.plan.varies_by("reference"):

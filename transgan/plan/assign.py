@@ -12,6 +12,7 @@ from transgan.api.protocols import Augmentation, Loss, NetworkSpec, Translation
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import accepts_any_keyword, argument_names
 from transgan.plan.build import on_meta_device
+from transgan.plan.kept import KEPT, kept_values
 from transgan.plan.plan import ROLES, DiscriminatorUse, NetworkPlan, matches
 from transgan.recipe import Problems
 from transgan.recipe.schema import Recipe
@@ -196,8 +197,11 @@ class Assigner:
                 self.problems.add((kind, slot_name, "per"), message)
             return
         conditionings = self._conditionings(kind, slot_name, slot)
+        base, kept = self.spec, sum(map(len, kept_values(self.recipe).values()))
+        if kept and kind == "discriminators":  # which alone get these labels
+            base = replace(base, attributes={**base.attributes, KEPT: kept})
         with on_meta_device():
-            built = {each: cls(options, self.spec) for each, (cls, options) in conditionings.items()}
+            built = {each: cls(options, base) for each, (cls, options) in conditionings.items()}
         style = sum(each.style for each in built.values())
         cls, options = self.chosen[kind][slot_name]
         if style and "style" not in argument_names(cls.forward) and not accepts_any_keyword(cls.forward):
@@ -205,7 +209,7 @@ class Assigner:
             message = f"'{slot.use}' takes no style vector, which '{by}' returns; the condition could not reach it"
             self.problems.add((kind, slot_name, "conditionings"), message)
         spec = replace(
-            self.spec,
+            base,
             channels=channels_out,
             source_channels=channels_in,
             inputs=channels_in + beside + sum(each.channels for each in built.values()),

@@ -67,9 +67,14 @@ def select_conditions(module: nn.Module, conditions: Mapping[str, Any]) -> Mappi
 
 
 def mixes_batch(network: nn.Module) -> bool:
-    """Return whether a network's samples affect each other: by batch norm, or because the network declares it."""
+    """Return whether a network's samples affect each other: by batch norm, or because the network declares it.
+
+    Args:
+        network: as it was built, in training mode; batch norm in parts that stay in evaluation mode does not count.
+    """
     return any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "mixes_batch", False)
+        (isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training)
+        or getattr(module, "mixes_batch", False)
         for module in network.modules()
     )
 

@@ -135,8 +135,20 @@ def _check_media(plan: Plan, problems: Problems) -> None:
 
 
 def _check_kept(plan: Plan, problems: Problems) -> None:
-    """Check that what discriminators keep is known, and that they read it."""
+    """Check that what discriminators keep is known, that they read it, and that generators and encoders do not."""
     check_kept(plan.recipe, problems)
+    for network in (plan.networks[name] for name in plan.generator_side):
+        if network.takes(KEPT):
+            slot = network.name.partition(".")[0]
+            others = [
+                name
+                for name, (_, options) in zip(network.conditioning_names, network.conditionings or (), strict=True)
+                if getattr(options, "of", None) != KEPT
+            ]
+            problems.add(
+                (network.kind, slot),
+                f"is conditioned on '{KEPT}', which discriminators alone get; set conditionings = {others} there",
+            )
     for uses in plan.discriminators.values():
         for use in uses:
             if use.keep and not plan.networks[use.network].takes(KEPT):

@@ -27,11 +27,26 @@ def kept_values(recipe: Recipe) -> dict[str, tuple[str, ...]]:
 
 
 def changes(recipe: Recipe, task: str, label: str) -> bool:
-    """Return whether a task changes a label: its own domains, or one by which the source selects its domains."""
-    if label == task and label not in recipe.attributes:
-        return True
-    domains: list[Any] = [recipe.domains.get(name) for name in recipe.tasks[task].domains]
-    return any(isinstance(selection, Mapping) and label in selection for selection in domains)
+    """Return whether a task changes a label.
+
+    It changes one by which the source selects its domains, and that of a task which has a domain with it in common, or
+    selects its domains by a label by which this one does, other than one that is the same in all domains of a task.
+    """
+    if label in recipe.attributes or label not in recipe.tasks:
+        domains = _selections(recipe, task)
+        return any(isinstance(selection, Mapping) and label in selection for selection in domains)
+    common = {*recipe.tasks[task].domains} & {*recipe.tasks[label].domains}
+    return bool(common or _differing(recipe, task) & _differing(recipe, label))
+
+
+def _selections(recipe: Recipe, task: str) -> list[Any]:
+    return [recipe.domains.get(name) for name in recipe.tasks[task].domains]
+
+
+def _differing(recipe: Recipe, task: str) -> set[str]:
+    """Return the labels by which the source selects the domains of a task, each in another way."""
+    found = [each if isinstance(each, Mapping) else {} for each in _selections(recipe, task)]
+    return {label for each in found for label in each if any(label not in x or x[label] != each[label] for x in found)}
 
 
 def kept_mask(recipe: Recipe, keep: tuple[str, ...], task: str) -> list[float]:

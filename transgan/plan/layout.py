@@ -62,7 +62,11 @@ def with_names(network: NetworkPlan, names: Names) -> NetworkPlan:
         network.spec,
         domains=names.domains,
         tasks=names.tasks,
-        attributes={name: len(values) for name, values in names.attributes.items()},
+        attributes={
+            name: len(values)
+            for name, values in names.attributes.items()
+            if name != KEPT or network.kind == "discriminators"
+        },
     )
     if network.conditionings is not None:
         chosen = dict(zip(network.conditioning_names, network.conditionings, strict=True))

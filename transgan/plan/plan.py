@@ -12,7 +12,7 @@ from transgan.api.options import Options, Size
 from transgan.api.protocols import Augmentation, Loss, Metric, NetworkSpec, Nodes, Translation
 from transgan.api.samples import Media
 from transgan.api.schedule import Clock, Schedule
-from transgan.graph import Graph, Key, argument_names
+from transgan.graph import Graph, Key, argument_names, used_arguments
 from transgan.recipe.schema import Optimizers, Phase, Recipe
 from transgan.recipe.slots import Adapt
 
@@ -174,7 +174,7 @@ class Plan:
         if training:
             names = {name for term in self.terms if term.translation == translation for _, name in self.nodes_of(term)}
         else:
-            names = {name for metric in self.metrics.values() for name in argument_names(metric.update)}
+            names = {name for metric in self.metrics.values() for name in used_arguments(metric, metric.update)}
             names |= {"fake", "reconstruction"}
         return set(self.graph.closure(names)) - set(self.graph.functions)
 

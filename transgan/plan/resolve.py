@@ -6,11 +6,10 @@ from typing import Any
 from transgan.api.names import BATCH_INPUTS, DISCRIMINATOR_ARGUMENTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
 from transgan.api.protocols import Loss, Metric, NetworkSpec, Nodes
 from transgan.errors import PluginError, TransganError, UsageError, closest, did_you_mean
-from transgan.graph import Graph, argument_names
+from transgan.graph import Graph, used_arguments
 from transgan.plan.assign import Assigner, Chosen, no_match
 from transgan.plan.checks import check_plan
 from transgan.plan.fallback import with_fallback
-from transgan.plan.kept import KEPT, kept_values
 from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any
 from transgan.recipe import Document, Inspection, Problems
 from transgan.recipe.schema import Recipe, as_size, smaller_size
@@ -206,8 +205,6 @@ class _Planner:
                 what = f"its samples are {space}, those of '{first}' {spaces[first]}; expected the same size"
                 self.problems.add(places[name], what)
         attributes = {name: attribute.numbers for name, attribute in self.recipe.attributes.items()}
-        if kept := sum(map(len, kept_values(self.recipe).values())):
-            attributes[KEPT] = kept
         names = (tuple(self.recipe.domains), tuple(self.recipe.tasks))
         return NetworkSpec(channels[first], channels[first], 0, spaces[first], *names, attributes), channels
 
@@ -234,7 +231,7 @@ class _Planner:
             function = getattr(loss, f"for_{side}", None)
             if function is None:
                 continue
-            arguments = tuple(each for each in argument_names(function) if each not in loss.unused_inputs)
+            arguments = used_arguments(loss, function)
             for line in graph.missing(arguments, f"loss '{name}'", self.batch_inputs, name, LOSS_ARGUMENTS):
                 self.problems.add(("losses", name), line)
             for translation in wanted:
@@ -265,7 +262,7 @@ class _Planner:
             except TransganError as error:  # missing weights are reported before training, not after it
                 self.problems.add(("metrics", name), str(error))
         for name, metric in metrics.items():
-            names = argument_names(metric.update)
+            names = used_arguments(metric, metric.update)
             for line in graph.missing(names, f"metric '{name}'", self.batch_inputs, "", METRIC_ARGUMENTS):
                 self.problems.add(("metrics", name), line)
         return metrics

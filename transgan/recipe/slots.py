@@ -80,7 +80,8 @@ class DiscriminatorSlot(NetworkSlot):
     """A node that is concatenated to both along the channels, as in a conditional GAN (pix2pix: `"source"`)."""
     keep: list[str] = []
     """Labels that translations keep, by names of `[attributes]` with values, and of tasks, whose domains are then the
-    values. The discriminator gets them as the condition `kept`: of a real sample its own, of a fake the source's."""
+    values. The discriminator gets them as the condition `kept`: of a real sample its own, of a fake those of
+    the sample that it is made from."""
     history: int = Field(0, ge=0)
     """Size of the image pool (Shrivastava et al., 2017), which replaces half of the fakes by older ones; 0 for none."""
     augment: list[str] = []

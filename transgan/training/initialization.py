@@ -79,10 +79,11 @@ def init_from_data(networks: Networks, domains: Domains, processes: Processes, s
 
 
 def translations_with(plan: Plan, network: str) -> list[Translation]:
-    """Return the translations that a network takes part in, as generator, encoder or discriminator."""
-    return [
+    """Return the translations between named domains in which a network is generator, encoder or discriminator."""
+    found = {
         translation
         for translation, roles in plan.roles.items()
         if network in {name for role, name in roles.items() if role != "back"}
         or network in {use.network for use in plan.discriminators[translation]}
-    ]
+    }
+    return [each.translation for each in plan.directions if each.planned in found]

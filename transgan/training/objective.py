@@ -225,7 +225,7 @@ class DiscriminatorPasses:
 
         They are those that the fake was generated for, too. A discriminator that reads `origin` gets the domain that
         the fake was translated from, also beside the real sample. Labels that it keeps are, of a real sample, its own;
-        of a fake, those of the sample at the other end; of a negative, others than those.
+        of a fake, those of the sample that it is made from; of a negative, others than its own.
         """
         values = self.step.values
         side, other = _sides(use)
@@ -237,15 +237,21 @@ class DiscriminatorPasses:
             **values[translation, f"{side}_attributes"],
         }
         if KEPT in conditions:
-            labels = conditions[KEPT] if kind == "real" else values[translation, f"{other}_attributes"][KEPT]
+            end = {"real": side, "fake": self._origin(use), "negative": other}[kind]
+            labels = values[translation, f"{end}_attributes"][KEPT]
             labels = labels * labels.new_tensor(kept_mask(self.plan.recipe, use.keep, translation.task))
             conditions[KEPT] = self._other_labels(labels) if kind == "negative" else labels
         return conditions
 
+    def _origin(self, use: DiscriminatorUse) -> str:
+        """Return the end of the translation whose sample a discriminator's fakes are made from."""
+        return "source" if {"source", "pair_source"} & {*self.plan.graph.closure([use.fake])} else "target"
+
     def _other_labels(self, labels: Tensor) -> Tensor:
         """Return the mean of all other values for each label of `kept`, (N, K); 0 for one that is not known."""
         blocks = torch.split(labels, [len(each) for each in kept_values(self.plan.recipe).values()], 1)
-        return torch.cat([(x.sum(1, keepdim=True) - x) / (x.shape[1] - 1) for x in blocks], 1)
+        others = [(1 - x) * x.amax(1, keepdim=True) for x in blocks]  # a sample may be in several domains of a task
+        return torch.cat([x / x.sum(1, keepdim=True).clamp(min=1) for x in others], 1)
 
     def _takes(self, use: DiscriminatorUse, condition: str) -> bool:
         return self.plan.networks[use.network].takes(condition)
@@ -274,7 +280,7 @@ class DiscriminatorPasses:
         self, x: Tensor, conditions: Conditions, translation: Translation, use: DiscriminatorUse
     ) -> tuple[Tensor, Conditions]:
         """Exchange some fakes for earlier ones from the image pool, each with the conditions it was generated for."""
-        differ = translation.target == "*" or self.plan.recipe.attributes
+        differ = translation.target == "*" or self.step.values[translation, "target_attributes"]
         stored = conditions if differ and any(self._takes(use, name) for name in conditions) else {}
         rows = x
         if stored:  # a row of the pool holds a fake and its conditions

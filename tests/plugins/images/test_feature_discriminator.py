@@ -8,6 +8,7 @@ from transgan_images.discriminators import FeatureDiscriminator, FeatureOptions,
 from transgan_images.encoders import TimmEncoder, TimmOptions
 
 from transgan.api import NetworkSpec, UsageError
+from transgan.plan import mixes_batch
 
 SPEC = NetworkSpec(3, 3, 0, (64, 64), ("young", "old"), ("age",), {"kept": 3})
 
@@ -96,3 +97,8 @@ def test_own_features_take_no_weights() -> None:
     with pytest.raises(UsageError, match="takes no weights"):
         FeatureDiscriminator(FeatureOptions(weights="some.npz"), SPEC)
     assert "600 steps" in FeatureDiscriminator(FeatureOptions(), SPEC).note
+
+
+def test_samples_do_not_affect_each_other_so_that_passes_are_merged() -> None:
+    assert not mixes_batch(FeatureDiscriminator(FeatureOptions(width=8), SPEC))
+    assert mixes_batch(torch.nn.BatchNorm2d(2))

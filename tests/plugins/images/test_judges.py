@@ -363,6 +363,61 @@ def test_apparent_label_by_hand_made_judges() -> None:
     assert "apparent_age_one follows the training's discriminators: changes of the sources by 2/255" in said
 
 
+def with_strengths(strengths: list[float], unit: float = 100) -> ApparentLabel:
+    """Return the metric with a judge that says the brightness, and domains that are 40 apart by it."""
+    table = {"label": "age", "judges": [{"kind": "cnn"}], "strengths": strengths}
+    metric = ApparentLabel(ApparentLabel.Options.model_validate(table))
+    metric.judges = {"cnn": Judge(lambda x: unit * x.double().mean((1, 2, 3))[:, None], None)}
+    metric.real = {"cnn": {"young": np.array([9.0, 11.0, 10.0]), "old": np.array([49.0, 51.0, 50.0])}}
+    metric.quality = {("age", "cnn"): (4.0, 0.9)}
+    metric.reset()
+    return metric
+
+
+def test_labels_at_strengths_are_in_order_where_translations_are() -> None:
+    """Each sample has a curve of its own: proportional, saturated, one that falls by 3 (within 40 / 10), one by 5."""
+    strengths = [0.5, 1.0, 1.5]
+    curves = {0.5: [10.0, 20, 20, 20], 1.0: [20.0, 20, 17, 15], 1.5: [30.0, 20, 20, 20]}
+    source = torch.linspace(-0.4, 0.1, 4).view(4, 1, 1, 1).expand(4, 3, 8, 8)
+
+    def at(sign: int) -> Callable[[float], Tensor]:
+        return lambda strength: source + sign * torch.tensor(curves[strength]).view(4, 1, 1, 1) / 100
+
+    metric = with_strengths(strengths)
+    assert not metric.unused_inputs
+    for translation, sign in ((FORWARD, 1), (BACKWARD, -1)):
+        metric.update(translation, source, at(sign)(1.0), lambda most: None, at(sign))
+        figures = metric.compute()[translation]
+        expected = {"": 18, "_at_0.5": 17.5, "_at_1": 18, "_at_1.5": 22.5, "_monotone": 0.75, "_order": 1.0}
+        for suffix, value in expected.items():
+            signed = value if suffix in ("_monotone", "_order") else sign * value
+            assert figures[f"apparent_age_cnn{suffix}"] == pytest.approx(signed, rel=1e-4), (translation, suffix)
+    assert metric.direction == {"apparent_age_cnn_monotone": "higher", "apparent_age_cnn_order": "higher"}
+    metric.reset()
+    curves[1.0][0] = 5.0  # one sample falls by 5, and with it the mean
+    metric.update(FORWARD, source, at(1)(1.0), lambda most: None, at(1))
+    figures = metric.compute()[FORWARD]
+    assert (figures["apparent_age_cnn_monotone"], figures["apparent_age_cnn_order"]) == (0.5, 0.0)
+    metric.real["cnn"]["old"] = metric.real["cnn"]["young"]  # no direction: shifts alone
+    figures = metric.compute()[FORWARD]
+    assert figures["apparent_age_cnn_at_1.5"] == pytest.approx(22.5, rel=1e-4)
+    assert not {"apparent_age_cnn_monotone", "apparent_age_cnn_order"} & set(figures)
+
+
+@pytest.mark.parametrize("strengths", [[1.0], [1.0, 0.5], [0.5, 0.5]])
+def test_strengths_are_two_or_more_in_ascending_order(strengths: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"strengths = .*: expected two or more in ascending order"):
+        with_strengths(strengths)
+
+
+def test_strengths_are_asked_for_only_where_they_are_wanted() -> None:
+    metric = with_strengths([])
+    assert set(metric.unused_inputs) == {"at_strength"} and not metric.direction
+    source = torch.zeros(4, 3, 8, 8)
+    metric.update(FORWARD, source, source + 0.3, lambda most: None)
+    assert not any("_at_" in name or "_monotone" in name for name in metric.compute()[FORWARD])
+
+
 def test_labels_that_are_kept_are_counted_by_judges(domains: dict[str, Domain], prepared: Callable[..., Any]) -> None:
     half = {
         name: Domain(

@@ -156,7 +156,8 @@ def test_real_samples_of_other_domains_count_as_fakes(name: str) -> None:
     real, fake, negative = output(), output(), output()
     loss = build(name, negatives="other_domains")
     assert build(name).unused_inputs == ("negative_output",) and not loss.unused_inputs
-    expected = factor * (mean(of_real, real) + mean(of_fake, fake) + mean(of_fake, negative))
+    times = 2 if name == "Wasserstein" else 1  # see test_a_constant_added_to_all_logits_...
+    expected = factor * (times * mean(of_real, real) + mean(of_fake, fake) + mean(of_fake, negative))
     assert float(loss.for_discriminator(real, fake, negative)) == pytest.approx(expected, rel=1e-12)
 
 
@@ -171,3 +172,18 @@ def test_logits_of_kept_labels_are_added_by_what_they_count(name: str) -> None:
         0.5 * of_generator(x[0, 0]).mean() + 0.25 * of_generator(x[0, 2]).mean() + of_generator(x[1, 2]).mean()
     )
     assert float(found) == pytest.approx(mean(of_generator, fake) + kept, rel=1e-12)
+
+
+def test_a_constant_added_to_all_logits_does_not_change_the_wasserstein_loss() -> None:
+    """Otherwise it has no minimum, and with negatives there is one kind of real sample against two others."""
+    loss = losses.Wasserstein(losses.AdversarialOptions(negatives="other_domains"))
+    outputs = [output() for _ in range(3)]
+    moved = [DiscriminatorOutput([logits + 7 for logits in each.logits]) for each in outputs]
+    torch.testing.assert_close(loss.for_discriminator(*moved), loss.for_discriminator(*outputs))
+
+
+def test_kept_logits_need_no_positions() -> None:
+    logits, counts = torch.randn(2, 3, dtype=torch.float64), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
+    plain = DiscriminatorOutput([torch.zeros(2, 1, dtype=torch.float64)], kept_logits=[logits], kept=counts)
+    expected = 1 + ((logits[0, 0] - 1) ** 2 + 0.5 * (logits[1, 1] - 1) ** 2) / 2
+    torch.testing.assert_close(losses.LeastSquares(losses.SmoothOptions()).for_generator(plain), expected)
