@@ -16,8 +16,8 @@ from transgan_standard.layers import FiLM, Norm, Styled, activations_at, last_of
 class ResidualUnetOptions(Options):
     """Options of the generator `residual_unet`."""
 
-    width: int = Field(32, ge=8, multiple_of=8)
-    """Channels of the outermost level, a multiple of 8 (8 or more)."""
+    width: int = Field(32, ge=1)
+    """Channels of the outermost level (1 or more); group norm has 8 groups where they divide it."""
     factors: list[int] = Field([1, 2, 4, 6, 6], min_length=2)
     """Channels of each level as multiples of `width`, outermost first. Each level but the first has half the size of
     the one before."""

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 RECIPES = sorted([*ROOT.glob("recipes/*.toml"), ROOT / "plugins/example/recipe.toml"])
 #: Options of any plugin that are lowered to these values where they are higher.
 LARGEST = {"width": 4, "widest": 8, "blocks": 1, "layers": 2, "downs": 2, "scales": 2, "iterations": 1, "count": 8}
+LARGEST |= {"pretrain": 2}
 STEPS, BATCH = 2, 2
 #: Sizes of training samples, of which the smallest is chosen that the networks of a recipe accept.
 SIZES = (32, 64, 128)
