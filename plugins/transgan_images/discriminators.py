@@ -23,6 +23,7 @@ from transgan.api import (
     UsageError,
 )
 from transgan_images.classifier import augment, real_samples
+from transgan_images.efficientnet import MODEL, WEIGHTS
 from transgan_images.encoders import TimmEncoder, TimmOptions
 
 #: The network that is trained on the run's own domains.
@@ -176,7 +177,8 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
         if options.model == OWN:
             self.note = (
                 f"its network is trained on the run's own domains for {options.pretrain} steps before the first step; "
-                'a pretrained one knows more: model = "MODEL" with weights = "FILE"'
+                f"a pretrained one knows more: 'transgan download {WEIGHTS.name}', model = \"{MODEL}\", "
+                'weights = "downloaded"'
             )
         self.heads = nn.ModuleList(Head(each, options.width, maps, spec.style) for each in channels)
 
