@@ -53,7 +53,7 @@ def main() -> None:
                 if not {"-q", "--quiet"} & set(sys.argv):
                     warnings.simplefilter("always", DataWarning)  # and this the user
             warnings.showwarning = _show_warning  # type: ignore[assignment]
-            sys.exit(app(prog_name="transgan", standalone_mode=False))
+            code = app(prog_name="transgan", standalone_mode=False)
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
             _exit(_usage(error), error.exit_code)  # type: ignore[attr-defined]
@@ -62,6 +62,8 @@ def main() -> None:
         _exit(*_report(error))
     except KeyboardInterrupt:
         _exit("interrupted", INTERRUPTED)
+    else:
+        _exit("", code or 0)
 
 
 def _usage(error: Exception) -> str:
@@ -126,7 +128,12 @@ def _exit(text: str, code: int) -> None:
     if text:
         show(text, error=True)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        os._exit(code)  # other processes may block in a collective; the launcher ends them
+        # After an error others may block in a collective, and the launcher ends them. After a run, threads of the
+        # process group may still be there, which abort the interpreter's own way out.
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
