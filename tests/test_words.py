@@ -66,11 +66,13 @@ JUDGES = (
     *("docs/howto/judge.md", "plugins/transgan_images/judges.py", "plugins/transgan_images/metrics.py"),
     *("plugins/transgan_images/metrics_judges.py", "plugins/transgan_images/metrics_labels.py"),
     *("docs/make_face_sheet.py", "tests/plugins/images/test_judges.py"),
+    "docs/results.md",
 )
 ALLOWED |= {(file, word): "a metric's networks outside the training" for file in JUDGES for word in ("judge", "judges")}
 ALLOWED |= {(file, "judge"): "the name of the page on those" for file in ("docs/index.md", "docs/howto/evaluate.md")}
 ALLOWED |= {("plugins/transgan_images/__init__.py", "judges"): "the name of their module"}
 ALLOWED |= {("tests/docs/test_make_face_sheet.py", "judge"): "one of those"}
+ALLOWED |= {("recipes/conditional_face_photos_cpu.toml", "judge"): "one of those, whose figures the recipe states"}
 
 
 @dataclass(frozen=True)
