@@ -1,6 +1,6 @@
 """A classifier of a task's domains, trained on real data only: for `target_share`, and as a feature network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -58,10 +58,12 @@ class SmallNetwork(nn.Module):
     `forward(x) -> (features, logits)`: x (N, channels, H, W); features (N, D), logits (N, classes).
     """
 
+    LAYERS = 4
+
     def __init__(self, channels: int, classes: int, width: int):
         super().__init__()
         layers: list[nn.Module] = []
-        for i in range(4):
+        for i in range(self.LAYERS):
             outputs = width * min(2**i, 4)
             layers += [nn.Conv2d(channels, outputs, 3, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
             channels = outputs
@@ -71,6 +73,13 @@ class SmallNetwork(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.features(x)
         return features, self.head(features)
+
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the feature map behind each convolution, (N, D, H', W')."""
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                yield x
 
 
 class TimmClassifier(nn.Module):
@@ -157,24 +166,36 @@ def train_classifier(
 def _fit(network: nn.Module, x: Tensor, y: Tensor, options: ClassifierOptions, seed: int, mirror: bool) -> nn.Module:
     """Train a network on samples x (N, C, H, W) of classes y (N,), and return it in evaluation mode."""
     weights = 1 / torch.bincount(y).float()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     rng = np.random.default_rng(seed)
     batch = min(64, len(x))
-    total = max(60, options.epochs * (len(x) // batch))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=total)
-    for _ in range(total):
+
+    def loss() -> Tensor:
         index = torch.from_numpy(rng.integers(len(x), size=batch)).to(x.device)
         inputs = augment(x[index], rng) if options.vary else x[index]
         if rng.random() < 0.5 and mirror:
             inputs = inputs.flip(-1)
         # Random brightness, so that the mean colour alone is not enough to classify by.
         inputs = inputs + 0.1 * torch.from_numpy(rng.standard_normal((batch, 1, 1, 1))).to(inputs)
-        loss = F.cross_entropy(network(inputs)[1], y[index], weight=weights * len(weights) / weights.sum())
+        return F.cross_entropy(network(inputs)[1], y[index], weight=weights * len(weights) / weights.sum())
+
+    optimize(network, max(60, options.epochs * (len(x) // batch)), loss)
+    return network.eval()
+
+
+def optimize(network: nn.Module, steps: int, loss: Callable[[], Tensor], peak: float = 2e-3) -> None:
+    """Train a network by AdamW, with a learning rate that rises to `peak` and falls to 0.
+
+    Args:
+        loss: returns the loss of another batch.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
+    for _ in range(steps):
+        value = loss()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    return network.eval()
 
 
 def augment(x: Tensor, rng: np.random.Generator) -> Tensor:

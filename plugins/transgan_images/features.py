@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 from transgan_standard.layers import last_of
 
-from transgan.api import DataError, Domain, PluginError, UsageError, expand_home, locate
+from transgan.api import DataError, Domain, PluginError, UsageError, locate
 from transgan_images.classifier import TIMM, create_timm
 from transgan_images.inception import WEIGHTS, Inception
+from transgan_images.weights import DOWNLOADED, DOWNLOADS, downloaded, read_tensors
 
 #: What a network returns: features, and logits if it is a classifier.
 NetworkOutput = tuple[Tensor, Tensor | None]
@@ -160,7 +161,7 @@ def load(network: str, path: Path | None) -> Extractor:
 
     Args:
         network: `squeezenet`, `inception` or `timm:MODEL`.
-        path: the file with the weights; optional for `inception`.
+        path: the file with the weights; optional for those that `transgan download` has fetched.
 
     Raises:
         UsageError: there is no such network, or it needs a path.
@@ -174,12 +175,8 @@ def load(network: str, path: Path | None) -> Extractor:
         _load_weights(squeezenet, read_tensors(_required(network, path)), network, path)
         return Extractor(squeezenet)
     if network == "inception":
-        found = locate(WEIGHTS, path)
-        if found is None:
-            raise DataError(
-                f"the weights of '{network}' are not downloaded: run 'transgan download {WEIGHTS.name}', "
-                'or set weights = "FILE"'
-            )
+        found = _required(network, path)
+        locate(WEIGHTS, found)  # figures are comparable with these weights alone
         inception = Inception()
         _load_weights(inception, read_tensors(found), network, found)
         return Extractor(inception)
@@ -187,9 +184,10 @@ def load(network: str, path: Path | None) -> Extractor:
 
 
 def _required(network: str, path: Path | None) -> Path:
-    if path is None:
+    model = network.removeprefix(TIMM)
+    if path is None and model not in DOWNLOADS:
         raise UsageError(f'network = "{network}" needs a file with its weights; set weights = "FILE"')
-    return path
+    return downloaded(model) if path in (None, Path(DOWNLOADED)) else path
 
 
 def _timm(name: str, path: Path) -> nn.Module:
@@ -201,33 +199,6 @@ def _timm(name: str, path: Path) -> nn.Module:
     network.reset_classifier(0 if weight is None else len(weight))
     _load_weights(network, tensors, f"timm:{name}", path)
     return TimmNetwork(network)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return tensors by name from a .npz or .safetensors file, or a .pth file of tensors only. No code in it is run.
-
-    Raises:
-        DataError: the file is missing, cannot be read, or contains anything else.
-    """
-    path = expand_home(path)
-    if not path.is_file():
-        raise DataError(f"weights {path}: no such file")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files raise many types of exceptions, among them KeyErrors without a message
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"weights {path}: cannot be read as {path.suffix or 'weights'}: {why:.160}") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
-        raise DataError(f"weights {path}: expected tensors by name")
-    return state
 
 
 def _load_weights(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path | None) -> None:

@@ -2,10 +2,9 @@
 
 A judge is no better than its data and its features. So there are two kinds, which have nothing in common but the
 samples, and each is itself tried before it is believed: on held-out real images, on images that are changed in ways
-that do not change what they show (`PERTURBATIONS`), and on sources that are changed for the training's discriminators.
+that do not change what they show, and on sources that are changed for the training's discriminators.
 """
 
-import io
 import itertools
 import math
 from collections import OrderedDict
@@ -19,7 +18,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,9 +32,11 @@ from transgan.api import (
     UsageError,
     did_you_mean,
 )
-from transgan_images.classifier import BATCH, SmallNetwork, augment
+from transgan_images.classifier import BATCH, SmallNetwork, optimize
 from transgan_images.encoders import TimmEncoder, TimmOptions
 from transgan_images.features import short_name
+from transgan_images.perturbations import blurred, compressed, noise, shifted, strongly_augmented
+from transgan_images.ridge import PENALTIES, fit_ridge
 
 
 class JudgeOptions(Options):
@@ -104,10 +104,10 @@ def named_judges(judges: Sequence[JudgeOptions]) -> dict[str, JudgeOptions]:
 class PooledFeatures:
     """The feature maps of a frozen network, pooled by mean and standard deviation over positions.
 
-    What an image gives is kept, up to `KEPT` bytes, so that judges of one network share its passes.
+    What an image gives is kept, up to `MOST_BYTES`, so that judges of one network share its passes.
     """
 
-    KEPT = 1 << 28
+    MOST_BYTES = 1 << 28
 
     def __init__(self, options: TimmOptions, mirror: bool):
         spec = NetworkSpec(channels=3, inputs=3, style=0, space=(64, 64), domains=(), tasks=())
@@ -133,7 +133,7 @@ class PooledFeatures:
         for key, row in zip(keys, found, strict=True):
             self.rows[key] = row
             self.rows.move_to_end(key)
-        while self.rows and len(self.rows) * found[0].nbytes > self.KEPT:
+        while self.rows and len(self.rows) * found[0].nbytes > self.MOST_BYTES:
             self.rows.popitem(last=False)
         return torch.stack(found)
 
@@ -152,75 +152,6 @@ def _pooled(options: JudgeOptions) -> PooledFeatures:
 def _load(network: str, weights: str, layers: tuple[int, ...], size: int | None, mirror: bool) -> PooledFeatures:
     options = TimmOptions(model=network, weights=weights, layers=list(layers) or None, size=size)
     return PooledFeatures(options, mirror)
-
-
-#: Penalties that are tried, for each number of features.
-PENALTIES = tuple(10 ** (exponent / 2) for exponent in range(-8, 6))
-
-
-@dataclass(frozen=True)
-class Ridge:
-    """A linear model `x @ coefficients + intercept`."""
-
-    coefficients: Tensor
-    """(D, K)"""
-    intercept: Tensor
-    """(K,)"""
-    penalty: float
-    error: float
-    """The weighted mean squared error of leave-one-out predictions, summed over K."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return predictions (N, K) of x (N, D)."""
-        return x.to(self.coefficients) @ self.coefficients + self.intercept
-
-
-def fit_ridge(
-    x: Tensor,
-    y: Tensor,
-    weight: Tensor | None = None,
-    changes: Tensor | None = None,
-    penalties: Sequence[float] = PENALTIES,
-) -> Ridge:
-    """Fit ridge regression with an intercept, in float64, with the penalty of the smallest leave-one-out error.
-
-    The model minimises the weighted sum of squared errors plus penalty times the squared coefficients, plus the squared
-    changes of its predictions along `changes`. The leave-one-out residual is that of the fit divided by one minus the
-    sample's leverage (Allen's PRESS, 1974), so one decomposition serves all penalties.
-
-    Args:
-        x: features (N, D).
-        y: targets (N, K).
-        weight: of each sample, (N,); scaled to a mean of 1. Defaults to 1.
-        changes: changes of features (M, D) that should not change a prediction (Simard et al., 1992, tangent prop).
-        penalties: those to try; penalty 0 needs N > D and features of full rank.
-    """
-    x, y = x.double(), y.double()
-    w = torch.ones(len(x), dtype=x.dtype) if weight is None else weight.double() / weight.double().mean()
-    root = w.sqrt()[:, None]
-    center, middle = (w[:, None] * x).mean(0), (w[:, None] * y).mean(0)
-    a, b, count = root * (x - center), root * (y - middle), len(x)
-    if changes is not None:
-        a, b = torch.cat([a, changes.double()]), torch.cat([b, b.new_zeros(len(changes), b.shape[1])])
-    if len(a) <= a.shape[1]:
-        values, u = torch.linalg.eigh(a @ a.T)
-    else:
-        values, v = torch.linalg.eigh(a.T @ a)
-        u = a @ v / values.clamp(min=1e-12 * float(values.max())).sqrt()
-    kept = values > 1e-12 * values.max()
-    values, u = values[kept], u[:, kept]
-    along = u.T @ b
-    best: tuple[float, float] | None = None
-    for penalty in penalties:
-        shrunk = values / (values + penalty)
-        leverage = (u[:count] ** 2) @ shrunk + w / count
-        residual = (b[:count] - u[:count] @ (shrunk[:, None] * along)) / (1 - leverage).clamp(min=1e-9)[:, None]
-        error = float((residual**2).sum(1).mean())
-        if best is None or error < best[0]:
-            best = error, penalty
-    assert best is not None
-    coefficients = a.T @ (u @ (along / (values + best[1])[:, None]))
-    return Ridge(coefficients, middle - center @ coefficients, best[1], best[0])
 
 
 #: Samples whose changes under blur, compression, noise and shifts a linear model should not follow.
@@ -244,8 +175,8 @@ class FeatureModel:
         changed = [
             blurred(part, rng.uniform(0.5, 1.2)),
             compressed(part, int(rng.integers(35, 75))),
-            part + rng.uniform(0.02, 0.06) * _noise(part, rng),
-            _shifted(part, 1),
+            part + rng.uniform(0.02, 0.06) * noise(part, rng),
+            shifted(part, 1),
         ]
         changes = torch.cat([(features(each).double() - before) / self.scale for each in changed])
         changes *= math.sqrt(len(x) / len(changes))  # they count as much as the samples
@@ -258,33 +189,6 @@ class FeatureModel:
 
 
 # The small network
-
-
-def strongly_augmented(x: Tensor, rng: np.random.Generator, mirror: bool) -> Tensor:
-    """Return images (N, C, H, W) in [-1, 1] changed at random, each in its own way but for blur and compression.
-
-    They are rotated, scaled, shifted and coloured as by `augment`, mirrored, blurred by up to 1 pixel, compressed as by
-    JPEG, and given noise of a standard deviation up to 0.1, and of half of them a square of up to half their side is
-    cut out.
-    """
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.from_numpy(rng.uniform(0, 1, shape)).to(x)
-
-    count, _, height, width = x.shape
-    x = augment(x, rng)
-    if mirror:
-        x = torch.where(uniform(count, 1, 1, 1) < 0.5, x.flip(-1), x)
-    if rng.random() < 0.5:
-        x = blurred(x, rng.uniform(0.2, 1))
-    if rng.random() < 0.5:
-        x = quantized(x, rng.uniform(0.02, 0.3))
-    x = x + 0.1 * uniform(count, 1, 1, 1) ** 2 * _noise(x, rng)
-    side, top, left = (uniform(count, 1, 1) - 0.5).clamp(min=0), uniform(count, 1, 1), uniform(count, 1, 1)
-    rows = torch.linspace(0, 1, height, device=x.device)[None, :, None]
-    columns = torch.linspace(0, 1, width, device=x.device)[None, None]
-    cut = ((rows - top).abs() < side / 2) & ((columns - left).abs() < side / 2)
-    return torch.where(cut[:, None], torch.zeros((), device=x.device), x)
 
 
 class CnnModel:
@@ -304,19 +208,15 @@ class CnnModel:
         self.network.eval().requires_grad_(False)
 
     def _fit(self, options: JudgeOptions, x: Tensor, y: Tensor, weight: Tensor, classes: bool, seed: int) -> None:
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=2e-3, weight_decay=1e-2)
         rng, batch = np.random.default_rng(seed), min(64, len(x))
-        total = max(300, options.epochs * len(x) // batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=total)
         chances = (weight / weight.sum()).numpy()
-        for _ in range(total):
+
+        def loss() -> Tensor:
             index = torch.from_numpy(rng.choice(len(x), batch, p=chances)).to(x.device)
             logits = self.network(strongly_augmented(x[index], rng, self.mirror))[1]
-            loss = F.cross_entropy(logits, y[index]) if classes else F.smooth_l1_loss(logits, y[index])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+            return F.cross_entropy(logits, y[index]) if classes else F.smooth_l1_loss(logits, y[index])
+
+        optimize(self.network, max(300, options.epochs * len(x) // batch), loss, peak=4e-3)
 
     def _resized(self, x: Tensor) -> Tensor:
         if tuple(x.shape[2:]) == self.size:
@@ -330,67 +230,6 @@ class CnnModel:
         sides = (x, x.flip(-1)) if self.mirror else (x,)
         found = [torch.cat([network(self._resized(p))[1] for p in torch.split(each, BATCH)]) for each in sides]
         return torch.stack(found).mean(0).double().cpu() * self.scale + self.center
-
-
-# Changes that do not change what an image shows
-
-
-def blurred(x: Tensor, sigma: float) -> Tensor:
-    """Return images (N, C, H, W) blurred by a Gaussian of `sigma` pixels, continued by their edges."""
-    reach = max(1, math.ceil(3 * sigma))
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype) / sigma) ** 2)
-    weights = weights / weights.sum()
-    channels = x.shape[1]
-    x = F.pad(x, (reach,) * 4, mode="replicate")
-    x = F.conv2d(x, weights.view(1, 1, 1, -1).expand(channels, -1, -1, -1), groups=channels)
-    return F.conv2d(x, weights.view(1, 1, -1, 1).expand(channels, -1, -1, -1), groups=channels)
-
-
-def quantized(x: Tensor, step: float) -> Tensor:
-    """Return images (N, C, H, W) with the cosine coefficients of 8x8 blocks rounded, high frequencies coarser: as JPEG.
-
-    Args:
-        step: of the mean of a block; that of the highest frequency is about five times as large.
-    """
-    height, width = (side // 8 * 8 for side in x.shape[2:])
-    k = torch.arange(8, device=x.device, dtype=x.dtype)
-    basis = torch.cos(math.pi / 8 * (k[None] + 0.5) * k[:, None]) * math.sqrt(2 / 8)
-    basis = torch.cat([basis[:1] / math.sqrt(2), basis[1:]])
-    blocks = x[:, :, :height, :width].reshape(*x.shape[:2], height // 8, 8, width // 8, 8)
-    steps = step * (1 + 0.3 * (k[:, None] + k[None]))
-    coefficients = torch.einsum("ua,ncpaqb,vb->ncpuqv", basis, blocks, basis)
-    rounded = (coefficients / steps[:, None]).round() * steps[:, None]
-    blocks = torch.einsum("ua,ncpuqv,vb->ncpaqb", basis, rounded, basis)
-    result = x.clone()
-    result[:, :, :height, :width] = blocks.reshape(*x.shape[:2], height, width)
-    return result
-
-
-def compressed(x: Tensor, quality: int) -> Tensor:
-    """Return images (N, 1 or 3, H, W) in [-1, 1] as they are after being saved as JPEG of a quality."""
-    found = []
-    for image in ((x.detach().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy():
-        file = io.BytesIO()
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "JPEG", quality=quality)
-        found.append(torch.from_numpy(np.array(Image.open(file)).reshape(image.shape)))
-    return (torch.stack(found).permute(0, 3, 1, 2).float() / 127.5 - 1).to(x)
-
-
-def _noise(x: Tensor, rng: np.random.Generator) -> Tensor:
-    return torch.from_numpy(rng.standard_normal(x.shape, np.float32)).to(x)
-
-
-def _shifted(x: Tensor, pixels: int) -> Tensor:
-    return F.pad(x, (pixels, 0, pixels, 0), mode="replicate")[:, :, : x.shape[2], : x.shape[3]]
-
-
-#: What is done to real sources to see how steady a judge is. What they show stays the same.
-PERTURBATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "JPEG of quality 50": lambda x: compressed(x, 50),
-    "blur of 1 pixel": lambda x: blurred(x, 1.0),
-    "noise of 5/255": lambda x: x + 10 / 255 * _noise(x, np.random.default_rng(0)),
-    "shift of 2 pixels": lambda x: _shifted(x, 2),
-}
 
 
 # Judges

@@ -52,8 +52,8 @@ class TargetShare(Metric[TargetShareOptions]):
 
     direction = {"target_share": "higher"}
 
-    def __init__(self, options: ClassifierOptions):
-        super().__init__(TargetShareOptions(**dict(options)))
+    def __init__(self, options: TargetShareOptions):
+        super().__init__(options)
         build_classifier(options, 3, 2)  # fail before the training rather than at its first evaluation
         self.named = named_judges(self.options.judges)
         if any(each.select for each in self.named.values()):

@@ -27,7 +27,8 @@ class FeatureOptions(Options):
     """The feature network: `"squeezenet"`, `"inception"` or `"timm:MODEL"`, pretrained, or `"own"`, a classifier of the
     task's domains that is trained on the run's own data."""
     weights: str | None = None
-    """The file with the network's weights; not needed for `"own"`, nor for `"inception"` once it is downloaded."""
+    """The file with the network's weights; not needed for `"own"`, nor for `"inception"` and
+    `"timm:tf_efficientnet_lite0"` once `transgan download` has fetched them."""
     against: Literal["all", "held_out"] = "all"
     """The real images of the target domain to compare with: all, or only the held-out ones."""
     halves: int = Field(100, ge=0, le=100_000)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from transgan.api import Domain, Metric, Options, Translation, UsageError
 from transgan_images.judges import (
-    PERTURBATIONS,
     Judge,
     JudgeOptions,
     Question,
@@ -24,6 +23,7 @@ from transgan_images.judges import (
     real_answers,
     trained_judge,
 )
+from transgan_images.perturbations import PERTURBATIONS
 
 AdversarialSource = Callable[[int], Tensor | None]
 """The metric argument `adversarial_source`."""

@@ -1,7 +1,5 @@
 """Distillation: a generator learns to do what a trained model does."""
 
-from functools import cached_property
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -30,12 +28,7 @@ class Distillation(Loss[DistillationOptions]):
     def __init__(self, options: DistillationOptions):
         super().__init__(options)
         self.domains: tuple[str, ...] = ()
-        self.device = torch.device("cpu")
-        Translator.from_pretrained(options.model, "cpu")  # a missing or damaged one is reported before the run
-
-    @cached_property
-    def teacher(self) -> Translator:
-        return Translator.from_pretrained(self.options.model, self.device)
+        self.teacher = Translator.from_pretrained(options.model, "cpu")  # a missing one is reported before the run
 
     def networks(self, spec: NetworkSpec) -> dict[str, torch.nn.Module]:
         """Return none of its own; note the names of the domains."""
@@ -47,7 +40,6 @@ class Distillation(Loss[DistillationOptions]):
     ) -> Tensor:
         if source.is_meta:
             return (fake - torch.empty_like(fake)).abs().mean()
-        self.device = source.device
         if translation.target != "*":
             return (fake - self._taught(source, translation.source, translation.target)).abs().mean()
         expected = torch.empty_like(fake)
@@ -59,6 +51,8 @@ class Distillation(Loss[DistillationOptions]):
 
     def _taught(self, x: Tensor, source: str, target: str) -> Tensor:
         """Return the teacher's translation of samples, (N, C, *space)."""
+        if self.teacher.device != x.device:
+            self.teacher = Translator.from_pretrained(self.options.model, x.device)
         try:
             direction = self.teacher.choose(to=target, source=source)
         except UsageError as error:

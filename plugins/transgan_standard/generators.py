@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from transgan.api import Generator, NetworkSpec, Options, Tensor, UsageError
+from transgan.api import Generator, NetworkSpec, Options, OptionsT, Tensor, UsageError
 from transgan_standard.layers import (
     PADS,
     BlurPool,
@@ -79,6 +79,34 @@ class Output(nn.Module):
         return x + d - d.abs() * x
 
 
+class ImageGenerator(Generator[OptionsT]):
+    """Base class of generators whose activations are numbered, and whose last one `output` makes an image of."""
+
+    output: Output
+
+    def forward(
+        self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
+    ) -> Tensor | list[Tensor]:
+        """Return the image; or, with `layers`, these activations, computed no further than needed.
+
+        Args:
+            x: (N, inputs, H, W).
+            style: (N, S), or None where there is no style vector.
+            layers: indices of activations, as the class numbers them.
+
+        Raises:
+            UsageError: there is no such activation.
+        """
+        if layers is not None:
+            return activations_at(layers, self._activations(x, style))
+        image: Tensor = self.output(last_of(self._activations(x, style)), x)
+        return image
+
+    def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
+        """Yield the activations of x in order, each computed when it is taken."""
+        raise NotImplementedError
+
+
 class ResnetOptions(Options):
     """Options of the generator `resnet`."""
 
@@ -118,7 +146,7 @@ class ResnetOptions(Options):
     a `residual` (a change of the input, bounded so that values stay within [-1, 1])."""
 
 
-class ResnetGenerator(Generator[ResnetOptions]):
+class ResnetGenerator(ImageGenerator[ResnetOptions]):
     """The residual generator of CycleGAN (Zhu et al., 2017, section 7.2; Johnson et al., 2016).
 
     A 7x7 convolution, `downs` downsamplings, `blocks` residual blocks, as many upsamplings, a 7x7 convolution, tanh.
@@ -127,6 +155,7 @@ class ResnetGenerator(Generator[ResnetOptions]):
     2020). A style vector, which the reference does not have, sets scale and shift after every norm.
 
     `forward(x, style)`: x (N, inputs, H, W), H and W multiples of `stride`; returns (N, channels, H, W) in [-1, 1].
+    Activations are numbered as in CUT: 0 is the padded input, 4 the first downsampling, ...
 
     Raises:
         UsageError: samples are not images, or are too small for `downs`.
@@ -179,24 +208,6 @@ class ResnetGenerator(Generator[ResnetOptions]):
         self.stride = 2**options.downs
         init_weights(self, options.init)
         self.output.init_weights(last)
-
-    def forward(
-        self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
-    ) -> Tensor | list[Tensor]:
-        """Return the image; or, with `layers`, the activations after these layers, computed no further than needed.
-
-        Args:
-            x: (N, inputs, H, W).
-            style: (N, S), or None where there is no style vector.
-            layers: indices of layers, numbered as in CUT: 0 is the padded input, 4 the first downsampling, ...
-
-        Raises:
-            UsageError: there is no such layer.
-        """
-        if layers is not None:
-            return activations_at(layers, self._activations(x, style))
-        image: Tensor = self.output(last_of(self._activations(x, style)), x)
-        return image
 
     def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
         for layer in self.model:
@@ -269,7 +280,7 @@ class Up(Styled):
         return dropped
 
 
-class UnetGenerator(Generator[UnetOptions]):
+class UnetGenerator(ImageGenerator[UnetOptions]):
     """The U-Net of pix2pix (Isola et al., 2017, section 6.1.1): an encoder and a decoder with skip connections.
 
     With 8 or 7 downs and the default options it is `unet_256` or `unet_128` of the authors' PyTorch implementation.
@@ -279,6 +290,8 @@ class UnetGenerator(Generator[UnetOptions]):
     shift after every norm.
 
     `forward(x, style)`: x (N, inputs, H, W), H and W multiples of `stride`; returns (N, channels, H, W) in [-1, 1].
+    Activations: 0 is the input; 1 to n = `downs` are the encoder's levels, outermost first; n + 1 to 2n the decoder's,
+    innermost first, without the channels of the skip connections.
 
     Raises:
         UsageError: samples are not images, or their size is odd.
@@ -314,25 +327,6 @@ class UnetGenerator(Generator[UnetOptions]):
         self.stride = 2**downs
         init_weights(self, options.init)
         self.output.init_weights(outermost_up.conv)
-
-    def forward(
-        self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
-    ) -> Tensor | list[Tensor]:
-        """Return the image; or, with `layers`, activations of these levels, computed no further than needed.
-
-        Args:
-            x: (N, inputs, H, W).
-            style: (N, S), or None where there is no style vector.
-            layers: indices of levels: 0 is the input; 1 to n = `downs` are the encoder's, outermost first; n + 1 to 2n
-                are the decoder's, innermost first, without the channels of the skip connections.
-
-        Raises:
-            UsageError: there is no such level.
-        """
-        if layers is not None:
-            return activations_at(layers, self._activations(x, style))
-        image: Tensor = self.output(last_of(self._activations(x, style)), x)
-        return image
 
     def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
         levels = []

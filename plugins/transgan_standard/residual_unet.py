@@ -1,6 +1,6 @@
 """The generator `residual_unet`: a U-Net of residual blocks, that of diffusion models without attention."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from transgan.api import Generator, NetworkSpec, Options, Tensor, UsageError
-from transgan_standard.generators import Output, OutputKind
-from transgan_standard.layers import FiLM, Norm, Styled, activations_at, last_of, plain_norm, two_axes
+from transgan.api import NetworkSpec, Options, Tensor, UsageError
+from transgan_standard.generators import ImageGenerator, Output, OutputKind
+from transgan_standard.layers import FiLM, Norm, Styled, plain_norm, two_axes
 
 
 class ResidualUnetOptions(Options):
@@ -49,7 +49,7 @@ class StyledBlock(Styled):
         return added
 
 
-class ResidualUnet(Generator[ResidualUnetOptions]):
+class ResidualUnet(ImageGenerator[ResidualUnetOptions]):
     """A U-Net of residual blocks (after Ho et al., 2020, appendix B, and Dhariwal & Nichol, 2021, without attention).
 
     Levels are halved by mean pooling and doubled by nearest-neighbour interpolation; the style vector sets scale and
@@ -57,6 +57,8 @@ class ResidualUnet(Generator[ResidualUnetOptions]):
     network is the identity before training.
 
     `forward(x, style)`: x (N, inputs, H, W), H and W multiples of `stride`; returns (N, channels, H, W) in [-1, 1].
+    Activations: 0 is the input; 1 to n are the levels on the way down, outermost first; n + 1 to 2n - 1 those on the
+    way up, innermost first; 2n is the last convolution.
 
     Raises:
         UsageError: samples are not images, or `output` does not suit their channels.
@@ -87,25 +89,6 @@ class ResidualUnet(Generator[ResidualUnetOptions]):
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
         self.output.init_weights(self.last)
-
-    def forward(
-        self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
-    ) -> Tensor | list[Tensor]:
-        """Return the image; or, with `layers`, activations of these levels, computed no further than needed.
-
-        Args:
-            x: (N, inputs, H, W).
-            style: (N, S), or None where there is no style vector.
-            layers: indices of levels: 0 is the input; 1 to n are those on the way down, outermost first; n + 1 to
-                2n - 1 those on the way up, innermost first; 2n is the last convolution.
-
-        Raises:
-            UsageError: there is no such level.
-        """
-        if layers is not None:
-            return activations_at(layers, self._activations(x, style))
-        image: Tensor = self.output(last_of(self._activations(x, style)), x)
-        return image
 
     def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
         yield x

@@ -13,6 +13,7 @@ from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.errors import RecipeError
 from transgan.plan.kept import kept_mask
 from transgan.rng import CounterRng
+from transgan.training.kept import KeptLabels
 
 RECIPE = """
 train = { steps = 4, batch = 4 }
@@ -159,28 +160,19 @@ def passes(planned: Any, double_engine: Any, text: str) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("from_source", [True, False])
-def test_a_fake_keeps_the_labels_of_the_sample_that_it_is_made_from(
-    planned: Any, double_engine: Any, from_source: bool
-) -> None:
-    from types import SimpleNamespace
-
-    from transgan.training.objective import DiscriminatorPasses
-
+def test_a_fake_keeps_the_labels_of_the_sample_that_it_is_made_from(planned: Any, from_source: bool) -> None:
     ends = 'real = "source"\nfake = "reconstruction"\n' if from_source else 'real = "target"\nfake = "identity"\n'
-    plan, engine = passes(planned, double_engine, RECIPE.replace("label_maps = true\n", f"label_maps = true\n{ends}"))
-    age = next(t for t in plan.translations if t.source == "young")
+    plan = planned(RECIPE.replace("label_maps = true\n", f"label_maps = true\n{ends}"))
+    age, kept = next(t for t in plan.translations if t.source == "young"), KeptLabels(plan)
     labels = {"source": torch.tensor([[1.0, 0, 0, 1, 0, 1, 0]]), "target": torch.tensor([[0, 1.0, 0, 0, 1, 0, 1]])}
     values: dict[Any, Any] = {(age, f"{end}_attributes"): {"kept": x} for end, x in labels.items()}
-    values |= {(age, f"{end}_domain"): torch.tensor([0]) for end in labels} | {(age, "task"): torch.tensor([0])}
-    step: Any = SimpleNamespace(values=values)
-    found = DiscriminatorPasses(engine.objective, plan.stages[0].phases[0], step)
     use = plan.discriminators[age][0]
     mine = labels["source" if from_source else "target"].clone()
     mine[:, 5:] = 0  # the task changes these
-    torch.testing.assert_close(found._conditions(age, use, "fake")["kept"], mine)
-    twice = torch.tensor([[0.0, 1, 0, 1, 1, 0, 0]])  # in both domains of a task: none is another one
-    expected = torch.tensor([[0.5, 0, 0.5, 0, 0, 0, 0]])
-    torch.testing.assert_close(found._other_labels(twice), expected)
+    torch.testing.assert_close(kept.of(values, age, use, "fake"), mine)
+    other = "target" if from_source else "source"
+    values[age, f"{other}_attributes"] = {"kept": torch.tensor([[0.0, 1, 0, 1, 1, 0, 0]])}  # in both domains of a task
+    torch.testing.assert_close(kept.of(values, age, use, "negative"), torch.tensor([[0.5, 0, 0.5, 0, 0, 0, 0]]))
 
 
 def test_an_image_pool_keeps_labels_with_their_fakes(planned: Any, double_engine: Any) -> None:

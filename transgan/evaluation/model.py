@@ -9,7 +9,7 @@ from transgan.data.domains import Domains
 from transgan.errors import TransganError, UsageError, as_user_error
 from transgan.evaluation.conditions import effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation
-from transgan.inference.model_folder import KEPT, NO_SOURCE, find_model, fingerprints
+from transgan.inference.model_folder import NO_SOURCE, TABLES, find_model, fingerprints
 from transgan.inference.translator import Translator
 from transgan.networks import Networks
 from transgan.plan import Plan, make_plan
@@ -102,7 +102,7 @@ def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, ov
         name, evaluation = str(run), _measured_tables(read_recipe(run))
     else:
         name, evaluation = str(path / "config.json"), dict(config.get("evaluation", {}))
-    table = {key: config["recipe"][key] for key in KEPT if key in config["recipe"]}
+    table = {key: config["recipe"][key] for key in TABLES if key in config["recipe"]}
     table |= {key: evaluation[key] for key in MEASURED if key in evaluation and key != "data"}
     table["data"] = {**evaluation.get("data", {"source": NO_SOURCE}), **table["data"]}
     table = _short({**upgrade(table), "losses": {}, "phases": []})

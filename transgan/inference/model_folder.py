@@ -38,8 +38,8 @@ from transgan.storage import (
 from transgan.text import expand_home, listed, printable
 
 #: Tables of a recipe that a model needs, and the keys of [train] and [data] that it needs.
-KEPT = ("version", "name", "data", "domains", "tasks", "inputs", "attributes", "train", "nodes", "conditionings",
-        "generators", "encoders")  # fmt: skip
+TABLES = ("version", "name", "data", "domains", "tasks", "inputs", "attributes", "train", "nodes", "conditionings",
+          "generators", "encoders")  # fmt: skip
 TRAIN, DATA = ("steps", "seed", "precision"), ("media", "size")
 #: The source of a model's domains: translating needs none.
 NO_SOURCE = "nowhere"
@@ -160,7 +160,7 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
     weights of those in a checkpoint are for.
     """
     recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
-    recipe = {key: recipe[key] for key in KEPT}
+    recipe = {key: recipe[key] for key in TABLES}
     recipe["train"] = {key: recipe["train"][key] for key in TRAIN}
     recipe["data"] = {key: recipe["data"][key] for key in DATA}
     own_media = {place[1] for place in plan.filled if place[0] == "domains"}

@@ -14,13 +14,14 @@ from transgan.api.schedule import Clock
 from transgan.graph import Key, Step, error_context
 from transgan.monitoring.diagnostics import StepDiagnostics
 from transgan.networks import Networks
-from transgan.plan.kept import KEPT, kept_mask, kept_values
+from transgan.plan.kept import KEPT
 from transgan.plan.plan import DiscriminatorUse, Plan, Term
 from transgan.recipe.schema import Phase
 from transgan.rng import ScopedRng
 from transgan.training.augmentation import Augmenter
 from transgan.training.buffers import HistoryPool, LossBuffers
 from transgan.training.distributed import Processes
+from transgan.training.kept import KeptLabels, sides_of
 
 DiscriminatorFunction = Callable[[Tensor], DiscriminatorOutput]
 Weighted = list[tuple[Term, float]]
@@ -43,6 +44,7 @@ class Objective:
         self.diagnostics = StepDiagnostics(plan, processes.gather if processes else None)
         self.loss_buffers = LossBuffers(processes)
         self.augmenter = Augmenter(plan, self.loss_buffers)
+        self.kept = KeptLabels(plan)
 
     def compute_nodes(self, batch_inputs: Mapping[Key, Any], phases: list[Phase], clock: Clock) -> Step:
         """Compute the nodes that these phases share; with gradients only if one of them trains a generator."""
@@ -228,7 +230,7 @@ class DiscriminatorPasses:
         of a fake, those of the sample that it is made from; of a negative, others than its own.
         """
         values = self.step.values
-        side, other = _sides(use)
+        side, other = sides_of(use)
         origin = {"origin": values[translation, f"{other}_domain"]} if self._takes(use, "origin") else {}
         conditions = {
             "task": values[translation, "task"],
@@ -237,21 +239,8 @@ class DiscriminatorPasses:
             **values[translation, f"{side}_attributes"],
         }
         if KEPT in conditions:
-            end = {"real": side, "fake": self._origin(use), "negative": other}[kind]
-            labels = values[translation, f"{end}_attributes"][KEPT]
-            labels = labels * labels.new_tensor(kept_mask(self.plan.recipe, use.keep, translation.task))
-            conditions[KEPT] = self._other_labels(labels) if kind == "negative" else labels
+            conditions[KEPT] = self.objective.kept.of(values, translation, use, kind)
         return conditions
-
-    def _origin(self, use: DiscriminatorUse) -> str:
-        """Return the end of the translation whose sample a discriminator's fakes are made from."""
-        return "source" if {"source", "pair_source"} & {*self.plan.graph.closure([use.fake])} else "target"
-
-    def _other_labels(self, labels: Tensor) -> Tensor:
-        """Return the mean of all other values for each label of `kept`, (N, K); 0 for one that is not known."""
-        blocks = torch.split(labels, [len(each) for each in kept_values(self.plan.recipe).values()], 1)
-        others = [(1 - x) * x.amax(1, keepdim=True) for x in blocks]  # a sample may be in several domains of a task
-        return torch.cat([x / x.sum(1, keepdim=True).clamp(min=1) for x in others], 1)
 
     def _takes(self, use: DiscriminatorUse, condition: str) -> bool:
         return self.plan.networks[use.network].takes(condition)
@@ -321,20 +310,14 @@ class DiscriminatorPasses:
                         origin = {"origin": self.plan.domains.index(other.source)} if self._takes(use, "origin") else {}
                         conditions = {"task": task, "domain": domain, **origin, **labels}
                         if KEPT in labels:
-                            mask = kept_mask(self.plan.recipe, use.keep, other.task)
-                            conditions[KEPT] = labels[KEPT] * labels[KEPT].new_tensor(mask)
+                            conditions[KEPT] = self.objective.kept.masked(labels[KEPT], use, other.task)
                         found[use.network, task, domain] = self._function(use.network, conditions)
         return list(found.values())
 
 
-def _sides(use: DiscriminatorUse) -> tuple[str, str]:
-    """Return the end of the translation whose samples are real to a discriminator, and the other end."""
-    return ("source", "target") if use.real == "source" else ("target", "source")
-
-
 def _nodes_of(use: DiscriminatorUse) -> tuple[tuple[str, str], ...]:
     """Return the node of each kind of a discriminator's inputs: real, fake and negative."""
-    return ("real", use.real), ("fake", use.fake), ("negative", _sides(use)[1])
+    return ("real", use.real), ("fake", use.fake), ("negative", sides_of(use)[1])
 
 
 def log_name(term: Term) -> str:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transgan_images import distances, inception, metrics_features
 from transgan_images.classifier import ClassifierOptions, augment, build_classifier
-from transgan_images.features import Extractor, SqueezeNet, load, read_tensors
+from transgan_images.features import Extractor, SqueezeNet, load
+from transgan_images.weights import read_tensors
 
 from transgan.api import DataError, Domain, Media, Sample, Translation, UsageError
 

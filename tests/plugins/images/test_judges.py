@@ -19,11 +19,7 @@ from transgan_images.judges import (
     JudgeOptions,
     PooledFeatures,
     Question,
-    blurred,
-    compressed,
-    fit_ridge,
     named_judges,
-    quantized,
     question_about,
     real_answers,
     trained_judge,
@@ -31,6 +27,8 @@ from transgan_images.judges import (
 from transgan_images.metrics import TargetShare
 from transgan_images.metrics_judges import ApparentLabel, JudgedShares, accuracy_of
 from transgan_images.metrics_labels import LabelKept
+from transgan_images.perturbations import blurred, compressed, quantized
+from transgan_images.ridge import fit_ridge
 
 from transgan.api import DataError, Domain, Media, NumericRange, Sample, Translation, UsageError
 
@@ -213,7 +211,7 @@ def test_features_are_means_and_deviations_of_maps_and_are_computed_once(weights
     np.testing.assert_allclose(found, np.mean(expected, 0), rtol=1e-4, atol=1e-3)
     calls.clear()
     assert torch.equal(pooled(x[[2, 0]]), found[[2, 0]]) and not calls
-    pooled.KEPT = 1  # type: ignore[misc]
+    pooled.MOST_BYTES = 1  # type: ignore[misc]
     pooled(images([3], 4))
     assert not pooled.rows
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transgan_images.classifier import ClassifierOptions
 from transgan_images.metrics import TargetShare
 from transgan_standard.metrics import CounterpartError, CycleError
 
@@ -72,7 +71,7 @@ def domain(name: str, x: Tensor, held_out: Tensor) -> Domain:
 @pytest.fixture(scope="module")
 def share() -> TargetShare:
     """A prepared metric: dark squares are young, bright ones old; upright stripes are white, horizontal ones black."""
-    metric = TargetShare(ClassifierOptions(epochs=1, width=8))
+    metric = TargetShare(TargetShare.Options(epochs=1, width=8))
     domains = {
         "young": domain("young", images(False, 48, 0), images(False, 8, 1)),
         "old": domain("old", images(True, 96, 2), images(True, 8, 3)),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from transgan_images.classifier import ClassifierOptions
 from transgan_images.factors import circular_distance, read_factors
 from transgan_images.media import ImageMedia, ImageOptions
 from transgan_images.metrics import TargetShare
@@ -280,6 +279,6 @@ def test_the_classifier_of_target_share_distinguishes_five_domains(selections: l
         return Domain(name, splits[False], splits[True], batches, Media(None, size))
 
     names = ["a", "b", "c", "d", "e"]
-    metric = TargetShare(ClassifierOptions())
+    metric = TargetShare(TargetShare.Options())
     metric.prepare({name: domain(name, each) for name, each in zip(names, selections, strict=True)}, {"t": names}, 0)
     assert metric.accuracy["t"] > 0.95
