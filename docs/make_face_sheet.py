@@ -24,6 +24,7 @@ from transgan_images.judges import Judge, JudgeOptions, Question, as_number, que
 from transgan import Translator
 from transgan.api import Domain, Media, Sample, UsageError
 from transgan.data.domains import Domains
+from transgan.data.real_samples import real_domains
 from transgan.errors import TransganError
 from transgan.evaluation.model import evaluation_plan
 
@@ -94,7 +95,7 @@ def make(given: argparse.Namespace) -> None:
     found = Domains(plan)
     found.exclude_unreadable()
     found.statistics.update(translator.statistics)
-    domains = found.for_metrics(plan.stages[-1].size, "cpu")
+    domains = real_domains(found, plan.stages[-1].size, "cpu")
     judge = trained_judge(
         domains, asked(given.label, domains, [translation.source, translation.target]), options, plan.recipe.train.seed
     )

@@ -89,7 +89,7 @@ def shifted(x: Tensor, pixels: int) -> Tensor:
     return F.pad(x, (pixels, 0, pixels, 0), mode="replicate")[:, :, : x.shape[2], : x.shape[3]]
 
 
-#: What is done to real sources to see how steady a judge is. What they show stays the same.
+#: What is done to real sources to see how steady an answer about them is. What they show stays the same.
 PERTURBATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "JPEG of quality 50": lambda x: compressed(x, 50),
     "blur of 1 pixel": lambda x: blurred(x, 1.0),

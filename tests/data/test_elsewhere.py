@@ -10,6 +10,7 @@ from PIL import Image
 
 from transgan.api import Domain
 from transgan.data.domains import Domains
+from transgan.data.real_samples import real_domains
 from transgan.errors import DataError, UsageError
 from transgan.plan import Plan
 
@@ -57,9 +58,9 @@ def rows(domain: Domain, held_out: bool) -> dict[str, torch.Tensor]:
 
 
 def test_samples_are_those_of_the_other_root_by_the_same_or_another_selection(domains: Domains, tmp_path: Path) -> None:
-    young = domains.for_metrics(8, "cpu")["young"].elsewhere(tmp_path / "other")
+    young = real_domains(domains, 8, "cpu")["young"].elsewhere(tmp_path / "other")
     assert {s.attributes["age"] for s in (*young.samples, *young.held_out)} == {25}
-    every = domains.for_metrics(8, "cpu")["young"].elsewhere(tmp_path / "other", {"age": [0, 150]})
+    every = real_domains(domains, 8, "cpu")["young"].elsewhere(tmp_path / "other", {"age": [0, 150]})
     assert {s.attributes["age"] for s in every.samples} == {5, 25, 55}
     assert len(every.samples) + len(every.held_out) == 60 and every.held_out
     for held_out, samples in ((False, every.samples), (True, every.held_out)):
@@ -75,17 +76,17 @@ def test_samples_are_those_of_the_other_root_by_the_same_or_another_selection(do
 def test_what_the_run_holds_out_is_held_out_elsewhere_too(domains: Domains, tmp_path: Path) -> None:
     for i, sample in enumerate(domains["young"].held_out):  # copies under other names, labels and hashes
         (tmp_path / "other" / f"40_1_1_{7000 + i}.png").write_bytes(Path(sample.location).read_bytes())
-    other = domains.for_metrics(8, "cpu")["old"].elsewhere(tmp_path / "other", {"age": [0, 150]})
+    other = real_domains(domains, 8, "cpu")["old"].elsewhere(tmp_path / "other", {"age": [0, 150]})
     assert not [sample for sample in other.samples if sample.attributes["age"] == 40]
     assert len([sample for sample in other.held_out if sample.attributes["age"] == 40]) == len(
         domains["young"].held_out
     )
-    same = domains.for_metrics(8, "cpu")["young"].elsewhere(tmp_path / "own")
+    same = real_domains(domains, 8, "cpu")["young"].elsewhere(tmp_path / "own")
     assert [s.key for s in same.held_out] == [s.key for s in domains["young"].held_out]
 
 
 def test_mistakes_are_said_with_the_place(domains: Domains, tmp_path: Path) -> None:
-    elsewhere = domains.for_metrics(8, "cpu")["young"].elsewhere
+    elsewhere = real_domains(domains, 8, "cpu")["young"].elsewhere
     with pytest.raises(DataError, match="nowhere' does not exist; expected a folder with samples"):
         elsewhere(tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"there is no label 'agee'\. Did you mean 'age'\?"):

@@ -14,6 +14,7 @@ from transgan_standard.losses import Wasserstein
 from transgan_standard.penalties import GradientPenalty, squared_gradient_norms
 
 from transgan import storage
+from transgan.data.real_samples import real_domains
 from transgan.plan import make_plan
 from transgan.plan.fallback import with_fallback
 from transgan.recipe import Document, read_recipe
@@ -71,7 +72,7 @@ def balance(trainer: Trainer) -> Mapping[str, float]:
     penalty = next(each for each in plan.losses.values() if isinstance(each, GradientPenalty))
     weights = {name: slot.weight.start for name, slot in plan.recipe.losses.items()}
     adversary = next(name for name, each in plan.losses.items() if isinstance(each, Wasserstein))
-    domains = trainer.domains.for_metrics(64, torch.device("cpu"))
+    domains = real_domains(trainer.domains, 64, torch.device("cpu"))
     batches = {name: next(iter(each.batches(True, 16)))[1] for name, each in domains.items()}
     found: dict[str, list[float]] = {"norm": [], "pull": [], "cycle": []}
     networks.set_trainable([])

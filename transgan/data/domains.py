@@ -3,7 +3,6 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from transgan.api.options import Options, Size
-from transgan.api.samples import Domain, Media, Sample, SampleRng, Source
+from transgan.api.samples import Media, Sample, SampleRng, Source
 from transgan.data.attributes import EncodedLabels, encode_labels
 from transgan.data.balance import balance_warnings
 from transgan.data.cache import DecodedCache, NothingReadableError
@@ -185,7 +184,7 @@ class Domains(Mapping[str, DomainData]):
             self.warnings += balance_warnings(plan, divided.samples)
 
     def _find(self, name: str, selection: Any) -> FoundSamples:
-        self.source.suffixes = self._media_plan(name).cls.suffixes
+        self.source.suffixes = self.media_plan(name).cls.suffixes
         held_out_selection = None
         if isinstance(selection, Mapping) and OWN_KEYS & selection.keys():
             held_out_selection = selection.get("held_out")
@@ -370,7 +369,7 @@ class Domains(Mapping[str, DomainData]):
                     failed = error.reasons
                 excluded[name, held_out] |= {samples[i].key for i in failed}
                 reasons[name] += [failed[i] for i in sorted(failed)]
-            _check_tolerated(name, reasons[name], sum(map(len, domain.cached.values())))
+            check_tolerated(name, reasons[name], sum(map(len, domain.cached.values())))
         unpaired = {each: set(keys) for each, keys in excluded.items()}
         for _ in self:  # a domain may be paired in several tasks
             for task in self.plan.recipe.tasks.values():
@@ -408,14 +407,14 @@ class Domains(Mapping[str, DomainData]):
     def __len__(self) -> int:
         return len(self.found)
 
-    def _media_plan(self, name: str) -> MediaPlan:
+    def media_plan(self, name: str) -> MediaPlan:
         return self.plan.media[name] if name in self.plan.media else self.plan.input_media[name]
 
     def media_at(self, name: str, size: Size) -> Media[Options]:
         """Return the media of a domain for a size of training samples."""
         key = (self[name].media_of, size)
         if key not in self.media:
-            self.media[key] = self._media_plan(name).at(size)
+            self.media[key] = self.media_plan(name).at(size)
             self.media[key].statistics = self.statistics
         return self.media[key]
 
@@ -474,7 +473,7 @@ class Domains(Mapping[str, DomainData]):
         Raises:
             PluginError: it is not a tensor of that shape, of floating-point numbers, all of them finite.
         """
-        use = self._media_plan(name).use
+        use = self.media_plan(name).use
         where = f"domain '{name}': the media '{use}' ({type(media).__module__}.{type(media).__qualname__})"
         expected = (count, media.channels, *media.space)
         if not isinstance(x, Tensor):
@@ -518,67 +517,6 @@ class Domains(Mapping[str, DomainData]):
             x = self.tensors(decoded, None, [name] * len(index), size, device)
             yield [samples[i] for i in index], x
 
-    def for_metrics(self, size: Size, device: Any) -> dict[str, Domain]:
-        """Return the domains with their real samples, as metrics and `init_from_data` get them."""
-
-        def of(name: str) -> Domain:
-            def batches(held_out: bool, batch: int) -> Iterator[tuple[list[str], Tensor]]:
-                for samples, x in self.batches(name, held_out, size, batch, device):
-                    yield [sample.key for sample in samples], x
-
-            samples, elsewhere = self[name], partial(self._elsewhere, name, size, device)
-            return Domain(name, samples.samples, samples.held_out, batches, self.media_at(name, size), elsewhere)
-
-        return {name: of(name) for name in self}
-
-    def _elsewhere(self, name: str, size: Size, device: Any, root: Path, selection: Any = None) -> Domain:
-        """Return the samples that a domain, or another selection, has at another root: see `Domain.elsewhere`.
-
-        Raises:
-            DataError: there is no such folder, no samples in it, or more than tolerated cannot be read.
-            UsageError: the source does not know the selection.
-        """
-        root = expand_home(Path(root))
-        if not root.is_dir():
-            what = "is a file" if root.exists() else "does not exist"
-            raise DataError(f"{str(root)!r} {what}; expected a folder with samples (seen from {Path.cwd()})")
-        cls, options = self.plan.sources
-        source: Source[Options] = cls(options, root)
-        source.suffixes = self._media_plan(name).cls.suffixes
-        found = source.samples(name, self.selections[name] if selection is None else selection)
-        if not found:
-            raise DataError(f"{str(root)!r}: no samples found of {selection or self.selections[name]!r}")
-        kept = self.plan.recipe.data.cache
-        measured = [sample for each in self.values() for sample in each.held_out]
-        contents = Contents([*found, *measured], kept)
-        numbers = {contents.of(sample) for sample in measured}
-        divided = split({name: FoundSamples(found)}, contents, [], self.plan.recipe.data.held_out)
-        held = {sample.key for sample in divided.held_out[name]}
-        media, reasons = self.media_at(name, size), list[str]()
-        samples: dict[bool, list[Sample]] = {}
-        caches: dict[bool, tuple[DecodedCache, np.ndarray] | None] = {False: None, True: None}
-        for side in (False, True):
-            samples[side] = [s for s in found if side == (s.key in held or contents.of(s) in numbers)]
-            if samples[side]:
-                cache = DecodedCache(samples[side], media, kept)
-                failed = cache.unreadable(range(len(samples[side])))
-                rows = np.array([i for i in range(len(samples[side])) if i not in failed], dtype=int)
-                caches[side] = cache, rows
-                samples[side] = [samples[side][i] for i in rows]
-                reasons += failed.values()
-        _check_tolerated(name, reasons, len(found))
-
-        def batches(held_out: bool, batch: int) -> Iterator[tuple[list[str], Tensor]]:
-            cache, rows = caches[held_out] or (None, np.empty(0))
-            for first in range(0, len(rows) if cache else 0, batch):
-                assert cache
-                part = rows[first : first + batch]
-                x = self.tensors(cache.get(part), None, [name] * len(part), size, device)
-                yield [sample.key for sample in samples[held_out][first : first + batch]], x
-
-        elsewhere = partial(self._elsewhere, name, size, device)
-        return Domain(name, samples[False], samples[True], batches, media, elsewhere)
-
 
 def describe_skipped(skipped: Mapping[Path, str]) -> str:
     """Return how many entries of folders were skipped, for which reasons, with some names."""
@@ -589,7 +527,7 @@ def describe_skipped(skipped: Mapping[Path, str]) -> str:
     return "; ".join(f"{reason}: {len(names):,} ({listed(sorted(names), 3)})" for reason, names in most_first)
 
 
-def _check_tolerated(name: str, reasons: Sequence[str], count: int) -> None:
+def check_tolerated(name: str, reasons: Sequence[str], count: int) -> None:
     """Raise DataError where more of a domain's samples cannot be read than is tolerated."""
     limit = int(TOLERATED * count) if count >= MIN_TOLERANT else 0
     if len(reasons) > limit:

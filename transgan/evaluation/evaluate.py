@@ -17,6 +17,7 @@ from transgan.api.schedule import Clock
 from transgan.data.attributes import encode_labels
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index, further_inputs
+from transgan.data.real_samples import real_domains
 from transgan.graph import Key, error_context, used_arguments
 from transgan.networks import Networks
 from transgan.plan import Direction, Plan
@@ -153,7 +154,7 @@ class Evaluation:
 
     def _prepare(self, metrics: dict[str, Metric]) -> None:
         if new := [name for name in metrics if name not in self.prepared]:
-            domains = self.domains.for_metrics(self.plan.stages[-1].size, self.device)
+            domains = real_domains(self.domains, self.plan.stages[-1].size, self.device)
             tasks = {name: task.domains for name, task in self.plan.recipe.tasks.items()}
             for name in new:
                 with self._dropping(metrics, name), error_context(f"preparing metric '{name}'", metrics[name]):

@@ -9,6 +9,7 @@ from torch import Tensor
 from transgan.api.protocols import Network, Translation
 from transgan.api.samples import Domain
 from transgan.data.domains import Domains
+from transgan.data.real_samples import real_domains
 from transgan.inference.model_folder import STATISTICS, find_model
 from transgan.networks import Networks
 from transgan.plan import Plan
@@ -63,7 +64,7 @@ def init_from_data(networks: Networks, domains: Domains, processes: Processes, s
     for name, network in networks.items():
         for path, module in network.named_modules() if name not in skip else ():
             if isinstance(module, Network) and type(module).init_from_data is not Network.init_from_data:
-                data = data or domains.for_metrics(plan.stages[-1].size, processes.device)
+                data = data or real_domains(domains, plan.stages[-1].size, processes.device)
                 differing: list[str] = []
                 if processes.main:
                     before = {key: value.clone() for key, value in module.state_dict().items()}

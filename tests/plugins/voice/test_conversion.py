@@ -19,6 +19,7 @@ from transgan_voice.sources import SyntheticVoice, speaker
 
 from transgan.api import Translation
 from transgan.data.domains import Domains
+from transgan.data.real_samples import real_domains
 from transgan.evaluation.evaluate import true_translations
 from transgan.plan import Plan
 
@@ -68,7 +69,7 @@ def figures_of(plan: Plan, translate: Callable[..., Tensor]) -> tuple[dict[str, 
     """Return the figures and the protocol for a translation function."""
     domains = Domains(plan)
     metric = Conversion(ConversionOptions(trained_on=3))
-    metric.prepare(domains.for_metrics(16, "cpu"), {"voice": ["anna", "bert"]}, 0)
+    metric.prepare(real_domains(domains, 16, "cpu"), {"voice": ["anna", "bert"]}, 0)
     metric.reset()
     samples = domains["anna"].held_out
     metric.update(THERE, samples, true_translations(domains, THERE, samples), translate)

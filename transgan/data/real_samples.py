@@ -1,0 +1,81 @@
+"""Domains with their real samples, as metrics and `init_from_data` get them, also those that another folder has."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from transgan.api.options import Options, Size
+from transgan.api.samples import Domain, Sample, Source
+from transgan.data.cache import DecodedCache
+from transgan.data.contents import Contents
+from transgan.data.domains import Domains, check_tolerated
+from transgan.data.splits import FoundSamples, split
+from transgan.errors import DataError
+from transgan.text import expand_home
+
+
+def real_domains(domains: Domains, size: Size, device: Any) -> dict[str, Domain]:
+    """Return the domains with their real samples, at a size."""
+
+    def of(name: str) -> Domain:
+        def batches(held_out: bool, batch: int) -> Iterator[tuple[list[str], Tensor]]:
+            for samples, x in domains.batches(name, held_out, size, batch, device):
+                yield [sample.key for sample in samples], x
+
+        mine, elsewhere = domains[name], partial(_elsewhere, domains, name, size, device)
+        return Domain(name, mine.samples, mine.held_out, batches, domains.media_at(name, size), elsewhere)
+
+    return {name: of(name) for name in domains}
+
+
+def _elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path, selection: Any = None) -> Domain:
+    """Return the samples that a domain, or another selection, has at another root: see `Domain.elsewhere`.
+
+    Raises:
+        DataError: there is no such folder, no samples in it, or more than tolerated cannot be read.
+        UsageError: the source does not know the selection.
+    """
+    root = expand_home(Path(root))
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{str(root)!r} {what}; expected a folder with samples (seen from {Path.cwd()})")
+    cls, options = domains.plan.sources
+    source: Source[Options] = cls(options, root)
+    source.suffixes = domains.media_plan(name).cls.suffixes
+    found = source.samples(name, domains.selections[name] if selection is None else selection)
+    if not found:
+        raise DataError(f"{str(root)!r}: no samples found of {selection or domains.selections[name]!r}")
+    kept = domains.plan.recipe.data.cache
+    measured = [sample for each in domains.values() for sample in each.held_out]
+    contents = Contents([*found, *measured], kept)
+    numbers = {contents.of(sample) for sample in measured}
+    divided = split({name: FoundSamples(found)}, contents, [], domains.plan.recipe.data.held_out)
+    held = {sample.key for sample in divided.held_out[name]}
+    media, reasons = domains.media_at(name, size), list[str]()
+    samples: dict[bool, list[Sample]] = {}
+    caches: dict[bool, tuple[DecodedCache, np.ndarray] | None] = {False: None, True: None}
+    for side in (False, True):
+        samples[side] = [s for s in found if side == (s.key in held or contents.of(s) in numbers)]
+        if samples[side]:
+            cache = DecodedCache(samples[side], media, kept)
+            failed = cache.unreadable(range(len(samples[side])))
+            rows = np.array([i for i in range(len(samples[side])) if i not in failed], dtype=int)
+            caches[side] = cache, rows
+            samples[side] = [samples[side][i] for i in rows]
+            reasons += failed.values()
+    check_tolerated(name, reasons, len(found))
+
+    def batches(held_out: bool, batch: int) -> Iterator[tuple[list[str], Tensor]]:
+        cache, rows = caches[held_out] or (None, np.empty(0))
+        for first in range(0, len(rows) if cache else 0, batch):
+            assert cache
+            part = rows[first : first + batch]
+            x = domains.tensors(cache.get(part), None, [name] * len(part), size, device)
+            yield [sample.key for sample in samples[held_out][first : first + batch]], x
+
+    elsewhere = partial(_elsewhere, domains, name, size, device)
+    return Domain(name, samples[False], samples[True], batches, media, elsewhere)
