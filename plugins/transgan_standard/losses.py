@@ -39,6 +39,9 @@ class Adversarial(Loss[AdversarialT]):
     Options = AdversarialOptions
     scale = 0.5
     """Factor of the discriminator's loss."""
+    is_difference = False
+    """True where a constant that is added to all logits must not change the loss: real samples then count once for
+    fakes and once for negatives."""
 
     @property
     def unused_inputs(self) -> Collection[str]:  # type: ignore[override]
@@ -62,10 +65,10 @@ class Adversarial(Loss[AdversarialT]):
         fake_output: DiscriminatorOutput,
         negative_output: DiscriminatorOutput | None = None,
     ) -> Tensor:
-        total = over_logits(self.of_real, real_output) + over_logits(self.of_fake, fake_output)
-        if negative_output is not None:
-            total = total + over_logits(self.of_fake, negative_output)
-        return self.scale * total
+        others = [fake_output] if negative_output is None else [fake_output, negative_output]
+        of_others = torch.stack([over_logits(self.of_fake, output) for output in others]).sum()
+        of_real = over_logits(self.of_real, real_output)
+        return self.scale * ((len(others) if self.is_difference else 1) * of_real + of_others)
 
     def for_generator(self, fake_output: DiscriminatorOutput) -> Tensor:
         return over_logits(self.of_generator, fake_output)
@@ -154,19 +157,11 @@ class Wasserstein(Adversarial):
     """Wasserstein adversarial loss (Arjovsky et al., 2017, eq. 2).
 
     The critic must be kept Lipschitz: add `gradient_penalty`, or set the discriminator's `spectral = true`. With
-    negatives, real samples count twice: a constant that is added to all logits must not change the loss.
+    negatives, real samples count twice.
     """
 
     scale = 1.0
-
-    def for_discriminator(
-        self,
-        real_output: DiscriminatorOutput,
-        fake_output: DiscriminatorOutput,
-        negative_output: DiscriminatorOutput | None = None,
-    ) -> Tensor:
-        total = super().for_discriminator(real_output, fake_output, negative_output)
-        return total if negative_output is None else total + over_logits(self.of_real, real_output)
+    is_difference = True
 
     def of_real(self, logits: Tensor) -> Tensor:
         return -logits

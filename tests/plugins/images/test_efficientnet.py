@@ -7,6 +7,7 @@ from zipfile import ZipFile
 import pytest
 import torch
 from transgan_images import efficientnet
+from transgan_images.features import load
 
 from transgan.api import DataError
 
@@ -56,3 +57,14 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path) -> None:
         wheel.writestr("package/nothing.txt", "")
     with pytest.raises(DataError, match="not the wheel"):
         efficientnet.read(path)
+
+
+def test_metrics_and_networks_take_it_where_it_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("timm")
+    monkeypatch.setenv("TRANSGAN_CACHE", str(tmp_path))
+    for path in (None, Path("downloaded")):
+        with pytest.raises(DataError, match="run 'transgan download efficientnet_lite0'"):
+            load(f"timm:{efficientnet.MODEL}", path)
+    (tmp_path / efficientnet.WEIGHTS.file).write_bytes(b"another file")
+    with pytest.raises(DataError):
+        load(f"timm:{efficientnet.MODEL}", None)
