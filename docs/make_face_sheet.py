@@ -88,6 +88,8 @@ def judge_options(text: str) -> JudgeOptions:
 
 def make(given: argparse.Namespace) -> None:
     options = judge_options(given.judge)
+    if not given.out.parent.is_dir():  # before minutes are spent
+        raise UsageError(f"--out {given.out}: the folder {given.out.parent} does not exist")
     translator = Translator.from_pretrained(given.model, "cpu")
     direction = translator.choose(given.to, given.task, given.source)
     translation = direction.translation
