@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import shorten
 from typing import TextIO
 
 #: Largest number of names that a message lists.
@@ -41,6 +43,16 @@ def listed(names: Iterable[object], most: int = MAX_LISTED) -> str:
     words = [str(name) for name in names]
     rest = len(words) - most
     return (", ".join(words[:most]) + (f" and {rest:,} more" if rest > 0 else "")) or "none"
+
+
+def line_width() -> int:
+    """Return the width of lines for people: the terminal's, 40 to 120; 80 where there is no terminal."""
+    return max(40, min(get_terminal_size().columns, 120))
+
+
+def cut(line: str, width: int) -> str:
+    """Return a line of at most `width` characters (10 or more), cut between words."""
+    return shorten(line, max(width, 10), placeholder=" ...")
 
 
 def show(text: object = "", error: bool = False) -> None:

@@ -89,8 +89,10 @@ def test_files(face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     assert message("recipes/fcae.toml") == "no recipe 'recipes/fcae.toml'. Did you mean 'recipes/face.toml'?"
     assert message("fase") == "no recipe 'fase'. Did you mean 'recipes/face.toml'?"
-    assert message("horses.toml") == "no recipe 'horses.toml'. There are: recipes/face.toml."
-    assert message("recipes") == "'recipes' is a folder, not a recipe. There are: recipes/face.toml."
+    assert message("horses.toml") == "no recipe 'horses.toml'. 'transgan recipes' lists those that are installed."
+    assert (
+        message("recipes") == "'recipes' is a folder, not a recipe. 'transgan recipes' lists those that are installed."
+    )
     assert message("a\0b.toml").startswith("no recipe 'a\\u0000b.toml'.")
     os.mkfifo("pipe.toml")
     assert message("pipe.toml") == "'pipe.toml' is not a file"

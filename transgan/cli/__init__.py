@@ -166,6 +166,7 @@ def _add_commands() -> None:
         import_,
         info,
         plugins,
+        recipes,
         resume,
         run,
         translate,
@@ -173,7 +174,21 @@ def _add_commands() -> None:
 
     app.registered_commands.clear()
     app.registered_groups.clear()
-    for module in (run, resume, finish, check, data, translate, evaluate, info, plugins, import_, download, bench):
+    for module in (
+        run,
+        resume,
+        finish,
+        check,
+        recipes,
+        data,
+        translate,
+        evaluate,
+        info,
+        plugins,
+        import_,
+        download,
+        bench,
+    ):
         module.add(app)
 
 

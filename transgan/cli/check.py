@@ -11,7 +11,9 @@ def add(app: typer.Typer) -> None:
     app.command()(check)
 
 
-def check(recipe: Path = typer.Argument(help="A recipe in TOML."), set_: list[str] = Set) -> None:
+def check(
+    recipe: Path = typer.Argument(help="A recipe in TOML, or the name of an installed one."), set_: list[str] = Set
+) -> None:
     """Check a recipe and describe its run, without training: data, tasks, networks, passes, memory."""
     from transgan.dry_run import describe
     from transgan.plan import make_plan, options_checker

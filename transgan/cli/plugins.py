@@ -51,9 +51,9 @@ def _list(registry: "Registry") -> Iterator[str]:
     """Yield a line for each plugin, and the package of those that are not of this one."""
     from transgan import __version__
     from transgan.registry import KINDS
-    from transgan.text import printable
+    from transgan.text import cut, line_width, printable
 
-    own, width = f"transgan {__version__}", _width()
+    own, width = f"transgan {__version__}", line_width()
     column = max((len(entry.name) for entry in registry.candidates()), default=0) + 4
     for kind in KINDS:
         entries = sorted(registry.candidates(kind), key=lambda entry: (entry.name, entry.package))
@@ -63,7 +63,7 @@ def _list(registry: "Registry") -> Iterator[str]:
             package = f"{entry.package} {entry.version}"
             package = "" if package == own else f" ({package})"
             line = printable(_first_line(entry.cls.__doc__))
-            yield f"  {entry.name}".ljust(column) + _cut(line, width - column - len(package)) + package
+            yield f"  {entry.name}".ljust(column) + cut(line, width - column - len(package)) + package
     for who, why in registry.broken.items():
         yield f"not loaded: {who}: {why}"
 
@@ -190,29 +190,17 @@ def _wrapped(text: str, first: int, then: int) -> list[str]:
     """Return a text as lines of the terminal's width, the first of them and the others indented."""
     from textwrap import wrap
 
+    from transgan.text import line_width
+
     lines = wrap(
         text.strip(),
-        _width(),
+        line_width(),
         initial_indent=" " * first,
         subsequent_indent=" " * then,
         break_long_words=False,
         break_on_hyphens=False,
     )
     return [line.replace(_SPACE, " ") for line in lines]
-
-
-def _width() -> int:
-    """Return the width of lines: the terminal's, at most 120; 80 where there is no terminal."""
-    from shutil import get_terminal_size
-
-    return max(40, min(get_terminal_size().columns, 120))
-
-
-def _cut(line: str, width: int) -> str:
-    """Return a line of at most `width` characters, cut between words."""
-    from textwrap import shorten
-
-    return shorten(line, max(width, 10), placeholder=" ...")
 
 
 def _first_line(doc: str | None) -> str:

@@ -14,7 +14,7 @@ def add(app: typer.Typer) -> None:
 
 
 def run(
-    recipe: Path = typer.Argument(help="A recipe in TOML."),
+    recipe: Path = typer.Argument(help="A recipe in TOML, or the name of an installed one."),
     set_: list[str] = Set,
     out: Path = typer.Option(
         None, "--out", help="The run folder; defaults to a new one below runs/. A run in it is resumed."

@@ -1,5 +1,6 @@
 """Recipes: parsing and validation of TOML files with line numbers in errors, and writing with all defaults."""
 
+from transgan.recipe.collection import InstalledRecipe, installed_recipes
 from transgan.recipe.diagnostics import Origin, Problems
 from transgan.recipe.parse import Document, parse_recipe, read_recipe
 from transgan.recipe.schema import Recipe
@@ -12,10 +13,12 @@ __all__ = [
     "SLOTS",
     "Document",
     "Inspection",
+    "InstalledRecipe",
     "Origin",
     "Problems",
     "Recipe",
     "Section",
+    "installed_recipes",
     "parse_recipe",
     "read_recipe",
     "upgrade",

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from transgan.errors import RecipeError, UsageError
+from transgan.recipe.collection import installed_recipes, locate_recipe
 from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
 from transgan.recipe.extend import extend
@@ -45,7 +46,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), inspect: Inspection |
     """Read a recipe from a file.
 
     Args:
-        path: the TOML file.
+        path: the TOML file, or the name of an installed recipe.
         overrides: values of `--set`, such as `train.steps=500`.
         inspect: checks the options of plugins, to report their problems together with the others.
 
@@ -53,6 +54,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), inspect: Inspection |
         UsageError: the file cannot be read.
         RecipeError: the recipe is invalid; reports all problems. A recipe that it extends cannot be read.
     """
+    path = locate_recipe(path)
     return parse_recipe(_decode(_read_bytes(path), str(path)), str(path), overrides, inspect)
 
 
@@ -105,7 +107,8 @@ def _read_table(text: str, name: str, extending: Sequence[Path] = ()) -> tuple[d
     line = lines["extends",]
     if not isinstance(other, str) or not other:
         raise _error(name, f"extends: found {found(other)}, expected the file of a recipe, relative to this one", line)
-    path, chain = Path(name).parent / other, [*extending, Path(name)]
+    # A copy of an installed recipe may extend one that is beside the original.
+    path, chain = locate_recipe(Path(other), Path(name).parent), [*extending, Path(name)]
     try:
         data = _read_bytes(path)
     except UsageError as error:
@@ -141,12 +144,12 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _suggest_recipes(path: Path) -> str:
-    """Return a hint that names a recipe with a similar name, or all recipes, of the same folder and of `recipes/`."""
+    """Return a hint that names a recipe with a similar name, of the same folder, of `recipes/`, or installed."""
     files = [file for folder in (path.parent, Path("recipes")) for file in sorted(folder.glob("*.toml"))]
-    names = {file.stem: printable(str(file)) for file in reversed(files)}
+    names = {name: name for name in installed_recipes()} | {each.stem: printable(str(each)) for each in reversed(files)}
     if close := get_close_matches(path.name.removesuffix(".toml"), names, n=1, cutoff=0.6):
         return f"Did you mean '{names[close[0]]}'?"
-    return f"There are: {', '.join(sorted(names.values())[:10])}." if names else ""
+    return "'transgan recipes' lists those that are installed."
 
 
 def _decode(data: bytes, name: str) -> str:
