@@ -11,8 +11,8 @@ from torch.nn import functional as F
 #: Half axes of the ellipse outside of which nothing changes, as fractions of the square's side; and the relative radius
 #: up to which the whole change is applied.
 AXES, FULL = (0.485, 0.495), 0.68
-#: What is skin in a crop without a margin, free of hair, brows, beard and lips: the two cheeks, and the bridge of the nose
-#: up to between the brows. Ellipses: center and half axes, as fractions of the side from the crop's center.
+#: What is skin in a crop without a margin, free of hair, brows, beard and lips: the two cheeks, and the bridge of the
+#: nose up to between the brows. Ellipses: center and half axes, as fractions of the side from the crop's center.
 SKIN = (((-0.19, -0.01), (0.08, 0.08)), ((0.19, -0.01), (0.08, 0.08)), ((0.0, -0.15), (0.045, 0.12)))
 #: A color cast is estimated on a grid of this many cells on a side, from at least MIN_CELLS of them.
 CELLS, MIN_CELLS = 32, 16

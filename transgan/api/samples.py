@@ -276,8 +276,8 @@ class RegionDetector(Configurable[OptionsT]):
     note: str = ""
     """What its user should know, said once."""
     takes_levels: ClassVar[bool] = False
-    """Items may also be of levels, uint8, where a media has them: a quarter of the memory. `paste` and `mark` return what
-    they were given; samples of regions are in [-1, 1] all the same."""
+    """Items may also be of levels, uint8, where a media has them: a quarter of the memory. `paste` and `mark` return
+    what they were given; samples of regions are in [-1, 1] all the same."""
 
     def __init__(self, options: OptionsT):
         self.options = options
