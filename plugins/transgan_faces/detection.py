@@ -41,14 +41,14 @@ WINDOW = 24
 
 #: Size in pixels to which the finest level of the image pyramid scales the smallest face wanted, and the ratio between
 #: the scales of adjacent levels.
-TARGET_EXTENT, PYRAMID_STEP = 32, 3.0
+TARGET_EXTENT, PYRAMID_STEP = 48, 3.0
 #: Minimum side in pixels of YuNet's input: with a single 32-pixel cell on a side it returns boxes at 1e30.
 MIN_INPUT = 64
 #: The coarsest pyramid level has at most this longer side, in pixels.
 MAX_COARSEST_SIDE = 640
 #: Side of the tiles in which a pyramid level is searched, so that memory does not grow with the image, and by how much
 #: they overlap, in pixels of the level; the next level has the faces that are larger than the overlap.
-TILE, OVERLAP = 1024, 160
+TILE, OVERLAP = 1024, 128
 #: Side in pixels of the upright view in which a detected face is looked at again, its side as a multiple of the
 #: square's; and how often at most, since the detector underestimates strong rotations: until less than
 #: SETTLED remains, in radians.

@@ -68,15 +68,13 @@ def crop(photograph: Tensor, square: Square) -> Tensor:
     """
     size = max(8, round(square.side))
     positions = (torch.arange(size, dtype=torch.float32) + 0.5) / size - 0.5
-    points = square.to_image(positions[None, :], positions[:, None])
-    points = tuple(_reflect(each, length) for each, length in zip(points, photograph.shape[:0:-1], strict=True))
-    columns, rows = (
-        slice(max(0, math.floor(each.min()) - 3), min(length, math.ceil(each.max()) + 3))
-        for each, length in zip(points, photograph.shape[:0:-1], strict=True)
-    )
+    height, width = photograph.shape[-2:]
+    x, y = square.to_image(positions[None, :], positions[:, None])
+    x, y = _reflect(x, width), _reflect(y, height)
+    rows, columns = _needed(y, height), _needed(x, width)
     area = _unit(photograph[:, rows, columns])
-    x, y = points[0] - columns.start, points[1] - rows.start
-    grid = torch.stack([2 * x / area.shape[2] - 1, 2 * y / area.shape[1] - 1], -1)
+    x, y = (x - columns.start) / area.shape[2], (y - rows.start) / area.shape[1]
+    grid = 2 * torch.stack([x, y], -1) - 1
     sampled = F.grid_sample(area[None], grid[None], "bicubic", padding_mode="border", align_corners=False)
     return sampled[0].clamp_(-1, 1)
 
@@ -84,6 +82,11 @@ def crop(photograph: Tensor, square: Square) -> Tensor:
 def _reflect(x: Tensor, length: int) -> Tensor:
     """Return coordinates reflected at both ends, 0 and the length, into what lies between."""
     return torch.where((x >= 0) & (x <= length), x, length - (length - x.remainder(2 * length)).abs())
+
+
+def _needed(x: Tensor, length: int) -> slice:
+    """Return the pixels of an axis that bicubic interpolation at coordinates takes."""
+    return slice(max(0, math.floor(float(x.min())) - 3), min(length, math.ceil(float(x.max())) + 3))
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -126,9 +129,7 @@ def paste(
             change = change.mean(0, keepdim=True).expand_as(change)
         x, y = torch.arange(left, right) + 0.5, torch.arange(top, bottom) + 0.5
         across, down = square.from_image(x[None, :], y[:, None])
-        # Pixels at the rim mix what a model made of both sides of the border: "border" repeats the crop's own edge.
-        grid = 2 * torch.stack([across, down], -1)[None]
-        resampled = F.grid_sample(change[None], grid, padding_mode="border", align_corners=False)[0]
+        resampled = F.grid_sample(change[None], 2 * torch.stack([across, down], -1)[None], align_corners=False)[0]
         area = (slice(None), slice(top, bottom), slice(left, right))
         below = _unit(result[area])
         weight = blend_mask(across, down)
