@@ -26,8 +26,8 @@ class FacesOptions(Options):
     """Margin added to each side of the crop, as a fraction of its side. With 0, eyes and mouth are where they are in
     FairFace's crops; a model trained on wider crops needs more."""
     turned: bool = True
-    """Also find faces that lie on their side or upside down, from about twice the smallest size. It takes about as long
-    again."""
+    """Also find faces that lie on their side or upside down, from about twice the smallest size. It searches
+    three quarters more pixels."""
     match: bool = True
     """Keep the photograph's colors: a color cast, which a model adds to the skin as to everything else, is removed, and
     never more of it than the skin itself has changed; and a grey photograph stays grey."""
