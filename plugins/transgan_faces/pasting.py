@@ -18,11 +18,11 @@ SKIN = (((-0.19, -0.01), (0.08, 0.08)), ((0.19, -0.01), (0.08, 0.08)), ((0.0, -0
 CELLS, MIN_CELLS = 32, 16
 #: A change is common if a share of at least MODE_SHARE of the cells is within MODE_RADIUS of it, 5 levels of 8 bits.
 MODE_SHARE, MODE_RADIUS = 0.2, 5 / 127.5
-#: Largest cast, and the difference up to which two changes are the same: 40 and 6 levels of 8 bits.
-MAX_CAST, SAME = 40 / 127.5, 6 / 127.5
+#: Largest cast, and the differences up to which two changes are the same, and nearly so: 40, 6 and 16 levels of 8 bits.
+MAX_CAST, SAME, NEAR = 40 / 127.5, 6 / 127.5, 16 / 127.5
 #: Span of lightness, from the 10th to the 90th percentile, from which on surroundings are not of one material such as
-#: hair: 64 levels of 8 bits.
-MATERIALS = 64 / 127.5
+#: hair: 40 levels of 8 bits.
+MATERIALS = 40 / 127.5
 #: Absolute values from which on a pixel is as black or white as it can be.
 SATURATED = 0.98
 #: Largest difference between the channels of a grey photograph: 2 levels of 8 bits.
@@ -151,11 +151,12 @@ def color_shift(photograph: Tensor, square: Square, change: Tensor, others: Sequ
     """Return the color cast (C,) of a model: what it adds to the skin as to everything else.
 
     Skin decides: in no channel more is returned than what the skin itself changed, in the same direction. So nothing
-    that happens to hair, clothes or background tints a face, whose color stays between that of the photograph and that
-    of the model. A change of the skin alone, such as complexion, is no cast: the surroundings outside the ellipse have
-    to share it. Hair may turn grey and clothes may change, so what counts there is the smallest change that a fifth of
-    them has in common; and where that is not the skin's own change too, it has to be found in light and in dark things,
-    since hair all around, which changes with the complexion, is no evidence. More than MAX_CAST is no cast.
+    that happens to hair or clothes tints a face. A change of the skin alone, such as complexion, is no cast: the
+    surroundings outside the ellipse have to share it. Hair may turn grey and clothes may change, so what counts there is
+    the smallest change that a fifth of them has in common; and where that is not the skin's own change too, it has to be
+    found in light and in dark things, since hair all around, which changes with the complexion, is no evidence. Where it
+    is found so and the skin changed nearly alike, as aging dulls it a little, it is the cast as a whole. More than
+    MAX_CAST is no cast.
 
     Args:
         photograph: (C, H, W).
@@ -181,11 +182,14 @@ def color_shift(photograph: Tensor, square: Square, change: Tensor, others: Sequ
     if shared is None or not skin.any() or shared.abs().max() > MAX_CAST:
         return none
     own = pooled[:, skin].median(1).values
-    if (shared - own).abs().max() > SAME:
+    difference = (shared - own).abs().max()
+    if difference > SAME:
         having = lightness[around][(pooled[:, around].T - shared).abs().amax(1) <= MODE_RADIUS]
         low, high = having.quantile(torch.tensor([0.1, 0.9]))
         if high - low < MATERIALS:
             return none
+        if difference <= NEAR:
+            return shared
     return torch.where(shared * own > 0, own.sign() * torch.minimum(shared.abs(), own.abs()), none)
 
 
