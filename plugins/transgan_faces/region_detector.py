@@ -25,9 +25,12 @@ class FacesOptions(Options):
     margin: float = Field(0.0, ge=-0.25, le=2.0)
     """Margin added to each side of the crop, as a fraction of its side. With 0, eyes and mouth are where they are in
     FairFace's crops; a model trained on wider crops needs more."""
+    turned: bool = True
+    """Also find faces that lie on their side or upside down, from about twice the smallest size. It searches
+    three quarters more pixels."""
     match: bool = True
-    """Keep the photograph's colors: a color cast that a model adds to the skin and to what surrounds the face is
-    removed, and a grey photograph stays grey. What changes in hair, clothes or background alone tints no face."""
+    """Keep the photograph's colors: a color cast, which a model adds to the skin as to everything else, is removed, and
+    never more of it than the skin itself has changed; and a grey photograph stays grey."""
 
 
 class Faces(RegionDetector[FacesOptions]):
@@ -42,11 +45,12 @@ class Faces(RegionDetector[FacesOptions]):
     """
 
     min_extent = 48.0
+    takes_levels = True
 
     def __init__(self, options: FacesOptions):
         super().__init__(options)
         weights = locate(YUNET, Path(options.weights) if options.weights else None)
-        self.detector: FaceDetector = YuNet(weights, options.score) if weights else Cascades()
+        self.detector: FaceDetector = YuNet(weights, options.score, options.turned) if weights else Cascades()
         if weights is None:
             self.note = (
                 "faces are detected by OpenCV's Haar cascades, which miss some; "
@@ -55,7 +59,7 @@ class Faces(RegionDetector[FacesOptions]):
 
     def detect(self, x: Tensor, min_extent: float) -> list[Region]:
         """Return the faces whose bounding box has a longer side of at least `min_extent` pixels, the largest first."""
-        faces = self.detector(_to_bytes(x)[..., ::-1].copy(), min_extent)
+        faces = self.detector(_to_bytes(x), min_extent)
         return [self._region(x, face) for face in faces]
 
     def _region(self, x: Tensor, face: Face) -> Region:
@@ -76,12 +80,15 @@ class Faces(RegionDetector[FacesOptions]):
             canvas.rectangle((left, top, left + width, top + height), outline=(255, 220, 0), width=line_width)
             corners = region.place.square.corners()
             canvas.line([*corners, corners[0]], fill=(0, 200, 255), width=line_width)
-        marked = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
-        return marked if x.shape[0] == 3 else marked.mean(0, keepdim=True)
+        marked = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        if x.is_floating_point():
+            marked = marked.float() / 127.5 - 1
+        return marked if x.shape[0] == 3 else marked.float().mean(0, keepdim=True).to(x.dtype)
 
 
 def _to_bytes(x: Tensor) -> np.ndarray:
-    """Return an image (C, H, W) in [-1, 1], C 1 or 3, as RGB uint8 (H, W, 3)."""
-    y = (x.expand(3, -1, -1) + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-    array: np.ndarray = y.permute(1, 2, 0).numpy()
+    """Return an image (C, H, W) in [-1, 1] or of levels, C 1 or 3, as RGB uint8 (H, W, 3), of levels without a copy."""
+    if x.is_floating_point():  # a part at a time, for little memory
+        x = torch.cat([(rows + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8) for rows in x.split(256, 1)], 1)
+    array: np.ndarray = x.expand(3, -1, -1).permute(1, 2, 0).numpy()
     return array

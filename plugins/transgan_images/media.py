@@ -200,11 +200,20 @@ class ImageMedia(Media[ImageOptions]):
         """Return an item as (C, H, W) in [-1, 1]."""
         return x if isinstance(x, Tensor) else _scaled(torch.from_numpy(x.pixels)[None])[0]
 
+    def as_levels(self, x: Picture | Tensor) -> Tensor | None:
+        """Return an item of 8 bits as (C, H, W) uint8, without a copy."""
+        of_bytes = not isinstance(x, Tensor) and x.pixels.dtype == np.uint8
+        return torch.from_numpy(x.pixels).permute(2, 0, 1) if of_bytes else None
+
     def with_tensor(self, x: Picture | Tensor, changed: Tensor) -> Picture | Tensor:
-        """Return an item of the source's media with other pixels, (C, H, W) in [-1, 1], of this media."""
+        """Return an item of the source's media with other pixels, (C, H, W) in [-1, 1] or uint8, of this media."""
         if isinstance(x, Tensor):
             return changed
         numbers, dtype = self._numbers(x)
+        if changed.dtype == torch.uint8:
+            if dtype == np.uint8:
+                return replace(x, pixels=np.ascontiguousarray(changed.permute(1, 2, 0).numpy()), numbers=numbers)
+            changed = _scaled(changed.permute(1, 2, 0)[None])[0]
         pixels = np.empty((*changed.shape[-2:], len(changed)), dtype)
         for channel, plane in enumerate(changed):
             pixels[..., channel] = _levels(plane, dtype)

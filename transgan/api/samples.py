@@ -192,8 +192,14 @@ class Media(Configurable[OptionsT]):
         """Return an item as (C, *space) in [-1, 1], of which regions are cut out; None where that cannot be."""
         return x if isinstance(x, Tensor) else None
 
+    def as_levels(self, x: Any) -> Tensor | None:
+        """Return an item as (C, *space) of levels, uint8, from 0 for -1 to 255 for 1, if possible without a copy; None
+        where it has other numbers. See `RegionDetector.takes_levels`."""
+        return None
+
     def with_tensor(self, x: Any, changed: Tensor) -> Any:
-        """Return an item, of the media of the source, with what `as_tensor` returns of it changed, of this media."""
+        """Return an item, of the media of the source, with what `as_tensor` or `as_levels` returns of it changed, of
+        this media."""
         return changed
 
     def to_model(self, x: Any, stride: int, native: bool, domain: str) -> tuple[Tensor, Any]:
@@ -269,6 +275,9 @@ class RegionDetector(Configurable[OptionsT]):
     """The default of `detect`'s `min_extent`."""
     note: str = ""
     """What its user should know, said once."""
+    takes_levels: ClassVar[bool] = False
+    """Items may also be of levels, uint8, where a media has them: a quarter of the memory. `paste` and `mark` return
+    what they were given; samples of regions are in [-1, 1] all the same."""
 
     def __init__(self, options: OptionsT):
         self.options = options

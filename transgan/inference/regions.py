@@ -52,12 +52,13 @@ class RegionSelection:
         return cls(name, detector(checked), min_extent, only_largest)
 
     def tensor_of(self, x: Any, media: Media[Options]) -> Tensor:
-        """Return an item of a media as (C, *space) in [-1, 1].
+        """Return an item of a media as (C, *space) in [-1, 1], or as levels where media and detector have them.
 
         Raises:
             DataError: regions cannot be cut out of this kind of item.
         """
-        tensor = media.as_tensor(x)
+        tensor = media.as_levels(x) if self.detector.takes_levels else None
+        tensor = media.as_tensor(x) if tensor is None else tensor
         if tensor is None:
             raise DataError(f"{self.name} cannot be detected in this kind of file")
         return tensor

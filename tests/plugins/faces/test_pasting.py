@@ -82,12 +82,42 @@ def test_a_rotated_square_is_cropped_upright() -> None:
     assert torch.allclose(rotated, x[:, 20:40, 30:50].rot90(1, (1, 2)), atol=1e-4)
 
 
-def test_edge_pixels_are_repeated_beyond_the_edge_and_changes_there_are_dropped() -> None:
+@pytest.mark.parametrize("levels", [False, True])
+def test_beyond_the_edge_the_photograph_is_reflected_and_changes_there_are_dropped(levels: bool) -> None:
     x = photograph()
-    square = Square(0, 0, 40)
-    sample = crop(x, square)
-    assert torch.allclose(sample[:, :19, :19], x[:, :1, :1].expand(-1, 19, 19), atol=1e-5)
-    assert paste(x, [square], [torch.ones_like(sample)], match=False).shape == x.shape
+    given = ((x + 1) * 127.5).round().to(torch.uint8) if levels else x
+    sample = crop(given, Square(0, 40, 40))
+    assert torch.allclose(sample[:, :, 20:], x[:, 20:60, :20], atol=1e-4)
+    assert torch.allclose(sample[:, :, :20], x[:, 20:60, :20].flip(2), atol=1e-4)
+    corner = crop(given, Square(100, 80, 30))
+    assert torch.allclose(corner[:, 15:, 15:], x[:, 65:, 85:].flip(1, 2), atol=1e-4)
+    y = paste(given, [Square(0, 40, 40)], [torch.ones_like(sample)], match=False)
+    assert (y.shape, y.dtype) == (given.shape, given.dtype)
+    assert torch.equal(y[:, :, 20:], given[:, :, 20:]) and not torch.equal(y, given)
+
+
+def test_a_change_does_not_fade_at_the_border_of_the_photograph() -> None:
+    """Of a face that the border cuts in two, the visible half changes as if the rest were there."""
+    x, square = torch.zeros(3, 100, 200), Square(100, 50, 80)
+    change = torch.linspace(-0.5, 0.5, 80).expand(3, 80, 80)
+    whole = paste(x, [square], [change], match=False)
+    half = paste(x[:, :, 100:], [Square(0, 50, 80)], [change], match=False)
+    assert torch.allclose(half, whole[:, :, 100:], atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SQUARES, SQUARES)
+def test_levels_are_pasted_as_numbers_are(one: Square, other: Square) -> None:
+    """In an image of levels, uint8; within the rounding of each square, and nothing else changes."""
+    x = photograph()
+    levels = ((x + 1) * 127.5).round().to(torch.uint8)
+    rng = torch.Generator().manual_seed(1)
+    changes = [torch.randn(crop(x, each).shape, generator=rng) / 4 for each in (one, other)]
+    y, expected = paste(levels, [one, other], changes), paste(x, [one, other], changes)
+    assert y.dtype == torch.uint8
+    assert ((y / 127.5 - 1) - expected).abs().max() < 2.1 / 255 * 2
+    assert torch.equal(y[:, (expected == x).all(0)], levels[:, (expected == x).all(0)])
+    assert torch.equal(paste(levels, [one], [0 * changes[0]]), levels)
 
 
 def test_a_constant_change_fades_out_smoothly() -> None:
@@ -166,8 +196,9 @@ def test_casts_are_removed_from_faces_that_change_and_from_those_that_do_not() -
             tinted = pasted(x, with_cast(target), square)
             errors[name].append(float(tint(ideal, tinted, square).abs().max()))
     assert max(errors["nothing"]) < 3  # where the image is black or white, a cast is less
-    assert [np.median(each) < 1.5 for each in errors.values()] == [True] * 3
-    assert np.mean(errors["hair"]) < 4 and np.mean(errors["age"]) < 4  # without `match` 12
+    assert np.median(errors["nothing"]) < 1 and np.median(errors["hair"]) < 1
+    # Without `match` each is 12. Aging changes the skin, too: then surroundings of one material are no evidence.
+    assert np.mean(errors["hair"]) < 4 and min(errors["age"]) < 0.2 and max(errors["age"]) <= 12
 
 
 def test_complexion_is_translated() -> None:
@@ -193,23 +224,56 @@ def synthetic_change(size: int, corners: float, hair: float, skin: float, cast: 
     return change[None].expand(3, -1, -1) / 127.5
 
 
+def surroundings(materials: int) -> Tensor:
+    """Return a photograph of one material, or of a light and a dark one."""
+    stripes = torch.arange(100) // 8 % 2 * 2 - 1
+    return 0.1 * photograph() + (0.5 * stripes if materials == 2 else 0)
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.5])
-@pytest.mark.parametrize("skin", [0, 6, -60])
+@pytest.mark.parametrize("skin", [0, 5, -60])
 @pytest.mark.parametrize("corners", [0.0, 0.3, 0.5, 0.75])
 def test_a_share_of_hair_in_the_corners_does_not_matter(corners: float, skin: float, margin: float) -> None:
-    x, square = 0.2 * photograph(), Square(50, 40, 64)
+    """What is removed is the cast, as far as the skin has it; of skin that changed otherwise, too, where light and dark
+    things have it."""
     for cast in (0, 10, -10):
-        change = synthetic_change(64, corners, 80, skin, cast)
-        found = color_shift(x, square, change, [], margin) * 127.5
-        expected = cast if abs(skin) < 16 or cast * skin > 0 else 0
-        assert found == pytest.approx([expected] * 3, abs=0.01)
+        own = cast + skin
+        expected = math.copysign(min(abs(cast), abs(own)), cast) if cast * own > 0 else 0
+        for materials in (1, 2):
+            change = synthetic_change(64, corners, 80, skin, cast)
+            found = color_shift(surroundings(materials), Square(50, 40, 64), change, [], margin) * 127.5
+            assert found == pytest.approx([expected if materials == 2 or abs(skin) < 6 else 0] * 3, abs=0.01)
 
 
-@pytest.mark.parametrize("skin", [0, 6, -20])
+@pytest.mark.parametrize("hair", [-30, -12, 5, 12, 30, 80])
+def test_where_all_around_is_hair_that_changes_the_skin_keeps_its_color(hair: float) -> None:
+    """Skin that stayed as it was: exactly. Skin that a model darkened: all of it, though the hair darkened too."""
+    square = Square(50, 40, 64)
+    for skin in (0, -60, -45, 45, 60):
+        assert not color_shift(surroundings(1), square, synthetic_change(64, 1.0, hair, skin, 0), [], 0.0).any()
+
+
+@pytest.mark.parametrize("skin", [3, 6, -20])
 def test_where_all_corners_are_hair_no_more_is_removed_than_the_skin_changed(skin: float) -> None:
-    for hair in (30, 80):
+    for hair in (4, 8, 30, 80):
         shift = color_shift(0 * photograph(), Square(50, 40, 64), synthetic_change(64, 1.0, hair, skin, 0), [], 0.0)
         assert (shift * torch.sign(torch.tensor(skin)) >= 0).all() and (shift.abs() * 127.5 <= abs(skin) + 0.01).all()
+
+
+@pytest.mark.parametrize("part", ["brows and forehead", "eyes", "mouth and chin", "temples"])
+def test_only_cheeks_and_the_bridge_of_the_nose_are_skin(part: str) -> None:
+    """What changes in the face's other parts is no change of skin: a cast over all of the rest is removed exactly."""
+    positions = (torch.arange(64) + 0.5) / 64 - 0.5
+    right, down = torch.broadcast_tensors(positions[None], positions[:, None])
+    place = {
+        "brows and forehead": (down < -0.28) & (down > -0.45),
+        "eyes": torch.minimum((right - 0.167).abs(), (right + 0.167).abs()).lt(0.09) & ((down + 0.211).abs() < 0.08),
+        "mouth and chin": down > 0.1,
+        "temples": right.abs() > 0.29,
+    }[part]
+    change = torch.full((3, 64, 64), 10 / 127.5)
+    change[:, place & (blend_mask(right, down) > 0)] = -60 / 127.5
+    assert color_shift(surroundings(1), Square(50, 40, 64), change, [], 0.0) * 127.5 == pytest.approx([10] * 3)
 
 
 def test_match_removes_a_color_shift_of_the_whole_crop() -> None:
@@ -222,7 +286,7 @@ def test_match_removes_a_color_shift_of_the_whole_crop() -> None:
 
 @pytest.mark.parametrize("corner", [(0, 0), (100, 0), (50, 80), (100, 80), (-15, 40)])
 def test_what_lies_beyond_the_border_is_no_evidence(corner: tuple[int, int]) -> None:
-    """There the crop repeats edge pixels, of which a model makes anything."""
+    """There the crop is a reflection, of which a model makes anything."""
     x, square = 0.5 * photograph(), Square(*corner, 60)
     change = torch.full((3, 60, 60), 0.1)
     positions = (torch.arange(60) + 0.5) / 60 - 0.5

@@ -1,6 +1,7 @@
 """Tests of face detection: faces of every size, each once, cropped with eyes and mouth in their standard positions."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,22 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from transgan_faces.detection import LANDMARK_TEMPLATE, Face, fit_square, pyramid_scales, suppress_duplicates
-from transgan_faces.pasting import Square
+from transgan_faces import detection
+from transgan_faces.detection import (
+    BOX_SIDE,
+    LANDMARK_TEMPLATE,
+    OVERLAP,
+    TILE,
+    Face,
+    fit_square,
+    fit_square_upright,
+    pyramid_scales,
+    suppress_duplicates,
+    tiles,
+    turn_back,
+    upright_view,
+)
+from transgan_faces.pasting import Square, crop
 from transgan_faces.region_detector import Faces, FacesOptions
 
 from transgan.api import DataError, PluginError
@@ -56,6 +71,53 @@ def test_faces_are_detected_in_small_and_large_images(faces: Faces, factor: floa
     regions = faces.detect(x.clamp(-1, 1), 30)
     assert len(regions) == 3
     assert regions[0].extent == pytest.approx(223 * factor, rel=0.1)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize("name", ["seed_big3", "fr_two_people"])
+def test_faces_of_turned_photographs_are_the_same_turned(faces: Faces, name: str, quarters: int) -> None:
+    x = photograph(name)
+    places = [region.place.square for region in faces.detect(x, 60)]
+    found = [region.place.square for region in faces.detect(x.rot90(quarters, (1, 2)), 60)]
+    assert len(found) == len(places)
+    centers = turn_back(np.array([[each.x, each.y] for each in found]), quarters, x.shape[1:])
+    for place in places:
+        (i,) = (i for i in range(len(found)) if math.dist(centers[i], (place.x, place.y)) < 0.12 * place.side)
+        assert found[i].side == pytest.approx(place.side, rel=0.2)
+        turned = found[i].angle + quarters * math.pi / 2 - place.angle
+        assert abs(math.degrees(math.remainder(turned, 2 * math.pi))) < 12
+
+
+def test_turned_faces_are_skipped_without_the_option(faces: Faces) -> None:
+    upright = Faces(FacesOptions(weights=str(WEIGHTS), turned=False))
+    x = photograph("seed_big3")
+    assert len(upright.detect(x, 48)) == 3
+    assert len(upright.detect(x.rot90(1, (1, 2)), 48)) < 3
+
+
+@pytest.mark.parametrize("name", ["seed_big3", "ultralight_9"])
+def test_tiles_change_nothing(faces: Faces, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where their edges cut faces."""
+    x = photograph(name)
+    whole = [region.place.square for region in faces.detect(x, 48)]
+    monkeypatch.setattr(detection, "TILE", 330)
+    tiled = [region.place.square for region in faces.detect(x, 48)]
+    assert len(tiled) == len(whole)
+    for square in whole:
+        assert min(math.dist((square.x, square.y), (each.x, each.y)) / square.side for each in tiled) < 0.1
+
+
+def test_images_of_levels_have_the_same_regions(faces: Faces) -> None:
+    x = photograph("fr_two_people")
+    levels = ((x + 1) * 127.5).round().to(torch.uint8)
+    one, other = faces.detect(x, 48), faces.detect(levels, 48)
+    assert [region.place for region in one] == [region.place for region in other]
+    for a, b in zip(one, other, strict=True):
+        assert torch.allclose(a.sample, b.sample, atol=1e-5)
+    changes = [-0.5 * region.sample for region in one]
+    difference = faces.paste(levels, other, changes).float() / 127.5 - 1 - faces.paste(x, one, changes)
+    assert difference.abs().max() < 1.1 / 127.5
+    assert torch.equal(faces.mark(levels, other), ((faces.mark(x, one) + 1) * 127.5).round().to(torch.uint8))
 
 
 def test_faces_below_min_extent_are_ignored(faces: Faces) -> None:
@@ -151,6 +213,49 @@ def test_from_image_is_the_inverse_of_to_image() -> None:
     right, down = square.from_image(*square.to_image(points, points.flip(0)))
     assert torch.allclose(right, points)
     assert torch.allclose(down, points.flip(0))
+
+
+def test_a_profile_has_the_size_and_the_middle_of_its_box() -> None:
+    """Eyes and corners of the mouth in a line: the fit of landmarks alone is about 0.6 of the side."""
+    points = 200 * LANDMARK_TEMPLATE * [0.02, 1] + [60, 0]
+    box = np.array([[40.0, 10.0], [180.0, 220.0]])
+    square = fit_square_upright(points, box)
+    assert fit_square(points).side < 0.7 * 200
+    assert square.side == pytest.approx(BOX_SIDE * 210)
+    assert square.x == pytest.approx(110)
+    frontal = fit_square_upright(200 * LANDMARK_TEMPLATE, np.array([[20.0, 0.0], [180.0, 210.0]]))
+    assert frontal == fit_square(200 * LANDMARK_TEMPLATE)
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_points_are_turned_back(quarters: int) -> None:
+    image = np.arange(5 * 8).reshape(5, 8)
+    turned = np.rot90(image, quarters)
+    row, column = 1, 2
+    (point,) = turn_back(np.array([[column + 0.5, row + 0.5]]), quarters, image.shape)
+    assert image[int(point[1]), int(point[0])] == turned[row, column]
+
+
+@pytest.mark.parametrize("scale", [2.0, 0.667, 0.1])
+@pytest.mark.parametrize("shape", [(40, 60), (1200, 1700), (4000, 6000)])
+def test_tiles_cover_an_image_overlap_and_are_small(shape: tuple[int, int], scale: float) -> None:
+    found = list(tiles(shape, scale))
+    for axis in (0, 1):
+        spans = sorted({(each[axis].start, each[axis].stop) for each in found})
+        assert spans[0][0] == 0 and spans[-1][1] == shape[axis]
+        assert max(stop - start for start, stop in spans) * scale <= TILE + 4
+        for (_, stop), (start, _) in pairwise(spans):
+            assert (stop - start) * scale >= OVERLAP - 2
+
+
+def test_an_upright_view_is_the_crop_in_another_size() -> None:
+    cv2 = pytest.importorskip("cv2")
+    y, x = np.mgrid[:400, :500] / 100.0
+    image = np.stack([np.sin(x + y), np.cos(2 * x), np.sin(y)], -1) * 100 + 128
+    square = Square(240.0, 190.0, 256.0, 0.8)
+    view = upright_view(cv2, image.astype(np.uint8), square)
+    expected = crop(torch.from_numpy(image.astype(np.uint8)).permute(2, 0, 1), square)
+    assert np.abs(view - ((expected.permute(1, 2, 0) + 1) * 127.5).numpy())[50:-50, 50:-50].mean() < 1.5
 
 
 def test_duplicate_detections_are_suppressed() -> None:
