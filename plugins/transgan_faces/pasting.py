@@ -152,11 +152,11 @@ def color_shift(photograph: Tensor, square: Square, change: Tensor, others: Sequ
 
     Skin decides: in no channel more is returned than what the skin itself changed, in the same direction. So nothing
     that happens to hair or clothes tints a face. A change of the skin alone, such as complexion, is no cast: the
-    surroundings outside the ellipse have to share it. Hair may turn grey and clothes may change, so what counts there is
-    the smallest change that a fifth of them has in common; and where that is not the skin's own change too, it has to be
-    found in light and in dark things, since hair all around, which changes with the complexion, is no evidence. Where it
-    is found so and the skin changed nearly alike, as aging dulls it a little, it is the cast as a whole. More than
-    MAX_CAST is no cast.
+    surroundings outside the ellipse have to share it. Hair may turn grey and clothes may change, so what counts there
+    is the smallest change that a fifth of them has in common; and where that is not the skin's own change too, it has
+    to be found in light and in dark things, since hair all around, which changes with the complexion, is no evidence.
+    Where it is found so and the skin changed nearly alike, as aging dulls it a little, it is the cast as a whole. More
+    than MAX_CAST is no cast.
 
     Args:
         photograph: (C, H, W).
