@@ -16,8 +16,8 @@ class Steadying:
     The result is (1 - s c) y + s c w, with y the translation, w the previous result warped along the motion of the
     source, s the strength, and c between 0 and 1: 0 where the way between the frames cannot be trusted (hidden pixels,
     borders), and exp(-(d / 12)^2) elsewhere, with d the mean absolute difference of the source's channels along the
-    motion, in levels. So what the flow gets wrong shows the translation as it is; and so does a whole frame whose mean c
-    is below 0.3, which follows a cut.
+    motion, in levels. So what the flow gets wrong shows the translation as it is. So does a whole frame whose mean c is
+    below 0.3: it follows a cut.
 
     Args:
         strength: s, from 0 to less than 1. A change of the translation that lasts is shown by 1 - s^n after n frames.
