@@ -155,7 +155,7 @@ def translate(
         for number, each in enumerate(results_of(name, samples)):
             # The same name for all items: they have the same latent codes.
             variation = Variation(seed or 0, number, name.with_suffix(path.suffix).as_posix(), style, strength)
-            done = 0
+            done = count = 0
 
             def change(item: Any, variation: Variation = variation) -> Any:
                 nonlocal done, count
