@@ -27,6 +27,7 @@ from transgan.api.protocols import (
 )
 from transgan.api.samples import (
     Column,
+    Container,
     Description,
     Domain,
     Media,
@@ -40,7 +41,7 @@ from transgan.api.samples import (
 from transgan.api.schedule import Clock, Schedule, constant
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import DataError, DataWarning, DiskError, PluginError, TransganError, UsageError, did_you_mean
-from transgan.storage.atomic import replacing_file
+from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
 from transgan.text import expand_home, listed, printable
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "Column",
     "Conditioning",
     "Conditions",
+    "Container",
     "DataError",
     "DataWarning",
     "Description",
@@ -89,14 +91,17 @@ __all__ = [
     "WeightFile",
     "constant",
     "did_you_mean",
+    "disk_errors",
     "expand_home",
     "find_files",
     "hookimpl",
     "listed",
     "locate",
+    "make_folder",
     "node",
     "printable",
     "replacing_file",
+    "replacing_folder",
     "require",
     "select",
 ]
