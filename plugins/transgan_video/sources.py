@@ -113,9 +113,9 @@ class ClipSource(Source[ClipSourceOptions]):
             clips[parent.relative_to(folder).as_posix() if parent != folder else folder.name] = parent
         self.skipped |= {**others, **found.skipped}
         if not clips:
-            names = listed((path.name for path in others), 5)
+            names = listed((path.name for path in others), 5) if others else "nothing"
             raise DataError(
-                f"[domains] {domain}: no clip in {str(folder)!r}: found {names or 'nothing'}; expected files ending in "
+                f"[domains] {domain}: no clip in {str(folder)!r}: found {names}; expected files ending in "
                 f"{', '.join(CLIPS)}, or folders of frames"
             )
         return clips

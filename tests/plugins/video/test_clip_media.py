@@ -114,5 +114,6 @@ def test_a_preview_has_the_frames_below_each_other(tmp_path: Path) -> None:
     clip = torch.rand(3, 3, 16, 16) * 2 - 1
     columns: dict[str, Any] = {name: Column("a", [clip, clip]) for name in ("source", "fake")}
     path = media.preview(columns, tmp_path / "sheet")
-    wide, high = Image.open(path).size
+    with Image.open(path) as sheet:
+        wide, high = sheet.size
     assert path.suffix == ".png" and high > 2 * wide  # two columns of six pictures

@@ -65,7 +65,7 @@ def test_it_takes_clips_alone(plain: type[Generator[Any] | Discriminator[Any]], 
 def test_only_height_and_width_have_to_suit_the_stride(planned: Any) -> None:
     recipe = """
     data = { source = "synthetic_scenes", media = { use = "clip", frames = 3 }, size = SIZE }
-    domains = { a = {}, b = { ground = "dark" } }
+    domains = { a = { ground = "light" }, b = { ground = "dark" } }
     tasks = { t = { between = ["a", "b"] } }
     train = { steps = 1 }
     generators = { framewise_resnet = { per = "translation", width = 4, blocks = 1 } }

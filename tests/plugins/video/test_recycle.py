@@ -15,7 +15,7 @@ from transgan.rng import CounterRng
 T, SIZE = 4, 16
 RECIPE = f"""
 data = {{ source = "synthetic_scenes", media = {{ use = "clip", frames = {T} }}, size = {SIZE} }}
-domains = {{ a = {{}}, b = {{ ground = "dark" }} }}
+domains = {{ a = {{ ground = "light" }}, b = {{ ground = "dark" }} }}
 tasks = {{ t = {{ between = ["a", "b"] }} }}
 train = {{ steps = 10, batch = 2 }}
 nodes = "recycle_translation"
