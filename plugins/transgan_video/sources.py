@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from transgan.api import DataError, Options, Sample, Source, UsageError, expand_home, find_files, listed
-from transgan_video.reading import FRAMES, STREAMS, open_clip
+from transgan_video.reading import FOLDER, FRAMES, STREAMS, open_clip
 
 #: Files that are clips; pictures of other kinds are frames of their folder.
 CLIPS = (*STREAMS, ".gif")
@@ -110,7 +110,8 @@ class ClipSource(Source[ClipSourceOptions]):
             else:
                 others[path] = f"ending in {path.suffix.lower()}" if path.suffix else "without a suffix"
         for parent in of_frames:
-            clips[parent.relative_to(folder).as_posix() if parent != folder else folder.name] = parent
+            name = parent.relative_to(folder).as_posix() if parent != folder else folder.name
+            clips[name.removesuffix(FOLDER)] = parent
         self.skipped |= {**others, **found.skipped}
         if not clips:
             names = listed((path.name for path in others), 5) if others else "nothing"
