@@ -74,7 +74,8 @@ class ClipMedia(Media[ClipOptions]):
             arrays = location.read(frames, step)
         else:
             raise DataError(f"{location}: not a part of a clip; use a source of clips, such as 'clips'")
-        return np.stack([self.pictures.decode(lambda _, array=array: array) for array in arrays])
+        opaque = [self.pictures.read(array).pixels for array in arrays]
+        return np.stack([self.pictures.decode(lambda _, pixels=pixels: pixels) for pixels in opaque])
 
     def batch(self, decoded: Tensor, rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
         """Return decoded clips, (N, frames, H, W, 3), as (N, 3, frames, *data.size) in [-1, 1].

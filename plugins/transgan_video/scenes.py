@@ -17,7 +17,7 @@ from transgan_images.shapes import BRIGHT, Content, Style, colour, covered_share
 from transgan.api import DataError, Options, Sample, Source, UsageError
 
 #: Grey levels, from 0 to 1, of each kind of ground: in the middle, and the amplitude of the waves on it.
-GROUNDS = {"light": (0.82, 0.0), "waves": (0.68, 0.12), "dark": (0.2, 0.07)}
+GROUNDS = {"light": (0.82, 0.0), "waves": (0.68, 0.12), "dark": (0.28, 0.14)}
 #: Number of shapes of a scene, at least and at most.
 FEWEST, MOST = 2, 3
 #: Centres of shapes bounce off walls at this distance from the middle; the view is from -1 to 1.

@@ -81,3 +81,20 @@ def test_wrong_selections(tmp_path: Path) -> None:
         source.samples("a", "empty")
     with pytest.raises(UsageError, match="expected the path of a folder, or of a clip"):
         source.samples("a", 3)
+
+
+def test_parts_of_an_encoded_file(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    levels = [20 * number for number in range(10)]
+    with av.open(str(tmp_path / "walk.mp4"), "w") as file:
+        stream = file.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for level in levels:
+            pixels = np.full((32, 32, 3), level, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())
+    assert keys(tmp_path, ".", stride=5) == ["walk-000000", "walk-000005"]
+    (_, part) = ClipSource(ClipSourceOptions(stride=5), tmp_path).samples("a", "walk.mp4")
+    found = [float(frame.mean()) for frame in part.location.read(3, 2)]
+    assert found == pytest.approx([levels[5], levels[7], levels[9]], abs=4)
