@@ -3,7 +3,7 @@
 from transgan_standard import discriminators, generators, residual_unet
 
 from transgan.api import Register, hookimpl
-from transgan_video import media, metrics, recycle, scenes, sources
+from transgan_video import container, media, metrics, recycle, scenes, sources
 from transgan_video.framewise import framewise
 
 
@@ -16,6 +16,11 @@ def register_sources(register: Register) -> None:
 @hookimpl
 def register_media(register: Register) -> None:
     register("clip", media.ClipMedia)
+
+
+@hookimpl
+def register_containers(register: Register) -> None:
+    register("clip", container.ClipContainer)
 
 
 @hookimpl
