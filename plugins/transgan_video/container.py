@@ -41,7 +41,7 @@ class ClipContainer(Container[ClipOptions]):
 
     suffixes = (*STREAMS, *ANIMATIONS)
     folder_suffixes = (FOLDER,)
-    media = "image"
+    media = ("image", "clip")
 
     def holds(self, path: Path) -> bool:
         """Return whether a file is a clip; of picture files, those with more than one frame."""

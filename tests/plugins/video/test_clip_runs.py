@@ -67,3 +67,7 @@ def test_a_run_is_resumed_evaluated_and_used(
     np.testing.assert_allclose(np.asarray(alone, float), np.asarray(together[0], float), atol=1)
     with Image.open(tmp_path / "out/0.png") as written:
         np.testing.assert_array_equal(np.asarray(written), np.asarray(alone))
+    whole = tmp_path / "data/day/clip0.frames"
+    frame.parent.rename(whole)
+    assert run_cli("translate", run, whole, "--to", "night", "--out", tmp_path / "clips") == 0
+    assert len(list((tmp_path / "clips/clip0.frames").iterdir())) == 9
