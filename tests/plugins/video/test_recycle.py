@@ -19,9 +19,9 @@ domains = {{ a = {{ ground = "light" }}, b = {{ ground = "dark" }} }}
 tasks = {{ t = {{ between = ["a", "b"] }} }}
 train = {{ steps = 10, batch = 2 }}
 nodes = "recycle_translation"
-generators = {{ framewise_resnet = {{ per = "translation", width = 4, blocks = 1 }} }}
+generators = {{ framewise_resnet = {{ per = "translation", width = 4, blocks = 1, norm = "group" }} }}
 encoders = {{ predictor = {{ use = "next_frame", per = "domain", width = 4, downs = 2, norm = "none" }} }}
-discriminators = {{ framewise_patch = {{ per = "domain", width = 4, layers = 1 }} }}
+discriminators = {{ framewise_patch = {{ per = "domain", width = 4, layers = 1, norm = "group" }} }}
 losses = {{ lsgan = 1.5, recurrent = 7.0, recycle = 10.0, cycle = 3.0 }}
 """
 
