@@ -72,7 +72,7 @@ def fold(x: Tensor) -> Tensor:
 def _unfold(value: Any, clips: int) -> Any:
     """Return what a network says of pictures, (N T, K, ...), for clips: (N, K, T, ...)."""
     if isinstance(value, Tensor):
-        return value.unflatten(0, (clips, -1)).transpose(1, 2)
+        return value.reshape(clips, -1, *value.shape[1:]).transpose(1, 2)
     if isinstance(value, DiscriminatorOutput):
         names = ("logits", "class_logits", "features", "kept_logits", "kept")
         return replace(value, **{name: _unfold(getattr(value, name), clips) for name in names})

@@ -84,7 +84,7 @@ class ClipMedia(Media[ClipOptions]):
         """
         pictures = decoded.permute(0, 2, 3, 1, 4).flatten(3)  # the channels of all frames: they change alike
         x = self.pictures.batch(pictures, rng, domains)
-        return x.unflatten(1, (self.options.frames, -1)).transpose(1, 2).contiguous()
+        return x.reshape(len(x), self.options.frames, -1, *x.shape[2:]).transpose(1, 2).contiguous()
 
     def read(self, item: Any) -> Item:
         """Return an item: of a path, an array (H, W, 3) or a PIL image a frame; of a list of these, an array

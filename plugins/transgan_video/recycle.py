@@ -46,7 +46,7 @@ class NextFrame(Encoder[PredictorOptions]):
         runs = x.unfold(2, self.frames, 1)  # (N, C, R, H, W, frames)
         stacked = runs.permute(0, 2, 5, 1, 3, 4).flatten(2, 3).flatten(0, 1)  # (N R, frames C, H, W), the first first
         predicted: Tensor = self.unet(stacked)
-        return predicted.unflatten(0, (len(x), -1)).transpose(1, 2)
+        return predicted.reshape(len(x), -1, *predicted.shape[1:]).transpose(1, 2)
 
 
 class RecycleNodes(TranslationNodes):
