@@ -107,14 +107,14 @@ def draw(content: Content, fill: str, hue: float | None, size: int) -> npt.NDArr
     line = (np.arange(size) + 0.5) * (2 / size) - 1
     x, y = line[None, :], line[:, None]
     background = content.level + content.slope[0] * x + content.slope[1] * y
-    covered = _covered(content, fill, x - content.centre[0], y - content.centre[1], 2 / size)[..., None]
+    covered = covered_share(content, fill, x - content.centre[0], y - content.centre[1], 2 / size)[..., None]
     image = background[..., None] * (1 - covered) + np.array(colour(hue)) * covered
     pixels: npt.NDArray[np.uint8] = np.floor(255 * image + 0.5).astype(np.uint8)
     return pixels
 
 
-def _covered(content: Content, fill: str, x: Array, y: Array, pixel: float) -> Array:
-    """Return the covered share of each pixel.
+def covered_share(content: Content, fill: str, x: Array, y: Array, pixel: float) -> Array:
+    """Return the share of each pixel that a shape covers, (H, W), from 0 to 1.
 
     Args:
         x: (1, W), to the right of the centre.

@@ -41,7 +41,7 @@ class ClipContainer(Container[ClipOptions]):
 
     suffixes = (*STREAMS, *ANIMATIONS)
     folder_suffixes = (FOLDER,)
-    media = "image"
+    media = ("image", "clip")
 
     def __init__(self, options: ClipOptions):
         super().__init__(options)

@@ -108,6 +108,7 @@ def write_data(plan: Plan, root: Path) -> None:
         "labelled_faces": write_labelled_faces,
         "labelled_table": write_labelled_table,
         "arrays": write_arrays,
+        "clips": write_clips,
     }.get(plan.recipe.data.source.use)
     if write:  # otherwise the samples are synthetic
         write(plan, root)
@@ -175,6 +176,16 @@ def write_arrays(plan: Plan, root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         images = np.random.default_rng(number).integers(0, 256, (20, 16, 16), dtype=np.uint8)
         np.savez(path, images=images, labels=np.arange(20) % 10)
+
+
+def write_clips(plan: Plan, root: Path) -> None:
+    """Write clips as folders of frames, which need no package to be read."""
+    for number, (_, selection) in enumerate(selections(plan.recipe.domains)):
+        for i in range(SAMPLES):
+            folder = root / selection / f"{i}"
+            folder.mkdir(parents=True)
+            for frame in range(4):
+                write_picture(folder / f"{frame}.png", SIDE, SIDE, seed=1000 * number + 10 * i + frame)
 
 
 def first(wanted: Any) -> Any:

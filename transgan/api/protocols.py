@@ -131,7 +131,10 @@ class Generator(Network[OptionsT]):
     y (N, spec.channels, *space)."""
 
     stride: int = 1
-    """Every axis of x must be a multiple of it."""
+    """Every axis of x must be a multiple of it, but for the `free_axes`."""
+    free_axes: ClassVar[int] = 0
+    """How many axes of *space, the first ones, may have any length: those along which elements are translated one by
+    one."""
 
 
 class Discriminator(Network[OptionsT]):

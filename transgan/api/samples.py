@@ -242,8 +242,8 @@ class Container(Configurable[OptionsT]):
     """Suffixes of its files, with dot, in lower case."""
     folder_suffixes: ClassVar[tuple[str, ...]] = ()
     """Suffixes of folders that are one sequence; other folders are searched for files."""
-    media: ClassVar[str] = ""
-    """The name of the media that reads its items."""
+    media: ClassVar[tuple[str, ...]] = ()
+    """The names of the media that read its items."""
 
     def __init__(self, options: OptionsT):
         self.options = options

@@ -42,7 +42,7 @@ class Containers:
             apply_overrides(table, [each for each in settings if is_setting(each, [name])], problems)
             options: Any = problems.validate(container.Options, table[name], (name,))
             problems.stop()
-            if source.cls is target.cls and source.use.rpartition(":")[2] == container.media:
+            if source.cls is target.cls and source.use.rpartition(":")[2] in container.media:
                 found[name] = container(options)
         return cls(found)
 

@@ -54,8 +54,13 @@ class Conditioned(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Every axis of the input must be a multiple of it."""
+        """Every axis of the input must be a multiple of it, but for the `free_axes`."""
         return int(getattr(self.network, "stride", 1))
+
+    @property
+    def free_axes(self) -> int:
+        """How many axes of the input, the first ones behind the channels, may have any length."""
+        return int(getattr(self.network, "free_axes", 0))
 
 
 def select_conditions(module: nn.Module, conditions: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -174,7 +174,7 @@ def _check_networks(plan: Plan, problems: Problems) -> None:
             continue
         stride = module.stride
         for stage in plan.stages:
-            space = plan.media[plan.domains[0]].at(stage.size).space
+            space = plan.media[plan.domains[0]].at(stage.size).space[module.free_axes :]
             if any(axis % stride for axis in space):
                 lower = " or ".join(str(axis // stride * stride or stride) for axis in dict.fromkeys(space))
                 message = f"'{place[1]}' needs a multiple of {stride}, and samples are {'x'.join(map(str, space))}"
