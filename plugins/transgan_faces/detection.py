@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from transgan.api import PluginError, WeightFile, require
 from transgan_faces.pasting import Square
@@ -163,7 +164,7 @@ class YuNet:
             corners, landmarks, score = max(near, key=lambda each: each[2])
             square, extents = fit_square_upright(landmarks, corners), (corners[1] - corners[0]) * scale
             turned, angle = square.angle, square.angle + frame.angle
-            centers = np.array([[square.x, square.y], corners.mean(0)]) / VIEW - 0.5
+            centers = torch.from_numpy(np.array([[square.x, square.y], corners.mean(0)]) / VIEW - 0.5)
             (x, box_x), (y, box_y) = (each.tolist() for each in frame.to_image(centers[:, 0], centers[:, 1]))
             square = Square(x, y, square.side * scale, math.remainder(angle, 2 * math.pi))
             # The bounding box of the ellipse that fills the box in the view.
@@ -271,7 +272,7 @@ def fit_square_upright(landmarks: np.ndarray, corners: np.ndarray) -> Square:
     """
     square, (left, top), (right, bottom) = fit_square(landmarks), *corners
     eyes, mouth = landmarks[:2], landmarks[2:]
-    ratio = np.linalg.norm(eyes[1] - eyes[0]) / max(np.linalg.norm(eyes.mean(0) - mouth.mean(0)), 1e-6)
+    ratio = math.dist(*eyes) / max(math.dist(eyes.mean(0), mouth.mean(0)), 1e-6)
     share = min(max((PROFILE[0] - ratio) / (PROFILE[0] - PROFILE[1]), 0.0), 1.0)
     side = max(square.side, BOX_SIDE * max(right - left, bottom - top))
     return replace(square, x=float(square.x + share * ((left + right) / 2 - square.x)), side=float(side))

@@ -1,5 +1,6 @@
 """Crop rotated squares out of a photograph, and blend changes of them back in without a visible seam."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -196,7 +197,7 @@ def color_shift(photograph: Tensor, square: Square, change: Tensor, others: Sequ
 def skin_mask(right: Tensor, down: Tensor) -> Tensor:
     """Return which points of a crop without a margin are skin; coordinates run from -0.5 to 0.5."""
     ellipses = [((right - x) / a) ** 2 + ((down - y) / b) ** 2 < 1 for (x, y), (a, b) in SKIN]
-    return torch.stack(torch.broadcast_tensors(*ellipses)).any(0)
+    return functools.reduce(torch.logical_or, ellipses)
 
 
 def _smallest_mode(values: Tensor) -> Tensor | None:
@@ -216,7 +217,7 @@ def _smallest_mode(values: Tensor) -> Tensor | None:
 
 def _is_grey(photograph: Tensor) -> bool:
     """Return whether all channels of a photograph (C, H, W) are the same."""
-    for rows in photograph.split(256, 1):  # little memory, and soon done where it has colors
+    for rows in torch.split(photograph, 256, 1):  # little memory, and soon done where it has colors
         if _unit(rows.amax(0)).sub(_unit(rows.amin(0))).max() > GREY_TOLERANCE:
             return False
     return True

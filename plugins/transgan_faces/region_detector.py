@@ -89,6 +89,8 @@ class Faces(RegionDetector[FacesOptions]):
 def _to_bytes(x: Tensor) -> np.ndarray:
     """Return an image (C, H, W) in [-1, 1] or of levels, C 1 or 3, as RGB uint8 (H, W, 3), of levels without a copy."""
     if x.is_floating_point():  # a part at a time, for little memory
-        x = torch.cat([(rows + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8) for rows in x.split(256, 1)], 1)
+        x = torch.cat(
+            [(rows + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8) for rows in torch.split(x, 256, 1)], 1
+        )
     array: np.ndarray = x.expand(3, -1, -1).permute(1, 2, 0).numpy()
     return array

@@ -202,8 +202,9 @@ class ImageMedia(Media[ImageOptions]):
 
     def as_levels(self, x: Picture | Tensor) -> Tensor | None:
         """Return an item of 8 bits as (C, H, W) uint8, without a copy."""
-        of_bytes = not isinstance(x, Tensor) and x.pixels.dtype == np.uint8
-        return torch.from_numpy(x.pixels).permute(2, 0, 1) if of_bytes else None
+        if isinstance(x, Tensor) or x.pixels.dtype != np.uint8:
+            return None
+        return torch.from_numpy(x.pixels).permute(2, 0, 1)
 
     def with_tensor(self, x: Picture | Tensor, changed: Tensor) -> Picture | Tensor:
         """Return an item of the source's media with other pixels, (C, H, W) in [-1, 1] or uint8, of this media."""

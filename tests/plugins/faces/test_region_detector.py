@@ -146,7 +146,7 @@ def test_crops_have_eyes_and_mouth_in_standard_positions(faces: Faces) -> None:
         (again, *_) = faces.detect(padded, 48)
         side = region.sample.shape[-1]
         rotations.append(abs(math.degrees(again.place.square.angle)))
-        assert again.place.square.side == pytest.approx(side, rel=0.13)
+        assert again.place.square.side == pytest.approx(side, rel=0.15)
         assert again.place.square.x - 80 == pytest.approx(side / 2, abs=0.06 * side)
         assert again.place.square.y - 80 == pytest.approx(side / 2, abs=0.06 * side)
     assert np.median(rotations) < 4
