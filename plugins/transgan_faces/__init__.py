@@ -1,7 +1,16 @@
 """Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
 from transgan.api import Register, RegisterWeightFiles, hookimpl
-from transgan_faces import detection, identities, landmarks, losses, metrics, metrics_expression, region_detector, sources
+from transgan_faces import (
+    detection,
+    identities,
+    landmarks,
+    losses,
+    metrics,
+    metrics_expression,
+    region_detector,
+    sources,
+)
 
 
 @hookimpl

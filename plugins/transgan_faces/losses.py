@@ -1,4 +1,4 @@
-"""Losses of faces that are cropped and upright, as the region detector `faces` and `transgan faces extract` crop them."""
+"""Losses of faces that are cropped upright, as the region detector `faces` and `transgan faces extract` do it."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
 """Crop rotated squares out of a photograph, and blend changes of them back in without a visible seam."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +70,12 @@ def crop(photograph: Tensor, square: Square) -> Tensor:
 
 
 def paste(
-    photograph: Tensor, squares: Sequence[Square], changes: Sequence[Tensor], match: bool = True, margin: float = 0.0
+    photograph: Tensor,
+    squares: Sequence[Square],
+    changes: Sequence[Tensor],
+    match: bool = True,
+    margin: float = 0.0,
+    steady: Callable[[int, Tensor], Tensor] = lambda number, cast: cast,
 ) -> Tensor:
     """Return the photograph (C, H, W) with the changes (C, S, S) of its squares added, the first square on top.
 
@@ -80,13 +85,15 @@ def paste(
     Args:
         match: keep the photograph's colors: subtract the model's `color_shift`, and change a grey photograph in grey.
         margin: see `FacesOptions.margin`.
+        steady: returns, of the number of a square and its `color_shift`, what to subtract instead.
     """
     result = photograph.clone()
     grey = match and _is_grey(photograph)
-    for square, change in reversed(list(zip(squares, changes, strict=True))):
+    for number, (square, change) in reversed(list(enumerate(zip(squares, changes, strict=True)))):
         if match:
             others = [other for other in squares if other is not square]
-            change = change - color_shift(photograph, square, change, others, margin)[:, None, None]
+            cast = steady(number, color_shift(photograph, square, change, others, margin))
+            change = change - cast[:, None, None]
         if grey:
             change = change.mean(0, keepdim=True).expand_as(change)
         xs, ys = zip(*square.corners(), strict=True)

@@ -269,9 +269,18 @@ class RegionDetector(Configurable[OptionsT]):
     """The default of `detect`'s `min_extent`."""
     note: str = ""
     """What its user should know, said once."""
+    disclosure: str = ""
+    """What the file of a sequence says in its metadata where regions of it were translated; empty for nothing."""
 
     def __init__(self, options: OptionsT):
         self.options = options
+
+    def tracker(self) -> "RegionDetector[OptionsT]":
+        """Return a detector for the items of one sequence, which are given to `detect` and `paste` in order.
+
+        It may remember what was in earlier items. `paste` is called for every item, also where it has no regions.
+        """
+        return self
 
     def detect(self, x: Tensor, min_extent: float) -> list[Region]:
         """Return the regions with an extent of at least `min_extent`, the largest first."""

@@ -1,7 +1,7 @@
 """Which regions of an item are translated: those that a detector finds, or the largest of them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -50,6 +50,10 @@ class RegionSelection:
         checked = problems.validate(detector.Options, table, ())
         problems.stop()
         return cls(name, detector(checked), min_extent, only_largest)
+
+    def for_sequence(self) -> "RegionSelection":
+        """Return a selection for the items of one sequence, in order."""
+        return replace(self, detector=self.detector.tracker())
 
     def tensor_of(self, x: Any, media: Media[Options]) -> Tensor:
         """Return an item of a media as (C, *space) in [-1, 1].
