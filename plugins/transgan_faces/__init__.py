@@ -1,6 +1,6 @@
 """Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
-from transgan.api import Register, RegisterWeightFiles, hookimpl
+from transgan.api import Register, RegisterCommands, RegisterWeightFiles, hookimpl
 from transgan_faces import (
     detection,
     identities,
@@ -40,3 +40,10 @@ def register_region_detectors(register: Register) -> None:
 @hookimpl
 def register_weight_files(register: RegisterWeightFiles) -> None:
     register(detection.YUNET)
+
+
+@hookimpl
+def register_commands(register: RegisterCommands) -> None:
+    from transgan_faces.commands import app
+
+    register("faces", app)
