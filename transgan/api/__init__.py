@@ -40,7 +40,7 @@ from transgan.api.samples import (
 from transgan.api.schedule import Clock, Schedule, constant
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import DataError, DataWarning, DiskError, PluginError, TransganError, UsageError, did_you_mean
-from transgan.storage.atomic import replacing_file
+from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
 from transgan.text import expand_home, listed, printable, show
 
 __all__ = [
@@ -90,14 +90,17 @@ __all__ = [
     "WeightFile",
     "constant",
     "did_you_mean",
+    "disk_errors",
     "expand_home",
     "find_files",
     "hookimpl",
     "listed",
     "locate",
+    "make_folder",
     "node",
     "printable",
     "replacing_file",
+    "replacing_folder",
     "require",
     "select",
     "show",

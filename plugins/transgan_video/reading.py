@@ -1,0 +1,510 @@
+"""Reading clips: files with frames in them, and folders of frames, in order, one frame in memory at a time."""
+
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+
+from transgan.api import DataError, DataWarning, require
+
+#: Suffixes of files with streams, which PyAV reads; of pictures that may be animated, which Pillow reads; of a folder
+#: of frames; and of the frames in one.
+STREAMS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+ANIMATIONS = (".gif", ".webp", ".png", ".apng")
+FOLDER = ".frames"
+FRAMES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+#: The default of the most pixels of a frame.
+MAX_PIXELS = 64_000_000
+#: The rate of a folder of frames, in frames per second.
+RATE = Fraction(25)
+#: FFmpeg's names of interpolation, with every bit of accuracy: bicubic, chroma in full, rounded accurately.
+ACCURATE = 4 | 0x2000 | 0x4000 | 0x40000
+#: FFmpeg's numbers of colour matrices (AVCOL_SPC) with those of its scaler (SWS_CS): others are taken for BT.601.
+MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+UNSPECIFIED, FULL_RANGE = 2, 2
+#: Transfer functions of high dynamic range: PQ and HLG.
+_HIGH_RANGE = (16, 18)
+#: A file that ends this many seconds, or two frames, before the end that it declares, is broken.
+_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a clip."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8, RGB, or (H, W, 4) with opacity; upright."""
+    time: Fraction
+    """When it begins to be shown, in seconds on the clock of its file, which its sound shares."""
+    duration: Fraction
+    """For how long it is shown, in seconds."""
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How a file's numbers stand for colours: FFmpeg's numbers (ITU-T H.273), 2 where a file does not say."""
+
+    range: int = 0
+    """0 where a file does not say, 1 limited (16 to 235), 2 full (0 to 255)."""
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    matrix: int = UNSPECIFIED
+
+    def scaler_matrix(self, height: int) -> int:
+        """Return the matrix by FFmpeg's number for its scaler.
+
+        A file that does not say is taken, as players do, for BT.709 above 576 lines and for BT.601 below.
+        """
+        if self.matrix == UNSPECIFIED:
+            return 1 if height > 576 else 5
+        return MATRICES.get(self.matrix, 5)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip: what is known of it before its frames are read."""
+
+    path: Path
+    size: tuple[int, int]
+    """Width and height of its upright frames, in pixels."""
+    rate: Fraction
+    """Frames per second; of a clip of variable rate the average. The times of the frames say more."""
+    count: int | None
+    """The number of frames that the file declares; None where it does not."""
+    has_sound: bool = False
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a pixel by its height, as a player shows the upright frames."""
+    has_alpha: bool = False
+    """Whether frames have opacity, a fourth channel."""
+    pixel_format: str = ""
+    """FFmpeg's name of the format of the stored pixels."""
+    codec: str = ""
+    colours: Colours = field(default_factory=Colours)
+    time_base: Fraction = Fraction(1, 1000)
+    """The unit of the file's clock, in seconds: times of frames are multiples of it."""
+    loops: int | None = None
+    """Of an animated picture: how often it is shown, 0 without end; None for others."""
+
+    def frames(self, first: int = 0, count: int | None = None) -> Iterator[Frame]:
+        """Yield frames in the order in which they are shown; one is in memory at a time.
+
+        A damaged file gives what can be decoded of it, and one warning that says what is missing.
+
+        Args:
+            first: the number of the first frame; those before it are decoded, and not yielded.
+            count: how many; all by default.
+
+        Raises:
+            DataError: the file cannot be read, has no frame, or one with too many pixels.
+        """
+        raise NotImplementedError
+
+
+def open_clip(path: str | Path, rate: Fraction | int | None = None, max_pixels: int = MAX_PIXELS) -> Clip:
+    """Return the clip in a file, or in a folder of frames, which have the natural order of their names (2 before 10).
+
+    Args:
+        rate: of a folder of frames: frames per second, 25 by default.
+        max_pixels: files with larger frames are refused, before they are decoded.
+
+    Raises:
+        DataError: it is missing, damaged, too large, or no clip; one line.
+        PluginError: PyAV, which decodes it, is not installed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _open_folder(path, Fraction(rate or RATE), max_pixels)
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    if not path.is_file():
+        raise DataError(f"{path}: not a regular file")  # opening a pipe would wait for its writer
+    if not path.stat().st_size:
+        raise DataError(f"{path}: an empty file")
+    if path.suffix.lower() in ANIMATIONS:
+        return _open_animation(path, max_pixels)
+    return _open_streams(path, max_pixels)
+
+
+def is_animation(path: Path) -> bool:
+    """Return whether a picture file has more than one frame; False where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except Exception:  # damaged files raise many types of exceptions in Pillow
+        return False
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Return what sorts names with numbers in them by these: 2 before 10."""
+    return [(int(word), "") if word.isdecimal() else (-1, word.casefold()) for word in re.split(r"(\d+)", path.name)]
+
+
+def pyav() -> Any:
+    """Return the module `av`, whose FFmpeg prints nothing.
+
+    Raises:
+        PluginError: it is not installed.
+    """
+    return require("av", "video", "reading and writing clips")
+
+
+def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise DataError(
+            f"{path}: frames of {width} x {height} pixels, more than max_pixels = {max_pixels:,}; make them smaller, "
+            "or raise the limit"
+        )
+
+
+# Files with streams
+
+
+@dataclass(frozen=True)
+class _Streams(Clip):
+    orientation: tuple[int, int, int, int] = (1, 0, 0, 1)
+    max_pixels: int = MAX_PIXELS
+
+    def frames(self, first: int = 0, count: int | None = None) -> Iterator[Frame]:
+        last = None if count is None else first + count
+        for number, (frame, time, duration) in enumerate(islice(self._decoded(), last)):
+            if number >= first:
+                yield Frame(self._pixels(frame), time, duration)
+
+    def _decoded(self) -> Iterator[tuple[Any, Fraction, Fraction]]:
+        """Yield PyAV's frames with their times and durations, each once the next one is known."""
+        waiting: tuple[Any, Fraction] | None = None
+        for frame in _Decoder(self.path, self.rate):
+            _check_size(self.path, frame.width, frame.height, self.max_pixels)
+            time = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
+            if waiting:
+                if time is None or time <= waiting[1]:  # the file does not say, or says nothing that can be
+                    time = waiting[1] + 1 / self.rate
+                yield *waiting, time - waiting[1]
+            waiting = frame, time or Fraction(0)
+        if waiting:
+            frame = waiting[0]
+            duration = (getattr(frame, "duration", 0) or 0) * Fraction(frame.time_base or 0)
+            yield *waiting, duration or 1 / self.rate
+
+    def _pixels(self, frame: Any) -> np.ndarray:
+        turned = self.orientation[0] == 0
+        width, height = self.size[::-1] if turned else self.size
+        converted = frame.reformat(
+            width=width,
+            height=height,
+            format="rgba" if self.has_alpha else "rgb24",
+            src_colorspace=self.colours.scaler_matrix(height),
+            src_color_range=_range_of(frame.format.name, self.colours),
+            dst_color_range=FULL_RANGE,
+            interpolation=ACCURATE,
+        )
+        return _upright(converted.to_ndarray(), self.orientation)
+
+
+def _range_of(pixel_format: str, colours: Colours) -> int:
+    """Return FFmpeg's number of the range of a file's numbers: limited where it does not say."""
+    return FULL_RANGE if pixel_format.startswith("yuvj") or colours.range == FULL_RANGE else 1
+
+
+class _Decoder:
+    """PyAV's frames of the first stream of frames in a file: all that can be decoded.
+
+    Iterating warns at its end, once, of what cannot.
+    """
+
+    def __init__(self, path: Path, rate: Fraction | None = None):
+        self.path = path
+        self.rate = rate
+        self.count = 0
+        self.damaged = 0
+        self.ended = 0.0
+        self.missing = 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        av = pyav()
+        with opened(self.path) as container:
+            stream = frame_stream(self.path, container)
+            stream.thread_type = "AUTO"
+            for packet in self._packets(container):
+                if packet.stream.index != stream.index:
+                    continue
+                try:
+                    frames = packet.decode()
+                except av.error.MemoryError:
+                    raise
+                except (av.error.FFmpegError, ValueError):
+                    self.damaged += 1
+                    continue
+                for frame in frames:
+                    self.count += 1
+                    self.damaged += bool(frame.is_corrupt)
+                    yield frame
+            declared, start = container.duration, container.start_time or 0
+            if declared:
+                self.missing = (declared + start) / av.time_base - self.ended
+        self._report()
+
+    def _packets(self, container: Any) -> Iterator[Any]:
+        """Yield the packets of all streams, as far as they can be read, and note where they end."""
+        av = pyav()
+        try:
+            for packet in container.demux():
+                if packet.pts is not None and packet.time_base:
+                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                    self.ended = max(self.ended, end)
+                yield packet
+        except av.error.MemoryError:
+            raise
+        except (av.error.FFmpegError, ValueError):
+            self.missing = math.inf
+
+    def _report(self) -> None:
+        if not self.count:
+            raise DataError(f"{self.path}: no frame of it can be decoded; is it complete?")
+        tolerance = max(_TOLERANCE, 2 / float(self.rate) if self.rate else 0)
+        if self.damaged or self.missing > tolerance:
+            what = f"{self.damaged} damaged packets and frames" if self.damaged else "its end is missing"
+            message = f"{self.path}: {what}; it is read as far as it can be, up to frame {self.count:,}"
+            warnings.warn(DataWarning(f"{message}, {self.ended:.2f} s"), stacklevel=4)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Yield PyAV's container of a file; every error of FFmpeg becomes a DataError of one line."""
+    av = pyav()
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: no clip that can be read: {' '.join(why.split())}") from None
+    try:
+        yield container
+    except (av.error.FFmpegError, EOFError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: cannot be read: {' '.join(why.split())}") from None
+    finally:
+        container.close()
+
+
+def frame_stream(path: Path, container: Any) -> Any:
+    """Return the first stream of frames that is no cover picture.
+
+    Raises:
+        DataError: there is none, or FFmpeg has no decoder for it.
+    """
+    av = pyav()
+    streams = [each for each in container.streams.video if not _is_cover(each)]
+    if not streams:
+        kinds = sorted({each.type for each in container.streams})
+        raise DataError(f"{path}: holds no frames; its streams: {', '.join(kinds) or 'none'}")
+    context = streams[0].codec_context
+    if context is None or not _has_decoder(av, context):
+        name = getattr(context, "name", None) or "unknown"
+        raise DataError(f"{path}: its codec ({name}) cannot be decoded here; convert it, for example to H.264")
+    return streams[0]
+
+
+def _is_cover(stream: Any) -> bool:
+    return "attached_pic" in str(getattr(stream, "disposition", ""))
+
+
+def _has_decoder(av: Any, context: Any) -> bool:
+    try:
+        return bool(av.codec.Codec(context.name, "r"))
+    except Exception:  # depends on PyAV's version
+        return False
+
+
+def _open_streams(path: Path, max_pixels: int) -> Clip:
+    with opened(path) as container:
+        stream = frame_stream(path, container)
+        context = stream.codec_context
+        _check_size(path, context.width, context.height, max_pixels)
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or RATE
+        count, has_sound = stream.frames or None, bool(container.streams.audio)
+        aspect, codec, time_base = stream.sample_aspect_ratio, context.name, stream.time_base
+    decoder = iter(_Decoder(path))
+    frame = next(decoder)
+    decoder.close()  # type: ignore[attr-defined]
+    colours = Colours(int(frame.color_range), int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace))
+    if colours.transfer in _HIGH_RANGE:
+        warnings.warn(DataWarning(f"{path}: of high dynamic range; it is read at 8 bits"), stacklevel=3)
+    orientation = _orientation(frame)
+    _check_size(path, frame.width, frame.height, max_pixels)
+    pixel_aspect = Fraction(aspect) if aspect else Fraction(1)
+    size = (frame.width, frame.height)
+    if orientation[0] == 0:
+        size, pixel_aspect = size[::-1], 1 / pixel_aspect
+    return _Streams(
+        path=path,
+        size=size,
+        rate=Fraction(rate),
+        count=count,
+        has_sound=has_sound,
+        pixel_aspect=pixel_aspect,
+        has_alpha=_has_alpha(frame.format),
+        pixel_format=frame.format.name,
+        codec=codec,
+        colours=colours,
+        time_base=Fraction(time_base),
+        orientation=orientation,
+        max_pixels=max_pixels,
+    )
+
+
+def _has_alpha(format: Any) -> bool:
+    return bool(re.search("yuva|rgba|bgra|argb|abgr|gbrap|ya", format.name)) or format.name == "pal8"
+
+
+def _orientation(frame: Any) -> tuple[int, int, int, int]:
+    """Return the signs of a frame's display matrix, (a, b, c, d): pixel (x, y) is shown at (ax + cy, bx + dy)."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except (AttributeError, KeyError):
+        data = None
+    if data is None:
+        return (1, 0, 0, 1)
+    numbers = np.frombuffer(bytes(data), np.int32)
+    a, b, c, d = (float(numbers[i]) for i in (0, 1, 3, 4))
+    if abs(a) + abs(d) >= abs(b) + abs(c):  # turned by less than 45 degrees beside a half turn: not resampled
+        return (1 if a >= 0 else -1, 0, 0, 1 if d >= 0 else -1)
+    return (0, 1 if b >= 0 else -1, 1 if c >= 0 else -1, 0)
+
+
+def _upright(pixels: np.ndarray, orientation: tuple[int, int, int, int]) -> np.ndarray:
+    """Return pixels (H, W, C) as they are shown."""
+    a, b, c, d = orientation
+    if a == 0:
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1])
+
+
+# Animated pictures
+
+
+@contextmanager
+def _pictures(path: Path) -> Iterator[Image.Image]:
+    """Yield Pillow's image of a file; its errors become a DataError of one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        with image:
+            yield image
+    except (DataError, DataWarning, MemoryError, GeneratorExit):
+        raise
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: no picture that can be read") from None
+    except Exception as error:  # damaged files raise many types of exceptions in Pillow
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"{path}: cannot be read: {' '.join(why.split())}") from None
+
+
+@dataclass(frozen=True)
+class _Animation(Clip):
+    def frames(self, first: int = 0, count: int | None = None) -> Iterator[Frame]:
+        time, last, yielded = Fraction(0), None if count is None else first + count, 0
+        with _pictures(self.path) as image:
+            iterator = enumerate(islice(ImageSequence.Iterator(image), last))
+            while True:
+                try:
+                    number, each = next(iterator)
+                    pixels = np.asarray(each.convert("RGBA" if self.has_alpha else "RGB"))
+                except StopIteration:
+                    break
+                except Exception as error:  # as above
+                    if not yielded:
+                        raise
+                    message = f"{self.path}: its end cannot be read ({error}); it is read up to frame {yielded:,}"
+                    warnings.warn(DataWarning(message), stacklevel=3)
+                    break
+                yielded += 1
+                duration = _shown_for(each)
+                if number >= first:
+                    yield Frame(pixels, time, duration)
+                time += duration
+
+
+def _shown_for(image: Image.Image) -> Fraction:
+    """Return for how many seconds a frame is shown; one that says less than 0.02 is shown for 0.1, as browsers do."""
+    declared = image.info.get("duration") or 0
+    duration = Fraction(declared).limit_denominator(1000) / 1000 if math.isfinite(declared) else Fraction(0)
+    return duration if duration >= Fraction(11, 1000) else Fraction(1, 10)
+
+
+def _open_animation(path: Path, max_pixels: int) -> Clip:
+    with _pictures(path) as image:
+        _check_size(path, *image.size, max_pixels)
+        first = image.convert("RGBA")
+        alpha = image.format == "GIF" or image.has_transparency_data
+        count = int(getattr(image, "n_frames", 1))
+        image.seek(0)
+        rate = 1 / _shown_for(image)
+        loops = image.info.get("loop")
+        size, format = first.size, image.format or ""
+    return _Animation(
+        path=path,
+        size=size,
+        rate=rate,
+        count=count,
+        has_alpha=alpha,
+        codec=format.lower(),
+        loops=loops if isinstance(loops, int) else 1,
+    )
+
+
+# Folders of frames
+
+
+@dataclass(frozen=True)
+class _Folder(Clip):
+    files: tuple[Path, ...] = ()
+    max_pixels: int = MAX_PIXELS
+
+    def frames(self, first: int = 0, count: int | None = None) -> Iterator[Frame]:
+        last = None if count is None else first + count
+        for number, path in list(enumerate(self.files))[first:last]:
+            pixels = _picture(path, self.has_alpha, self.max_pixels)
+            if pixels.shape[1::-1] != self.size:
+                found, expected = (f"{width} x {height}" for width, height in (pixels.shape[1::-1], self.size))
+                raise DataError(f"{path}: {found} pixels, and the first frame of its folder has {expected}")
+            yield Frame(pixels, number / self.rate, 1 / self.rate)
+
+
+def _picture(path: Path, alpha: bool | None, max_pixels: int) -> np.ndarray:
+    """Return the pixels of a picture file, upright, with opacity where `alpha`, or where it is None and it has some."""
+    with _pictures(path) as image:
+        _check_size(path, *image.size, max_pixels)
+        upright = ImageOps.exif_transpose(image)
+        alpha = upright.has_transparency_data if alpha is None else alpha
+        return np.asarray(upright.convert("RGBA" if alpha else "RGB"))
+
+
+def _open_folder(path: Path, rate: Fraction, max_pixels: int) -> Clip:
+    try:
+        names = sorted(path.iterdir(), key=natural_order)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    files = tuple(each for each in names if each.suffix.lower() in FRAMES and not each.name.startswith("."))
+    if not files:
+        raise DataError(f"{path}: no frames in it; expected files that end in {', '.join(FRAMES)}")
+    first = _picture(files[0], None, max_pixels)
+    return _Folder(
+        path=path,
+        size=(first.shape[1], first.shape[0]),
+        rate=rate,
+        count=len(files),
+        has_alpha=first.shape[2] == 4,
+        time_base=1 / rate,
+        files=files,
+        max_pixels=max_pixels,
+    )
