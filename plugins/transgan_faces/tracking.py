@@ -16,6 +16,8 @@ from transgan_faces.pasting import Square
 #: A detection continues a track if its center is within REACH sides of the track's square, its side at most RATIO times
 #: larger or smaller, and its angle within TURN radians.
 REACH, RATIO, TURN = 0.5, 1.6, 0.8
+#: Two faces are at least this many sides apart.
+APART = 0.8
 #: How much of its motion a face that is not detected keeps from one frame to the next.
 DAMPING = 0.7
 #: A face that is not detected is still there if what its square shows differs from what it showed by at most this mean
@@ -157,8 +159,8 @@ class Tracker:
 
 
 def _overlap(one: Square, other: Square) -> bool:
-    """Return whether the center of one square is in the other."""
-    return math.hypot(one.x - other.x, one.y - other.y) < 0.5 * max(one.side, other.side)
+    """Return whether two squares are too near to each other to be two faces."""
+    return math.hypot(one.x - other.x, one.y - other.y) < APART * max(one.side, other.side)
 
 
 def _difference(one: Tensor, other: Tensor | None) -> float:
