@@ -38,7 +38,7 @@ from transgan_faces.region_detector import Faces, FacesOptions, to_bytes
 from transgan_faces.tracking import Tracker
 
 #: The least `sharpness` by default: of 455 photographs of FairFace 6 % are below; blurred with a standard deviation of
-#: 3 pixels of 128, 94 %.
+#: 3 pixels of 128, 96 %.
 SHARP = 0.004
 #: Side in pixels to which a face is scaled before its sharpness is measured, the middle of it that counts, and the
 #: standard deviation of the blur that keeps noise from being taken for detail.
