@@ -40,6 +40,7 @@ KINDS: dict[str, PluginKind] = {
     for kind in (
         PluginKind("sources", "source", samples.Source),
         PluginKind("media", "media", samples.Media),
+        PluginKind("containers", "container", samples.Container),
         PluginKind("conditionings", "conditioning", protocols.Conditioning),
         PluginKind("generators", "generator", protocols.Generator),
         PluginKind("discriminators", "discriminator", protocols.Discriminator),

@@ -33,6 +33,11 @@ MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 UNSPECIFIED, FULL_RANGE = 2, 2
 #: Transfer functions of high dynamic range: PQ and HLG.
 _HIGH_RANGE = (16, 18)
+#: FFmpeg's: no file leads to other files or to a network, as playlists do.
+_FILES_ALONE = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
+}
 #: A file that ends this many seconds, or two frames, before the end that it declares, is broken.
 _TOLERANCE = 0.1
 
@@ -182,8 +187,7 @@ class _Streams(Clip):
     def _decoded(self) -> Iterator[tuple[Any, Fraction, Fraction]]:
         """Yield PyAV's frames with their times and durations, each once the next one is known."""
         waiting: tuple[Any, Fraction] | None = None
-        for frame in _Decoder(self.path, self.rate):
-            _check_size(self.path, frame.width, frame.height, self.max_pixels)
+        for frame in _Decoder(self.path, self.max_pixels, self.rate):
             time = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
             if waiting:
                 if time is None or time <= waiting[1]:  # the file does not say, or says nothing that can be
@@ -221,22 +225,29 @@ class _Decoder:
     Iterating warns at its end, once, of what cannot.
     """
 
-    def __init__(self, path: Path, rate: Fraction | None = None):
+    def __init__(self, path: Path, max_pixels: int, rate: Fraction | None = None):
         self.path = path
+        self.max_pixels = max_pixels
         self.rate = rate
         self.count = 0
         self.damaged = 0
-        self.ended = 0.0
-        self.missing = 0.0
+        self.ends: dict[int, float] = {}
+        """Where the packets of each stream end, in seconds."""
+        self.packets = 0
+        """Of the frames, read so far."""
+        self.broken = False
+        """Whether the file has ended before the end that it declares."""
 
     def __iter__(self) -> Iterator[Any]:
         av = pyav()
-        with opened(self.path) as container:
+        with opened(self.path, self.max_pixels) as container:
             stream = frame_stream(self.path, container)
             stream.thread_type = "AUTO"
+            stream.codec_context.options = {"max_pixels": str(self.max_pixels)}
             for packet in self._packets(container):
                 if packet.stream.index != stream.index:
                     continue
+                self.packets += bool(packet.size)
                 try:
                     frames = packet.decode()
                 except av.error.MemoryError:
@@ -248,10 +259,23 @@ class _Decoder:
                     self.count += 1
                     self.damaged += bool(frame.is_corrupt)
                     yield frame
-            declared, start = container.duration, container.start_time or 0
-            if declared:
-                self.missing = (declared + start) / av.time_base - self.ended
-        self._report()
+            self.broken |= self._ends_early(container, stream)
+            end = self.ends.get(stream.index, 0.0)
+        self._report(end)
+
+    def _ends_early(self, container: Any, stream: Any) -> bool:
+        """Return whether the frames end early, or where their end is not declared, all streams."""
+        frame = 1 / float(self.rate or RATE)
+        tolerance, declared = max(_TOLERANCE, 2 * frame), 0.0
+        if stream.duration:
+            declared, end = float(stream.duration * stream.time_base), self.ends.get(stream.index, 0.0)
+            start = float((stream.start_time or 0) * stream.time_base)
+            if stream.frames > self.packets:
+                tolerance = frame / 2
+        elif container.duration:
+            declared, end = container.duration / pyav().time_base, max(self.ends.values(), default=0.0)
+            start = (container.start_time or 0) / pyav().time_base
+        return bool(declared) and start + declared - end > tolerance
 
     def _packets(self, container: Any) -> Iterator[Any]:
         """Yield the packets of all streams, as far as they can be read, and note where they end."""
@@ -260,29 +284,30 @@ class _Decoder:
             for packet in container.demux():
                 if packet.pts is not None and packet.time_base:
                     end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    self.ended = max(self.ended, end)
+                    self.ends[packet.stream.index] = max(self.ends.get(packet.stream.index, 0.0), end)
                 yield packet
         except av.error.MemoryError:
             raise
         except (av.error.FFmpegError, ValueError):
-            self.missing = math.inf
+            self.broken = True
 
-    def _report(self) -> None:
+    def _report(self, end: float) -> None:
         if not self.count:
-            raise DataError(f"{self.path}: no frame of it can be decoded; is it complete?")
-        tolerance = max(_TOLERANCE, 2 / float(self.rate) if self.rate else 0)
-        if self.damaged or self.missing > tolerance:
+            limit = f"max_pixels = {self.max_pixels:,}"
+            raise DataError(f"{self.path}: no frame can be decoded; it is not complete, or larger than {limit}")
+        if self.damaged or self.broken:
             what = f"{self.damaged} damaged packets and frames" if self.damaged else "its end is missing"
             message = f"{self.path}: {what}; it is read as far as it can be, up to frame {self.count:,}"
-            warnings.warn(DataWarning(f"{message}, {self.ended:.2f} s"), stacklevel=4)
+            warnings.warn(DataWarning(f"{message}, {end:.2f} s"), stacklevel=4)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     """Yield PyAV's container of a file; every error of FFmpeg becomes a DataError of one line."""
     av = pyav()
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        options = {**_FILES_ALONE, "max_pixels": str(max_pixels)}  # it decodes frames to learn their format
+        container = av.open(str(path.absolute()), metadata_errors="replace", options=options)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: no clip that can be read: {' '.join(why.split())}") from None
@@ -325,14 +350,14 @@ def _has_decoder(av: Any, context: Any) -> bool:
 
 
 def _open_streams(path: Path, max_pixels: int) -> Clip:
-    with opened(path) as container:
+    with opened(path, max_pixels) as container:
         stream = frame_stream(path, container)
         context = stream.codec_context
         _check_size(path, context.width, context.height, max_pixels)
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or RATE
         count, has_sound = stream.frames or None, bool(container.streams.audio)
         aspect, codec, time_base = stream.sample_aspect_ratio, context.name, stream.time_base
-    decoder = iter(_Decoder(path))
+    decoder = iter(_Decoder(path, max_pixels))
     frame = next(decoder)
     decoder.close()  # type: ignore[attr-defined]
     colours = Colours(int(frame.color_range), int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace))

@@ -27,6 +27,7 @@ from transgan.api.protocols import (
 )
 from transgan.api.samples import (
     Column,
+    Container,
     Description,
     Domain,
     Media,
@@ -50,6 +51,7 @@ __all__ = [
     "Column",
     "Conditioning",
     "Conditions",
+    "Container",
     "DataError",
     "DataWarning",
     "Description",

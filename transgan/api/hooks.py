@@ -62,6 +62,11 @@ def register_media(register: Register) -> None:
 
 
 @hookspec
+def register_containers(register: Register) -> None:
+    """Offer containers: files that hold a sequence of items of a media."""
+
+
+@hookspec
 def register_conditionings(register: Register) -> None:
     """Offer conditionings: how a condition enters a network."""
 

@@ -225,6 +225,54 @@ class Media(Configurable[OptionsT]):
         raise NotImplementedError
 
 
+class Container(Configurable[OptionsT]):
+    """A kind of file that holds a sequence of items that a media reads, and of what comes with them.
+
+    `transgan translate` gives it files with its suffixes: so a model whose media knows single items translates whole
+    sequences, one item after the other, all with the same latent codes.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of its files, with dot, in lower case."""
+    folder_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of folders that are one sequence; other folders are searched for files."""
+    media: ClassVar[str] = ""
+    """The name of the media that reads its items."""
+
+    def __init__(self, options: OptionsT):
+        self.options = options
+
+    def holds(self, path: Path) -> bool:
+        """Return whether a file, whose suffix the media may have too, holds a sequence; it may be damaged."""
+        return True
+
+    def count(self, path: Path) -> int | None:
+        """Return how many items a file says that it holds; None where it does not say.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return None
+
+    def transform(self, path: Path, result: Path, change: Callable[[Any], Any]) -> None:
+        """Write a file like another one, with each of its items changed, as a stream: no more items are kept in memory
+        than the container needs.
+
+        What stands at `result` is replaced at the end; it stays as it is where an error occurs.
+
+        Args:
+            path: the file.
+            result: where to write; its suffix may be another one of the container's, also of a folder.
+            change: takes an item that `Media.read` takes, and returns what `Media.export` returns of its translation.
+                It is called once for each item, in order. Its errors pass through.
+
+        Raises:
+            DataError: the file cannot be read.
+            DiskError: the result cannot be written.
+        """
+        raise NotImplementedError
+
+
 def _nowhere_else(root: Path, selection: Any = None) -> "Domain":
     raise UsageError(f"these samples do not come from a source that could be opened at another root, {str(root)!r}")
 

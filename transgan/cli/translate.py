@@ -14,6 +14,8 @@ from transgan.errors import DataError, DiskError, OutOfMemory, TransganError, Us
 from transgan.text import expand_home, printable, show
 
 if TYPE_CHECKING:
+    from transgan.api import Container
+    from transgan.inference.containers import Containers
     from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
     from transgan.plan import Direction
@@ -89,19 +91,25 @@ def translate(
         None,
         "--set",
         metavar="KEY=VALUE",
-        help="Set an option of the detector, or of the media as media.KEY; see transgan plugins NAME. Repeatable.",
+        help="Set an option of the detector, of the media as media.KEY, or of a container as CONTAINER.KEY; see "
+        "transgan plugins NAME. Repeatable.",
     ),
 ) -> None:
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
+    from transgan.inference.containers import Containers, is_setting
     from transgan.inference.translator import Translator
     from transgan.inference.variation import Variation, check_inputs, check_variation
+    from transgan.registry import Registry
+    from transgan.reporting.console import progress_bar
     from transgan.storage.atomic import disk_errors, make_folder, replacing_file
 
     out = expand_home(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a folder")
     media_settings = [each for each in settings or [] if each.startswith("media.")]
-    settings = [each for each in settings or [] if each not in media_settings]
+    registry = Registry.installed()
+    container_settings = [each for each in settings or [] if is_setting(each, registry.names("containers"))]
+    settings = [each for each in settings or [] if each not in media_settings + container_settings]
     values = {"--only-largest": only_largest, "--min-size": min_size, "--show-boxes": show_boxes, "--set": settings}
     region_options = [name for name, value in values.items() if value not in (None, False, [])]
     options = [option for each in context.command.params for option in each.opts if option.startswith("--")]
@@ -117,34 +125,73 @@ def translate(
     style = None if reference is None else translator.read_reference(expand_home(reference), direction)
     folders = dict(_parse_input(each) for each in further or ())
     check_inputs(translator.plan, direction, folders, regions is not None)
-    files = find_files(inputs, translator, out, ending)
+    containers = Containers.of_model(translator.plan, direction, container_settings, registry)
+    files = find_files(inputs, translator, out, ending, containers)
     check_results([(path, each) for path, name in files for each in results_of(name, samples)], out, overwrite)
     with disk_errors(out):
         make_folder(out)
     source_media, target_media = translator.sides(direction)
 
+    def detect(x: Any) -> tuple[Any, list[Any]]:
+        """Return an item as regions are cut out of it, and its regions."""
+        if regions is None:
+            return x, []
+        tensor = regions.tensor_of(x, source_media)
+        return tensor, regions.of(tensor)
+
+    def translate_item(x: Any, tensor: Any, found: list[Any], variation: Variation) -> Any:
+        if regions is None:
+            return translator.translate(x, direction, native, conditions, variation)
+        if not found:
+            return x
+        pasted = translator.translate_regions(tensor, regions, found, direction, native, conditions, variation)
+        return target_media.with_tensor(x, regions.detector.mark(pasted, found) if show_boxes else pasted)
+
+    def translate_sequence(path: Path, name: Path, container: "Container[Any]") -> int:
+        """Translate a file that holds a sequence of items; return the number of regions in all of them."""
+        if folders:
+            raise UsageError(f"{path}: --input is of files with one item, and this one holds a sequence")
+        count = 0
+        for number, each in enumerate(results_of(name, samples)):
+            # The same name for all items: they have the same latent codes.
+            variation = Variation(seed or 0, number, name.with_suffix(path.suffix).as_posix(), style, strength)
+            done = 0
+
+            def change(item: Any, variation: Variation = variation) -> Any:
+                nonlocal done, count
+                x = source_media.read(item)
+                tensor, found = detect(x)
+                y = target_media.export(translate_item(x, tensor, found, variation))
+                count += len(found)
+                done += 1
+                advance()
+                return y
+
+            with progress_bar(path.name, container.count(path)) as advance:
+                _check_free(out / each, overwrite)
+                try:
+                    container.transform(path, out / each, change)
+                except TransganError as error:
+                    if str(path) not in str(error) and str(out / each) not in str(error):
+                        error.args = (f"{path}: item {done + 1:,}: {error}",)
+                    raise
+        return count
+
     def translate_file(path: Path, name: Path) -> int | None:
         """Translate one file; return the number of regions, or None where it has none and is copied."""
+        if container := containers.of_path(path):
+            return translate_sequence(path, name, container)
         x = source_media.read(path)
         of_file = {
             each: translator.read_input(each, _file_of(folder, name, translator, direction, each), direction)
             for each, folder in folders.items()
         }
-        found, tensor = [], x
-        if regions:
-            tensor = regions.tensor_of(x, source_media)
-            found = regions.of(tensor)
+        tensor, found = detect(x)
         for number, each in enumerate(results_of(name, samples)):
             named = name.with_suffix(path.suffix).as_posix()  # the same whatever file type is written
             variation = Variation(seed or 0, number, named, style, strength, of_file)
-            y, result = x, out / each
-            if regions is None:
-                y = translator.translate(x, direction, native, conditions, variation)
-            elif found:
-                pasted = translator.translate_regions(tensor, regions, found, direction, native, conditions, variation)
-                y = target_media.with_tensor(x, regions.detector.mark(pasted, found) if show_boxes else pasted)
-            if not overwrite and os.path.lexists(result):
-                raise DiskError(f"{result}: exists since this command began; not replaced")
+            y, result = translate_item(x, tensor, found, variation), out / each
+            _check_free(result, overwrite)
             if regions and not found and result.suffix == path.suffix:
                 with disk_errors(result), path.open("rb") as original, replacing_file(result) as file:
                     shutil.copyfileobj(original, file)
@@ -179,6 +226,11 @@ def translate(
         codes = {failure.exit_code for failure in failures}
         summary.exit_code = codes.pop() if len(codes) == 1 else DataError.exit_code
         raise summary
+
+
+def _check_free(result: Path, overwrite: bool) -> None:
+    if not overwrite and os.path.lexists(result):
+        raise DiskError(f"{result}: exists since this command began; not replaced")
 
 
 def results_of(name: Path, samples: int | None) -> list[Path]:
@@ -257,7 +309,11 @@ def _select_regions(
 
 
 def find_files(
-    inputs: list[Path], translator: "Translator", out: Path, ending: str | None = None
+    inputs: list[Path],
+    translator: "Translator",
+    out: Path,
+    ending: str | None = None,
+    containers: "Containers | None" = None,
 ) -> list[tuple[Path, Path]]:
     """Find the files to translate.
 
@@ -266,6 +322,7 @@ def find_files(
         translator: its media defines the file types.
         out: the folder for the results.
         ending: the file type of the results; defaults to that of each file.
+        containers: of files that hold sequences of items, and of folders that are one.
 
     Returns:
         Pairs of a file and the path of its result below `out`.
@@ -276,7 +333,10 @@ def find_files(
     """
     from transgan.storage.atomic import ignores_case
 
-    suffixes = tuple(dict.fromkeys(suffix for media in translator.media.values() for suffix in media.suffixes))
+    single = tuple(dict.fromkeys(suffix for media in translator.media.values() for suffix in media.suffixes))
+    several = containers.suffixes if containers else ()
+    folders = containers.folder_suffixes if containers else ()
+    suffixes = tuple(dict.fromkeys((*single, *several, *folders)))
     if ending is not None:
         ending = ending if ending.startswith(".") else f".{ending}"
         if ending.lower() not in suffixes:
@@ -287,15 +347,18 @@ def find_files(
     same: dict[str, Path] = {}  # the first of the names that differ by case or Unicode form alone
     results = out.resolve()
     for item in map(expand_home, inputs):
-        if item.is_dir():
-            inside = [path for path in sorted(item.rglob("*")) if path.suffix.lower() in suffixes and path.is_file()]
+        if item.is_dir() and not _is_sequence(item, folders):
+            inside = [path for path in sorted(item.rglob("*")) if path.suffix.lower() in suffixes]
+            inside = [path for path in inside if path.is_file() or _is_sequence(path, folders)]
             inside = [path for path in inside if not path.name.startswith(".")]
+            whole = {path for path in inside if path.is_dir()}
+            inside = [path for path in inside if not whole.intersection(path.parents)]
             if item.resolve() in results.parents:  # do not translate earlier results again
                 inside = [path for path in inside if results not in path.resolve().parents]
             if not inside:
                 raise DataError(f"{item}: no files in it that end in {', '.join(suffixes)}")
             pairs = [(path, path.relative_to(item)) for path in inside]
-        elif item.exists() and not item.is_file():
+        elif item.exists() and not item.is_file() and not item.is_dir():
             raise DataError(f"{item}: not a regular file")  # reading from a pipe could block forever
         elif item.exists():
             if item.suffix.lower() not in suffixes:
@@ -306,7 +369,12 @@ def find_files(
         else:
             raise DataError(f"{item}: no such file or folder")
         for path, name in pairs:
-            name = name.with_suffix(ending) if ending else name
+            if ending:
+                held = containers.of_path(path) if containers else None
+                known = (*held.suffixes, *held.folder_suffixes) if held else single
+                if ending.lower() not in known:
+                    raise UsageError(f"--ending {ending}: {path} can be written as one of {', '.join(known)}")
+                name = name.with_suffix(ending)
             taken = same.setdefault(unicodedata.normalize("NFC", str(name)).casefold(), name)
             if name not in found and taken != name and not ignores_case(out):
                 taken = name
@@ -316,6 +384,11 @@ def find_files(
                 )
             found.setdefault(name, path)
     return [(path, name) for name, path in found.items()]
+
+
+def _is_sequence(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Return whether a folder is one sequence of items, by its suffix."""
+    return path.suffix.lower() in suffixes and path.is_dir()
 
 
 def check_results(files: list[tuple[Path, Path]], out: Path, overwrite: bool) -> None:

@@ -1,7 +1,7 @@
 """A trained model as an object: `Translator.from_pretrained("runs/old-1")(path, to="old")`."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -240,6 +240,29 @@ class Translator:
                 y = self.translate(x, direction, native, attributes, variation)
             exported.append(writer.export(y))
         return exported[0] if samples is None else exported
+
+    def translate_sequence(
+        self,
+        items: Iterable[Any],
+        to: str | None = None,
+        task: str | None = None,
+        source: str | None = None,
+        **how: Any,
+    ) -> Iterator[Any]:
+        """Translate items one after the other as they come, all with the same latent codes; yield the translations.
+
+        Args:
+            items: paths or objects.
+            how: further arguments of `__call__`.
+
+        Raises:
+            as `__call__` does.
+        """
+        reader = self.sides(self.choose(to, task, source))[0]
+        for item in items:
+            # An item of a file has latent codes of its own, by its name; an object has none.
+            x = reader.read(item) if isinstance(item, (str, Path)) else item
+            yield self(x, to, task, source, **how)
 
     def read_input(self, name: str, item: Any, direction: Direction) -> Any:
         """Return a further input of an item of a direction's source domain, as its media reads it.

@@ -88,10 +88,11 @@ class Progress:
 
 
 @contextmanager
-def progress_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
+def progress_bar(what: str, total: int | None, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Yield a function to call after each of `total` items: on a terminal it advances a bar on stderr.
 
     Args:
+        total: None where it is not known.
         quiet: show nothing.
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()

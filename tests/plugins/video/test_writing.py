@@ -1,0 +1,178 @@
+"""Writing clips: times, sizes, colours, sound and metadata are those of the source; an error leaves nothing behind."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from transgan_video.reading import Clip, Frame, open_clip
+from transgan_video.writing import ClipWriter
+
+from transgan.api import DataError, DataWarning, DiskError, UsageError
+
+WriteClip = Callable[..., Path]
+
+
+def copy(clip: Clip, path: Path, **options: Any) -> Clip:
+    with ClipWriter(path, clip, **options) as writer:
+        for frame in clip.frames():
+            writer.write(frame)
+    return open_clip(path)
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.mov", "b.mkv"])
+def test_sound_is_copied_packet_by_packet(
+    write_clip: WriteClip, stored: Callable[[Path], Any], tmp_path: Path, name: str
+) -> None:
+    source = write_clip("a.mp4", sound="aac")
+    clip = copy(open_clip(source), tmp_path / name)
+    before, after = stored(source), stored(tmp_path / name)
+    assert clip.has_sound
+    assert after.packets == before.packets
+    assert after.sound_samples == before.sound_samples
+    tolerance = Fraction(1, 1000) if name == "b.mkv" else 0  # its clock has milliseconds
+    assert abs(after.sound_start - before.sound_start) <= tolerance
+    assert len(after.times) == len(before.times)
+    gaps = {(a - b) for a, b in zip(after.times, before.times, strict=True)}
+    assert max(map(abs, gaps)) <= (Fraction(25, 1000) if name == "b.mkv" else 0)
+
+
+def test_other_sound_is_encoded_again_and_reported(
+    write_clip: WriteClip, stored: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    source = write_clip("a.mp4", sound="aac")
+    with pytest.warns(DataWarning, match=r"encoded again: aac as opus") as warned:
+        copy(open_clip(source), tmp_path / "b.webm")
+    assert len(warned) == 1
+    before, after = stored(source), stored(tmp_path / "b.webm")
+    assert after.sound_codec == "opus"
+    # 16 kHz become 48 kHz; Opus has frames of 20 ms
+    assert abs(after.sound_samples - 3 * before.sound_samples) <= 2 * 960
+
+
+def test_sound_can_be_omitted(write_clip: WriteClip, tmp_path: Path) -> None:
+    assert not copy(open_clip(write_clip("a.mp4", sound="aac")), tmp_path / "b.mp4", sound=False).has_sound
+
+
+def test_times_of_a_variable_rate_are_kept(write_clip: WriteClip, tmp_path: Path) -> None:
+    times = [0, 7, 9, 40, 45, 90]
+    frames = [np.full((48, 64, 3), 40 * i, np.uint8) for i in range(6)]
+    source = write_clip("a.mp4", frames, times=times, time_base=Fraction(1, 100))
+    for name in ("b.mp4", "b.webm", "b.mkv", "b.mov", "b.gif"):
+        clip = copy(open_clip(source), tmp_path / name)
+        assert [frame.time for frame in clip.frames()] == [Fraction(each, 100) for each in times]
+
+
+@pytest.mark.parametrize("matrix", [1, 6, 2])
+@pytest.mark.parametrize("full", [1, 2])
+@pytest.mark.parametrize("name", ["b.mp4", "b.webm"])
+def test_colours_do_not_shift(write_clip: WriteClip, tmp_path: Path, matrix: int, full: int, name: str) -> None:
+    def state(stream: Any) -> None:
+        context = stream.codec_context
+        context.color_range, context.colorspace, context.color_primaries, context.color_trc = full, matrix, 1, 1
+
+    rng = np.random.default_rng(0)
+    flat = [np.broadcast_to(rng.integers(30, 226, 3).astype(np.uint8), (48, 64, 3)).copy() for _ in range(6)]
+    clip = open_clip(write_clip("a.mp4", flat, pixel_format="yuv444p", stream=state))
+    result = copy(clip, tmp_path / name)
+    assert result.colours == clip.colours
+    assert result.pixel_format.removeprefix("yuvj") == clip.pixel_format.removeprefix("yuvj")
+    for one, two in zip(clip.frames(), result.frames(), strict=True):
+        assert np.abs(one.pixels.mean((0, 1)) - two.pixels.mean((0, 1))).max() < 2
+
+
+def test_sizes_aspects_and_metadata_are_kept(write_clip: WriteClip, tmp_path: Path) -> None:
+    def stretch(stream: Any) -> None:
+        stream.sample_aspect_ratio = Fraction(16, 11)
+
+    source = write_clip("a.mp4", stream=stretch, metadata={"title": "A clip", "comment": "of a test"})
+    clip = copy(open_clip(source), tmp_path / "b.mp4", metadata={"comment": "changed", "made_with": "a model"})
+    assert clip.pixel_aspect == Fraction(16, 11)
+    with av.open(str(clip.path)) as container:
+        found = {key: container.metadata.get(key) for key in ("title", "comment", "made_with")}
+    assert found == {"title": "A clip", "comment": "changed", "made_with": "a model"}
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.webm", "b.avi", "b.mkv"])
+def test_odd_sizes_are_kept(write_clip: WriteClip, tmp_path: Path, name: str, recwarn: Any) -> None:
+    frames = [np.full((21, 33, 3), 30 * i, np.uint8) for i in range(4)]
+    clip = copy(open_clip(write_clip("a.webm", frames, "libvpx-vp9")), tmp_path / name)
+    assert clip.size == (33, 21)
+    assert len(list(clip.frames())) == 4
+    assert len(recwarn) == (1 if name in ("b.mp4", "b.mkv") else 0)
+
+
+def test_opacity_of_animated_pictures_is_kept(tmp_path: Path) -> None:
+    pixels = np.zeros((14, 20, 4), np.uint8)
+    pixels[2:8, 4:12] = [250, 10, 10, 255]
+    frames = [Frame(np.roll(pixels, i, 1), Fraction(i, 10), Fraction(1, 10)) for i in range(4)]
+    for name in ("a.gif", "a.webp", "a.png"):
+        with ClipWriter(tmp_path / name, rate=10) as writer:
+            for frame in frames:
+                writer.write(frame)
+        clip = open_clip(tmp_path / name)
+        assert (clip.count, clip.size) == (4, (20, 14))
+        for frame, expected in zip(clip.frames(), frames, strict=True):
+            assert (frame.time, frame.duration) == (expected.time, expected.duration)
+            assert np.array_equal(frame.pixels[..., 3], expected.pixels[..., 3])
+    with pytest.warns(DataWarning, match="hold no opacity; frames are put on white"):
+        clip = copy(open_clip(tmp_path / "a.png"), tmp_path / "b.mp4")
+    assert (next(clip.frames()).pixels[0, 0] > 245).all()
+
+
+def test_loops_are_kept(tmp_path: Path) -> None:
+    images = [Image.new("RGB", (8, 8), (80 * i, 0, 0)) for i in range(3)]
+    for loop in (None, 0, 3):
+        options = {} if loop is None else {"loop": loop}
+        images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=100, **options)
+        clip = open_clip(tmp_path / "a.gif")
+        assert copy(clip, tmp_path / "b.gif").loops == clip.loops == (1 if loop is None else loop)
+
+
+def test_a_folder_of_frames_is_numbered(write_clip: WriteClip, tmp_path: Path) -> None:
+    with pytest.warns(DataWarning, match="holds no sound"):
+        clip = copy(open_clip(write_clip("a.mp4", sound="aac")), tmp_path / "b.frames")
+    assert sorted(each.name for each in clip.path.iterdir()) == [f"{i + 1:06}.png" for i in range(10)]
+    assert len(list(clip.frames())) == 10
+
+
+def failing(clip: Clip) -> Iterator[Frame]:
+    for number, frame in enumerate(clip.frames()):
+        if number == 3:
+            raise ValueError("a frame that fails")
+        yield frame
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.webm", "b.gif", "b.frames"])
+def test_an_error_leaves_what_stood_there(write_clip: WriteClip, tmp_path: Path, name: str) -> None:
+    clip, path = open_clip(write_clip("a.mp4")), tmp_path / "out" / name
+    path.parent.mkdir()
+    if name == "b.frames":
+        path.mkdir()
+        path = path / "000001.png"
+    path.write_bytes(b"the user's")
+    with pytest.raises(ValueError, match="a frame that fails"), ClipWriter(tmp_path / "out" / name, clip) as writer:
+        for frame in failing(clip):
+            writer.write(frame)
+    assert path.read_bytes() == b"the user's"
+    assert [each.name for each in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_what_cannot_be_written_is_one_line(write_clip: WriteClip, tmp_path: Path) -> None:
+    clip = open_clip(write_clip("a.mp4"))
+    with pytest.raises(UsageError, match=r"expected a suffix of \.mp4"):
+        ClipWriter(tmp_path / "b.xyz", clip)
+    with pytest.raises(UsageError, match="there is no encoder 'h999'"):
+        ClipWriter(tmp_path / "b.mp4", clip, codec="h999")
+    with pytest.raises(DataError, match="no frame was written"), ClipWriter(tmp_path / "b.mp4", clip):
+        pass
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DiskError, match="cannot"):
+        copy(clip, tmp_path / "file" / "b.mp4")
+    with pytest.raises(DiskError, match="cannot"):
+        copy(clip, tmp_path / "b.mp4", codec="libvpx-vp9", quality=200)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.mp4", "file"]
