@@ -1,6 +1,5 @@
 """Commands that plugins offer: loaded only where the command line names none of TransGAN's own."""
 
-import sys
 from collections.abc import Callable
 
 import pytest

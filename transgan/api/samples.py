@@ -254,7 +254,7 @@ class Container(Configurable[OptionsT]):
         """
         return None
 
-    def transform(self, path: Path, result: Path, change: Callable[[Any], Any]) -> None:
+    def transform(self, path: Path, result: Path, change: Callable[[Any], Any], note: str = "") -> None:
         """Write a file like another one, with each of its items changed, as a stream: no more items are kept in memory
         than the container needs.
 
@@ -265,6 +265,7 @@ class Container(Configurable[OptionsT]):
             result: where to write; its suffix may be another one of the container's, also of a folder.
             change: takes an item that `Media.read` takes, and returns what `Media.export` returns of its translation.
                 It is called once for each item, in order. Its errors pass through.
+            note: what the result has to say of itself in its metadata; empty for nothing.
 
         Raises:
             DataError: the file cannot be read.

@@ -23,6 +23,8 @@ class RegionSelection:
     min_extent: float | None = None
     """The smallest extent; defaults to the detector's own."""
     only_largest: bool = False
+    of_sequence: bool = False
+    """Whether the items are those of one sequence, in order: then all of them are given to the detector's `paste`."""
 
     @classmethod
     def named(
@@ -53,7 +55,7 @@ class RegionSelection:
 
     def for_sequence(self) -> "RegionSelection":
         """Return a selection for the items of one sequence, in order."""
-        return replace(self, detector=self.detector.tracker())
+        return replace(self, detector=self.detector.tracker(), of_sequence=True)
 
     def tensor_of(self, x: Any, media: Media[Options]) -> Tensor:
         """Return an item of a media as (C, *space) in [-1, 1].

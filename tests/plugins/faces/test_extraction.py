@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_sharpness_falls_with_blur_and_depends_on_neither_contrast_nor_size() ->
         return sharpness(torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1)
 
     blurred = [of(face.filter(ImageFilter.GaussianBlur(radius))) for radius in (0, 1, 2, 4, 8)]
-    assert all(sharp > 1.1 * less for sharp, less in zip(blurred, blurred[1:], strict=False))
+    assert all(sharp > 1.1 * less for sharp, less in pairwise(blurred))
     assert blurred[0] > SHARP > blurred[-1]
     flat = Image.fromarray((np.asarray(face, dtype=float) * 0.3 + 90).round().astype(np.uint8))
     assert of(flat) == pytest.approx(blurred[0], rel=0.1)

@@ -103,7 +103,7 @@ def test_two_faces_keep_their_numbers_in_whatever_order_they_are_detected() -> N
         tracks = tracker.update(EMPTY, [left, right] if t % 2 else [right, left], 20.0)
         numbers.append({track.number: track.square.x < 100 for track in tracks})
     assert all(each == numbers[0] for each in numbers)
-    assert len({tracks for tracks in [tuple(each) for each in numbers]}) == 1  # and the largest stays the largest
+    assert len({tuple(each) for each in numbers}) == 1  # and the largest stays the largest
 
 
 def test_small_faces_begin_no_track_and_end_none() -> None:
