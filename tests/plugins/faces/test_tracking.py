@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from transgan_faces import region_detector
 from transgan_faces.detection import Face
@@ -198,6 +200,40 @@ def test_the_colour_cast_that_is_removed_changes_slowly(faces_of: Callable[..., 
         means.append(CAST_SMOOTHING * means[-1] + (1 - CAST_SMOOTHING) * (0.1 if t % 2 else 0.0))
     expected = [(0.1 if t % 2 else 0.0) - mean for t, mean in enumerate(means)]
     assert results == pytest.approx(expected, abs=1e-4)
+
+
+def test_faces_of_a_pan_over_a_photograph_jitter_less_and_are_as_near() -> None:
+    """A camera that moves over real faces, with noise: squares are mapped back to the photograph."""
+    pytest.importorskip("cv2")
+    data = Path(__file__).resolve().parents[4] / "shared/data"
+    weights, path = data / "weights/face_detection_yunet_2023mar.onnx", data / "group_photos/seed_big3.jpg"
+    if not (weights.exists() and path.exists()):
+        pytest.skip("YuNet's weights or the group photographs are missing")
+    with Image.open(path) as opened:
+        photograph = opened.convert("RGB")
+    rng, jitters, errors = np.random.default_rng(0), [], []
+    steps = [(60 + 4 * t, 40 + 2 * t) for t in range(30)]
+    frames = []
+    for left, top in steps:
+        pixels = np.asarray(photograph.crop((left, top, left + 400, top + 300)), dtype=float)
+        noisy = (pixels + rng.normal(0, 4, pixels.shape)).clip(0, 255)
+        frames.append(torch.from_numpy(noisy).permute(2, 0, 1).float() / 127.5 - 1)
+    for smoothing in (0.0, FacesOptions().smoothing):
+        tracker = Faces(FacesOptions(weights=str(weights), smoothing=smoothing)).tracker()
+        squares: dict[int, list[Square]] = {}
+        for x in frames:
+            for region in tracker.detect(x, 48):
+                squares.setdefault(region.place.track, []).append(region.place.square)
+        whole = [each for each in squares.values() if len(each) == len(frames)]
+        assert whole
+        jitters.append(np.mean([Jitter.of(each).center for each in whole]))
+        places = [
+            np.array([(square.x + left, square.y + top) for square, (left, top) in zip(each, steps, strict=True)])
+            for each in whole
+        ]
+        errors.append(np.mean([np.abs(each - np.median(each, 0)).mean() for each in places]))
+    assert jitters[1] < 0.5 * jitters[0]
+    assert errors[1] < 1.3 * errors[0]
 
 
 def test_regions_are_marked_as_in_photographs(faces_of: Callable[..., Faces]) -> None:
