@@ -76,7 +76,9 @@ class ExpressionKept(Metric[ExpressionKeptOptions]):
 
     def _real(self, name: str, held_out: bool) -> tuple[Tensor, Tensor]:
         """Return pictures of a domain, (n, 3, H, W), and their expressions (n, E)."""
-        domain, pictures, keys = self.domains[name], [], list[str]()
+        domain = self.domains[name]
+        pictures: list[Tensor] = []
+        keys: list[str] = []
         for batch_keys, x in domain.batches(held_out, BATCH):
             keys += batch_keys
             pictures.append(x)
@@ -133,7 +135,7 @@ class Reader:
         kernel = (1 + x @ x.T / scale) ** 2
         values, vectors = torch.linalg.eigh(kernel)
         rotated = vectors.T @ (numbers - offset)
-        best = None
+        best: tuple[float, Tensor] | None = None
         for share in PENALTIES:
             inverse = 1 / (values.clamp(min=0) + share * values.mean())
             weights = vectors @ (inverse[:, None] * rotated)
