@@ -12,17 +12,15 @@ import numpy as np
 from pydantic import Field
 
 from transgan.api import DataError, Options, Sample, Source, UsageError
-from transgan_faces.detection import fit_square
+from transgan_faces.detection import LANDMARK_TEMPLATE
 from transgan_faces.synthetic import AGES, RACES, Person, render, sample_person
 
 #: What varies, in the order of `IdentityFace.expression`; each is uniform in 0 to 1.
 EXPRESSION = ("smile", "mouth", "eyes", "gaze", "brows", "yaw", "tilt", "light")
 #: Margin of the picture around a face, as of the region detector `faces`, whose crops of clips these stand for.
 MARGIN = 0.15
-#: Height v of the eyes, and of the lips below the nose, in face units, see `synthetic_shapes`.
-EYES, LIPS = -0.035, 0.170
-#: Landmarks are fitted in thousandths of face units, as a square has at least one pixel.
-UNITS = 1000
+#: Height v of the eyes in face units, see `synthetic_shapes`.
+EYES = -0.035
 
 
 def with_expression(person: Person, expression: tuple[float, ...]) -> Person:
@@ -33,9 +31,9 @@ def with_expression(person: Person, expression: tuple[float, ...]) -> Person:
     eyes and brows are relative to it. The face fills the picture as the region detector `faces` crops it.
     """
     smile, mouth, eyes, gaze, brows, yaw, tilt, light = expression
-    gap, half, lips = person.eye_gap, person.mouth_width, person.nose_length + LIPS
-    square = fit_square(np.array([[-gap, EYES], [gap, EYES], [-half, lips], [half, lips]]) * UNITS)
-    side, down = square.side / UNITS * (1 + 2 * MARGIN), square.y / UNITS
+    left, right = LANDMARK_TEMPLATE[:2] - 0.5
+    side = 2 * person.eye_gap / (right[0] - left[0]) * (1 + 2 * MARGIN)  # in face units
+    down = -left[1] / (1 + 2 * MARGIN) * side + EYES  # the middle of the picture
     return replace(
         person,
         scale=2 / side,
