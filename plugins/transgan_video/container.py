@@ -43,6 +43,10 @@ class ClipContainer(Container[ClipOptions]):
     folder_suffixes = (FOLDER,)
     media = "image"
 
+    def __init__(self, options: ClipOptions):
+        super().__init__(options)
+        self._clip: Clip | None = None
+
     def holds(self, path: Path) -> bool:
         """Return whether a file is a clip; of picture files, those with more than one frame."""
         return path.suffix.lower() not in ANIMATIONS or is_animation(path)
@@ -62,8 +66,10 @@ class ClipContainer(Container[ClipOptions]):
                 writer.write(replace(frame, pixels=pixels))
 
     def _opened(self, path: Path) -> Clip:
-        rate = self.options.rate
-        return open_clip(path, rate and Fraction(rate).limit_denominator(1001), self.options.max_pixels)
+        if self._clip is None or self._clip.path != path:  # opened once, so that what is to be said of it is said once
+            rate = self.options.rate
+            self._clip = open_clip(path, rate and Fraction(rate).limit_denominator(1001), self.options.max_pixels)
+        return self._clip
 
 
 def _pixels(translated: Any, alpha: bool) -> np.ndarray:

@@ -6,6 +6,8 @@ from transgan_video.motion import Motion, opencv, warped
 
 #: Pixels whose source differs from the warped previous one by this many levels keep 1/e of the mixing.
 _LEVELS = 12.0
+#: Frames that agree with the previous one less than this, on average, follow a cut.
+_CUT = 0.3
 
 
 class Steadying:
@@ -14,7 +16,8 @@ class Steadying:
     The result is (1 - s c) y + s c w, with y the translation, w the previous result warped along the motion of the
     source, s the strength, and c between 0 and 1: 0 where the way between the frames cannot be trusted (hidden pixels,
     borders), and exp(-(d / 12)^2) elsewhere, with d the mean absolute difference of the source's channels along the
-    motion, in levels. So a cut, or what the flow gets wrong, shows the translation as it is.
+    motion, in levels. So what the flow gets wrong shows the translation as it is. So does a whole frame whose mean c is
+    below 0.3: it follows a cut.
 
     Args:
         strength: s, from 0 to less than 1. A change of the translation that lasts is shown by 1 - s^n after n frames.
@@ -36,9 +39,10 @@ class Steadying:
         if self._previous:
             back, trusted = self.motion.between(self._previous[0], seen)
             gap = np.abs(warped(self._previous[0], back).astype(np.float32) - seen).mean(-1)
-            share = self.strength * trusted * np.exp(-((gap / _LEVELS) ** 2))
-            share = opencv().blur(share.astype(np.float32), (5, 5))[..., None]  # without seams
-            result += share * (warped(self._previous[1], back) - result)
+            agreement = (trusted * np.exp(-((gap / _LEVELS) ** 2))).astype(np.float32)
+            if agreement.mean() > _CUT:
+                share = self.strength * opencv().blur(agreement, (5, 5))[..., None]  # without seams
+                result += share * (warped(self._previous[1], back) - result)
         self._previous = seen, result  # not rounded: else small changes would never be reached
         steady = translated.copy()
         steady[..., :3] = np.rint(result)

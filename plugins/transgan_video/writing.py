@@ -62,8 +62,10 @@ FORMATS = {
 }
 #: Encoders that take half as much colour as there are pixels for even sizes alone.
 _EVEN = ("libx264", "libx265")
-#: Formats of animated pictures: they hold opacity and no sound, and loop.
-_ANIMATIONS = ("gif", "webp", "apng")
+#: Formats of animated pictures, which hold opacity and no sound, and loop; with FFmpeg's name of their pixels.
+_ANIMATIONS = {"gif": "pal8", "webp": "bgra", "apng": ""}
+#: Shares of red and blue in luma, by FFmpeg's number of the matrix for its scaler (ITU-T H.273, table 4).
+_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 #: Colours of what is written from pictures: BT.709, limited range.
 _OF_PICTURES = Colours(1, 1, 1, 1)
 #: Keys of metadata that every container knows by its own name.
@@ -246,13 +248,9 @@ class _File:
         self.alpha = channels == 4 and self.animation
         if channels == 4 and not self.alpha:
             _warn(self.path, f"{self.path.suffix} files hold no opacity; frames are put on white")
-        self.colours = (
-            like.colours if like and like.pixel_format.startswith(("yuv", "nv", "p0", "gray")) else _OF_PICTURES
-        )
+        self.colours = _colours(self.format, like)
         if self.animation:
-            context.pix_fmt = {"gif": "pal8", "webp": "bgra"}.get(
-                name.split("_")[0].removeprefix("lib"), "rgba" if self.alpha else "rgb24"
-            )
+            context.pix_fmt = _ANIMATIONS[self.format.container] or ("rgba" if self.alpha else "rgb24")
         else:
             context.pix_fmt = self._pixel_format(like.pixel_format if like else "", context.codec)
             self._set_colours(context)
@@ -309,20 +307,22 @@ class _File:
 
     def _set_colours(self, target: Any) -> None:
         colours = self.colours
-        target.color_range, target.color_primaries = self._range(), colours.primaries
+        target.color_range, target.color_primaries = colours.range, colours.primaries
         target.color_trc, target.colorspace = colours.transfer, colours.matrix
-
-    def _range(self) -> int:
-        return FULL_RANGE if self.colours.range == FULL_RANGE else self.colours.range
 
     def _set_metadata(self, writer: ClipWriter) -> None:
         kept: dict[str, str] = {}
         if writer.like and writer.like.codec and writer.like.path.is_file() and writer.like.pixel_format:
             with opened(writer.like.path) as source:
                 kept = {key: value for key, value in source.metadata.items() if key not in _OWN_KEYS}
+                if source.streams.subtitles:
+                    _warn(self.path, "subtitles of the source are not kept")
         kept |= writer.metadata
-        if writer.note and not kept.get("comment", "").startswith(writer.note):
-            kept["comment"] = "; ".join(each for each in (writer.note, kept.get("comment")) if each)
+        if writer.note:
+            comments = [kept.pop(key) for key in list(kept) if key.lower() == "comment"]  # Matroska's is in capitals
+            comment = comments[-1] if comments else ""
+            said = comment.startswith(writer.note)
+            kept["comment"] = comment if said else "; ".join(each for each in (writer.note, comment) if each)
         self.container.metadata.update(kept)
 
     def write(self, frame: Frame) -> None:
@@ -340,11 +340,15 @@ class _File:
         elif self.animation:
             pictures = [self._stamped(picture.reformat(format=self.stream.codec_context.pix_fmt), pts)]
         else:
+            matrix, full = self.colours.scaler_matrix(self.shape[0]), self.colours.range == FULL_RANGE
+            if full:
+                picture = _full_range(pixels, matrix)
             converted = picture.reformat(
                 format=self.stream.codec_context.pix_fmt,
                 src_color_range=FULL_RANGE,
-                dst_color_range=FULL_RANGE if self._range() == FULL_RANGE else 1,
-                dst_colorspace=self.colours.scaler_matrix(self.shape[0]),
+                dst_color_range=FULL_RANGE if full else 1,
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
                 interpolation=ACCURATE,
             )
             self._set_colours(converted)
@@ -376,6 +380,28 @@ class _File:
         if self.tracks:
             self.tracks.close()
         self.container.close()
+
+
+def _colours(format: Format, like: Clip | None) -> Colours:
+    """Return how the numbers of a file stand for colours: as in the source, as far as the format can state it."""
+    if format.container == "avi":
+        return Colours()
+    if like and like.pixel_format.startswith(("yuv", "nv", "p0", "gray")):
+        return like.colours
+    return _OF_PICTURES
+
+
+def _full_range(pixels: np.ndarray, matrix: int) -> Any:
+    """Return RGB pixels (H, W, 3) uint8 as PyAV's frame of luma and chroma, all of full range and size.
+
+    FFmpeg's scaler converts to the limited range first, which is up to 2 levels off.
+    """
+    red, blue = _WEIGHTS[matrix]
+    luma = np.array([red, 1 - red - blue, blue])
+    rows = [luma, (np.array([0, 0, 1]) - luma) / (2 * (1 - blue)), (np.array([1, 0, 0]) - luma) / (2 * (1 - red))]
+    planes = pixels.astype(np.float32) @ np.array(rows, np.float32).T + np.array([0, 128, 128], np.float32)
+    stored = np.rint(planes).clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
+    return pyav().VideoFrame.from_ndarray(np.ascontiguousarray(stored), format="yuv444p")
 
 
 def _time_base(format: Format, like: Clip | None, rate: Fraction) -> Fraction:

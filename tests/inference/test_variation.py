@@ -102,6 +102,14 @@ def test_files_have_codes_of_their_own_whatever_is_translated_beside_them(codes:
     assert pixels(codes(a, to="filled", samples=2, seed=1)[0]) == pixels(of_a)
 
 
+def test_items_of_a_sequence_have_one_code(codes: Translator, tmp_path: Path) -> None:
+    paths = [saved(picture(0), tmp_path / f"{name}.png") for name in "ab"]
+    for items in (paths, [picture(0), picture(0)]):
+        one, two = codes.translate_sequence(items, to="filled", seed=1)
+        assert pixels(one) == pixels(two) == pixels(codes(picture(0), to="filled", seed=1))
+    assert pixels(next(codes.translate_sequence(paths, to="filled", seed=2))) != pixels(one)
+
+
 def test_chunks_of_one_item_share_its_code(codes: Translator) -> None:
     direction = codes.choose("filled")
     x = torch.zeros(3, 3, 16, 16)

@@ -158,7 +158,7 @@ def translate(
             # The same name for all items: they have the same latent codes.
             variation = Variation(seed or 0, number, name.with_suffix(path.suffix).as_posix(), style, strength)
             followed = regions and regions.for_sequence()
-            done = 0
+            done = count = 0
 
             def change(
                 item: Any, variation: Variation = variation, followed: "RegionSelection | None" = followed

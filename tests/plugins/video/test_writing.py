@@ -82,7 +82,7 @@ def test_colours_do_not_shift(write_clip: WriteClip, tmp_path: Path, matrix: int
     assert result.colours == clip.colours
     assert result.pixel_format.removeprefix("yuvj") == clip.pixel_format.removeprefix("yuvj")
     for one, two in zip(clip.frames(), result.frames(), strict=True):
-        assert np.abs(one.pixels.mean((0, 1)) - two.pixels.mean((0, 1))).max() < 2
+        assert np.abs(one.pixels.mean((0, 1)) - two.pixels.mean((0, 1))).max() < 1
 
 
 def test_sizes_aspects_and_metadata_are_kept(write_clip: WriteClip, tmp_path: Path) -> None:
