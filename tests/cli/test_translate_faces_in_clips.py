@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,4 +147,4 @@ def test_each_clip_begins_with_a_new_tracker(
     assert transgan("translate", model, clip, "bert.mkv", "--faces", "--to", "old", "-o", "out", *LOSSLESS).code == 0
     assert len(seen) == 8 and seen[:4] == seen[4:]
     assert {track for track, _ in seen} == {1}
-    assert all(3 < after - before < 8 for (_, before), (_, after) in pairwise(seen[:4]))
+    assert 6 < seen[3][1] - seen[0][1] < 24  # by 15 pixels to the right
