@@ -218,6 +218,6 @@ def badge(x: Tensor, text: str) -> Tensor:
         slice(height - size[1] - margin, height - margin),
         slice(width - size[0] - margin, width - margin),
     )
-    ground = 0.45 * y[place] - 0.55
+    ground = 0.3 * y[place] - 0.7
     y[place] = ground + 0.8 * letters * (1 - ground)
     return y

@@ -77,7 +77,7 @@ def test_faces_of_photographs_are_cropped_upright_and_named_after_their_files(
     with Image.open(tmp_path / "out/trip-one.png") as image:
         # The drawn picture has a margin of 0.15 around the crop.
         side, pixels = image.width, np.asarray(image.convert("RGB"), dtype=float)
-    assert side == image.height == pytest.approx(140 / 1.3, rel=0.12)
+    assert side == image.height == pytest.approx(140 / 1.3, rel=0.2)
     start = round((140 - side) / 2)
     true = ANNA(140)[start : start + side, start : start + side].astype(float)
     assert np.corrcoef(pixels.ravel(), true.ravel())[0, 1] > 0.7
@@ -96,9 +96,9 @@ def test_by_default_the_largest_face_alone_is_kept(tmp_path: Path, capsys: pytes
 
 def test_small_blurred_and_equal_faces_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "in/a.png", picture((ANNA, (60, 40, 140))))
-    write(tmp_path / "in/b_same.png", picture((ANNA, (62, 41, 140))))
+    write(tmp_path / "in/b_same.png", picture((ANNA, (60, 40, 140))) // 16 * 16 + 8)
     write(tmp_path / "in/c_small.png", picture((BERT, (60, 40, 70))))
-    write(tmp_path / "in/d_blurred.png", picture((BERT, (60, 40, 140)), blur=6))
+    write(tmp_path / "in/d_blurred.png", picture((BERT, (60, 40, 140)), blur=4))
     chosen = Extraction(min_size=80)
     run([tmp_path / "in"], tmp_path / "out", chosen)
     assert names(tmp_path / "out") == ["a.png"]
