@@ -67,8 +67,8 @@ class ClipContainer(Container[ClipOptions]):
 
     def _opened(self, path: Path) -> Clip:
         if self._clip is None or self._clip.path != path:  # opened once, so that what is to be said of it is said once
-            rate = self.options.rate
-            self._clip = open_clip(path, rate and Fraction(rate).limit_denominator(1001), self.options.max_pixels)
+            rate = None if self.options.rate is None else Fraction(self.options.rate).limit_denominator(1001)
+            self._clip = open_clip(path, rate, self.options.max_pixels)
         return self._clip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from transgan.api import require
 
-#: Where forward and backward flow differ by more than this share of their squares, and so many squared pixels, one
+#: Where forward and backward flow differ by more than this share of their squares plus a number of squared pixels, one
 #: of the two pixels is hidden in the other frame (Sundaram, Brox & Keutzer, 2010, eq. 5).
 _SHARE, _SQUARE = 0.01, 0.5
 

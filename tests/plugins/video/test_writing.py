@@ -33,12 +33,14 @@ def test_sound_is_copied_packet_by_packet(
     before, after = stored(source), stored(tmp_path / name)
     assert clip.has_sound
     assert after.packets == before.packets
-    assert after.sound_samples == before.sound_samples
-    tolerance = Fraction(1, 1000) if name == "b.mkv" else 0  # its clock has milliseconds
-    assert abs(after.sound_start - before.sound_start) <= tolerance
-    assert len(after.times) == len(before.times)
-    gaps = {(a - b) for a, b in zip(after.times, before.times, strict=True)}
-    assert max(map(abs, gaps)) <= (Fraction(25, 1000) if name == "b.mkv" else 0)
+    assert after.sound_start == before.sound_start == 0
+    gaps = [a - b for a, b in zip(after.times, before.times, strict=True)]
+    if name == "b.mkv":  # which has no times below 0: what AAC needs before its start (1,024 samples) comes at 0
+        assert after.sound_samples == before.sound_samples + 1024
+        assert all(abs(each - Fraction(1024, 16000)) <= Fraction(1, 1000) for each in gaps)
+    else:
+        assert after.sound_samples == before.sound_samples
+        assert set(gaps) == {0}
 
 
 def test_other_sound_is_encoded_again_and_reported(
@@ -80,7 +82,7 @@ def test_colours_do_not_shift(write_clip: WriteClip, tmp_path: Path, matrix: int
     clip = open_clip(write_clip("a.mp4", flat, pixel_format="yuv444p", stream=state))
     result = copy(clip, tmp_path / name)
     assert result.colours == clip.colours
-    assert result.pixel_format.removeprefix("yuvj") == clip.pixel_format.removeprefix("yuvj")
+    assert result.pixel_format.replace("yuvj", "yuv") == clip.pixel_format.replace("yuvj", "yuv")
     for one, two in zip(clip.frames(), result.frames(), strict=True):
         assert np.abs(one.pixels.mean((0, 1)) - two.pixels.mean((0, 1))).max() < 1
 
