@@ -36,6 +36,9 @@ class FacesOptions(Options):
     match: bool = True
     """Keep the photograph's colors: a color cast that a model adds to the skin and to what surrounds the face is
     removed, and a grey photograph stays grey. What changes in hair, clothes or background alone tints no face."""
+    detail: bool = True
+    """Keep detail of the face that is finer than the model's resolution, such as pores. Turn it off where a face becomes
+    somebody else's, of which such detail is not: the result is then as smooth as the model makes it."""
     smoothing: float = Field(0.6, ge=0.0, lt=1.0)
     """How much the square of a face is smoothed over the frames of a clip: from 0, as detected, to below 1."""
     bridge: int = Field(8, ge=0, le=1000)
@@ -62,6 +65,7 @@ class Faces(RegionDetector[FacesOptions]):
 
     def __init__(self, options: FacesOptions):
         super().__init__(options)
+        self.keeps_detail = options.detail
         weights = locate(YUNET, Path(options.weights) if options.weights else None)
         self.detector: FaceDetector = YuNet(weights, options.score) if weights else Cascades()
         if weights is None:
@@ -113,6 +117,7 @@ class TrackedFaces(RegionDetector[FacesOptions]):
 
     def __init__(self, faces: Faces):
         super().__init__(faces.options)
+        self.keeps_detail = faces.keeps_detail
         self.faces = faces
         self.following = Tracker(faces.options.smoothing, faces.options.bridge)
         self.casts: dict[int, Tensor] = {}

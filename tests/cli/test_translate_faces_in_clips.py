@@ -14,6 +14,10 @@ from transgan_faces.identities import IdentityFace
 from transgan_faces.region_detector import MARK
 from transgan_faces.tracking import badge
 
+from transgan.inference.regions import RegionSelection
+from transgan.inference.translator import Translator
+from transgan.inference.variation import PLAIN
+
 av = pytest.importorskip("av", reason="PyAV is not installed")
 cv2 = pytest.importorskip("cv2")
 if not hasattr(cv2, "CascadeClassifier"):
@@ -126,6 +130,31 @@ def test_a_format_without_metadata_is_reported(transgan: Any, model: Path, clip:
 def test_a_clip_that_is_translated_as_a_whole_has_no_note(transgan: Any, model: Path, clip: Path) -> None:
     assert transgan("translate", model, clip, "--to", "old", "-o", "out", *LOSSLESS).code == 0
     assert comment_of(Path("out/anna.mkv")) == "my holidays"
+
+
+def test_without_detail_the_translation_itself_is_pasted(model: Path) -> None:
+    translator = Translator.from_pretrained(model)
+    direction = translator.choose(to="old")
+    x = torch.from_numpy(frame(0)).permute(2, 0, 1).float() / 127.5 - 1
+    results = {}
+    for detail in ("true", "false"):
+        selection = RegionSelection.named("faces", {"match": False}, settings=[f"detail={detail}"])
+        regions = selection.of(x)
+        (side,) = {region.sample.shape[-1] for region in regions}
+        results[detail] = translator.translate_regions(x, selection, regions, direction)
+    assert side > 64  # more than the 32 pixels that the model sees
+    inputs, y, undo = translator._translate(regions[0].sample, direction, False, None, PLAIN)
+    source, target = translator.sides(direction)
+    translated = target.from_model(y, undo, "old")
+    # The middle of the face is pasted with the weight 1; the crop and the paste interpolate.
+    square = regions[0].place.square
+    middle = slice(side // 2 - 8, side // 2 + 8)
+    rows, columns = (round(at) for at in (square.y, square.x))
+    patch = results["false"][:, rows - 8 : rows + 8, columns - 8 : columns + 8]
+    assert float((patch - translated[:, middle, middle]).abs().mean()) < 0.02
+    finer = regions[0].sample - source.from_model(inputs, undo, "young")
+    kept = results["true"][:, rows - 8 : rows + 8, columns - 8 : columns + 8] - patch
+    assert np.corrcoef(kept.numpy().ravel(), finer[:, middle, middle].numpy().ravel())[0, 1] > 0.8
 
 
 def test_each_clip_begins_with_a_new_tracker(

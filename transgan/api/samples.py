@@ -318,6 +318,9 @@ class RegionDetector(Configurable[OptionsT]):
     """The default of `detect`'s `min_extent`."""
     note: str = ""
     """What its user should know, said once."""
+    keeps_detail: bool = True
+    """Whether detail of a region that is finer than the network's input is kept: `paste` then gets the translation less
+    that input, else the translation less the region's sample."""
     disclosure: str = ""
     """What the file of a sequence says in its metadata where regions of it were translated; empty for nothing."""
 
@@ -340,7 +343,8 @@ class RegionDetector(Configurable[OptionsT]):
 
         Args:
             changes: what to add to each region's sample, of the same shape: the translation less the network's input,
-                both resized to the sample, so that detail finer than the network's input is kept.
+                both resized to the sample, so that detail finer than the network's input is kept; without
+                `keeps_detail` the translation less the sample.
         """
         raise NotImplementedError
 
