@@ -37,8 +37,8 @@ class FacesOptions(Options):
     """Keep the photograph's colors: a color cast that a model adds to the skin and to what surrounds the face is
     removed, and a grey photograph stays grey. What changes in hair, clothes or background alone tints no face."""
     detail: bool = True
-    """Keep detail of the face that is finer than the model's resolution, such as pores. Turn it off where a face becomes
-    somebody else's, of which such detail is not: the result is then as smooth as the model makes it."""
+    """Keep detail of the face that is finer than the model's resolution, such as pores. Turn it off where a face
+    becomes another person's, who has other detail: the result is then as smooth as the model makes it."""
     smoothing: float = Field(0.6, ge=0.0, lt=1.0)
     """How much the square of a face is smoothed over the frames of a clip: from 0, as detected, to below 1."""
     bridge: int = Field(8, ge=0, le=1000)
