@@ -1,7 +1,7 @@
 """Faces of photographs and clips as pictures to train on: `transgan faces extract`.
 
 Each face is found, cropped upright by eyes and mouth and written as it is; blurred faces, small ones and those that
-look like one before are left out.
+look like one before are omitted.
 """
 
 import math
@@ -76,7 +76,7 @@ class Report:
     frames: int = 0
     found: int = 0
     written: list[Path] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    omitted: Counter[str] = field(default_factory=Counter)
     """Faces that were not written, by the reason."""
 
 
@@ -125,8 +125,8 @@ def run(inputs: Sequence[Path], out: Path, chosen: Extraction) -> None:
                 error if isinstance(error, TransganError) else DataError(f"{item.path}: {error or 'out of memory'}")
             )
             show(f"error: {printable(failures[-1])}", error=True)
-    left_out = "".join(f", {count:,} {reason}" for reason, count in report.left_out.most_common())
-    show(f"{report.frames:,} pictures, {report.found:,} faces: {len(report.written):,} written into {out}{left_out}")
+    omitted = "".join(f", {count:,} {reason}" for reason, count in report.omitted.most_common())
+    show(f"{report.frames:,} pictures, {report.found:,} faces: {len(report.written):,} written into {out}{omitted}")
     if report.written:
         show(f"contact sheet {contact_sheet(report.written, out, chosen.overwrite)}")
     if bugs:
@@ -206,28 +206,28 @@ def _extract(item: Item, out: Path, chosen: Extraction, faces: Faces, fingerprin
             wanted = [face for face in found if face.track == longest]
         else:
             wanted = found if chosen.which == "all" else found[:1]
-        report.left_out["of other faces"] += len(found) - len(wanted)
+        report.omitted["of other faces"] += len(found) - len(wanted)
         for index, face in enumerate(wanted):
             frame = f"-f{number:06d}" if item.is_clip else ""
             name = f"{item.name}{frame}{f'-{index + 1}' if index else ''}{chosen.ending}"
             _write_face(x, face, out / name, chosen, faces, fingerprints, report)
-    report.left_out += Counter()  # without those of 0
+    report.omitted += Counter()  # without those of 0
 
 
 def _write_face(
     x: Tensor, face: Face, path: Path, chosen: Extraction, faces: Faces, fingerprints: list[int], report: Report
 ) -> None:
     if face.extent < chosen.min_size:
-        report.left_out["too small"] += 1
+        report.omitted["too small"] += 1
         return
     sample = faces.region(x, face).sample
     if chosen.min_sharpness and sharpness(sample, chosen.margin) < chosen.min_sharpness:
-        report.left_out["blurred"] += 1
+        report.omitted["blurred"] += 1
         return
     if chosen.min_difference:
         bits = fingerprint(to_bytes(sample))
         if any((bits ^ other).bit_count() < chosen.min_difference for other in fingerprints):
-            report.left_out["like one before"] += 1
+            report.omitted["like one before"] += 1
             return
         fingerprints.append(bits)
     image = Image.fromarray(to_bytes(sample))
