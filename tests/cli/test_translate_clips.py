@@ -1,5 +1,7 @@
 """`transgan translate` with clips: every frame is translated, and the rest of the clip is kept."""
 
+import os
+import signal
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -125,6 +127,26 @@ def test_a_clip_of_an_unlucky_frame_fails_in_one_line(
     done = transgan("translate", model, "a.mkv", "--to", "old", "-o", "out")
     assert done.code == 3
     assert done.err.splitlines()[0] == "error: a.mkv: item 3: a frame of no kind"
+    assert list(Path("out").iterdir()) == []
+
+
+def test_a_signal_to_end_leaves_no_temporary_file(
+    transgan: Any, model: Path, write_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transgan_images.media import ImageMedia
+
+    write_clip("a.mkv")
+    read, calls = ImageMedia.read, []
+
+    def end(self: Any, item: Any) -> Any:
+        calls.append(item)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return read(self, item)
+
+    monkeypatch.setattr(ImageMedia, "read", end)
+    assert transgan("translate", model, "a.mkv", "--to", "old", "-o", "out").code == 143
+    assert len(calls) == 3
     assert list(Path("out").iterdir()) == []
 
 

@@ -3,14 +3,27 @@
 import os
 import re
 import shutil
+import signal
+import threading
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
 
-from transgan.errors import DataError, DiskError, OutOfMemory, TransganError, UsageError, as_user_error, did_you_mean
+from transgan.errors import (
+    TERMINATED,
+    DataError,
+    DiskError,
+    OutOfMemory,
+    TransganError,
+    UsageError,
+    as_user_error,
+    did_you_mean,
+)
 from transgan.text import expand_home, printable, show
 
 if TYPE_CHECKING:
@@ -175,7 +188,9 @@ def translate(
             with progress_bar(path.name, container.count(path)) as advance:
                 _check_free(out / each, overwrite)
                 try:
-                    container.transform(path, out / each, change, followed.detector.disclosure if followed else "")
+                    note = followed.detector.disclosure if followed else ""
+                    with _terminated_as_interrupted():
+                        container.transform(path, out / each, change, note)
                 except TransganError as error:
                     if str(path) not in str(error) and str(out / each) not in str(error):
                         error.args = (f"{path}: item {done + 1:,}: {error}",)
@@ -231,6 +246,23 @@ def translate(
         codes = {failure.exit_code for failure in failures}
         summary.exit_code = codes.pop() if len(codes) == 1 else DataError.exit_code
         raise summary
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the body with an exception, so that a temporary file, which may be large, is deleted."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_free(result: Path, overwrite: bool) -> None:
