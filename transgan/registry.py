@@ -165,6 +165,23 @@ class Registry:
         self._call_registration_hook("register_weight_files", plugin, register)
         return collected
 
+    @cached_property
+    def commands(self) -> dict[str, Any]:
+        """The groups of commands that plugins offer, each a `typer.Typer`, by name: the first of each name.
+
+        A plugin that fails to offer its own is listed in `broken`, and keeps no other from it.
+        """
+        found: dict[str, Any] = {}
+        for plugin in self.manager.get_plugins():
+            own: dict[str, Any] = {}
+            try:
+                self._call_registration_hook("register_commands", plugin, own.__setitem__)
+            except Exception as error:  # importing commands runs arbitrary code
+                who = self.manager.get_name(plugin) or ""
+                self.broken[f"commands of {who}"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            found = own | found
+        return dict(sorted(found.items()))
+
     def _add_entry(self, entry: Registered) -> None:
         key = (entry.kind, entry.name)
         if (first := self.entries.get(key)) and first.cls is not entry.cls:

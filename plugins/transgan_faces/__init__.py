@@ -1,17 +1,33 @@
 """Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
-from transgan.api import Register, RegisterWeightFiles, hookimpl
-from transgan_faces import detection, landmarks, metrics, region_detector, sources
+from transgan.api import Register, RegisterCommands, RegisterWeightFiles, hookimpl
+from transgan_faces import (
+    detection,
+    identities,
+    landmarks,
+    losses,
+    metrics,
+    metrics_expression,
+    region_detector,
+    sources,
+)
 
 
 @hookimpl
 def register_sources(register: Register) -> None:
     register("labelled_faces", sources.LabelledFaces)
     register("synthetic_faces", sources.SyntheticFaces)
+    register("synthetic_identities", identities.SyntheticIdentities)
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("face_cycle", losses.FaceCycle)
 
 
 @hookimpl
 def register_metrics(register: Register) -> None:
+    register("expression_kept", metrics_expression.ExpressionKept)
     register("synthetic_age", metrics.SyntheticAge)
     register("landmarks_moved", landmarks.LandmarksMoved)
 
@@ -24,3 +40,10 @@ def register_region_detectors(register: Register) -> None:
 @hookimpl
 def register_weight_files(register: RegisterWeightFiles) -> None:
     register(detection.YUNET)
+
+
+@hookimpl
+def register_commands(register: RegisterCommands) -> None:
+    from transgan_faces.commands import app
+
+    register("faces", app)

@@ -66,6 +66,8 @@ class Face:
     """The square to crop for a model."""
     score: float
     """The detector's confidence; not comparable between detectors."""
+    track: int = 0
+    """In a clip, the number of the track that the face belongs to; 0 where faces are not followed."""
 
     @property
     def extent(self) -> float:

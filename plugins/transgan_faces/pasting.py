@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,7 +102,12 @@ def _like(x: Tensor, image: Tensor) -> Tensor:
 
 
 def paste(
-    photograph: Tensor, squares: Sequence[Square], changes: Sequence[Tensor], match: bool = True, margin: float = 0.0
+    photograph: Tensor,
+    squares: Sequence[Square],
+    changes: Sequence[Tensor],
+    match: bool = True,
+    margin: float = 0.0,
+    steady: Callable[[int, Tensor], Tensor] = lambda number, cast: cast,
 ) -> Tensor:
     """Return the photograph with the changes (C, S, S) of its squares added, the first square on top.
 
@@ -114,10 +119,11 @@ def paste(
             one square at a time.
         match: keep the photograph's colors: subtract the model's `color_shift`, and change a grey photograph in grey.
         margin: see `FacesOptions.margin`.
+        steady: returns, of the number of a square and its `color_shift`, what to subtract instead.
     """
     result = photograph.clone()
     grey = match and _is_grey(photograph)
-    for square, change in reversed(list(zip(squares, changes, strict=True))):
+    for number, (square, change) in reversed(list(enumerate(zip(squares, changes, strict=True)))):
         xs, ys = zip(*square.corners(), strict=True)
         top, bottom = _pixel_range(ys, photograph.shape[-2])
         left, right = _pixel_range(xs, photograph.shape[-1])
@@ -125,7 +131,8 @@ def paste(
             continue
         if match:
             others = [other for other in squares if other is not square]
-            change = change - color_shift(photograph, square, change, others, margin)[:, None, None]
+            cast = steady(number, color_shift(photograph, square, change, others, margin))
+            change = change - cast[:, None, None]
         if grey:
             change = change.mean(0, keepdim=True).expand_as(change)
         x, y = torch.arange(left, right) + 0.5, torch.arange(top, bottom) + 0.5

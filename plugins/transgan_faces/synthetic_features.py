@@ -210,16 +210,16 @@ def paint_brows(person: Person, look: Look, coords: FaceCoordinates, image: Arra
 
 
 def paint_mouth(person: Person, look: Look, coords: FaceCoordinates, image: Array) -> None:
-    """Paint the lips, and teeth where a smile opens the mouth."""
+    """Paint the lips, and teeth where the mouth is open."""
     half, smile = person.mouth_width * (1 + 0.10 * person.smile), person.smile
-    level = person.nose_length + 0.170
-    box = coords.mirrored_box(half + 0.06, level - 0.14, level + 0.18)
+    level, drop = person.nose_length + 0.170, 0.10 * person.mouth_open
+    box = coords.mirrored_box(half + 0.06, level - 0.14, level + 0.18 + 1.3 * drop)
     f, v, pixel = coords.f[box], coords.v[box], coords.pixel
     x = f * (1 / half)
     square = x * x
     bend = 1 - square
     line = level + 0.02 * smile - (0.055 * smile - 0.012 * look.aging) * square + 0.008 * np.exp(-square * 14)
-    gape = max(smile - 0.45, 0.0) * 0.13
+    gape = max(smile - 0.45, 0.0) * 0.13 + drop
     full = (0.7 + 0.6 * person.lips) * (1 + 0.45 * look.breadth) * (1 - 0.42 * look.aging)
     upper = line - full * 0.042 * (bend - 0.30 * np.exp(-square * 30) + 0.1 * np.exp(-((np.abs(x) - 0.25) ** 2) * 40))
     gap_end = line + gape * bend
@@ -233,7 +233,7 @@ def paint_mouth(person: Person, look: Look, coords: FaceCoordinates, image: Arra
     if gape > 0.004:
         inner = coverage(np.maximum(line - v, v - gap_end), pixel)
         blend(image, box, inner, (0.22, 0.07, 0.07))
-        teeth = coverage(np.maximum(line + 0.002 - v, v - (line + 0.75 * gape * bend)), pixel)
+        teeth = coverage(np.maximum(line + 0.002 - v, v - (line + 0.75 * min(gape, 0.0715) * bend)), pixel)
         tooth = 1 - 0.25 * square - 0.06 * smoothstep(np.abs(np.sin(f * 75)), 0.25, 0.0)
         blend(
             image,
@@ -265,7 +265,8 @@ def paint_beard(person: Person, look: Look, coords: FaceCoordinates, image: Arra
         "stubble": smooth_union(cheeks, moustache, 0.05),
         "full": smooth_union(cheeks, moustache, 0.05),
     }[person.beard]
-    mouth = ellipse(f, v, (0.0, level + 0.02), (person.mouth_width + 0.005, 0.055 + 0.05 * max(person.smile - 0.45, 0)))
+    gape = 0.05 * (max(person.smile - 0.45, 0) + person.mouth_open)
+    mouth = ellipse(f, v, (0.0, level + 0.02 + 0.03 * person.mouth_open), (person.mouth_width + 0.005, 0.055 + gape))
     soft = smoothstep(np.maximum(region, -mouth), 0.035, -0.05) * smoothstep(head[box], 0.025, 0.0)
     speckle = np.sin(90 * f + 3 * np.sin(50 * v + 30 * f)) * np.sin(55 * v + 2 * np.sin(64 * f))
     strength = 0.36 if person.beard == "stubble" else 0.88

@@ -152,6 +152,7 @@ class Person:
     clothes: str
     clothes_color: RGB
     trim_color: RGB
+    mouth_open: float = 0.0  # beyond what the smile opens
 
 
 def sample_person(seed: int, index: int) -> Person:

@@ -9,6 +9,7 @@ from transgan_images import (
     encoders,
     folders,
     inception,
+    losses,
     media,
     metrics,
     metrics_coverage,
@@ -50,6 +51,11 @@ def register_sources(register: Register) -> None:
     register("labelled_table", tables.LabelledTable)
     register("arrays", arrays.ArraySource)
     register("synthetic_shapes", shapes.SyntheticShapes)
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("cycle_ssim", losses.CycleSsim)
 
 
 @hookimpl

@@ -54,11 +54,11 @@ class ClipContainer(Container[ClipOptions]):
     def count(self, path: Path) -> int | None:
         return self._opened(path).count
 
-    def transform(self, path: Path, result: Path, change: Callable[[Any], Any]) -> None:
+    def transform(self, path: Path, result: Path, change: Callable[[Any], Any], note: str = "") -> None:
         _check_folder(result)
         clip, options = self._opened(path), self.options
         steadying = Steadying(options.steady) if options.steady else None
-        with ClipWriter(result, clip, options.sound, quality=options.quality, codec=options.codec) as writer:
+        with ClipWriter(result, clip, options.sound, None, options.quality, options.codec, note=note) as writer:
             for frame in clip.frames():
                 pixels = _pixels(change(frame.pixels), clip.has_alpha)
                 if steadying:

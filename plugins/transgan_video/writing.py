@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from transgan.api import DataError, DataWarning, DiskError, UsageError, make_folder, replacing_file, replacing_folder
 from transgan_video.reading import (
@@ -103,6 +104,7 @@ class ClipWriter:
         quality: the codec's constant quality (CRF, lower is better); defaults to that of the format.
         codec: FFmpeg's name of another encoder, such as `libx265` or `ffv1`.
         metadata: further metadata, by key, such as `{"comment": "..."}`.
+        note: what the file has to say of itself: the beginning of its comment, before that of `like`.
 
     Raises:
         UsageError: no format has the suffix, or there is no such codec.
@@ -120,12 +122,14 @@ class ClipWriter:
         quality: int | None = None,
         codec: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        note: str = "",
     ):
         self.path = Path(path)
         self.like = like
         self.rate = Fraction(rate or (like.rate if like else RATE))
         self.sound = sound and like is not None and like.has_sound
         self.metadata = dict(metadata or {})
+        self.note = note
         self.quality = quality
         self.codec = codec
         self.count = 0
@@ -204,12 +208,15 @@ class _Folder:
         self.count = 0
         make_folder(writer.path.parent)
         self.folder = writer._stack.enter_context(replacing_folder(writer.path))
+        self.info = PngInfo()
+        if writer.note:
+            self.info.add_text("Comment", writer.note)
         if writer.sound:
             _warn(writer.path, "a folder of frames holds no sound; it is not kept")
 
     def write(self, frame: Frame) -> None:
         self.count += 1
-        Image.fromarray(frame.pixels).save(self.folder / f"{self.count:06}.png")
+        Image.fromarray(frame.pixels).save(self.folder / f"{self.count:06}.png", pnginfo=self.info)
 
     def finish(self) -> None:
         pass
@@ -255,6 +262,8 @@ class _File:
         self.durations: dict[int, int] = {}
         self.last = -(2**62)
         self._set_metadata(writer)
+        if self.animation and writer.note:
+            _warn(self.path, f"{self.path.suffix} files hold no comment; say beside it: {writer.note}")
         self.tracks = _Tracks(self, like.path) if writer.sound and like and self.format.sound else None
         if writer.sound and not self.format.sound:
             _warn(self.path, f"{self.path.suffix} files hold no sound; it is not kept")
@@ -308,7 +317,13 @@ class _File:
                 kept = {key: value for key, value in source.metadata.items() if key not in _OWN_KEYS}
                 if source.streams.subtitles:
                     _warn(self.path, "subtitles of the source are not kept")
-        self.container.metadata.update({**kept, **writer.metadata})
+        kept |= writer.metadata
+        if writer.note:
+            comments = [kept.pop(key) for key in list(kept) if key.lower() == "comment"]  # Matroska's is in capitals
+            comment = comments[-1] if comments else ""
+            said = comment.startswith(writer.note)
+            kept["comment"] = comment if said else "; ".join(each for each in (writer.note, comment) if each)
+        self.container.metadata.update(kept)
 
     def write(self, frame: Frame) -> None:
         pixels = frame.pixels

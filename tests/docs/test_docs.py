@@ -64,7 +64,9 @@ def cli() -> Any:
     from transgan import cli as module
 
     module._add_commands()
-    return typer.main.get_command(module.app)
+    group: Any = typer.main.get_command(module.app)
+    group.commands |= {name: typer.main.get_group(app) for name, app in Registry.installed().commands.items()}
+    return group
 
 
 def parsed(words: list[str]) -> dict[str, Any]:

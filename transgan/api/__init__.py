@@ -4,7 +4,7 @@ from torch import Tensor
 
 from transgan.api.extras import require
 from transgan.api.files import FoundFiles, find_files
-from transgan.api.hooks import Register, RegisterWeightFiles, RunInfo, hookimpl
+from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, RunInfo, hookimpl
 from transgan.api.labels import NumericRange, select
 from transgan.api.options import Options, OptionsT, Size
 from transgan.api.protocols import (
@@ -42,7 +42,7 @@ from transgan.api.schedule import Clock, Schedule, constant
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import DataError, DataWarning, DiskError, PluginError, TransganError, UsageError, did_you_mean
 from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
-from transgan.text import expand_home, listed, printable
+from transgan.text import expand_home, listed, printable, show
 
 __all__ = [
     "Augmentation",
@@ -77,6 +77,7 @@ __all__ = [
     "Region",
     "RegionDetector",
     "Register",
+    "RegisterCommands",
     "RegisterWeightFiles",
     "RunInfo",
     "Sample",
@@ -104,4 +105,5 @@ __all__ = [
     "replacing_folder",
     "require",
     "select",
+    "show",
 ]

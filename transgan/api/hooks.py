@@ -21,6 +21,8 @@ Register = Callable[[str, type[Any]], None]
 """`register(name, cls)`: offer a class under the name that recipes use."""
 RegisterWeightFiles = Callable[[WeightFile], None]
 """`register(WeightFile(...))`: announce a file that `transgan download` can fetch."""
+RegisterCommands = Callable[[str, Any], None]
+"""`register(name, app)`: offer the commands of a `typer.Typer` under a name."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,15 @@ def register_region_detectors(register: Register) -> None:
 @hookspec
 def register_weight_files(register: RegisterWeightFiles) -> None:
     """Announce weight files, pinned by their hash, that `transgan download` can fetch: `register(WeightFile(...))`."""
+
+
+@hookspec
+def register_commands(register: RegisterCommands) -> None:
+    """Offer groups of commands: `register("name", app)`, the app a `typer.Typer`, for `transgan name COMMAND`.
+
+    Called only where the command line names no command of TransGAN's own, which come first, and to list commands: the
+    place to import what the commands need.
+    """
 
 
 # Import: called by `transgan import`, until one plugin knows the file.

@@ -260,7 +260,7 @@ class Container(Configurable[OptionsT]):
         """
         return None
 
-    def transform(self, path: Path, result: Path, change: Callable[[Any], Any]) -> None:
+    def transform(self, path: Path, result: Path, change: Callable[[Any], Any], note: str = "") -> None:
         """Write a file like another one, with each of its items changed, as a stream: no more items are kept in memory
         than the container needs.
 
@@ -271,6 +271,7 @@ class Container(Configurable[OptionsT]):
             result: where to write; its suffix may be another one of the container's, also of a folder.
             change: takes an item that `Media.read` takes, and returns what `Media.export` returns of its translation.
                 It is called once for each item, in order. Its errors pass through.
+            note: what the result has to say of itself in its metadata; empty for nothing.
 
         Raises:
             DataError: the file cannot be read.
@@ -326,9 +327,21 @@ class RegionDetector(Configurable[OptionsT]):
     takes_levels: ClassVar[bool] = False
     """Items may also be of levels, uint8, where a media has them: a quarter of the memory. `paste` and `mark` return
     what they were given; samples of regions are in [-1, 1] all the same."""
+    keeps_detail: bool = True
+    """Whether detail of a region that is finer than the network's input is kept: `paste` then gets the translation less
+    that input, else the translation less the region's sample."""
+    disclosure: str = ""
+    """What the file of a sequence says in its metadata where regions of it were translated; empty for nothing."""
 
     def __init__(self, options: OptionsT):
         self.options = options
+
+    def tracker(self) -> "RegionDetector[OptionsT]":
+        """Return a detector for the items of one sequence, which are given to `detect` and `paste` in order.
+
+        It may remember what was in earlier items. `paste` is called for every item, also where it has no regions.
+        """
+        return self
 
     def detect(self, x: Tensor, min_extent: float) -> list[Region]:
         """Return the regions with an extent of at least `min_extent`, the largest first."""
@@ -339,7 +352,8 @@ class RegionDetector(Configurable[OptionsT]):
 
         Args:
             changes: what to add to each region's sample, of the same shape: the translation less the network's input,
-                both resized to the sample, so that detail finer than the network's input is kept.
+                both resized to the sample, so that detail finer than the network's input is kept; without
+                `keeps_detail` the translation less the sample.
         """
         raise NotImplementedError
 

@@ -9,15 +9,36 @@ import time
 import traceback
 import warnings
 from contextlib import suppress
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from transgan.errors import INTERRUPTED, DataWarning, RecipeError, TransganError, as_user_error, did_you_mean
 from transgan.text import open_standard_streams, printable, show
 
+
+class Commands(TyperGroup):
+    """The commands of TransGAN, and those of plugins, which are loaded only where none of its own has the name."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is None and (group := _commands_of_plugins().get(cmd_name)) is not None:
+            return typer.main.get_group(group)
+        return found
+
+
+def _commands_of_plugins() -> dict[str, typer.Typer]:
+    from transgan.registry import Registry
+
+    return Registry.installed().commands
+
+
 app = typer.Typer(
+    cls=Commands,
     name="transgan",
     help="Train and run translations between domains.",
+    epilog="Plugins may offer further commands: 'transgan plugins' lists them.",
     no_args_is_help=True,
     invoke_without_command=True,
     add_completion=True,
@@ -73,7 +94,8 @@ def _usage(error: Exception) -> str:
     usage = text.getvalue().rstrip("\n")
     if match := re.search(r"No such command '(.*)'\.$", usage, re.DOTALL):
         names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
-        usage += f" {did_you_mean(match[1], [*names, *(each.name or '' for each in app.registered_groups)])}"
+        names += [*(each.name or "" for each in app.registered_groups), *_commands_of_plugins()]
+        usage += f" {did_you_mean(match[1], names)}"
     return usage
 
 

@@ -64,6 +64,11 @@ def _list(registry: "Registry") -> Iterator[str]:
             package = "" if package == own else f" ({package})"
             line = printable(_first_line(entry.cls.__doc__))
             yield f"  {entry.name}".ljust(column) + cut(line, width - column - len(package)) + package
+    if commands := registry.commands:
+        yield "commands (transgan NAME --help describes them)"
+        yield from (
+            f"  {name}".ljust(column) + cut(app.info.help or "", width - column) for name, app in commands.items()
+        )
     for who, why in registry.broken.items():
         yield f"not loaded: {who}: {why}"
 

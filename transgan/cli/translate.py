@@ -145,17 +145,19 @@ def translate(
         make_folder(out)
     source_media, target_media = translator.sides(direction)
 
-    def detect(x: Any) -> tuple[Any, list[Any]]:
+    def detect(x: Any, regions: "RegionSelection | None" = regions) -> tuple[Any, list[Any]]:
         """Return an item as regions are cut out of it, and its regions."""
         if regions is None:
             return x, []
         tensor = regions.tensor_of(x, source_media)
         return tensor, regions.of(tensor)
 
-    def translate_item(x: Any, tensor: Any, found: list[Any], variation: Variation) -> Any:
+    def translate_item(
+        x: Any, tensor: Any, found: list[Any], variation: Variation, regions: "RegionSelection | None" = regions
+    ) -> Any:
         if regions is None:
             return translator.translate(x, direction, native, conditions, variation)
-        if not found:
+        if not found and not regions.of_sequence:
             return x
         pasted = translator.translate_regions(tensor, regions, found, direction, native, conditions, variation)
         return target_media.with_tensor(x, regions.detector.mark(pasted, found) if show_boxes else pasted)
@@ -168,13 +170,16 @@ def translate(
         for number, each in enumerate(results_of(name, samples)):
             # The same name for all items: they have the same latent codes.
             variation = Variation(seed or 0, number, name.with_suffix(path.suffix).as_posix(), style, strength)
+            followed = regions and regions.for_sequence()
             done = count = 0
 
-            def change(item: Any, variation: Variation = variation) -> Any:
+            def change(
+                item: Any, variation: Variation = variation, followed: "RegionSelection | None" = followed
+            ) -> Any:
                 nonlocal done, count
                 x = source_media.read(item)
-                tensor, found = detect(x)
-                y = target_media.export(translate_item(x, tensor, found, variation))
+                tensor, found = detect(x, followed)
+                y = target_media.export(translate_item(x, tensor, found, variation, followed))
                 count += len(found)
                 done += 1
                 advance()
@@ -183,8 +188,9 @@ def translate(
             with progress_bar(path.name, container.count(path)) as advance:
                 _check_free(out / each, overwrite)
                 try:
+                    note = followed.detector.disclosure if followed else ""
                     with _terminated_as_interrupted():
-                        container.transform(path, out / each, change)
+                        container.transform(path, out / each, change, note)
                 except TransganError as error:
                     if str(path) not in str(error) and str(out / each) not in str(error):
                         error.args = (f"{path}: item {done + 1:,}: {error}",)

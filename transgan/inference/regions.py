@@ -1,7 +1,7 @@
 """Which regions of an item are translated: those that a detector finds, or the largest of them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -23,6 +23,8 @@ class RegionSelection:
     min_extent: float | None = None
     """The smallest extent; defaults to the detector's own."""
     only_largest: bool = False
+    of_sequence: bool = False
+    """Whether the items are those of one sequence, in order: then all of them are given to the detector's `paste`."""
 
     @classmethod
     def named(
@@ -50,6 +52,10 @@ class RegionSelection:
         checked = problems.validate(detector.Options, table, ())
         problems.stop()
         return cls(name, detector(checked), min_extent, only_largest)
+
+    def for_sequence(self) -> "RegionSelection":
+        """Return a selection for the items of one sequence, in order."""
+        return replace(self, detector=self.detector.tracker(), of_sequence=True)
 
     def tensor_of(self, x: Any, media: Media[Options]) -> Tensor:
         """Return an item of a media as (C, *space) in [-1, 1], or as levels where media and detector have them.

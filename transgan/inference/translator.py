@@ -336,7 +336,8 @@ class Translator:
         changes = []
         for region in found:
             inputs, y, undo = self._translate(region.sample, direction, native, attributes, variation)
-            before = source.from_model(inputs, undo, direction.translation.source)
+            keeps = selection.detector.keeps_detail
+            before = source.from_model(inputs, undo, direction.translation.source) if keeps else region.sample
             changes.append(target.from_model(y, undo, direction.translation.target) - before)
         return selection.detector.paste(x, found, changes)
 
