@@ -87,7 +87,7 @@ class _TracingNetworks(Networks):
         self.conditions.setdefault(name, set()).update(conditions)
         planned = self.plan.networks[name]
         # A condition that is no tensor asks for a part of a network, such as its activations after some layers.
-        own = {each: value for each, value in conditions.items() if each not in self.told}
+        own = {each: value for each, value in conditions.items() if each not in self.of_stage}
         whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in own.values())
         if whole and x.shape[1] != planned.spec.source_channels:
             raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
@@ -115,8 +115,8 @@ class _TracingNetworks(Networks):
         return next((each for each in needed if each not in given and each != "style"), None)
 
     @property
-    def told(self) -> set[str]:
-        """The names of what the stage tells networks; a check of the plan has found who takes them."""
+    def of_stage(self) -> set[str]:
+        """The names of the stage's conditions; a check of the plan has found which networks take them."""
         return set(self._stage.conditions) if self._stage else set()
 
     @cached_property
@@ -138,7 +138,9 @@ class _TracingNetworks(Networks):
             for cls, options in planned.conditionings:
                 of = getattr(options, "of", None)
                 taken |= {of} if of else set(argument_names(cls.forward))
-            for condition in sorted(given - taken - self.told - {"task", "domain", KEPT, *self.plan.recipe.attributes}):
+            for condition in sorted(
+                given - taken - self.of_stage - {"task", "domain", KEPT, *self.plan.recipe.attributes}
+            ):
                 slot = f"[{planned.kind}.{name.partition('.')[0]}]"
                 hint = did_you_mean(condition, taken - {"self", "x", "style"})
                 yield f"{slot} its nodes give it the condition '{condition}', which nothing in it takes. {hint}"

@@ -87,7 +87,7 @@ class Pix2pixHdGenerator(Generator[Pix2pixHdOptions]):
 
     The global generator is `resnet` with four downsamplings. The first enhancer sees the input at twice its resolution;
     the last feature map of the global generator is added to what the enhancer has made of it, halfway; further
-    enhancers likewise. Every network has an output layer of its own, which is left out once an enhancer follows. With
+    enhancers likewise. Every network has an output layer of its own, which is not used once an enhancer follows. With
     the default options the networks are those of the authors' implementation (`netG = local`, `ngf = 32`).
 
     A stage says how many enhancers take part: `conditions = { enhancers = 0 }`. Samples then have the size that the

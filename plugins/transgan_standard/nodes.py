@@ -36,8 +36,8 @@ class TranslationNodes(Nodes):
     def to_target(
         self, task: Tensor, target_domain: Tensor, target_attributes: Conditions, stage_conditions: Conditions = NOTHING
     ) -> Conditions:
-        """Return the conditions of the forward translation: `task`, `domain` (the target's), each attribute, and what
-        the stage tells networks."""
+        """Return the conditions of the forward translation: `task`, `domain` (the target's), each attribute, and
+        those of the stage."""
         return {"task": task, "domain": target_domain, **target_attributes, **stage_conditions}
 
     @node

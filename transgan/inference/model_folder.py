@@ -164,8 +164,8 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
     recipe = {key: recipe[key] for key in TABLES}
     recipe["train"] = {key: recipe["train"][key] for key in TRAIN}
     recipe["data"] = {key: recipe["data"][key] for key in DATA}
-    if told := plan.stage_conditions(Clock(step=steps), training=False):
-        recipe["stages"] = [{"share": 1.0, "conditions": dict(told)}]
+    if conditions := plan.stage_conditions(Clock(step=steps), training=False):
+        recipe["stages"] = [{"share": 1.0, "conditions": dict(conditions)}]
     own_media = {place[1] for place in plan.filled if place[0] == "domains"}
     recipe["domains"] = {
         name: {"media": {"use": plan.media[name].use, "options": {}}} if name in own_media else True

@@ -79,7 +79,7 @@ def _check_optimizers(plan: Plan, problems: Problems) -> None:
 
 
 def _check_stage_conditions(plan: Plan, problems: Problems) -> None:
-    """Check that some network takes what a stage tells networks, so that nothing is told to nobody."""
+    """Check that some network takes each condition of a stage."""
     for i, stage in enumerate(plan.recipe.stages):
         for name in stage.conditions:
             place = ("stages", i, "conditions", name)

@@ -88,7 +88,7 @@ class Stage:
     freeze: tuple[str, ...] = ()
     """Patterns of what is not trained, for `is_frozen`: those of `train.freeze` and of the stage."""
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    """What networks are told, by the names of their arguments."""
+    """Conditions of networks, by the names of their arguments."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class Plan:
         return next((stage for stage in self.stages if step < stage.last), self.stages[-1])
 
     def stage_conditions(self, clock: Clock, *, training: bool) -> Mapping[str, Any]:
-        """Return what networks are told at a moment: by the stage that is trained, or by that of the last step."""
+        """Return the conditions of the stage that is trained at a moment, or of that of the last trained step."""
         return self.stage_at(clock.step if training else max(0, clock.step - 1)).conditions
 
     def weight(self, loss: str, clock: Clock) -> float:

@@ -389,9 +389,9 @@ class Stage(Section):
     freeze: list[str] = []
     """What this stage does not train, beside `train.freeze`, in the same form."""
     conditions: dict[str, bool | int | float | str] = {}
-    """What networks are told in this stage, by the names of their arguments: `{ enhancers = 0 }`. Where a stage does
-    not say, arguments keep their defaults. A model, and what is measured during the run, are told what the last trained
-    step was."""
+    """Conditions of networks in this stage, by the names of their arguments: `{ enhancers = 0 }`. Arguments that a stage
+    does not name have their defaults. A model, and what is measured during the run, has those of the last trained
+    step."""
     optimizers: StageOptimizers = StageOptimizers()
     """What differs from `[optimizers]` in this stage; everything else stays."""
 

@@ -246,7 +246,7 @@ def test_a_model_of_the_first_stage_translates_by_the_global_generator_alone(
         translator = Translator.from_pretrained(tmp_path / "run", "cpu", step)
         assert translator.plan.stage_conditions(translator.clock, training=False) == enhancers
         network = translator.networks["g"]
-        told = {"enhancers": enhancers["enhancers"]} if enhancers else {}
+        own = {"enhancers": enhancers["enhancers"]} if enhancers else {}
         boundaries = torch.ones(1, 1, 16, 32)
         direction = translator.plan.directions[0]
         inputs = {"boundaries": tmp_path / "instances.png"}
@@ -254,7 +254,7 @@ def test_a_model_of_the_first_stage_translates_by_the_global_generator_alone(
         y = translator(_labels(tmp_path), inputs=inputs)
         assert y.size == (32, 16) and direction.translation.target == "photo"
         with torch.no_grad():
-            assert network(x, boundaries=boundaries, **told).shape == (1, 3, 16, 32)
+            assert network(x, boundaries=boundaries, **own).shape == (1, 3, 16, 32)
 
 
 def _labels(folder: Path) -> Path:
