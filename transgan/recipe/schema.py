@@ -389,7 +389,7 @@ class Stage(Section):
     freeze: list[str] = []
     """What this stage does not train, beside `train.freeze`, in the same form."""
     conditions: dict[str, bool | int | float | str] = {}
-    """Conditions of networks in this stage, by the names of their arguments: `{ enhancers = 0 }`. Arguments that a stage
+    """Conditions of networks in this stage, by the names of their arguments: `{ enhancers = 0 }`. Arguments that it
     does not name have their defaults. A model, and what is measured during the run, has those of the last trained
     step."""
     optimizers: StageOptimizers = StageOptimizers()
