@@ -111,6 +111,8 @@ class PlanesConditioning(Conditioning[PlanesOptions]):
         UsageError: in `forward`, where the condition is missing or has another shape.
     """
 
+    spatial = True
+
     def __init__(self, options: PlanesOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.of = options.of

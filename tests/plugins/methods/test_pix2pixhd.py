@@ -269,7 +269,7 @@ def _write_numbers(path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stages.0.conditions={enhancer=0}", "conditions enhancer: no network of this recipe has such an argument"),
+        ("stages.0.conditions={enhancer=0}", "enhancer: no network of this recipe has such an argument"),
         ("stages.0.conditions={task=0}", "is a condition of samples, which a stage cannot set"),
         ("stages.0.freeze=['g|global*', 'g|globe*']", "'g|globe*' matches none"),
         ("generators.g.width=3", "width = 3 cannot be halved 1 times; choose a multiple of 2"),
