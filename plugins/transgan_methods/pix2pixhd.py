@@ -178,7 +178,7 @@ class Pix2pixHdNodes(TranslationNodes):
     """
 
     @node
-    def to_target(  # type: ignore[override]
+    def to_target(
         self,
         task: Tensor,
         target_domain: Tensor,

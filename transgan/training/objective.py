@@ -244,7 +244,8 @@ class DiscriminatorPasses:
 
     def _of_stage(self, network: str) -> Conditions:
         """Return the conditions of the stage that a discriminator takes."""
-        found = next((each for (_, name), each in self.step.values.items() if name == "stage_conditions"), {})
+        every = (each for (_, name), each in self.step.values.items() if name == "stage_conditions")
+        found: Conditions = next(every, {})
         return {name: value for name, value in found.items() if self.plan.networks[network].takes(name)}
 
     def _takes(self, use: DiscriminatorUse, condition: str) -> bool:
