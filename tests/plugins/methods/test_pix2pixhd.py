@@ -1,11 +1,13 @@
 """pix2pixHD: parameter counts by hand, features that join, stages that freeze, and resuming between them."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +17,7 @@ from transgan_standard.discriminators import PatchDiscriminator, PatchOptions
 
 from transgan import Translator, storage
 from transgan.api import NetworkSpec, UsageError
+from transgan.cli.resume import resume
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.dry_run import trace_phases
@@ -222,17 +225,16 @@ def test_resuming_in_each_stage_gives_the_same_bits(trained: Any, recipe_file: A
     recipe = recipe_file(RECIPE)
     whole = trained(recipe, tmp_path / "whole", "train.checkpoint_every=1", "train.keep=9")
     for step in (1, 2, 3, 5):
-        (tmp_path / f"{step}/checkpoints").mkdir(parents=True)
-        for name in ("recipe.toml", "metrics.jsonl"):
-            if (tmp_path / "whole" / name).exists():
-                (tmp_path / f"{step}" / name).write_bytes((tmp_path / "whole" / name).read_bytes())
-        source = tmp_path / f"whole/checkpoints/step-{step:08d}"
-        target = tmp_path / f"{step}/checkpoints/{source.name}"
-        target.mkdir()
-        for file in source.iterdir():
-            (target / file.name).write_bytes(file.read_bytes())
-        again = trained(recipe, tmp_path / f"{step}", "train.checkpoint_every=1", "train.keep=9")
-        assert again.step == 6
+        folder = tmp_path / f"{step}"
+        shutil.copytree(tmp_path / "whole", folder)
+        (folder / "result.json").unlink()
+        for later in range(step + 1, 7):
+            shutil.rmtree(folder / f"checkpoints/step-{later:08d}")
+        with pytest.raises(typer.Exit) as end:
+            resume(folder, steps=None, quiet=True)
+        assert end.value.exit_code == 0 and storage.saved_steps(folder / "checkpoints") == [*range(1, 7)]
+        again, _ = storage.newest(folder / "checkpoints")
+        assert again is not None
         for group in ("networks", "optimizers", "ema"):
             assert not changed(whole.groups[group], again.groups[group]), (step, group)
 
