@@ -96,7 +96,8 @@ class ImageMedia(Media[ImageOptions]):
         It is uint8, or uint16 where a `range` is declared, with 0 for black and the largest number for white.
 
         Args:
-            location: a path, a `HalfImage`, or a function that returns an image (S, S, 3) uint8 for S, the longer side.
+            location: a path, a `HalfImage`, or a function that returns an image (H, W, 3) uint8 for S, the longer side
+                of a training image.
 
         Raises:
             DataError: the file is missing, damaged, too large, or not an image.
