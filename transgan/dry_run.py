@@ -235,7 +235,8 @@ def describe(plan: Plan) -> Iterator[str]:
         if len(traces) > 1:
             frozen = f", {listed(stage.freeze)} frozen" if stage.freeze else ""
             length = f"steps {stage.first} to {stage.last}"
-            yield f"stage {number + 1}: {length}, size {stage.size}, batch {stage.batch}{frozen}"
+            own = "".join(f", {name} = {value}" for name, value in stage.conditions.items())
+            yield f"stage {number + 1}: {length}, size {stage.size}, batch {stage.batch}{own}{frozen}"
         for trace in phases:
             calls = sum(len(each.nodes) for each in trace.passes)
             what = "nodes" if trace.side == "nodes" else f"{trace.side} phase"

@@ -20,7 +20,7 @@ from transgan.api import NetworkSpec, UsageError
 from transgan.cli.resume import resume
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.dry_run import trace_phases
+from transgan.dry_run import describe, trace_phases
 from transgan.errors import RecipeError
 from transgan.plan import make_plan
 from transgan.recipe import read_recipe
@@ -295,6 +295,9 @@ def test_every_stage_is_traced_with_its_networks(planned: Any) -> None:
     assert plan.networks["g"].spec.inputs == 8 + 1
     sizes = [sum(each.activations for each in trace_phases(plan, stage)) for stage in plan.stages]
     assert sizes[0] < sizes[1] < sizes[2]
+    lines = [line for line in describe(plan) if line.startswith("stage ")]
+    assert lines[0].endswith("size (8, 16), batch 2, enhancers = 0, first_scale = 1")
+    assert lines[1].endswith("size (16, 32), batch 2, g|global_generator* frozen")
 
 
 @pytest.mark.parametrize(("size", "half"), [([512, 1024], [256, 512]), ([1024, 2048], [512, 1024])])
