@@ -300,6 +300,16 @@ def test_every_stage_is_traced_with_its_networks(planned: Any) -> None:
     assert lines[1].endswith("size (16, 32), batch 2, g|global_generator* frozen")
 
 
+def test_a_perceptual_loss_compares_photographs_where_sources_are_maps(planned: Any) -> None:
+    sizes = ("data.size=[32, 64]", "stages.0.size=[16, 32]", "stages.0.losses.perceptual=0.0")
+    perceptual = 'losses.perceptual={model="squeezenet", to="target", layers=[0, 1]}'
+    plan = planned(RECIPE, overrides=(*sizes, perceptual))
+    assert "perceptual" in trace_phases(plan, plan.stages[2])[1].losses
+    with pytest.raises(RecipeError, match="images of 1 or 3 channels, and these have 8"):
+        plan = planned(RECIPE, overrides=(*sizes, perceptual.replace("target", "source")))
+        trace_phases(plan, plan.stages[2])
+
+
 @pytest.mark.parametrize(("size", "half"), [([512, 1024], [256, 512]), ([1024, 2048], [512, 1024])])
 def test_the_published_recipe_plans_at_other_sizes(size: list[int], half: list[int], registry: Any) -> None:
     path = Path(__file__).parents[3] / "recipes/pix2pixhd.toml"
