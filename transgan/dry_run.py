@@ -93,6 +93,8 @@ class _TracingNetworks(Networks):
             raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
         if missing := self._missing_condition(name, conditions):
             raise ValueError(f"it needs the condition '{missing}', which its nodes do not give it here")
+        if absent := [each for each in sorted(self.of_stage - conditions.keys()) if planned.takes(each)]:
+            raise ValueError(f"it takes the stage's condition '{absent[0]}', which its nodes do not give it here")
         output = super().__call__(name, x, conditions, frozen, full_precision)
         if whole:
             expected = (len(x), planned.spec.channels, *x.shape[2:])

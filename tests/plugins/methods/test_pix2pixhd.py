@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from transgan_methods.pix2pixhd import Pix2pixHdGenerator, Pix2pixHdOptions
 from transgan_standard.conditionings import PlanesConditioning, PlanesOptions
 from transgan_standard.discriminators import PatchDiscriminator, PatchOptions
+from transgan_standard.nodes import TranslationNodes
 
 from transgan import Translator, storage
-from transgan.api import NetworkSpec, UsageError
+from transgan.api import Conditions, NetworkSpec, Register, UsageError, hookimpl, node
 from transgan.cli.resume import resume
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
@@ -287,6 +288,28 @@ def test_a_stage_of_the_wrong_size_is_found_before_training(planned: Any) -> Non
     plan = planned(RECIPE, overrides=("stages.0.size=[16, 32]",))
     with pytest.raises(RecipeError, match="set size = \\[8, 16\\] in this stage"):
         trace_phases(plan, plan.stages[0])
+
+
+class Silent(TranslationNodes):
+    """Nodes that do not pass the stage's conditions on."""
+
+    @node
+    def to_target(self, task: Tensor, source_boundaries: Tensor) -> Conditions:  # type: ignore[override]
+        return {"task": task, "boundaries": source_boundaries}
+
+
+class Plugin:
+    @hookimpl
+    def register_nodes(self, register: Register) -> None:
+        register("silent", Silent)
+
+
+def test_nodes_that_do_not_pass_a_stages_conditions_on_are_an_error(planned: Any) -> None:
+    """Of the kind: the stage would be trained as if it had none."""
+    plan = planned(RECIPE, Plugin(), ('nodes.use="silent"',))
+    with pytest.raises(RecipeError, match="it takes the stage's condition 'enhancers', which its nodes do not give"):
+        trace_phases(plan, plan.stages[0])
+    assert trace_phases(plan, plan.stages[1])
 
 
 def test_every_stage_is_traced_with_its_networks(planned: Any) -> None:
