@@ -260,6 +260,21 @@ def test_a_model_of_the_first_stage_translates_by_the_global_generator_alone(
         torch.testing.assert_close(found, expected, rtol=0, atol=1 / 127)
 
 
+def test_the_best_weights_are_those_of_the_networks_that_the_last_stage_has(
+    trained: Any, recipe_file: Any, tmp_path: Path
+) -> None:
+    """Of the kind: a figure of the first stage, which uses other networks, must not decide."""
+    best = ("evaluate.every=1", "evaluate.keep_best='counterpart_error'", "metrics={counterpart_error=true}")
+    ended = trained(recipe_file(RECIPE), tmp_path / "run", "optimizers.generator.lr=1.0", *best)
+    figures = {
+        each["step"]: each["street: label -> photo/counterpart_error"]
+        for each in storage.read_metrics(tmp_path / "run/metrics.jsonl")
+        if "street: label -> photo/counterpart_error" in each
+    }
+    known = {step: figure for step, figure in figures.items() if step > 2}
+    assert ended.state["best"]["step"] == min(known, key=lambda step: known[step])
+
+
 def _labels(folder: Path) -> Path:
     Image.new("L", (32, 16), 3).save(folder / "labels.png")
     return folder / "labels.png"
