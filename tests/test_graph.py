@@ -389,7 +389,7 @@ def passes(planned: Any) -> Callable[..., dict[str, list[list[str]]]]:
             "source_attributes": {},
             "target_attributes": {},
         }
-        values = {"source": x, "target": x, "clock": clock, "strength": None, **indices}
+        values = {"source": x, "target": x, "clock": clock, "strength": None, "stage_conditions": {}, **indices}
         batch = {(translation, name): value for translation in plan.translations for name, value in values.items()}
         found = {}
         for phase in plan.recipe.phases:

@@ -87,11 +87,14 @@ class _TracingNetworks(Networks):
         self.conditions.setdefault(name, set()).update(conditions)
         planned = self.plan.networks[name]
         # A condition that is no tensor asks for a part of a network, such as its activations after some layers.
-        whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in conditions.values())
+        own = {each: value for each, value in conditions.items() if each not in self.of_stage}
+        whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in own.values())
         if whole and x.shape[1] != planned.spec.source_channels:
             raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
         if missing := self._missing_condition(name, conditions):
             raise ValueError(f"it needs the condition '{missing}', which its nodes do not give it here")
+        if absent := [each for each in sorted(self.of_stage - conditions.keys()) if planned.takes(each)]:
+            raise ValueError(f"it takes the stage's condition '{absent[0]}', which its nodes do not give it here")
         output = super().__call__(name, x, conditions, frozen, full_precision)
         if whole:
             expected = (len(x), planned.spec.channels, *x.shape[2:])
@@ -113,6 +116,11 @@ class _TracingNetworks(Networks):
         ]
         return next((each for each in needed if each not in given and each != "style"), None)
 
+    @property
+    def of_stage(self) -> set[str]:
+        """The names of the stage's conditions; a check of the plan has found which networks take them."""
+        return set(self._stage.conditions) if self._stage else set()
+
     @cached_property
     def conditions(self) -> dict[str, set[str]]:
         """The names of the conditions that each network was given."""
@@ -132,7 +140,9 @@ class _TracingNetworks(Networks):
             for cls, options in planned.conditionings:
                 of = getattr(options, "of", None)
                 taken |= {of} if of else set(argument_names(cls.forward))
-            for condition in sorted(given - taken - {"task", "domain", KEPT, *self.plan.recipe.attributes}):
+            for condition in sorted(
+                given - taken - self.of_stage - {"task", "domain", KEPT, *self.plan.recipe.attributes}
+            ):
                 slot = f"[{planned.kind}.{name.partition('.')[0]}]"
                 hint = did_you_mean(condition, taken - {"self", "x", "style"})
                 yield f"{slot} its nodes give it the condition '{condition}', which nothing in it takes. {hint}"
@@ -227,7 +237,8 @@ def describe(plan: Plan) -> Iterator[str]:
         if len(traces) > 1:
             frozen = f", {listed(stage.freeze)} frozen" if stage.freeze else ""
             length = f"steps {stage.first} to {stage.last}"
-            yield f"stage {number + 1}: {length}, size {stage.size}, batch {stage.batch}{frozen}"
+            own = "".join(f", {name} = {value}" for name, value in stage.conditions.items())
+            yield f"stage {number + 1}: {length}, size {stage.size}, batch {stage.batch}{own}{frozen}"
         for trace in phases:
             calls = sum(len(each.nodes) for each in trace.passes)
             what = "nodes" if trace.side == "nodes" else f"{trace.side} phase"

@@ -9,15 +9,18 @@ from transgan_images import (
     encoders,
     folders,
     inception,
+    label_maps,
     losses,
     media,
     metrics,
     metrics_coverage,
+    metrics_detail,
     metrics_factors,
     metrics_features,
     metrics_judges,
     metrics_labels,
     shapes,
+    streets,
     tables,
 )
 
@@ -25,6 +28,8 @@ from transgan_images import (
 @hookimpl
 def register_media(register: Register) -> None:
     register("image", media.ImageMedia)
+    register("label_map", label_maps.LabelMapMedia)
+    register("instance_boundaries", label_maps.BoundaryMedia)
 
 
 @hookimpl
@@ -51,6 +56,7 @@ def register_sources(register: Register) -> None:
     register("labelled_table", tables.LabelledTable)
     register("arrays", arrays.ArraySource)
     register("synthetic_shapes", shapes.SyntheticShapes)
+    register("synthetic_streets", streets.SyntheticStreets)
 
 
 @hookimpl
@@ -66,6 +72,7 @@ def register_metrics(register: Register) -> None:
     register("frechet", metrics_features.Frechet)
     register("kernel", metrics_features.Kernel)
     register("diversity", metrics_features.Diversity)
+    register("fine_detail", metrics_detail.FineDetail)
     register("content", metrics_features.Content)
     register("inception_score", metrics_features.InceptionScore)
     register("coverage", metrics_coverage.Coverage)

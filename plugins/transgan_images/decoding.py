@@ -311,6 +311,8 @@ def _numbers(stored: np.ndarray, name: str, options: ReadingOptions) -> Numbers:
     if dtype == np.uint8:
         return Numbers()
     top = int(stored.max())
+    if options.labels and dtype.kind in "ui" and stored.min() >= 0 and top <= 65535:
+        return Numbers(dtype, 0, 65535)  # names, of which none is brighter than another
     if dtype == np.uint16 and (top >= FEWER_BITS or not top):
         return Numbers(dtype, 0, 65535)
     bits = next((bits for bits in (10, 12, 14) if top < 1 << bits), 16)

@@ -12,8 +12,9 @@ class FolderSource(Source):
     """Files in folders. A domain is a folder below `data.root`, including its subfolders and linked ones, or a glob.
 
     Examples: `horse = "trainA"`, `horse = "train*/horse_*.jpg"`, `horse = { path = "trainA", held_out = "testA" }`,
-    and, for images that show two side by side, `photo = { path = "train", half = "left" }`. Files of other kinds than
-    the recipe's media reads are skipped and counted, and so are hidden files and folders.
+    and, for images that show two side by side, `photo = { path = "train", half = "left" }`. `without` is the end of all
+    files' names that keys leave out, where pairs differ by it: `{ path = "train_img", without = "_leftImg8bit" }`.
+    Files of other kinds than the recipe's media reads are skipped and counted, and so are hidden files and folders.
     """
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
@@ -21,17 +22,19 @@ class FolderSource(Source):
 
         Args:
             domain: the domain's name, for messages.
-            selection: a folder, a glob, or a table with `path` and optionally `half`.
+            selection: a folder, a glob, or a table with `path` and optionally `half` and `without`.
 
         Raises:
             DataError: there is no such folder, or no file that the media reads.
             UsageError: the selection is of another form.
         """
-        half = None
+        half, without = None, ""
         if isinstance(selection, Mapping):
-            if set(selection) - {"path", "half"} or not isinstance(selection.get("path"), str):
+            if set(selection) - {"path", "half", "without"} or not isinstance(selection.get("path"), str):
                 raise UsageError(f'found {dict(selection)}; expected a folder, or {{ path = "folder", half = "left" }}')
-            half = selection.get("half")
+            half, without = selection.get("half"), selection.get("without", "")
+            if not isinstance(without, str):
+                raise UsageError(f"without = {without!r}; expected the end of all files' names, without suffix")
             if half not in (None, "left", "right"):
                 raise UsageError(f"half = {half!r}; expected 'left' or 'right'")
             if half and not set(self.suffixes) <= set(ImageMedia.suffixes):
@@ -42,7 +45,14 @@ class FolderSource(Source):
         root = self.root if self.root is not None else Path()
         files, skipped = files_in(root, selection, domain, self.suffixes)
         self.skipped |= skipped
-        return [Sample(key, HalfImage(path, half) if half else path) for key, path in files]
+        if others := [path for key, path in files if not key.endswith(without)]:
+            what = f"{len(others)} files" if len(others) > 1 else "1 file"
+            raise DataError(
+                f"[domains] {domain}: the names of {what} do not end in {without!r}, such as {others[0]}; correct "
+                "without, or move them elsewhere"
+            )
+        found = [Sample(key.removesuffix(without), HalfImage(path, half) if half else path) for key, path in files]
+        return sorted(found, key=lambda sample: sample.key)
 
 
 def files_in(

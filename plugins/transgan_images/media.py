@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from colorsys import hsv_to_rgb
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -95,7 +96,8 @@ class ImageMedia(Media[ImageOptions]):
         It is uint8, or uint16 where a `range` is declared, with 0 for black and the largest number for white.
 
         Args:
-            location: a path, a `HalfImage`, or a function that returns an image (S, S, 3) uint8 for S, the longer side.
+            location: a path, a `HalfImage`, or a function that returns an image (H, W, 3) uint8 for S, the longer side
+                of a training image.
 
         Raises:
             DataError: the file is missing, damaged, too large, or not an image.
@@ -107,14 +109,17 @@ class ImageMedia(Media[ImageOptions]):
             pixels = picture_of(array, self.options.model_copy(update={"range": None})).pixels
         else:
             pixels = read_picture(location, self.options, self.notes).pixels
-        pixels = eight_bits(pixels) if self.options.range is None else sixteen_bits(pixels)
+        return self._fitted(eight_bits(pixels) if self.options.range is None else sixteen_bits(pixels))
+
+    def _fitted(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels (H, W, C) in the size in which samples are kept, see `fit`."""
         height, width = self.decoded_sides
         if self.options.fit == "none":
             return _at_least(pixels, height, width)
         if self.options.fit == "width":
             scaled = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
-            return _at_least(_resized(pixels, scaled, width, self.options.labels), self.sides[0], width)
-        return _resized(pixels, height, width, self.options.labels, crop=self.options.fit == "crop")
+            return _at_least(resized_pixels(pixels, scaled, width, self.options.labels), self.sides[0], width)
+        return resized_pixels(pixels, height, width, self.options.labels, crop=self.options.fit == "crop")
 
     def batch(self, decoded: Tensor | Sequence[Tensor], rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
         """Return decoded images, (N, H, W, C) or N of (H, W, C), as (N, C, *data.size) in [-1, 1].
@@ -252,11 +257,8 @@ class ImageMedia(Media[ImageOptions]):
             y = self.as_tensor(x)[None]
         elif isinstance(x, Tensor):
             y = self._interpolated(x[None], resized)
-        else:  # one channel at a time, for little memory
-            planes = (
-                torch.from_numpy(np.ascontiguousarray(x.pixels[None, ..., i, None])) for i in range(self.channels)
-            )
-            y = torch.cat([self._interpolated(_scaled(plane), resized) for plane in planes], 1)
+        else:
+            y = self._resized_picture(x, resized)
         least = [min(side, max(2 * stride, 8)) for side in self.sides]  # for the reflection padding of networks
         bottom, right = (
             -(-max(side, min_side) // stride) * stride - side for side, min_side in zip(resized, least, strict=True)
@@ -265,6 +267,11 @@ class ImageMedia(Media[ImageOptions]):
             mode = "reflect" if bottom < resized[0] and right < resized[1] else "replicate"
             y = F.pad(y, (0, right, 0, bottom), mode=mode)
         return y, (x, size, resized)
+
+    def _resized_picture(self, x: Picture, size: tuple[int, ...]) -> Tensor:
+        """Return an item as (1, C, H, W) of another size; one channel at a time, for little memory."""
+        planes = (torch.from_numpy(np.ascontiguousarray(x.pixels[None, ..., i, None])) for i in range(self.channels))
+        return torch.cat([self._interpolated(_scaled(plane), size) for plane in planes], 1)
 
     def _resized_size(self, height: int, width: int) -> tuple[int, int]:
         scale = self.sides[1] / width
@@ -310,7 +317,7 @@ class ImageMedia(Media[ImageOptions]):
             DiskError: it cannot be written.
         """
         path = path.with_suffix(".png")
-        sheet = contact_sheet({name: [to_bytes(x) for x in column.items] for name, column in columns.items()})
+        sheet = contact_sheet({name: [shown(x) for x in column.items] for name, column in columns.items()})
         try:
             with replacing_file(path) as file:
                 sheet.save(file, "PNG")
@@ -321,6 +328,25 @@ class ImageMedia(Media[ImageOptions]):
 
 def _as_picture(x: Picture | Tensor) -> Picture:
     return Picture(to_bytes(x)) if isinstance(x, Tensor) else x
+
+
+def shown(x: Tensor) -> np.ndarray:
+    """Return a sample (C, H, W) as a picture (H, W, 1 or 3) uint8.
+
+    Of other than 1 or 3 channels, which are classes, it is the colour of the largest one; black where none is above 0.
+    """
+    if x.shape[0] in (1, 3):
+        return to_bytes(x)
+    largest = x.max(0)
+    colours_of = np.array([_class_colour(i) for i in range(len(x))], np.uint8)
+    picture: np.ndarray = colours_of[largest.indices.cpu().numpy()]
+    picture[(largest.values <= 0).cpu().numpy()] = 0
+    return picture
+
+
+def _class_colour(number: int) -> list[int]:
+    """Return red, green and blue of a class; neighbours differ most, by the golden section."""
+    return [round(255 * each) for each in hsv_to_rgb(number * 0.618034 % 1, 0.55, 0.95 - 0.3 * (number % 2))]
 
 
 def to_bytes(x: Tensor) -> np.ndarray:
@@ -344,7 +370,7 @@ def _scaled(levels: Tensor) -> Tensor:
     return levels.permute(0, 3, 1, 2).float().div_(half).sub_(1)
 
 
-def _resized(pixels: np.ndarray, height: int, width: int, labels: bool, crop: bool = False) -> np.ndarray:
+def resized_pixels(pixels: np.ndarray, height: int, width: int, labels: bool, crop: bool = False) -> np.ndarray:
     """Return pixels (H, W, C) uint8 or uint16 in another size: squashed, or the middle of them.
 
     Args:

@@ -1,13 +1,14 @@
 """Networks, nodes and losses of published systems: what their recipes need beyond the standard plugins."""
 
 from transgan.api import Register, hookimpl
-from transgan_methods import codes, cut, munit, stargan, stargan_v2
+from transgan_methods import codes, cut, munit, pix2pixhd, stargan, stargan_v2
 
 
 @hookimpl
 def register_generators(register: Register) -> None:
     register("munit", munit.Munit)
     register("unit", munit.Unit)
+    register("pix2pixhd", pix2pixhd.Pix2pixHdGenerator)
     register("stargan_v2", stargan_v2.StarganV2Generator)
 
 
@@ -31,6 +32,7 @@ def register_nodes(register: Register) -> None:
     register("bicycle_translation", codes.BicycleNodes)
     register("munit_translation", munit.MunitNodes)
     register("unit_translation", munit.UnitNodes)
+    register("pix2pixhd_translation", pix2pixhd.Pix2pixHdNodes)
     register("stargan_v2_translation", stargan_v2.StarganV2Nodes)
 
 

@@ -35,6 +35,7 @@ def register_discriminators(register: Register) -> None:
 def register_conditionings(register: Register) -> None:
     register("channel", conditionings.ChannelConditioning)
     register("embedding", conditionings.EmbeddingConditioning)
+    register("planes", conditionings.PlanesConditioning)
 
 
 @hookimpl

@@ -93,6 +93,41 @@ class ChannelConditioning(Conditioning[ChannelOptions]):
         return torch.cat([x, planes], 1), style
 
 
+class PlanesOptions(Options):
+    """Options of the conditioning `planes`."""
+
+    of: str = Field(min_length=1)
+    """The condition: planes as large as the input that nodes pass, such as `boundaries` of `pix2pixhd_translation`."""
+    numbers: int = Field(1, ge=1)
+    """Number of its planes (1 or more)."""
+
+
+class PlanesConditioning(Conditioning[PlanesOptions]):
+    """Planes with a value for every position, (N, numbers, *space), appended to the input's channels.
+
+    The style vector is unchanged.
+
+    Raises:
+        UsageError: in `forward`, where the condition is missing or has another shape.
+    """
+
+    spatial = True
+
+    def __init__(self, options: PlanesOptions, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.of = options.of
+        self.channels = options.numbers
+
+    def forward(self, x: Tensor, style: Tensor | None, **conditions: Any) -> tuple[Tensor, Tensor | None]:
+        planes = find_condition(self.of, conditions, "planes")
+        if tuple(planes.shape[1:]) != (self.channels, *x.shape[2:]):
+            raise UsageError(
+                f"conditioning 'planes': '{self.of}' is {tuple(planes.shape[1:])}, expected "
+                f"{(self.channels, *x.shape[2:])}; set numbers, or give it maps of the input's size"
+            )
+        return torch.cat([x, planes.to(x.dtype)], 1), style
+
+
 class EmbeddingOptions(Options):
     """Options of the conditioning `embedding`."""
 

@@ -37,6 +37,7 @@ class ConvStack(nn.Module):
         style: length of the style vector; 0 for none.
         antialiased: whether a blur after the layer keeps every second pixel, in place of a stride of 2.
         maps: number of logits at every position.
+        padding: of every convolution; None for half of the kernel.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class ConvStack(nn.Module):
         style: int,
         antialiased: bool = False,
         maps: int = 1,
+        padding: int | None = None,
     ):
         super().__init__()
         self.kernel = kernel
-        self.padding = (kernel - 1) // 2
+        self.padding = (kernel - 1) // 2 if padding is None else padding
         bias = convolution_has_bias(norm, affine)
         self.layers = nn.ModuleList()
         for i, (before, after, stride) in enumerate(zip([inputs, *widths], widths, strides, strict=False)):
@@ -99,6 +101,8 @@ class PatchOptions(Options):
     for 3, 34x34 for 2 and 16x16 for 1."""
     kernel: int = Field(4, ge=2, le=7)
     """Kernel size of the convolutions, in pixels (2 to 7)."""
+    padding: int | None = Field(None, ge=0, le=3)
+    """Padding of the convolutions, in pixels (0 to 3); by default (kernel - 1) / 2, rounded down. pix2pixHD has 2."""
     norm: NormKind = "instance"
     """Normalisation of all layers but the first and the last: `instance`, `batch`, `group` or `none`."""
     affine: bool = False
@@ -132,9 +136,12 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
     convolution as large as the feature map. A style vector, which the reference does not have, enters by projection
     (Miyato and Koyama, 2018).
 
-    `forward(x, style, domain, kept)`: x (N, inputs, H, W); logits (N, 1, H', W') for each scale, class logits (N,
-    number of domains) of the largest scale, features of every layer and scale; with `label_maps` domain (N,) and kept
-    (N, K), or None, and the logits of K values for each scale.
+    A stage may leave the networks of the largest scales out, `conditions = { first_scale = 1 }`: the others then get
+    the image at the size that it has there, half of what it will be, so that each stays at its own resolution.
+
+    `forward(x, style, domain, kept, first_scale)`: x (N, inputs, H, W); logits (N, 1, H', W') for each scale, class
+    logits (N, number of domains) of the largest scale, features of every layer and scale; with `label_maps` domain (N,)
+    and kept (N, K), or None, and the logits of K values for each scale.
 
     Raises:
         UsageError: samples are not images, or are too small for the layers; `classes` with fewer than two domains.
@@ -166,6 +173,7 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
                 spec.style,
                 options.downsample == "antialiased",
                 self.domains + spec.attributes.get("kept", 0) if options.label_maps else 1,
+                options.padding,
             )
             for _ in range(options.scales)
         )
@@ -175,7 +183,8 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
     @staticmethod
     def _check_size(options: PatchOptions, space: tuple[int, int]) -> None:
         """Raise UsageError for images so small that no position remains, or one, whose instance norm is always 0."""
-        border = 2 * ((options.kernel - 1) // 2) - options.kernel
+        padding = (options.kernel - 1) // 2 if options.padding is None else options.padding
+        border = 2 * padding - options.kernel
         for scale in range(options.scales):
             sizes = [(axis + 2**scale - 1) // 2**scale for axis in space]
             unblurred = 2  # the least size before a blur, which pads by reflection
@@ -191,11 +200,20 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
                 )
 
     def forward(
-        self, x: Tensor, style: Tensor | None = None, domain: Tensor | None = None, kept: Tensor | None = None
+        self,
+        x: Tensor,
+        style: Tensor | None = None,
+        domain: Tensor | None = None,
+        kept: Tensor | None = None,
+        first_scale: int = 0,
     ) -> DiscriminatorOutput:
+        if not 0 <= first_scale < len(self.scales):
+            raise UsageError(
+                f"first_scale = {first_scale}: expected 0 to {len(self.scales) - 1}, since 'patch' has scales"
+            )
         output = DiscriminatorOutput([], kept=None if kept is None else self.kept_weight * kept)
         last: list[Tensor] = []
-        for discriminator in self.scales:
+        for discriminator in list(self.scales)[first_scale:]:
             if output.logits:
                 x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
             logits, features = discriminator(x, style)

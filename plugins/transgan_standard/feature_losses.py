@@ -1,5 +1,6 @@
 """Losses on features: those of the discriminators, and those of an encoder, usually pretrained and frozen."""
 
+from dataclasses import replace
 from typing import Literal, Self
 
 import torch
@@ -109,7 +110,8 @@ class Perceptual(Loss[PerceptualOptions]):
         from transgan_images.encoders import TimmEncoder, TimmOptions  # encoders of other kinds need none of it
 
         own = TimmOptions(model=options.model, weights=options.weights, size=options.size, layers=options.layers)
-        return {"encoder": TimmEncoder(own, spec)}
+        # The spec is that of the first domain, whose samples may be maps; what is compared says its channels itself.
+        return {"encoder": TimmEncoder(own, replace(spec, inputs=3))}
 
     def _features(self, x: Tensor) -> Call:
         layers = {} if self.options.layers is None else {"layers": self.options.layers}

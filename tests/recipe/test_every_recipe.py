@@ -75,11 +75,21 @@ def reduced(path: Path, plan: Plan, registry: Registry) -> list[str]:
     whole = plan.recipe.data.size
     changes = list(reductions(plan))
     for size in SIZES:
-        least = f"data.size={[min(each, size) for each in whole] if isinstance(whole, list) else min(whole, size)}"
+        least = [min(each, size) for each in whole] if isinstance(whole, list) else min(whole, size)
+        sizes = [f"data.size={least}", *stage_sizes(plan, least)]
         with suppress(RecipeError):
-            make_plan(read_recipe(path, [least, *changes]), registry)
-            return [least, *changes]
+            make_plan(read_recipe(path, [*sizes, *changes]), registry)
+            return [*sizes, *changes]
     return changes
+
+
+def stage_sizes(plan: Plan, size: int | list[int]) -> Iterator[str]:
+    """Yield the sizes of stages, reduced in proportion where samples have two axes."""
+    whole = plan.recipe.data.size
+    for i, stage in enumerate(plan.recipe.stages):
+        if isinstance(stage.size, list) and isinstance(whole, list) and isinstance(size, list):
+            reduced = [own * new // old for own, new, old in zip(stage.size, size, whole, strict=True)]
+            yield f"stages.{i}.size={reduced}"
 
 
 def reductions(plan: Plan) -> Iterator[str]:
@@ -128,14 +138,22 @@ def selections(domains: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def write_folders(plan: Plan, root: Path) -> None:
     """Write pictures or sounds; those of the same place in two folders have the same name, as pairs need it."""
-    inputs = [each for tables in plan.recipe.inputs.values() for each in selections(tables.domains)]
+    inputs = [
+        (f"{domain}.{name}", each)
+        for name, tables in plan.recipe.inputs.items()
+        for domain, each in selections(tables.domains)
+    ]
     for number, (domain, selection) in enumerate([*selections(plan.recipe.domains), *inputs]):
+        media = (plan.input_media if "." in domain else plan.media)[domain]
+        without = selection.get("without", "") if isinstance(selection, Mapping) else ""
         path, half = (selection["path"], selection.get("half")) if isinstance(selection, Mapping) else (selection, None)
         folder = root / re.sub(r"[*?\[\]]", "1", path).removesuffix(".jpg").removesuffix(".png")
         folder.mkdir(parents=True, exist_ok=True)
         for i in range(SAMPLES):
-            if ".png" in plan.media[domain].cls.suffixes:
-                write_picture(folder / f"{i}.png", (2 if half else 1) * SIDE, SIDE, seed=100 * number + i)
+            if getattr(media.options, "labels", False) is True:
+                write_numbers(folder / f"{i}{without}.png", SIDE, seed=100 * number + i)
+            elif ".png" in media.cls.suffixes:
+                write_picture(folder / f"{i}{without}.png", (2 if half else 1) * SIDE, SIDE, seed=100 * number + i)
             else:
                 write_sound(folder / f"{i}.wav", seed=100 * number + i)
 
@@ -195,6 +213,11 @@ def first(wanted: Any) -> Any:
 def write_picture(path: Path, width: int, height: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
+
+
+def write_numbers(path: Path, side: int, seed: int) -> None:
+    """Write a map of two classes or instances."""
+    Image.fromarray(np.random.default_rng(seed).integers(0, 2, (side, side), dtype=np.uint8)).save(path)
 
 
 def write_sound(path: Path, seed: int, rate: int = 16_000) -> None:

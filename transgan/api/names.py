@@ -59,6 +59,11 @@ BATCH_INPUTS = {
     ),
     "latents": Argument("SampleRng", "", "Random numbers of latent codes, which the user may vary."),
     "rng": Argument("SampleRng", "", "Random numbers for the N source samples; a loss gets a stream of its own."),
+    "stage_conditions": Argument(
+        "Mapping[str, bool | int | float | str]",
+        "",
+        "Conditions of networks in the recipe's stage: `conditions` of its table.",
+    ),
     "clock": Argument("Clock", "", "Where the run is; for a loss with the number of its phase's own steps."),
 }
 

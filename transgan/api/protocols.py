@@ -155,6 +155,8 @@ class Conditioning(nn.Module, Configurable[OptionsT]):
     """Channels that it adds to x."""
     style: int = 0
     """Length that it adds to the style vector."""
+    spatial: ClassVar[bool] = False
+    """True where the condition has values for every position, (N, K, *space)."""
 
     def __init__(self, options: OptionsT, spec: NetworkSpec):
         super().__init__()

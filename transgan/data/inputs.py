@@ -95,6 +95,7 @@ def assemble_inputs(
         "target_attributes": dict(target.attributes),
         "latents": latents or ScopedRng(rng, "latents"),
         "rng": rng,
+        "stage_conditions": dict(plan.stage_conditions(clock, training=training)),
         "clock": clock,
     }
     found = {(translation, name): value for name, value in values.items() if value is not None}

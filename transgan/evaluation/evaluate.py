@@ -385,14 +385,14 @@ def adversarial_source(
             conditions.setdefault(name, source.new_zeros(len(source), length))
     low = torch.minimum(source, (source - RADIUS).clamp(min=-1))
     high = torch.maximum(source, (source + RADIUS).clamp(max=1))
-    beside = {use.given: first(_given(networks, inputs, translation, use.given)) for use in uses if use.given}
+    beside = {name: first(_given(networks, inputs, translation, name)) for use in uses for name in use.given}
     x = source
     for _ in range(STEPS):
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             score = torch.zeros((), device=x.device)
             for use in uses:
-                seen = torch.cat([beside[use.given], x], 1) if use.given else x
+                seen = torch.cat([*(beside[name] for name in use.given), x], 1)
                 output: DiscriminatorOutput = networks(use.network, seen, conditions, full_precision=True)
                 for logits in output.logits:
                     score = score + logits.flatten(1).mean(1).sum()

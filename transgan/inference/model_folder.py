@@ -13,6 +13,7 @@ from torch import Tensor
 import transgan
 from transgan.api.protocols import ImportedGenerator
 from transgan.api.samples import Source
+from transgan.api.schedule import Clock
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
@@ -163,6 +164,10 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
     recipe = {key: recipe[key] for key in TABLES}
     recipe["train"] = {key: recipe["train"][key] for key in TRAIN}
     recipe["data"] = {key: recipe["data"][key] for key in DATA}
+    conditions = plan.stage_conditions(Clock(step=steps), training=False)
+    own = [plan.networks[name] for name in plan.generator_side]
+    if taken := {name: value for name, value in conditions.items() if any(each.takes(name) for each in own)}:
+        recipe["stages"] = [{"share": 1.0, "conditions": taken}]
     own_media = {place[1] for place in plan.filled if place[0] == "domains"}
     recipe["domains"] = {
         name: {"media": {"use": plan.media[name].use, "options": {}}} if name in own_media else True

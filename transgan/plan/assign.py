@@ -112,9 +112,9 @@ class Assigner:
                 domain = translation.source if slot.real == "source" else translation.target
                 if copy := self._copy(owning, ("discriminators", owner), translation, domain):
                     domain = self._domain(translation, "source" if slot.real == "source" else "target")
-                    given = self._given(translation, slot.given) or domain
+                    given = [self._given(translation, name) or domain for name in owning.beside]
                     self._add("discriminators", owner, copy, domain, domain, given)
-                    inputs = (slot.real, slot.fake, slot.given, slot.history, augment, slot.adapt, tuple(slot.keep))
+                    inputs = (slot.real, slot.fake, slot.beside, slot.history, augment, slot.adapt, tuple(slot.keep))
                     discriminators[translation].append(DiscriminatorUse(name, copy, *inputs))
         return discriminators
 
@@ -138,10 +138,8 @@ class Assigner:
         name: str = getattr(translation, end)
         return self.recipe.tasks[translation.task].domains[0] if name == "*" else name
 
-    def _given(self, translation: Translation, name: str | None) -> str:
+    def _given(self, translation: Translation, name: str) -> str:
         """Return whose channels a discriminator's second input has: a domain, `domain.input`, or "" for a node."""
-        if name is None:
-            return ""
         for role in ROLES:
             domain = self._domain(translation, "source" if role.endswith("source") else "target")
             of = {role: domain} | {f"{role}_{each}": f"{domain}.{each}" for each in self.recipe.inputs}
@@ -173,16 +171,16 @@ class Assigner:
             self.unclear.add(translation)
         return copy
 
-    def _add(self, kind: str, slot_name: str, name: str, source: str, target: str, given: str = "") -> None:
+    def _add(self, kind: str, slot_name: str, name: str, source: str, target: str, given: Sequence[str] = ()) -> None:
         """Plan one copy of a slot's network, unless it is planned already.
 
         Args:
             source, target: the domains of its input and of its output.
-            given: the domain of the node that a discriminator sees beside its input.
+            given: the domains of the nodes that a discriminator sees beside its input.
         """
         slot: NetworkSlot = getattr(self.recipe, kind)[slot_name]
         channels_in, channels_out = self.channels[source], self.channels[target]
-        beside = self.channels[given] if isinstance(slot, DiscriminatorSlot) and slot.given else 0
+        beside = sum(self.channels[each] for each in given)
         if name in self.networks:
             other = self.networks[name]
             if other.kind != kind:

@@ -27,6 +27,7 @@ def check_plan(plan: Plan, problems: Problems) -> None:
     """
     _check_phases(plan, problems)
     _check_optimizers(plan, problems)
+    _check_stage_conditions(plan, problems)
     _check_balance(plan, problems)
     _check_best(plan, problems)
     _check_media(plan, problems)
@@ -75,6 +76,17 @@ def _check_optimizers(plan: Plan, problems: Problems) -> None:
             if name not in named:
                 known = ["generator", "discriminator", *named]
                 problems.add(("stages", i, "optimizers", name), f"no such optimizer. {did_you_mean(name, known)}")
+
+
+def _check_stage_conditions(plan: Plan, problems: Problems) -> None:
+    """Check that some network takes each condition of a stage."""
+    for i, stage in enumerate(plan.recipe.stages):
+        for name in stage.conditions:
+            place = ("stages", i, "conditions", name)
+            if name in {"task", "domain", "style", KEPT, *plan.recipe.attributes}:
+                problems.add(place, "is a condition of samples, which a stage cannot set; choose another name")
+            elif not any(network.takes(name) for network in plan.networks.values()):
+                problems.add(place, "no network of this recipe has such an argument")
 
 
 def _check_balance(plan: Plan, problems: Problems) -> None:

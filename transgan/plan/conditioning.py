@@ -74,7 +74,7 @@ class Probe:
         """Return how much the output differs when only a condition does, relative to its standard deviation.
 
         The condition goes from the first task or domain to the last, or from the least to the largest value of an
-        attribute; the effect is infinite where there is only one.
+        attribute, and with values for every position between two patterns; it is infinite where there is only one.
         """
         spec = self.plan.spec
         counts = {"task": len(spec.tasks), "domain": len(spec.domains), "origin": len(spec.domains)}
@@ -82,11 +82,14 @@ class Probe:
             return float("inf")
         conditions = {name: torch.zeros(1, dtype=torch.long) for name in counts}
         conditions |= {name: torch.zeros(1, k, dtype=torch.float64) for name, k in spec.attributes.items()}
-        for _, options in self.plan.conditionings or ():
+        for cls, options in self.plan.conditionings or ():
             if (of := getattr(options, "of", condition)) not in conditions:  # a node's own condition, held constant
-                conditions[of] = torch.zeros(1, getattr(options, "numbers", 1), dtype=torch.float64)
+                axes = self.x.shape[2:] if cls.spatial else ()
+                conditions[of] = torch.zeros(1, getattr(options, "numbers", 1), *axes, dtype=torch.float64)
         if condition in counts:
             ends = [torch.tensor([0]), torch.tensor([counts[condition] - 1])]
+        elif conditions[condition].dim() > 2:
+            ends = [self.x[:, :1].expand_as(conditions[condition]) * end for end in (-1, 1)]
         else:
             ends = [torch.full_like(conditions[condition], end) for end in (-1, 1)]
         first, second = (self.network(self.x, **{**conditions, condition: end}) for end in ends)

@@ -30,8 +30,8 @@ class DiscriminatorUse:
     """The network: one of the slot's copies."""
     real: str
     fake: str
-    given: str | None
-    """A node that is concatenated to either along the channels."""
+    given: tuple[str, ...]
+    """Nodes that are concatenated to either along the channels."""
     history: int
     """Size of the image pool; 0 for none."""
     augment: tuple[tuple[str, Augmentation], ...] = ()
@@ -87,6 +87,8 @@ class Stage:
     phases: list[Phase]
     freeze: tuple[str, ...] = ()
     """Patterns of what is not trained, for `is_frozen`: those of `train.freeze` and of the stage."""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    """Conditions of networks, by the names of their arguments."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,10 @@ class Plan:
         """Return the stage that a step belongs to."""
         return next((stage for stage in self.stages if step < stage.last), self.stages[-1])
 
+    def stage_conditions(self, clock: Clock, *, training: bool) -> Mapping[str, Any]:
+        """Return the conditions of the stage that is trained at a moment, or of that of the last trained step."""
+        return self.stage_at(clock.step if training else max(0, clock.step - 1)).conditions
+
     def weight(self, loss: str, clock: Clock) -> float:
         """Return a loss's weight at a moment."""
         return self.stage_at(clock.step).weights[loss].at_clock(clock)
@@ -267,11 +273,10 @@ class Plan:
         """Return the nodes that a term depends on, by itself or through the inputs of discriminators."""
         names = [self.graph.resolve(name, term.loss) for name in term.arguments if name not in LOSS_ARGUMENTS]
         if use := term.discriminator:
-            names += [name for name in (use.real, use.fake, use.given) if name]
+            names += [use.real, use.fake, *use.given]
         names += [name for name in ("source", "reconstruction") if f"{name}_outputs" in term.arguments]
         if "fake_realness" in term.arguments:
-            inputs = [(use.fake, use.given) for use in self.realness_discriminators(term.translation)]
-            names += [name for each in inputs for name in each if name]
+            names += [n for use in self.realness_discriminators(term.translation) for n in (use.fake, *use.given)]
         return [(term.translation, name) for name in names]
 
     def one_way(self, translation: Translation) -> str:

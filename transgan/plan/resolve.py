@@ -217,7 +217,7 @@ class _Planner:
             self.problems.add(("nodes",), str(error))
             self.problems.stop()
         for name, slot in self.recipe.discriminators.items():
-            names = [slot.real, slot.fake, slot.given or slot.real]
+            names = [slot.real, slot.fake, *slot.beside]
             for line in graph.missing(names, f"discriminator '{name}'", self.batch_inputs):
                 self.problems.add(("discriminators", name), line)
         return graph
@@ -283,6 +283,6 @@ def stages_of(recipe: Recipe) -> list[Stage]:
         optimizers = stage.optimizers.applied_to(recipe.optimizers)
         phases = recipe.phases if stage.phases is None else stage.phases
         losses, frozen = {**weights, **stage.losses}, (*freeze, *stage.freeze)
-        found.append(Stage(first, last, size, batch, losses, optimizers, phases, frozen))
+        found.append(Stage(first, last, size, batch, losses, optimizers, phases, frozen, stage.conditions))
         first = last
     return found

@@ -388,6 +388,10 @@ class Stage(Section):
     """Replaces `[[phases]]` in this stage: which networks it trains, by which losses."""
     freeze: list[str] = []
     """What this stage does not train, beside `train.freeze`, in the same form."""
+    conditions: dict[str, bool | int | float | str] = {}
+    """Conditions of networks in this stage, by the names of their arguments: `{ enhancers = 0 }`. Arguments that it
+    does not name have their defaults. A model, and what is measured during the run, has those of the last trained
+    step."""
     optimizers: StageOptimizers = StageOptimizers()
     """What differs from `[optimizers]` in this stage; everything else stays."""
 
@@ -468,7 +472,8 @@ class Evaluate(Section):
     keep_best: str = ""
     """A figure of [metrics]: keep the weights with the best mean of it over translations, among those evaluated. Then
     evaluations before the end compute only the metric of this figure, and networks that are initialised from data or
-    by `train.init_from` are also evaluated before the first step. By default the last weights are kept."""
+    by `train.init_from` are also evaluated before the first step. Of stages those count whose `conditions` are those of
+    the last. By default the last weights are kept."""
     samples: PositiveInt = 256
     """Maximum number of held-out samples of each domain."""
     batch: Count = 32

@@ -76,8 +76,8 @@ class DiscriminatorSlot(NetworkSlot):
     """The node with real samples."""
     fake: str = "fake"
     """The node with fake samples."""
-    given: str | None = None
-    """A node that is concatenated to both along the channels, as in a conditional GAN (pix2pix: `"source"`)."""
+    given: str | list[str] | None = None
+    """A node, or several, concatenated to both along the channels, as in a conditional GAN (pix2pix: `"source"`)."""
     keep: list[str] = []
     """Labels that translations keep, by names of `[attributes]` with values, and of tasks, whose domains are then the
     values. The discriminator gets them as the condition `kept`: of a real sample its own, of a fake those of
@@ -88,6 +88,11 @@ class DiscriminatorSlot(NetworkSlot):
     """Augmentations of the inputs, in order; `[augmentations]` has their options."""
     adapt: Adapt | None = None
     """Adapt how often augmentations are applied; by default they are applied to every sample."""
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The nodes of `given`."""
+        return (self.given,) if isinstance(self.given, str) else tuple(self.given or ())
 
 
 class LossSlot(Slot):

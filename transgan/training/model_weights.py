@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transgan.api.schedule import Clock
 from transgan.networks import load_network_tensors, network_tensors
 from transgan.plan import Plan
 
@@ -70,12 +71,18 @@ class BestWeights:
         higher = any(plan.metrics[name].direction[self.figure] == "higher" for name in self.metrics)
         self.sign = -1.0 if higher else 1.0
         self.names = plan.generator_side
+        self.plan = plan
         self.value = math.inf
         self.step = -1
         self.tensors: dict[str, Tensor] = {}
 
     def update(self, step: int, figures: Mapping[str, Mapping[str, float]], networks: Mapping[str, nn.Module]) -> None:
-        """Copy the networks' weights if their figure is the best so far."""
+        """Copy the networks' weights if their figure is the best so far.
+
+        Not those of a stage under other conditions than the last one: networks would not be the same with them.
+        """
+        if self.plan.stage_conditions(Clock(step=step), training=False) != self.plan.stages[-1].conditions:
+            return
         found = [each[self.figure] for each in figures.values() if self.figure in each]
         value = self.sign * sum(found) / len(found) if found else math.inf
         if value < self.value:

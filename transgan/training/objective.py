@@ -242,6 +242,12 @@ class DiscriminatorPasses:
             conditions[KEPT] = self.objective.kept.of(values, translation, use, kind)
         return conditions
 
+    def _of_stage(self, network: str) -> Conditions:
+        """Return the conditions of the stage that a discriminator takes."""
+        every = (each for (_, name), each in self.step.values.items() if name == "stage_conditions")
+        found: Conditions = next(every, {})
+        return {name: value for name, value in found.items() if self.plan.networks[network].takes(name)}
+
     def _takes(self, use: DiscriminatorUse, condition: str) -> bool:
         return self.plan.networks[use.network].takes(condition)
 
@@ -253,8 +259,8 @@ class DiscriminatorPasses:
         x: Tensor = values[translation, node]
         given = 0
         if use.given:
-            beside: Tensor = values[translation, use.given]
-            x, given = torch.cat([beside, x], 1), beside.shape[1]
+            beside: list[Tensor] = [values[translation, name] for name in use.given]
+            x, given = torch.cat([*beside, x], 1), sum(each.shape[1] for each in beside)
         if self.phase.side == "discriminator":
             x = x.detach()
             if kind == "fake" and use.history:
@@ -263,7 +269,7 @@ class DiscriminatorPasses:
             rng, clock = values[translation, "rng"], values[translation, "clock"]
             phase = f"{self.objective.phase_number(self.phase)}"
             x = self.objective.augmenter(use, x, given, rng, phase, clock)
-        return x, conditions
+        return x, {**conditions, **self._of_stage(use.network)}
 
     def _exchange(
         self, x: Tensor, conditions: Conditions, translation: Translation, use: DiscriminatorUse
@@ -293,6 +299,7 @@ class DiscriminatorPasses:
                 name: torch.full((len(x),), value, device=x.device) if isinstance(value, int) else value
                 for name, value in conditions.items()
             }
+            full |= self._of_stage(network)
             output: DiscriminatorOutput = self.objective.networks(network, x, full, full_precision=full_precision)
             return output
 
@@ -305,7 +312,7 @@ class DiscriminatorPasses:
         for other, uses in self.plan.discriminators.items():
             if other.task != translation.task and other.target != "*":
                 for use in uses:
-                    if use.given is None and use.fake == "fake":
+                    if not use.given and use.fake == "fake":
                         task, domain = tasks.index(other.task), self.plan.domains.index(other.target)
                         origin = {"origin": self.plan.domains.index(other.source)} if self._takes(use, "origin") else {}
                         conditions = {"task": task, "domain": domain, **origin, **labels}

@@ -100,6 +100,20 @@ def test_media_decides_which_files_are_samples(tree: Path) -> None:
         folders(tree, (".txt",)).samples("some", {"path": "b", "half": "left"})
 
 
+def test_keys_leave_out_the_end_of_all_names(tmp_path: Path) -> None:
+    """Pairs whose names differ by it; in the order of keys, which that of the names need not be."""
+    touch(tmp_path, "labels/a_x_ids.png", "labels/a_ids.png", "photos/a.png", "photos/a_x.png", "mixed/a_ids.png")
+    touch(tmp_path, "mixed/b.png")
+    source = folders(tmp_path)
+    labels = {"path": "labels", "without": "_ids"}
+    assert keys(source, labels) == keys(source, "photos") == ["a", "a_x"]
+    assert [each.location.name for each in source.samples("some", labels)] == ["a_ids.png", "a_x_ids.png"]
+    with pytest.raises(DataError, match=r"the names of 1 file do not end in '_ids', such as .*b\.png"):
+        source.samples("some", {"path": "mixed", "without": "_ids"})
+    with pytest.raises(UsageError, match="without = 3; expected the end of all files' names"):
+        source.samples("some", {"path": "labels", "without": 3})
+
+
 def test_domain_may_be_one_half_of_images(tree: Path) -> None:
     source = folders(tree)
     (left,) = source.samples("some", {"path": "d", "half": "left"})
