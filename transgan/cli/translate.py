@@ -168,10 +168,11 @@ def translate(
         for number, each in enumerate(results_of(name, samples)):
             # The same name for all items: they have the same latent codes.
             variation = Variation(seed or 0, number, name.with_suffix(path.suffix).as_posix(), style, strength)
-            done = count = 0
+            begun = done = count = 0
 
             def change(item: Any, variation: Variation = variation) -> Any:
-                nonlocal done, count
+                nonlocal begun, done, count
+                begun += 1
                 x = source_media.read(item)
                 tensor, found = detect(x)
                 y = target_media.export(translate_item(x, tensor, found, variation))
@@ -187,7 +188,8 @@ def translate(
                         container.transform(path, out / each, change)
                 except TransganError as error:
                     if str(path) not in str(error) and str(out / each) not in str(error):
-                        error.args = (f"{path}: item {done + 1:,}: {error}",)
+                        item = f"item {begun:,}: " if begun > done else ""
+                        error.args = (f"{path}: {item}{error}",)
                     raise
         return count
 
