@@ -198,7 +198,7 @@ def test_mistakes_are_one_line(transgan: Any, model: Path, write_clip: Callable[
     words = ("translate", model, "a.mkv", "--to", "old", "-o", "out")
     assert "steadi" in transgan(*words, "--set", "clip.steadi=0.5").err
     assert "below 1" in transgan(*words, "--set", "clip.steady=1.5").err
-    assert transgan(*words, "--set", "clip.codec=h999").err.startswith("error: there is no encoder 'h999'")
+    assert transgan(*words, "--set", "clip.codec=h999").err.startswith("error: a.mkv: there is no encoder 'h999'")
     Path("t.mp4").write_text("no clip")
     assert "t.mp4: no clip that can be read" in transgan("translate", model, "t.mp4", "--to", "old", "-o", "o2").err
     assert transgan(*words).code == 0

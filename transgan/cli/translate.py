@@ -171,12 +171,13 @@ def translate(
             # The same name for all items: they have the same latent codes.
             variation = Variation(seed or 0, number, name.with_suffix(path.suffix).as_posix(), style, strength)
             followed = regions and regions.for_sequence()
-            done = count = 0
+            begun = done = count = 0
 
             def change(
                 item: Any, variation: Variation = variation, followed: "RegionSelection | None" = followed
             ) -> Any:
-                nonlocal done, count
+                nonlocal begun, done, count
+                begun += 1
                 x = source_media.read(item)
                 tensor, found = detect(x, followed)
                 y = target_media.export(translate_item(x, tensor, found, variation, followed))
@@ -193,7 +194,8 @@ def translate(
                         container.transform(path, out / each, change, note)
                 except TransganError as error:
                     if str(path) not in str(error) and str(out / each) not in str(error):
-                        error.args = (f"{path}: item {done + 1:,}: {error}",)
+                        item = f"item {begun:,}: " if begun > done else ""
+                        error.args = (f"{path}: {item}{error}",)
                     raise
         return count
 
