@@ -206,6 +206,11 @@ def try_download(unchanged: Any, model: Path, recipe: Path) -> None:
     assert Path("digits.bin").read_bytes() == b"0123456789"
 
 
+def try_recipes(unchanged: Any, model: Path, recipe: Path) -> None:
+    unchanged(0, "recipes")
+    unchanged(0, "recipes", "cut")
+
+
 def try_bench(unchanged: Any, model: Path, recipe: Path) -> None:
     unchanged(0, "bench", "engine", "--steps", 1, "--size", 32, "--batch", 1, "--width", 4, "--blocks", 1)
 

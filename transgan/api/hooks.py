@@ -118,7 +118,7 @@ def register_weight_files(register: RegisterWeightFiles) -> None:
 
 @hookspec
 def register_commands(register: RegisterCommands) -> None:
-    """Offer groups of commands: `register("name", app)`, the app a `typer.Typer`, for `transgan name COMMAND`.
+    """Offer groups of commands: `register("NAME", app)`, the app a `typer.Typer`, for `transgan NAME COMMAND`.
 
     Called only where the command line names no command of TransGAN's own, which come first, and to list commands: the
     place to import what the commands need.
