@@ -37,8 +37,8 @@ class FacesOptions(Options):
     """Also find faces that lie on their side or upside down, from about twice the smallest size. It searches
     three quarters more pixels."""
     match: bool = True
-    """Keep the photograph's colors: a color cast, which a model adds to the skin as to everything else, is removed, and
-    never more of it than the skin itself has changed; and a grey photograph stays grey."""
+    """Keep the photograph's colors: a color cast, which a model adds to the skin as to everything else, is removed;
+    and a grey photograph stays grey. What changes in hair or clothes alone tints no face."""
     detail: bool = True
     """Keep detail of the face that is finer than the model's resolution, such as pores. Turn it off where a face
     becomes another person's, who has other detail: the result is then as smooth as the model makes it."""

@@ -45,7 +45,10 @@ def test_the_launcher_returns_the_code_of_what_failed(
     done = subprocess.run(
         [sys.executable, "-m", "transgan.cli.launch", "2", "check", "nowhere.toml"], capture_output=True, text=True
     )
-    assert done.returncode == 2 and done.stderr == "error: no recipe 'nowhere.toml'. 'transgan recipes' lists those that are installed.\n"
+    assert (
+        done.returncode == 2
+        and done.stderr == "error: no recipe 'nowhere.toml'. 'transgan recipes' lists those that are installed.\n"
+    )
 
 
 def test_a_process_that_was_killed_is_named(
