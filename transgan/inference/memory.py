@@ -43,11 +43,11 @@ def measure(compute: Callable[[], Any]) -> Needs:
     return Needs(meter.peak, meter.multiplications)
 
 
-class Meter(TorchDispatchMode):
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, counts what tensors that come into being need."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
         self.peak = 0
         self.multiplications = 0.0
@@ -58,8 +58,8 @@ class Meter(TorchDispatchMode):
         for each in tree_leaves(result):
             if isinstance(each, Tensor):
                 storage = each.untyped_storage()
-                self.alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        self.alive = {key: each for key, each in self.alive.items() if not each[0].expired()}
+                self.alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()  # type: ignore[no-untyped-call]
+        self.alive = {key: each for key, each in self.alive.items() if not each[0].expired()}  # type: ignore[no-untyped-call]
         copies = 0
         if func.overloadpacket is torch.ops.aten.convolution:
             given = bound(func, args, kwargs)

@@ -1,6 +1,7 @@
 """What each operation does with tiled tensors. The names are those of ATen, PyTorch's library of operations."""
 
 import math
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,8 +39,15 @@ def apply(func: Any, args: Any, kwargs: Any) -> Any:
     if result is NotImplemented:
         return compute_whole(func, args, kwargs, tiled)
     if any(each.alias_info for each in func._schema.returns):
-        for each in (*tiled, *_tiled([result])):
-            each.is_view = True
+        views = [*tiled, *_tiled([result])]
+        together = {
+            id(each): each
+            for view in views
+            for alias in (*view.aliases, weakref.ref(view))
+            if (each := alias()) is not None
+        }
+        for each in together.values():
+            each.aliases = [weakref.ref(other) for other in together.values()]
     return result
 
 
@@ -50,7 +58,8 @@ def _in_place(func: Any, args: Any, kwargs: Any, tiled: list[TiledTensor]) -> An
     if not isinstance(target, TiledTensor):
         return func(*_mapped(whole, args), **_mapped(whole, kwargs))
     functional = getattr(aten, name.removesuffix("_"), None)
-    if functional is None or not name.endswith("_") or target.is_view:
+    alone = all(alias() is None or alias() is target for alias in target.aliases)
+    if functional is None or not name.endswith("_") or not alone:
         raise NotTileable(f"changes a part of a tensor in place ({name})")
     result = getattr(functional, func._overloadname)(*args, **kwargs)
     target.node = result.node if isinstance(result, TiledTensor) else Held(result, target.node.axis, target.node.tiling)
@@ -136,7 +145,7 @@ def _along(func: Any, args: Any, kwargs: Any) -> Any:
 @handles("cat")
 def _cat(func: Any, args: Any, kwargs: Any) -> Any:
     given = bound(func, args, kwargs)
-    node = next(_tiled(given["tensors"])).node
+    node = next(iter(_tiled(given["tensors"]))).node
     return NotImplemented if node.axis in _dims(given["dim"], node) else local(func, args, kwargs)
 
 
@@ -180,7 +189,8 @@ def _view(func: Any, args: Any, kwargs: Any) -> Any:
     def compute(first: int, last: int) -> Tensor:
         part = node.rows(first, last)
         size = [*shape[:axis], last - first, *shape[len(shape) + axis + 1 :]]
-        return part.expand(size) if func.overloadpacket is aten.expand else part.reshape(size)
+        y: Tensor = part.expand(size) if func.overloadpacket is aten.expand else part.reshape(size)
+        return y
 
     return TiledTensor(Lazy(torch.empty(shape, dtype=x.dtype, device="meta"), axis, compute, [node]))
 
@@ -211,7 +221,7 @@ def _permute(func: Any, args: Any, kwargs: Any) -> Any:
 @handles(*(f"{kind}_pad{n}d" for kind in ("reflection", "replication") for n in (1, 2, 3)), "constant_pad_nd")
 def _pad(func: Any, args: Any, kwargs: Any) -> Any:
     given = bound(func, args, kwargs)
-    x, padding = given["self"], list(given.get("pad", given.get("padding")))
+    x, padding = given["self"], list(_named(given, "pad", "padding"))
     node, place = x.node, 2 * (-x.node.axis - 1)  # padding begins with the last axis
     before, after = padding[place : place + 2] if len(padding) > place else (0, 0)
     padding[place : place + 2] = [0, 0] if len(padding) > place else []
@@ -253,20 +263,20 @@ def _pool(func: Any, args: Any, kwargs: Any) -> Any:
     given = bound(func, args, kwargs)
     x = given["self"]
     space = x.dim() - 2
-    if x.node.axis != -space or given["ceil_mode"]:
+    place = space + x.node.axis  # of the tiled axis among those of space
+    if place < 0 or given["ceil_mode"]:
         return NotImplemented
     sides = {name: _lengths(given.get(name) or [], space, 1) for name in ("kernel_size", "stride", "dilation")}
-    sides["stride"] = sides["stride"] if given.get("stride") else sides["kernel_size"]
+    kernel, stride, dilation = (sides[name][place] for name in ("kernel_size", "stride", "dilation"))
+    stride = stride if given.get("stride") else kernel
     padding = _lengths(given["padding"], space, 0)
+    outer, padding[place] = padding[place], 0
     is_mean = "dilation" not in given
-    if is_mean and padding[0] and not given["count_include_pad"]:
+    if is_mean and outer and not given["count_include_pad"]:
         return NotImplemented
-    inner = {**given, "padding": [0, *padding[1:]]}
-    del inner["self"]
+    inner = {key: each for key, each in given.items() if key != "self"} | {"padding": padding}
     result = meta(func, args, kwargs)
-    node, outer = x.node, padding[0]
-    kernel, stride = sides["kernel_size"][0], sides["stride"][0]
-    dilation = 1 if is_mean else sides["dilation"][0]
+    node = x.node
 
     def compute(first: int, last: int) -> Tensor:
         begin, end = first * stride - outer, (last - 1) * stride - outer + dilation * (kernel - 1) + 1
@@ -348,7 +358,7 @@ _MODES = {name: mode for mode, names in _RESIZES.items() for name in names}
 @handles(*_MODES)
 def _resize(func: Any, args: Any, kwargs: Any) -> Any:
     given = bound(func, args, kwargs)
-    x = given.get("self", given.get("input"))
+    x = _named(given, "self", "input")
     node, like = x.node, meta(func, args, kwargs)
     sides, old = list(like.shape[2:]), list(x.shape[2:])
     mode = _MODES[func.overloadpacket.__name__]
@@ -450,9 +460,8 @@ def _three(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _batch_norm(func: Any, args: Any, kwargs: Any) -> Any:
     """Batch norm with its running statistics; or with those of the batch, as instance norm calls it."""
     given = bound(func, args, kwargs)
-    x = given.get("input", given.get("self"))
-    eps = given.get("eps", given.get("epsilon"))
-    running = given.get("running_mean"), given.get("running_var")
+    x, eps = _named(given, "input", "self"), _named(given, "eps", "epsilon")
+    running: Any = given.get("running_mean"), given.get("running_var")
     if x.node.axis <= 1 - x.dim():
         return NotImplemented
     if given.get("training", False):
@@ -536,6 +545,11 @@ def bound(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     given = {each.name: each.default_value for each in func._schema.arguments if each.has_default_value()}
     names = [each.name for each in func._schema.arguments]
     return {**given, **dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _named(given: dict[str, Any], *names: str) -> Any:
+    """Return the argument that has one of these names."""
+    return next(given[name] for name in names if name in given)
 
 
 def meta(func: Any, args: Any, kwargs: Any) -> Any:

@@ -27,7 +27,7 @@ from transgan.api.weights import cache_root
 from transgan.storage.atomic import disk_errors, make_folder
 
 #: Bounds on what is computed at once, in bytes: all tensors that one step over a tile needs.
-LEAST_TILE, MOST_TILE = 1 << 16, 192 << 20
+LEAST_TILE, MOST_TILE = 1 << 16, 128 << 20
 #: What a step over a tile takes in all, as a multiple of that: convolutions make copies.
 SPARE = 3
 #: What is computed anew each time that a tile is needed has at most this many operations; more are stored.
@@ -103,6 +103,7 @@ class Filed(Node):
     def __init__(self, file: BinaryIO, folder: Path, *of: Any):
         super().__init__(*of)
         self.file = file
+        weakref.finalize(self, file.close)
         self.folder = folder
         self.rest = tuple(side for i, side in enumerate(self.shape) if i != len(self.shape) + self.axis)
         self.row_bytes = math.prod(self.rest) * self.dtype.itemsize
@@ -146,8 +147,8 @@ class TiledTensor(Tensor):
     """A tensor without storage, whose numbers a `Node` returns tile by tile. Create one with `Tiling.wrap`."""
 
     node: Node
-    is_view: bool
-    """Whether another tensor would change with this one, if it were changed in place."""
+    aliases: list["weakref.ref[TiledTensor]"]
+    """The tensors that change with this one where it is changed in place, and itself."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -155,7 +156,7 @@ class TiledTensor(Tensor):
     def __new__(cls, node: Node) -> "TiledTensor":
         wrapped = Tensor._make_wrapper_subclass(cls, node.shape, dtype=node.dtype, device=node.device)  # type: ignore[attr-defined]
         wrapped.node = node
-        wrapped.is_view = False
+        wrapped.aliases = []
         return wrapped  # type: ignore[no-any-return]
 
     def __init__(self, node: Node):
@@ -165,7 +166,7 @@ class TiledTensor(Tensor):
         return f"TiledTensor({', '.join(map(str, self.shape))}; {self.dtype})"
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         from transgan.inference.tile_operations import apply
 
         return apply(func, args, kwargs or {})
@@ -266,4 +267,5 @@ def _temporary_folder() -> Path:
 
 def _bytes_of(x: Tensor) -> memoryview:
     """Return the memory of a contiguous tensor on the CPU."""
-    return memoryview(x.view(-1).view(torch.uint8).numpy())
+    numbers: Any = x.view(-1).view(torch.uint8).numpy()
+    return memoryview(numbers)

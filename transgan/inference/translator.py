@@ -37,6 +37,8 @@ from transgan.text import listed, size_of
 AT_ONCE = 16
 #: Shares of the free memory: what a whole sample may need, and what translating in tiles takes.
 WHOLE_SHARE, TILES_SHARE = 0.8, 0.5
+#: No network needs as many times the memory of its input.
+CERTAINLY = 2000
 
 Encoded = Mapping[str, list[float]]
 """The encoding of an attribute value, by the attribute's name."""
@@ -380,10 +382,12 @@ class Translator:
         self, x: Tensor, direction: Direction, encoded: Encoded, variation: Variation, further: Mapping[str, Tensor]
     ) -> Tiling | None:
         """Return how to translate in tiles; None where the whole fits into memory, or nothing is known of its needs."""
+        free = free_memory(self.device)
+        if self.memory is None and x.numel() * x.element_size() * CERTAINLY < free:
+            return None
         needs = self._measure(x, direction, encoded, variation, further)
         if needs is None:
             return None
-        free = free_memory(self.device)
         if needs.memory <= (WHOLE_SHARE * free if self.memory is None else self.memory):
             return None
         limit = int(TILES_SHARE * free) if self.memory is None else self.memory
