@@ -183,6 +183,8 @@ def test_large_tensors_are_stored_in_files_and_deleted(tmp_path: Path, monkeypat
 
 def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
+        def close(self) -> None: ...
+
         def seek(self, place: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 

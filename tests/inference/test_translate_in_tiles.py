@@ -52,6 +52,9 @@ size = {size}
 [tasks]
 age = {{ between = ["young", "old"] }}
 race = {{ between = ["white", "black"] }}
+[train]
+steps = 1
+{train}
 [discriminators]
 patch = {{ width = 4, layers = 1 }}
 [generators]
@@ -69,6 +72,8 @@ outline = { fill = "outline" }
 filled = { fill = "filled", hue = [0.0, 1.0], free = true }
 [tasks]
 paint = { between = ["outline", "filled"] }
+[train]
+steps = 1
 [nodes]
 use = "munit_translation"
 numbers = 3
@@ -88,6 +93,10 @@ lsgan = 1.0
 """
 
 Planned = Callable[..., Plan]
+
+
+def recipe(generator: str, size: object, more: str = "", train: str = "") -> str:
+    return RECIPE.format(generator=generator, size=size, more=more, train=train)
 
 
 def translator_of(plan: Plan) -> Translator:
@@ -132,7 +141,7 @@ def assert_same(y: Tensor, expected: Tensor) -> None:
 def test_a_translation_in_tiles_is_that_of_the_whole(planned: Planned, name: str) -> None:
     generator, more, size = GENERATORS[name]
     more += AGE if "age" in more else ""
-    plan = planned(RECIPE.format(generator=generator, more=more, size=size))
+    plan = planned(recipe(generator=generator, more=more, size=size))
     how = {"attributes": {"age": 31}} if "age" in more else {}
     assert_same(*both_ways(translator_of(plan), sample(131, 77), **how))
 
@@ -182,9 +191,7 @@ class Plugin:
     ],
 )
 def test_what_cannot_be_tiled_is_right_and_said(planned: Planned, name: str, note: str) -> None:
-    translator = translator_of(
-        planned(RECIPE.format(generator=f'use = "{name}", per = "direction"', more="", size=16), Plugin())
-    )
+    translator = translator_of(planned(recipe(generator=f'use = "{name}", per = "direction"', size=16), Plugin()))
     x, direction = sample(160, 208), translator.plan.directions[0]
     expected = translator.translate(x, direction, True)
     translator.memory = 10_000
@@ -195,7 +202,7 @@ def test_what_cannot_be_tiled_is_right_and_said(planned: Planned, name: str, not
 
 
 def test_tiles_are_chosen_where_the_whole_does_not_fit(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    translator = translator_of(planned(RECIPE.format(generator=RESNET, more="", size=16)))
+    translator = translator_of(planned(recipe(generator=RESNET, size=16)))
     x, direction = sample(64, 48), translator.plan.directions[0]
     shares: list[float] = []
     translator.on_progress = shares.append
@@ -208,7 +215,7 @@ def test_tiles_are_chosen_where_the_whole_does_not_fit(planned: Planned, monkeyp
     translator.memory = None
     monkeypatch.setattr(module, "free_memory", lambda device: 500_000)
     with pytest.warns(
-        DataWarning, match=r"3 x 64 x 48 numbers would take about .* MB of memory at once, and 500 kB are "
+        DataWarning, match=r"3 x 64 x 48 numbers would take about .* kB of memory at once, and 500 kB are "
     ):
         y = translator.translate(x, direction, True)
     assert shares
@@ -216,7 +223,7 @@ def test_tiles_are_chosen_where_the_whole_does_not_fit(planned: Planned, monkeyp
 
 
 def test_other_numbers_are_as_precise_as_they_are(planned: Planned) -> None:
-    plan = planned(RECIPE.format(generator=RESNET, more='[train]\nprecision = "bf16"\n', size=16))
+    plan = planned(recipe(generator=RESNET, train='precision = "bf16"', size=16))
     y, expected = both_ways(translator_of(plan), sample(131, 77))
     assert float((y - expected).abs().mean()) < 0.02  # 8 bits of mantissa, through 8 layers
 

@@ -27,13 +27,17 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
     return register
 
 
+#: Views that have all numbers of what they are views of, in the same order.
+_SAME_NUMBERS = (aten.view, aten._unsafe_view, aten.detach, aten.alias)
+
+
 def apply(func: Any, args: Any, kwargs: Any) -> Any:
     """Return the result of an operation some of whose arguments are tiled."""
     tiled = list(_tiled([*args, *kwargs.values()]))
     if func._schema.is_mutable:
         return _in_place(func, args, kwargs, tiled)
     handler = HANDLERS.get(func.overloadpacket, pointwise if torch.Tag.pointwise in func.tags else None)
-    result = handler(func, args, kwargs) if handler else NotImplemented
+    result: Any = handler(func, args, kwargs) if handler else NotImplemented
     if result is NotImplemented:
         result = func.decompose(*args, **kwargs)  # into other operations, where it consists of such
     if result is NotImplemented:
@@ -48,6 +52,7 @@ def apply(func: Any, args: Any, kwargs: Any) -> Any:
         }
         for each in together.values():
             each.aliases = [weakref.ref(other) for other in together.values()]
+            each.partial |= len(together) > 1 and func.overloadpacket not in _SAME_NUMBERS
     return result
 
 
@@ -58,11 +63,13 @@ def _in_place(func: Any, args: Any, kwargs: Any, tiled: list[TiledTensor]) -> An
     if not isinstance(target, TiledTensor):
         return func(*_mapped(whole, args), **_mapped(whole, kwargs))
     functional = getattr(aten, name.removesuffix("_"), None)
-    alone = all(alias() is None or alias() is target for alias in target.aliases)
-    if functional is None or not name.endswith("_") or not alone:
+    others = [each for alias in target.aliases if (each := alias()) is not None and each is not target]
+    if functional is None or not name.endswith("_") or (others and target.partial):
         raise NotTileable(f"changes a part of a tensor in place ({name})")
     result = getattr(functional, func._overloadname)(*args, **kwargs)
     target.node = result.node if isinstance(result, TiledTensor) else Held(result, target.node.axis, target.node.tiling)
+    for each in others:  # of another shape, with the same numbers
+        each.node = aten.view.default(TiledTensor(target.node), list(each.shape)).node
     return target
 
 
@@ -211,7 +218,7 @@ def _before(func: Any, args: Any, kwargs: Any) -> Any:
 @handles("permute", "transpose", "t")
 def _permute(func: Any, args: Any, kwargs: Any) -> Any:
     x = args[0]
-    order = list(func(torch.empty(range(2, 2 + x.dim()), device="meta"), *args[1:], **kwargs).shape)
+    order = list(func(torch.empty(tuple(range(2, 2 + x.dim())), device="meta"), *args[1:], **kwargs).shape)
     return local(func, args, kwargs, axis=order.index(2 + x.dim() + x.node.axis) - x.dim())
 
 
@@ -251,10 +258,12 @@ def _pad(func: Any, args: Any, kwargs: Any) -> Any:
 
 def window(node: Node, first: int, last: int, value: float) -> Tensor:
     """Return the rows of a node from `first` to before `last`, with a constant where it has none."""
-    low = min(max(first, 0), node.length - 1)
-    high = max(min(last, node.length), low + 1)
-    y = node.rows(low, high).narrow(node.axis, 0, max(0, min(last, high) - low) if last > low else 0)
-    missing = [max(0, min(last, 0) - first), max(0, last - max(first, node.length))]
+    low, high = (min(max(each, 0), node.length) for each in (first, last))
+    if low >= high:
+        y = node.rows(0, 1)
+        return y.new_full([last - first if i == y.dim() + node.axis else side for i, side in enumerate(y.shape)], value)
+    missing = [low - first, last - high]
+    y = node.rows(low, high)
     return F.pad(y, [0, 0] * (-node.axis - 1) + missing, value=value) if any(missing) else y
 
 

@@ -149,15 +149,17 @@ class TiledTensor(Tensor):
     node: Node
     aliases: list["weakref.ref[TiledTensor]"]
     """The tensors that change with this one where it is changed in place, and itself."""
+    partial: bool
+    """Whether some of those have, or had, other numbers than this one, such as a part of them."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, node: Node) -> "TiledTensor":
-        wrapped = Tensor._make_wrapper_subclass(cls, node.shape, dtype=node.dtype, device=node.device)  # type: ignore[attr-defined]
+        wrapped = Tensor._make_wrapper_subclass(cls, node.shape, dtype=node.dtype, device=node.device)
         wrapped.node = node
-        wrapped.aliases = []
-        return wrapped  # type: ignore[no-any-return]
+        wrapped.aliases, wrapped.partial = [], False
+        return wrapped
 
     def __init__(self, node: Node):
         pass
