@@ -36,8 +36,9 @@ def apply(func: Any, args: Any, kwargs: Any) -> Any:
     tiled = list(_tiled([*args, *kwargs.values()]))
     if func._schema.is_mutable:
         return _in_place(func, args, kwargs, tiled)
-    handler = HANDLERS.get(func.overloadpacket, pointwise if torch.Tag.pointwise in func.tags else None)
-    result: Any = handler(func, args, kwargs) if handler else NotImplemented
+    default = pointwise if torch.Tag.pointwise in func.tags else None
+    handler: Handler | None = HANDLERS.get(func.overloadpacket, default)
+    result = handler(func, args, kwargs) if handler else NotImplemented
     if result is NotImplemented:
         result = func.decompose(*args, **kwargs)  # into other operations, where it consists of such
     if result is NotImplemented:
