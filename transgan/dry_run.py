@@ -28,7 +28,7 @@ from transgan.plan.kept import KEPT
 from transgan.plugin_errors import notes_of, plugin_of
 from transgan.registry import Registry
 from transgan.reporting.console import progress_bar
-from transgan.text import listed
+from transgan.text import listed, size_of
 from transgan.training.engine import phases_sharing_nodes
 from transgan.training.initialization import initial_weights
 from transgan.training.objective import Objective
@@ -301,15 +301,16 @@ def _costs(plan: Plan, networks: Mapping[str, nn.Module], traces: list[PhaseTrac
         activations //= 2
     state = sum(held.values()) + 3 * weights + average + best  # a gradient and two moments each
     yield (
-        f"memory: about {_bytes(state + activations)}: {_bytes(state)} for weights, gradients and optimizers, "
-        f"{_bytes(activations)} for activations"
+        f"memory: about {size_of(state + activations)}: {size_of(state)} for weights, gradients and optimizers, "
+        f"{size_of(activations)} for activations"
     )
     if state + activations > (there := _memory()):
-        yield f"warning: the device has {_bytes(there)}; lower train.batch or data.size, or raise train.accumulate"
+        yield f"warning: the device has {size_of(there)}; lower train.batch or data.size, or raise train.accumulate"
     checkpoint = sum(held.values()) + 2 * weights + average + best
     free = shutil.disk_usage(Path.cwd()).free
     kept = plan.recipe.train.keep
-    yield f"disk: {_bytes(checkpoint)} a checkpoint, {kept} kept, {_bytes(translating)} the model; {_bytes(free)} free"
+    model = size_of(translating)
+    yield f"disk: {size_of(checkpoint)} a checkpoint, {kept} kept, {model} the model; {size_of(free)} free"
     if free < (kept + 1) * checkpoint:
         yield "warning: the disk may become full; lower train.keep or make room"
 
@@ -326,11 +327,3 @@ def _memory() -> int:
 def _state_size(network: nn.Module) -> int:
     """Return the bytes of a network's parameters and buffers."""
     return sum(value.numel() * value.element_size() for value in network.state_dict().values())
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

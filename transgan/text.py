@@ -55,6 +55,15 @@ def cut(line: str, width: int) -> str:
     return shorten(line, max(width, 10), placeholder=" ...")
 
 
+def size_of(count: float) -> str:
+    """Return a number of bytes in words: `11.4 GB`."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
 def show(text: object = "", error: bool = False) -> None:
     """Print lines, made printable: see `write`."""
     write(printable_lines(text) + "\n", error)

@@ -88,6 +88,12 @@ def translate(
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
+    memory: str = typer.Option(
+        None,
+        "--memory",
+        metavar="SIZE",
+        help="Translate in tiles what would take more memory, such as 2GB; defaults to most of what is free.",
+    ),
     ending: str = typer.Option(
         None, "--ending", metavar=".ENDING", help="The file type of the results; defaults to that of each file."
     ),
@@ -113,7 +119,7 @@ def translate(
     from transgan.inference.translator import Translator
     from transgan.inference.variation import Variation, check_inputs, check_variation
     from transgan.registry import Registry
-    from transgan.reporting.console import progress_bar
+    from transgan.reporting.console import progress_bar, share_bar
     from transgan.storage.atomic import disk_errors, make_folder, replacing_file
 
     out = expand_home(out)
@@ -129,7 +135,9 @@ def translate(
     regions = None
     if detector or region_options:
         regions = _select_regions(detector, min_size, only_largest, settings, region_options, options)
+    limit = None if memory is None else _parse_size(memory)
     translator = Translator.from_pretrained(model, device, step)
+    translator.memory = limit
     translator.set_media_options(media_settings)
     direction = translator.choose(to, task, source)
     conditions = dict(_parse_attribute(each) for each in attributes or ())
@@ -226,7 +234,8 @@ def translate(
     copied, count = 0, 0
     for path, name in files:
         try:
-            translated = translate_file(path, name)
+            with share_bar(path.name) as translator.on_progress:
+                translated = translate_file(path, name)
         except Exception as error:  # one bad file never stops the others
             failure = _failure(path, error, native)
             bugs += [] if failure else [error]
@@ -283,8 +292,17 @@ def _failure(path: Path, error: Exception, native: bool) -> TransganError | None
     """Return why a file could not be translated; None where that is a bug."""
     failure = as_user_error(error)
     if isinstance(failure, OutOfMemory):
-        return OutOfMemory(f"{path}: out of memory; {'leave out --native, or ' if native else ''}give --device cpu")
+        others = "leave out --native, or give --device cpu" if native else "give --device cpu"
+        return OutOfMemory(f"{path}: out of memory; translate in tiles with --memory 1GB or less, or {others}")
     return failure
+
+
+def _parse_size(text: str) -> int:
+    """Return a number of bytes, given as `2GB`, `1.5G`, `500MB`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT])B?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise UsageError(f"--memory {text}: expected a size such as 2GB or 500MB")
+    return int(float(found[1]) * 1000 ** (1 + "kmgt".index(found[2].lower())))
 
 
 def _parse_attribute(text: str) -> tuple[str, str]:

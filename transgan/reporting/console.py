@@ -9,7 +9,14 @@ from statistics import fmean
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 
 from transgan.reporting.tables import figures_table
@@ -95,25 +102,45 @@ def progress_bar(what: str, total: int | None, quiet: bool = False) -> Iterator[
         total: None where it is not known.
         quiet: show nothing.
     """
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with _bar(what, total, MofNCompleteColumn(), quiet) as update:
+        count = 0
+
+        def advance() -> None:
+            nonlocal count
+            count += 1
+            update(count)
+
+        yield advance
+
+
+@contextmanager
+def share_bar(what: str) -> Iterator[Callable[[float], None]]:
+    """Yield a function to call with the share that is done, 0 to 1: on a terminal it draws a bar on stderr."""
+    with _bar(what, 1, TaskProgressColumn()) as update:
+        yield update
+
+
+@contextmanager
+def _bar(what: str, total: int, column: ProgressColumn, quiet: bool = False) -> Iterator[Callable[[float], None]]:
+    """Yield a function to call with how much of the total is done; the first call shows the bar, on a terminal."""
     console = Console(stderr=True)
     shown = _is_terminal() and console.is_terminal and not quiet
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), column, TimeRemainingColumn()
     bar = Bar(*columns, console=console, transient=True, auto_refresh=False, disable=not shown)
-    task = bar.add_task(what, total=total)
+    task = bar.add_task(printable(what), total=total)
     refreshed = 0.0
 
-    def advance() -> None:
+    def update(done: float) -> None:
         nonlocal refreshed
         with suppress(OSError, ValueError):  # the terminal may be gone
-            bar.advance(task)
+            bar.start()
+            bar.update(task, completed=done)
             if shown and time.monotonic() - refreshed > 0.1:
                 refreshed = time.monotonic()
                 bar.refresh()
 
-    with suppress(OSError, ValueError):
-        bar.start()
     try:
-        yield advance
+        yield update
     finally:
         with suppress(OSError, ValueError):
             bar.stop()
