@@ -159,6 +159,7 @@ def _add_commands() -> None:
     from transgan.cli import (
         bench,
         check,
+        compare,
         data,
         download,
         evaluate,
@@ -170,6 +171,7 @@ def _add_commands() -> None:
         resume,
         run,
         translate,
+        watch,
     )
 
     app.registered_commands.clear()
@@ -178,6 +180,8 @@ def _add_commands() -> None:
         run,
         resume,
         finish,
+        watch,
+        compare,
         check,
         recipes,
         data,

@@ -1,7 +1,7 @@
-"""Pages about runs: one file each, with pictures, players, charts and code inside; it asks nothing of any server.
+"""Pages about runs: one file each, with previews, players, charts and code inside; it asks nothing of any server.
 
-Everything from outside is escaped: texts by the templates, data for the charts as JSON without `<`. A policy in the page
-allows no script and no style but the page's own, by their hashes, and no request.
+Everything from outside is escaped: texts by the templates, data for the charts as JSON without `<`. A policy in the
+page allows no script and no style but the page's own, by their hashes, and no request.
 """
 
 import hashlib
@@ -105,7 +105,9 @@ def _data_of(steps: Sequence[int], size: int, charts: Sequence[Chart]) -> dict[s
         "charts": [
             {
                 "title": printable(chart.title),
-                "lines": [line_data(label, line.buckets, line, size, len(steps)) for label, line in chart.lines.items()],
+                "lines": [
+                    line_data(label, line.buckets, line, size, len(steps)) for label, line in chart.lines.items()
+                ],
             }
             for chart in charts
         ],
@@ -178,14 +180,14 @@ def _sections(charts: Sequence[Chart]) -> list[tuple[str, str, list[tuple[int, C
 
 
 def _render(template: str, version: str, data: Mapping[str, Any], **values: Any) -> str:
-    style, script = (Markup(text) for text in _assets())  # noqa: S704 - files of this package
+    style, script = (Markup(text) for text in _assets())
     connect = "'self'" if version else "'none'"
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; media-src data:; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
     text = json.dumps({**data, "version": version, "every": EVERY}, separators=(",", ":"), allow_nan=False)
-    numbers = Markup(text.replace("<", "\\u003c"))  # noqa: S704 - so nothing in it ends the element
+    numbers = Markup(text.replace("<", "\\u003c"))
     page = _environment().get_template(template)
     return page.render(style=style, script=script, policy=policy, data=numbers, live=bool(version), **values)
 
@@ -250,5 +252,7 @@ def _summary(chart: Chart) -> str:
     parts = []
     for label, line in list(chart.lines.items())[:8]:
         first, last = line.means[0], line.means[-1]
-        parts.append(f"{label}: from {first:.4g} to {last:.4g}, lowest {min(line.lows):.4g}, highest {max(line.highs):.4g}")
+        parts.append(
+            f"{label}: from {first:.4g} to {last:.4g}, lowest {min(line.lows):.4g}, highest {max(line.highs):.4g}"
+        )
     return ". ".join(parts)

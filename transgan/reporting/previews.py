@@ -54,7 +54,7 @@ class Previews:
         self._kept: dict[tuple[str, int, int, int], Embedded | None] = {}
 
     def read(self, plan: Plan | None) -> list[Preview]:
-        """Return the previews that a page shows, in the order of their steps: of the earlier ones only their first file."""
+        """Return the previews that a page shows, by step; of the earlier ones only their first file."""
         media: type[Media] = Media if plan is None else plan.media[plan.directions[-1].translation.target].cls
         steps = self._steps()
         numbers = list(steps)

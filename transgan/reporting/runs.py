@@ -142,8 +142,7 @@ class RunReader:
             result = _read_json(folder.result)
         events = _events(log)
         found, step, steps, device, said = _state_of(log, folder)
-        if state in (None, "running"):
-            state, why = (state or found), said
+        state, why = state or found, why or said
         steps = int(table.get("train", {}).get("steps", steps) or steps)
         ended = state in ("finished", "stopped")
         if result.get("steps") is not None and ended:
@@ -279,7 +278,7 @@ _FAULTS = re.compile(
 
 
 def _state_of(log: Sequence[tuple[str, str]], folder: RunFolder) -> tuple[State, int, int, str, str]:
-    """Return a run's state by its log, the steps that are done, those of the whole run, its device, and why it ended."""
+    """Return by its log a run's state, the steps that are done and that it has, its device, and why it ended."""
     state: State = "empty"
     step, steps, device, why = 0, 0, "", ""
     for _, text in log:
@@ -363,7 +362,9 @@ def _verdict(view: RunView) -> tuple[Mood, str, list[tuple[str, str]]]:
     if skipped:
         findings.append(("hint", f"{skipped:.0f} of the newest 1000 steps were skipped, as they were not finite"))
     if view.warnings:
-        findings.append(("hint", f"{_count(len(view.warnings), 'warning')} about data, metrics or conditions: see below"))
+        findings.append(
+            ("hint", f"{_count(len(view.warnings), 'warning')} about data, metrics or conditions: see below")
+        )
     for row in view.figures:
         known = [each.better for each in row.cells if each is not None and each.better is not None]
         if known:
@@ -418,7 +419,10 @@ def _commands(view: RunView, table: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [
             translate,
             ("measure it again, or with other metrics", f"transgan evaluate {run}"),
-            ("train on", f"transgan resume {run} --steps {more}" if view.state == "finished" else f"transgan resume {run}"),
+            (
+                "train on",
+                f"transgan resume {run} --steps {more}" if view.state == "finished" else f"transgan resume {run}",
+            ),
             compare,
         ]
     resume = ("go on from the newest checkpoint", f"transgan resume {run}")

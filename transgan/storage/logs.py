@@ -173,8 +173,7 @@ def read_log(path: Path) -> list[tuple[str, str]]:
 class MetricsReader:
     """Reads a `metrics.jsonl` while it grows: each reading takes in what was added since the one before.
 
-    Nothing is kept, so a log of any length costs little memory. Damaged lines are skipped: a page about a run shows what
-    can be shown.
+    Nothing is kept, so a log of any length costs little memory. Damaged lines are skipped: a page shows what it can.
     """
 
     def __init__(self, path: Path):
