@@ -77,7 +77,7 @@ def embedded(path: Path, side: int) -> Embedded:
             size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
             smaller = smaller.resize(size, Image.Resampling.LANCZOS)
         file = io.BytesIO()
-        smaller.save(file, "WEBP", quality=QUALITY)
+        smaller.save(file, "WEBP", quality=QUALITY, method=2)  # training waits for it
     if len(content) <= len(file.getvalue()):
         return Embedded(kind, content, cells)
     return Embedded("image/webp", file.getvalue(), cells)

@@ -368,10 +368,13 @@ def _verdict(view: RunView) -> tuple[Mood, str, list[tuple[str, str]]]:
     for row in view.figures:
         known = [each.better for each in row.cells if each is not None and each.better is not None]
         if known:
-            baseline = next(each.baselines[0][0] for each in row.cells if each is not None and each.baselines)
+            others = _article(next(each.baselines[0][0] for each in row.cells if each is not None and each.baselines))
             kind = "good" if all(known) else "hint"
             findings.append(
-                (kind, f"{row.name} is better than that {baseline} in {sum(known)} of {len(known)} translations")
+                (
+                    kind,
+                    f"{row.name} is better than that of {others} in {sum(known)} of {len(known)} translations",
+                )
             )
     enough = view.step >= EARLY_STEPS or view.curves.records >= EARLY_RECORDS
     if not any(kind != "good" for kind, _ in findings) and enough:
@@ -427,6 +430,12 @@ def _commands(view: RunView, table: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     resume = ("go on from the newest checkpoint", f"transgan resume {run}")
     return [resume, ("end it here: measure the newest checkpoint", f"transgan finish {run}"), translate, compare]
+
+
+def _article(baseline: str) -> str:
+    """Return what a baseline is of, as a sentence says it: `the source` for `of source`."""
+    name = baseline.removeprefix("of ")
+    return name if name == "others" else f"the {name}"
 
 
 def _joined(first: str, second: str) -> str:

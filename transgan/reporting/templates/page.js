@@ -58,7 +58,7 @@
         const room = .06 * (high - low || Math.abs(high) || 1);
         return [low >= 0 && low < .5 * high ? Math.min(0, low) : low - room, high + room];
       }}},
-      axes: [{...axis, size: 32}, {...axis, size: 58, values: (u, values) => values.map((v) => v == null ? "" : Number(v.toPrecision(4)).toString())}],
+      axes: [{...axis, size: 32}, {...axis, size: 64, values: (u, values) => values.map((v) => v == null ? "" : Number(v.toPrecision(4)).toString())}],
       cursor: {sync: {key: "all", setSeries: false}, drag: {x: true, y: false}, focus: {prox: 24}},
       focus: {alpha: .25},
       legend: {show: true, live: true},
