@@ -37,7 +37,7 @@ def test_buckets_hold_mean_lowest_and_highest_of_their_records(count: int) -> No
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, None, "text"])
-def test_what_is_no_number_is_left_out(bad: Any) -> None:
+def test_what_is_no_number_is_omitted(bad: Any) -> None:
     curves = curves_of([{"step": 1, "a": 1.0}, {"step": 2, "a": bad, "b": 5}, {"step": 3, "a": 3.0}])
     lines = curves.lines()
     assert lines["a"] == Line([0, 2], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0])

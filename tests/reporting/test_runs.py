@@ -128,4 +128,4 @@ def test_pairs_are_a_source_and_what_follows_from_it() -> None:
     pairs = pairs_of({name: column(i) for i, name in enumerate(names)})
     assert pairs["age: young -> old"] == list(zip(column(0), column(1), strict=True))
     assert pairs["old -> young"] == list(zip(column(4), column(5), strict=True))
-    assert len(pairs) == 3
+    assert len(pairs) == 2

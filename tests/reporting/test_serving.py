@@ -1,5 +1,6 @@
 """The live page: served to this machine alone, made anew where the run's files change."""
 
+import html
 import http.client
 import json
 import threading
@@ -52,7 +53,7 @@ def version(get: Get) -> str:
 
 def test_the_page_follows_the_run(get: Get, folder: RunFolder) -> None:
     status, headers, page = get()
-    assert status == 200 and "no-store" in headers["Cache-Control"] and "connect-src 'self'" in page
+    assert status == 200 and "no-store" in headers["Cache-Control"] and "connect-src 'self'" in html.unescape(page)
     first = version(get)
     assert json.dumps(first)[1:-1] in page and version(get) == first
     with MetricsLog(folder.metrics) as log:

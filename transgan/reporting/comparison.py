@@ -85,7 +85,7 @@ def short_table(views: Sequence[RunView], width: int) -> Iterator[str]:
             values = [[each[name] for each in view.measured.values() if name in each] for view in views]
             rows.append((name, [f"{fmean(each):.4g}" if each else "" for each in values]))
     first = min(max(len(name) for name, _ in rows), 40)
-    column = max(12, (width - first) // len(views) - 2)
+    column = max(12, min((width - first) // len(views) - 2, 24))
     for name, cells in rows:
         line = "  ".join(_fitting(text, column).rjust(column) for text in cells)
         yield f"{_fitting(name, first).ljust(first)}  {line}"

@@ -71,7 +71,7 @@ class Curves:
         self._rates: deque[float] = deque(maxlen=60)
 
     def update(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Take in records, in their order. Values that are not finite are left out."""
+        """Take in records, in their order. Values that are not finite are omitted."""
         for record in records:
             self._add(record)
 

@@ -118,7 +118,7 @@ def line_data(label: str, places: Sequence[int], line: Any, size: int, whole: in
     """Return a line for the page's script.
 
     Args:
-        places: the buckets, or the steps, of its values; left out where it has all `whole` buckets.
+        places: the buckets, or the steps, of its values; omitted where it has all `whole` buckets.
     """
     found: dict[str, Any] = {"name": printable(label), "y": [short(each) for each in line.means]}
     if len(places) != whole:

@@ -122,14 +122,14 @@ def pairs_of(cells: Mapping[str, Sequence[Cell]]) -> dict[str, list[tuple[Cell, 
         title, _, kind = name.partition("\n")
         if kind == "(source)":
             source, of = column, title
-        elif kind in ("(translated)", "(ground truth)") and source:
-            title = title if " -> " in title else f"{of} {title.partition(': ')[2] or title}"
-            found[title if kind == "(translated)" else f"{title} {kind}"] = list(zip(source, column, strict=False))
+        elif kind == "(translated)" and source:
+            target = title.removeprefix(of.partition(": ")[0] + ": ")
+            found[f"{of} {target}" if target.startswith("-> ") else title] = list(zip(source, column, strict=False))
     return found
 
 
 def _title(path: Path, first: Path) -> str:
-    """Return what a further file adds to the name of the first one: `1-voice-low-source`."""
+    """Return what a further file adds to the name of the first one: `1 young source`."""
     return path.stem.removeprefix(first.stem).lstrip("-").replace("-", " ") or path.name
 
 

@@ -35,7 +35,7 @@
     return {steps, spread};
   }
 
-  function options(chart, number, width, log, positive) {
+  function options(chart, width, log, positive) {
     const ink = dark() ? "#a0a9b8" : "#5b6575", grid = dark() ? "#323a48" : "#e6e9ee";
     const palette = dark() ? LIGHTER : COLOURS;
     const series = [{label: "step"}], bands = [];
@@ -120,7 +120,8 @@
     const old = plots.get(box);
     const shown = old ? old.series.map((each) => each.show) : [];
     if (old) old.destroy();
-    const opts = options(chart, number, box.clientWidth, log, positive);
+    const width = printing ? Math.min(330, box.clientWidth) : box.clientWidth;  // two on a sheet of paper
+    const opts = options(chart, width, log, positive);
     opts.series.forEach((each, i) => { if (shown[i] === false) each.show = false; });
     opts.hooks.init = [(u) => { u.lineCount = chart.lines.length; }];
     opts.hooks.setSeries = [(u, i) => {  // a line's band goes with it
