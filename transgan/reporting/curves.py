@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 #: A run's records are divided into at most this many buckets; beyond, neighbours are joined.
-MAX_BUCKETS = 600
+MAX_BUCKETS = 400
 #: Records that advice is based on: beyond twice as many, every second one is dropped.
 KEPT = 1000
 #: A pause between two records is none of training where it is longer than N seconds, and than M times the usual.

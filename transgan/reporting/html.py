@@ -124,13 +124,13 @@ def line_data(label: str, places: Sequence[int], line: Any, size: int, whole: in
     if len(places) != whole:
         found["at"] = list(places)
     if size > 1:
-        found |= {"low": [short(each) for each in line.lows], "high": [short(each) for each in line.highs]}
+        found |= {"low": [short(each, 3) for each in line.lows], "high": [short(each, 3) for each in line.highs]}
     return found
 
 
-def short(value: float) -> float | int:
-    """Return a number with five digits, which is more than a chart shows."""
-    rounded = float(f"{value:.5g}")
+def short(value: float, digits: int = 5) -> float | int:
+    """Return a number with a few digits, which are more than a chart shows."""
+    rounded = float(f"{value:.{digits}g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e6 else rounded
 
 

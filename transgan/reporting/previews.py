@@ -14,7 +14,7 @@ from transgan.plan import Plan
 SHOWN = 24
 #: The longest side of the newest preview and of the earlier ones, in units of a screen.
 LARGE, SMALL = 1600, 1000
-#: The largest file that is embedded, and the most bytes of all files beside the sheets; others are linked.
+#: The largest file that is embedded, and the most bytes of all of them; of the newest preview, others are linked.
 LARGEST, MOST = 4_000_000, 12_000_000
 
 
@@ -64,7 +64,7 @@ class Previews:
         shown = sorted({*numbers[::stride], *numbers[-1:]})
         used: dict[tuple[str, int, int, int], Embedded | None] = {}
         previews, total = [], 0
-        for step in shown:
+        for step in reversed(shown):
             newest = step == numbers[-1]
             files: list[File] = []
             pairs: Mapping[str, Sequence[tuple[Cell, Cell]]] = {}
@@ -74,8 +74,8 @@ class Previews:
                 element = self.kinds.get(embedded.type.partition("/")[0], "") if embedded and known else ""
                 if embedded and element and not files and newest:
                     pairs = pairs_of(embedded.cells)
-                if embedded and element and (not files or total + len(embedded.content) <= MOST):
-                    total += len(embedded.content) if files else 0
+                if embedded and element and total + len(embedded.content) <= MOST:
+                    total += len(embedded.content)
                     url = f"data:{embedded.type};base64,{b64encode(embedded.content).decode()}"
                     files.append(File(path.name, _title(path, steps[step][0]), element, url))
                 else:
@@ -83,7 +83,7 @@ class Previews:
             if newest or files[0].kind:
                 previews.append(Preview(step, files, pairs))
         self._kept = used
-        return previews
+        return previews[::-1]
 
     def _steps(self) -> dict[int, list[Path]]:
         """Return the files of each step; the first is the preview itself."""

@@ -326,6 +326,7 @@ def _figure_rows(measured: Mapping[str, Mapping[str, float]], plan: Plan | None)
     for name in names:
         if (match := BASELINES.fullmatch(name)) and match[1] in names:
             baselines.setdefault(match[1], []).append((name, match[2].replace("_", " ")))
+            baselines[match[1]].sort(key=lambda each: each[1] != "of source")  # that first
     beside = {name for each in baselines.values() for name, _ in each}
     directions = directions_of(plan)
     about = {} if plan is None else figures_of(plan)
