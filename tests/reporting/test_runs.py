@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from transgan.api import Media
+from transgan.reporting.html import KINDS
 from transgan.reporting.previews import pairs_of
-from transgan.reporting.runs import RunView
+from transgan.reporting.runs import RunReader, RunView
 from transgan.storage import RunFolder
 
 View = Callable[[RunFolder], RunView]
@@ -92,6 +95,19 @@ def test_figures_stand_beside_those_of_the_source(write_run: Any, view_of: View)
     assert (first.text, first.baselines) == ("0.900 ±0.100", [("of source", "0.100")])
     assert (second.text, second.baselines) == ("0.500", [])
     assert view.figures[1].cells[1] is None and view.at_end
+
+
+def test_a_figure_that_equals_its_baseline_is_not_better(write_run: Any) -> None:
+    figures = {name: {"share": value, "share_of_source": 0.5} for name, value in (("a", 0.9), ("b", 0.5), ("c", 0.1))}
+    metric = SimpleNamespace(direction={"share": "higher"})
+    plan = SimpleNamespace(metrics={"m": metric}, losses={}, terms=[], recipe=SimpleNamespace(guard=None), media={})
+    plan.directions = [SimpleNamespace(translation=SimpleNamespace(target="b"))]
+    plan.media["b"] = SimpleNamespace(cls=Media)
+    folder = write_run(log=[BEGIN, f"{TIME}finished at step 100"], result={**RESULT, "translations": figures})
+    view = RunReader(folder, plan, KINDS).read()  # type: ignore[arg-type]
+    assert [each.better for each in view.figures[0].cells if each] == [True, None, False]
+    assert ("hint", "share is better than that of the source in 1 of 3 translations") in view.findings
+    assert view.mood == "watch"
 
 
 def test_the_result_of_an_earlier_end_is_not_that_of_a_run_that_goes_on(write_run: Any, view_of: View) -> None:

@@ -153,7 +153,7 @@ class RunReader:
         measured = result.get("translations") or _newest_figures(curves)
         advice = list(result.get("advice", self._advice()))
         guard = list(result.get("guard", [each.text for each in events if each.kind in ("back", "fault")]))
-        warnings = _unique([*result.get("warnings", []), *(each.text for each in events if each.kind == "warning")])
+        warnings = _unique(result.get("warnings", [each.text for each in events if each.kind == "warning"]))
         rate = curves.seconds_per_step
         view = RunView(
             name=str(table.get("name", folder.path.name)),
@@ -367,14 +367,14 @@ def _verdict(view: RunView) -> tuple[Mood, str, list[tuple[str, str]]]:
             ("hint", f"{_count(len(view.warnings), 'warning')} about data, metrics or conditions: see below")
         )
     for row in view.figures:
-        known = [each.better for each in row.cells if each is not None and each.better is not None]
-        if known:
-            others = _article(next(each.baselines[0][0] for each in row.cells if each is not None and each.baselines))
-            kind = "good" if all(known) else "hint"
+        compared = [each for each in row.cells if row.direction and each is not None and each.baselines]
+        if compared:
+            others, better = _article(compared[0].baselines[0][0]), sum(each.better is True for each in compared)
+            kind = "good" if better == len(compared) else "hint"
             findings.append(
                 (
                     kind,
-                    f"{row.name} is better than that of {others} in {sum(known)} of {len(known)} translations",
+                    f"{row.name} is better than that of {others} in {better} of {len(compared)} translations",
                 )
             )
     enough = view.step >= EARLY_STEPS or view.curves.records >= EARLY_RECORDS

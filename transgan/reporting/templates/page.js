@@ -291,7 +291,16 @@
       if (u) u.series.forEach((each, i) => { if (i && hidden.has(JSON.stringify([title, each.label]))) u.setSeries(i, {show: false}); });
     }
     $$(".scroll, .recipe").forEach((each, i) => { each.scrollLeft = old.scroll[i] || 0; });
-    scrollTo({left: old.left, top: old.top, behavior: "instant"});
+    scrollTo(old.left, old.top);
+  }
+
+  async function loaded(page) {  // images that are there have a height at once, so nothing jumps
+    const known = new Map($$("img").map((each) => [each.src, each]));
+    for (const each of $$("img", page)) {
+      const image = known.get(each.src) || new Image();
+      if (!known.has(each.src)) { image.src = each.src; image.alt = each.alt; await image.decode().catch(() => {}); }
+      each.replaceWith(known.has(each.src) ? image.cloneNode() : image);
+    }
   }
 
   async function follow() {
@@ -301,6 +310,7 @@
         const {version} = await (await fetch("version", {cache: "no-store"})).json();
         if (version !== data.version) {
           const page = new DOMParser().parseFromString(await (await fetch("./", {cache: "no-store"})).text(), "text/html");
+          await loaded(page);
           const old = state(), focus = document.activeElement && document.activeElement.id;
           document.title = page.title;
           id("main").replaceChildren(...page.getElementById("main").childNodes);
