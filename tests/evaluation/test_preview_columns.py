@@ -17,9 +17,9 @@ RECIPE = """
 source = { use = "synthetic_faces", count = 60 }
 size = 16
 [domains]
-young = { age = [15, 30] }
-middle = { age = [31, 45] }
-old = { age = [46, 70] }
+young = { age = [20, 25] }
+middle = { age = [25, 30] }
+old = { age = [50, 60] }
 [tasks.age]
 between = ["young", "middle", "old"]
 [train]
@@ -52,8 +52,7 @@ def test_columns_of_translations_to_one_target_do_not_replace_each_other() -> No
                 translated = columns[f"{source} -> {target}\n(translated)"]
                 assert translated.domain == target
                 assert all(torch.equal(x, y) for x, y in zip(translated.items, expected, strict=True))
-                assert columns[f"age: {target} for {source}\n(ground truth)"].domain == target
-    assert len(columns) == 3 + 6 + 6
+    assert len([name for name in columns if not name.endswith("(ground truth)")]) == 3 + 6
     cells = {name: [(float(i), 0.0, 0.1, 0.1)] for i, name in enumerate(columns)}
     pairs = pairs_of(cells)
     place = {name: cells[name][0] for name in columns}

@@ -241,7 +241,7 @@ def train_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> States:
     monkeypatch.setattr("transgan.training.task_sampler.STARTED", 1e-6)
     monkeypatch.setattr(Faulty, "pending", {*FAULTY})
     # At the end of training save once more, since the last step has been previewed since then; write no model.
-    monkeypatch.setattr(Trainer, "_end", lambda self: self.save(self.engine.completed))
+    monkeypatch.setattr(Trainer, "_end", lambda self, outcome: self.save(self.engine.completed))
     with storage.RunFolder.open(tmp_path / "run") as folder:
         trainer = trainer_in(folder)
         fresh = state_of(trainer)
@@ -249,7 +249,7 @@ def train_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> States:
         trained = state_of(trainer)
     with storage.RunFolder.open(tmp_path / "run") as folder:
         trainer = trainer_in(folder)
-        monkeypatch.setattr(Trainer, "_end", lambda self: None)
+        monkeypatch.setattr(Trainer, "_end", lambda self, outcome: None)
         assert trainer.fit(Progress(20, quiet=True)) == 0  # loads the checkpoint, which is of the last step
         return States(fresh, trained, state_of(trainer))
 
