@@ -71,6 +71,7 @@ MAY_DIFFER = {
     "trainer.hooks": "the plugins, and which of them have failed in this process",
     "trainer.progress": "the console",
     "trainer.published": "the step of the model folder, which is written with each checkpoint",
+    "trainer.report": "what was read of the run folder, for its page",
     "trainer.saved": "when the newest checkpoint was written",
 }
 #: State that the run of these tests has to change: else they would not show that it is kept.
