@@ -13,8 +13,8 @@ import transgan
 CORE = Path(transgan.__file__).parent
 #: The packages that the core may import, besides Python's own.
 IMPORTS = {
-    "accelerate", "numpy", "platformdirs", "pluggy", "psutil", "pydantic", "pydantic_core", "rich", "safetensors",
-    "torch", "transgan", "typer", "typing_extensions",
+    "accelerate", "jinja2", "markupsafe", "numpy", "platformdirs", "pluggy", "psutil", "pydantic", "pydantic_core",
+    "rich", "safetensors", "torch", "transgan", "typer", "typing_extensions",
 }  # fmt: skip
 #: Singulars; plurals are found too.
 WORDS = {
@@ -32,8 +32,7 @@ ALLOWED = {
     ("inference/tile_operations.py", "pixel"): "PyTorch's names of two operations on any plane",
     ("recipe/upgrade.py", "face"): "the old and new name of a source plugin, in recipes of version 1 of the format",
     ("recipe/upgrade.py", "voice"): "another such name",
-    ("reporting/html.py", "image"): "HTML's: the type of a file that has an <img>, and a property of its style",
-    ("reporting/html.py", "pixelated"): "a value of that property",
+    ("reporting/html.py", "image"): "HTML's: the type of a file that has an <img>",
     ("reporting/html.py", "audio"): "HTML's: a kind of file that has a player",
     ("reporting/html.py", "video"): "another such kind",
 }

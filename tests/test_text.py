@@ -114,4 +114,4 @@ def test_a_standard_stream_that_is_closed_full_or_without_a_reader(redirect: str
 
 
 def test_pages_show_markup_and_control_characters_as_text() -> None:
-    assert escape("<b onclick='x'>\x1b\n") == "&lt;b onclick=&#x27;x&#x27;&gt;\\u001b\\u000a"
+    assert escape("<b onclick='x'>\x1b\n") == "&lt;b onclick=&#39;x&#39;&gt;\\u001b\\u000a"

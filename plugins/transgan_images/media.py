@@ -18,6 +18,7 @@ from transgan.api import (
     Column,
     DataError,
     Description,
+    Embedded,
     Media,
     Notes,
     SampleRng,
@@ -29,7 +30,7 @@ from transgan.api import (
 from transgan_images import colours, encoding, quality
 from transgan_images.decoding import ReadingOptions, picture_of, read_picture
 from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits
-from transgan_images.sheets import contact_sheet
+from transgan_images.sheets import contact_sheet, embedded, save_sheet
 
 __all__ = ["HalfImage", "ImageMedia", "ImageOptions", "Picture"]
 
@@ -320,10 +321,15 @@ class ImageMedia(Media[ImageOptions]):
         sheet = contact_sheet({name: [shown(x) for x in column.items] for name, column in columns.items()})
         try:
             with replacing_file(path) as file:
-                sheet.save(file, "PNG")
+                save_sheet(sheet, file)
         except OSError as error:
             raise encoding.write_error(path, error) from error
         return path
+
+    @classmethod
+    def embed(cls, path: Path, side: int) -> Embedded:
+        """Return a preview for a web page, as WebP; other files as they are."""
+        return embedded(path, side) if path.suffix == ".png" else super().embed(path, side)
 
 
 def _as_picture(x: Picture | Tensor) -> Picture:

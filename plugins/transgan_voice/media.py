@@ -9,8 +9,20 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from transgan_images.sheets import embedded
 
-from transgan.api import Column, DataError, Description, Media, Notes, Options, SampleRng, Size, UsageError
+from transgan.api import (
+    Column,
+    DataError,
+    Description,
+    Embedded,
+    Media,
+    Notes,
+    Options,
+    SampleRng,
+    Size,
+    UsageError,
+)
 from transgan_voice import audio, quality, spectrogram_images
 from transgan_voice.audio import Sound
 from transgan_voice.features import FeatureExtractor, MelFeatures
@@ -354,6 +366,11 @@ class VoiceMedia(Media[VoiceMediaOptions]):
             sound = Sound(np.concatenate(segments), self.extractor.rate)
             audio.write_sound(sound, path.with_name(f"{path.name}-{number + 1}-{spectrogram_images.slug(name)}.wav"))
         return spectrogram_images.save(spectrogram_images.grid(images), path.with_suffix(".png"))
+
+    @classmethod
+    def embed(cls, path: Path, side: int) -> Embedded:
+        """Return the image of spectrograms for a web page as WebP; recordings as they are."""
+        return embedded(path, side) if path.suffix == ".png" else super().embed(path, side)
 
 
 def reflect(numbers: np.ndarray, length: int) -> np.ndarray:

@@ -64,8 +64,9 @@ def test_trained_model_converts_recordings(
     assert set(statistics) == {f"{name}|{what}" for name in ("low", "high", "deep") for what in ("mean", "std")}
     assert all(np.array_equal(model[f"data.media|{key}"], value) for key, value in statistics.items())
     report = (tmp_path / "run/report.html").read_text()
-    assert '<img src="samples/step-00000002.png"' in report
-    assert '<audio controls preload="none" src="samples/step-00000002-1-speech-low-source.wav">' in report
+    assert '<img src="data:image/' in report
+    assert "<figcaption>1 speech low source</figcaption>" in report
+    assert '<audio controls preload="metadata" src="data:audio/' in report
 
     rng = np.random.default_rng(0)
     for name, rate, frames, channels in (("a.wav", 44_100, 30_001, 2), ("deep/b.flac", 8_000, 77, 1)):

@@ -12,6 +12,7 @@ from transgan.data.domains import Domains
 from transgan.evaluation.conditions import Condition, ConditionEffect, effects_table, measure_effects
 from transgan.networks import Networks
 from transgan.plan import Plan
+from transgan.reporting.html import escape
 from transgan.storage import read_metrics
 
 RECIPE = """
@@ -138,4 +139,4 @@ def test_a_run_logs_the_effects_of_conditions_and_warns_once_of_each_invisible_o
         (line,) = [line for line in lines if warning in line]  # once
         assert "warning: step 2: " in line  # the first tenth of the run is over
         assert sum(warning in each for each in result["warnings"]) == 1
-    assert report.count("no visible effect") == len(result["warnings"])
+    assert all(f"<li>{escape(warning)}.</li>" in report for warning in result["warnings"])

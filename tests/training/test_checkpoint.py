@@ -71,6 +71,7 @@ MAY_DIFFER = {
     "trainer.hooks": "the plugins, and which of them have failed in this process",
     "trainer.progress": "the console",
     "trainer.published": "the step of the model folder, which is written with each checkpoint",
+    "trainer.report": "what was read of the run folder, for its page",
     "trainer.saved": "when the newest checkpoint was written",
 }
 #: State that the run of these tests has to change: else they would not show that it is kept.
@@ -241,7 +242,7 @@ def train_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> States:
     monkeypatch.setattr("transgan.training.task_sampler.STARTED", 1e-6)
     monkeypatch.setattr(Faulty, "pending", {*FAULTY})
     # At the end of training save once more, since the last step has been previewed since then; write no model.
-    monkeypatch.setattr(Trainer, "_end", lambda self: self.save(self.engine.completed))
+    monkeypatch.setattr(Trainer, "_end", lambda self, outcome: self.save(self.engine.completed))
     with storage.RunFolder.open(tmp_path / "run") as folder:
         trainer = trainer_in(folder)
         fresh = state_of(trainer)
@@ -249,7 +250,7 @@ def train_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> States:
         trained = state_of(trainer)
     with storage.RunFolder.open(tmp_path / "run") as folder:
         trainer = trainer_in(folder)
-        monkeypatch.setattr(Trainer, "_end", lambda self: None)
+        monkeypatch.setattr(Trainer, "_end", lambda self, outcome: None)
         assert trainer.fit(Progress(20, quiet=True)) == 0  # loads the checkpoint, which is of the last step
         return States(fresh, trained, state_of(trainer))
 

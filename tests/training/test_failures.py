@@ -7,7 +7,6 @@ model is written before anything of that is begun.
 import json
 from collections import Counter
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from transgan_images.media import ImageMedia
 
 from transgan import storage
 from transgan.api import DataError, Metric, Register, RunInfo, Tensor, Translation, hookimpl
+from transgan.reporting.html import escape
 
 RECIPE = """
 [train]

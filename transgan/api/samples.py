@@ -3,6 +3,7 @@
 Shapes are those of `transgan.api.protocols`.
 """
 
+import mimetypes
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,6 +110,21 @@ class Notes:
         if kind not in self.said:
             self.said.add(kind)
             warnings.warn(DataWarning(f"{text} (said once)"), stacklevel=3)
+
+
+Cell = tuple[float, float, float, float]
+"""Left, top, width and height of a part of a preview, as shares of its width and height."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A file of a preview, as a web page embeds it."""
+
+    type: str
+    """Its media type, such as `text/plain`; empty for one that a page can only link."""
+    content: bytes
+    cells: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
+    """Where the items of each of the preview's columns are, where that is known."""
 
 
 class Media(Configurable[OptionsT]):
@@ -229,6 +245,18 @@ class Media(Configurable[OptionsT]):
         Further files may be written if their names begin with that of the returned one, less its suffix.
         """
         raise NotImplementedError
+
+    @classmethod
+    def embed(cls, path: Path, side: int) -> Embedded:
+        """Return a file that `preview` has written for a web page; by default as it is.
+
+        Args:
+            side: what is wider or higher than this many units of a screen may be made smaller.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return Embedded(mimetypes.guess_type(path.name)[0] or "", path.read_bytes())
 
 
 class Container(Configurable[OptionsT]):

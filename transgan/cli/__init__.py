@@ -181,6 +181,7 @@ def _add_commands() -> None:
     from transgan.cli import (
         bench,
         check,
+        compare,
         data,
         download,
         evaluate,
@@ -192,6 +193,7 @@ def _add_commands() -> None:
         resume,
         run,
         translate,
+        watch,
     )
 
     app.registered_commands.clear()
@@ -200,6 +202,8 @@ def _add_commands() -> None:
         run,
         resume,
         finish,
+        watch,
+        compare,
         check,
         recipes,
         data,

@@ -1,5 +1,6 @@
 """Translating held-out samples and measuring the result: the nodes of training, computed without training."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -417,24 +418,32 @@ PREVIEWED = 3
 def preview_columns(
     plan: Plan, domains: Domains, networks: Networks, rows: int, device: Any, clock: Clock
 ) -> dict[str, Column]:
-    """Return the columns of a preview: for each direction held-out sources, translations, and the truth if known."""
+    """Return the columns of a preview: for each direction held-out sources, translations, and the truth if known.
+
+    A column is named after its target, where several sources are translated to that target also after its source.
+    """
     columns: dict[str, Column] = {}
+    targets = Counter((each.translation.task, each.translation.target) for each in plan.directions)
     for direction in plan.directions:
         samples, inputs = next(held_out_batches(plan, domains, direction, rows, rows, device, clock))
         translation, planned = direction.translation, direction.planned
         task = f"{translation.task}: "
+        to, target = f"{task}-> {translation.target}", f"{task}{translation.target}"
+        if targets[translation.task, translation.target] > 1:
+            short = task if len(plan.recipe.tasks) > 1 else ""  # the columns are narrow
+            to, target = f"{short}{translation.source} -> {translation.target}", f"{target} for {translation.source}"
         fake = networks.compute(inputs, planned, ["fake"])["fake"]
         columns[f"{task}{translation.source}\n(source)"] = Column(translation.source, list(inputs[planned, "source"]))
-        columns[f"{task}-> {translation.target}\n(translated)"] = Column(translation.target, list(fake))
+        columns[f"{to}\n(translated)"] = Column(translation.target, list(fake))
         if plan.varies_by("latents"):
             for number in range(1, PREVIEWED):
                 other = resampled(networks, inputs, planned, number)
-                columns[f"{task}-> {translation.target}\n(code {number + 1})"] = Column(translation.target, list(other))
+                columns[f"{to}\n(code {number + 1})"] = Column(translation.target, list(other))
         if plan.varies_by("reference"):
             reference, styled = referenced(networks, inputs, planned)
-            columns[f"{task}{translation.target}\n(reference)"] = Column(translation.target, list(reference))
-            columns[f"{task}-> {translation.target}\n(its style)"] = Column(translation.target, list(styled))
+            columns[f"{target}\n(reference)"] = Column(translation.target, list(reference))
+            columns[f"{to}\n(its style)"] = Column(translation.target, list(styled))
         truth = counterparts(domains, direction, true_translations(domains, translation, samples), inputs, device)
         if truth is not None:
-            columns[f"{task}{translation.target}\n(ground truth)"] = Column(translation.target, list(truth))
+            columns[f"{target}\n(ground truth)"] = Column(translation.target, list(truth))
     return columns

@@ -1,211 +1,258 @@
-"""The report of a run: one HTML file with curves, samples and figures; it needs nothing but the samples folder."""
+"""Pages about runs: one file each, with previews, players, charts and code inside; it asks nothing of any server.
 
+Everything from outside is escaped: texts by the templates, data for the charts as JSON without `<`. A policy in the
+page allows no script and no style but the page's own, by their hashes, and no request.
+"""
+
+import hashlib
+import json
 import math
-import mimetypes
-import re
-from collections import defaultdict
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape as escape_markup
-from pathlib import Path
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from transgan.reporting.tables import rows
+from jinja2 import Environment, PackageLoader, StrictUndefined  # torch requires it, so it is there
+from markupsafe import Markup
+from markupsafe import escape as escape_markup
+
+from transgan.plan import Plan
+from transgan.reporting.charts import Chart
+from transgan.reporting.curves import Curves
+from transgan.reporting.runs import RunReader, RunView, State
 from transgan.storage import RunFolder, write_text
 from transgan.text import printable
 
-COLOURS = ("#3366cc", "#dc3912", "#ff9900", "#109618", "#990099", "#0099c6", "#dd4477", "#66aa00")
-#: Curves that advice and the guardian evaluate; folded away.
-FOLDED = ("diagnostics/", "guard")
-WIDTH, HEIGHT, LEFT, BELOW = 560, 220, 52, 22
-#: Most points of a line: two for each unit of WIDTH.
-MAX_POINTS = 1000
+#: The elements that show a file, by the first half of its media type.
+KINDS = {"image": "img", "audio": "audio", "video": "video"}
+#: Events of other kinds are in the list, and not marked in the charts.
+MARKED = ("hint", "fault", "back", "stop", "skipped")
+#: Changes of learning rates and weights that are marked, at most.
+MOST_MARKS = 12
+#: Seconds between two questions of a live page.
+EVERY = 3
 
 
 def escape(text: object) -> str:
     """Return a text for a page: what is not printable as escape sequences, and markup as characters."""
-    return escape_markup(printable(text))
+    return str(escape_markup(printable(text)))
 
 
-def write_report(
-    folder: RunFolder,
-    name: str,
-    records: Sequence[Mapping[str, Any]],
-    result: Mapping[str, Any],
-    of_steps: int | None = None,
-) -> None:
-    """Write `report.html` from the run's log, samples and result.
+class Report:
+    """Writes the page of a run, `report.html`, again and again while the run goes on.
 
     Args:
-        records: those of metrics.jsonl.
-        result: the content of result.json.
-        of_steps: the steps of the whole run, where it goes on and is not measured yet.
-
-    Raises:
-        DiskError: it cannot be written.
+        plan: of the run's recipe, which explains losses and figures.
     """
-    curves: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        for key, value in record.items():
-            if key in ("step", "epoch", "time") or not isinstance(value, (int, float)) or not math.isfinite(value):
-                continue  # a step that was skipped has no numbers
-            first, _, rest = key.partition("/")
-            group, line = (rest, first) if rest and ": " in first else (first, rest or first)
-            curves[group][line].append((float(record["step"]), float(value)))
-    parts = [
-        f"<h1>{escape(name)}</h1><p>{_state(result, of_steps)}</p>",
-        _list("<h2>Guardian</h2>", result.get("guard", [])),
-        _list("<h2>Advice</h2><p>From the newest part of the run:</p>", result.get("advice", [])),
-        _tasks(records),
-        _table(result["translations"]),
-        _conditions(result),
-        *_samples(folder.samples),
-        "<h2>Curves</h2><p>Losses are shown unweighted; their weights have curves of their own.</p>",
-        _charts({group: lines for group, lines in curves.items() if not group.startswith(FOLDED)}),
-        "<details><summary>Diagnostics and the guardian</summary>",
-        _charts({group: lines for group, lines in curves.items() if group.startswith(FOLDED)}),
-        "</details>",
+
+    def __init__(self, folder: RunFolder, plan: Plan | None):
+        self.folder = folder
+        self.reader = RunReader(folder, plan, KINDS)
+
+    def write(self, state: State = "running", why: str = "", result: Mapping[str, Any] | None = None) -> None:
+        """Write the page.
+
+        Args:
+            state: how the run is.
+            why: it is so.
+            result: the content of result.json, where that is not written yet.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        write_text(self.folder.report, render_run(self.reader.read(state, why, result)))
+
+
+def render_run(view: RunView, version: str = "") -> str:
+    """Return the page of a run.
+
+    Args:
+        version: of a page that asks its server for a newer one; empty for a page that stands alone.
+    """
+    data = {
+        **_data_of(view.curves.steps, view.curves.size, view.charts),
+        "events": [
+            {"step": each.step, "kind": each.kind, "text": printable(each.text)}
+            for each in view.events
+            if each.step is not None and each.kind in MARKED
+        ],
+        "marks": schedule_marks(view.curves),
+        "pairs": {printable(title): cells for title, cells in _pairs(view).items()},
+    }
+    return _render("run.html", version, data, view=view, sections=_sections(view.charts))
+
+
+def render_comparison(
+    views: Sequence[RunView], differences: Sequence[tuple[str, Sequence[str]]], charts: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return a page with runs side by side.
+
+    Args:
+        differences: keys of the recipes with their values in each run.
+        charts: as the page's script takes them: title, lines with their own steps.
+    """
+    data = {"charts": charts, "events": [], "marks": [], "pairs": {}, "size": max(view.curves.size for view in views)}
+    names = [printable(each["title"]) for each in charts]
+    return _render("compare.html", "", data, views=views, differences=differences, titles=names)
+
+
+def _data_of(steps: Sequence[int], size: int, charts: Sequence[Chart]) -> dict[str, Any]:
+    """Return the numbers of charts for the page's script: lines name buckets, which have steps."""
+    return {
+        "steps": steps,
+        "size": size,
+        "charts": [
+            {
+                "title": printable(chart.title),
+                "lines": [
+                    line_data(label, line.buckets, line, size, len(steps)) for label, line in chart.lines.items()
+                ],
+            }
+            for chart in charts
+        ],
+    }
+
+
+def line_data(label: str, places: Sequence[int], line: Any, size: int, whole: int = -1) -> dict[str, Any]:
+    """Return a line for the page's script.
+
+    Args:
+        places: the buckets, or the steps, of its values; omitted where it has all `whole` buckets.
+    """
+    found: dict[str, Any] = {"name": printable(label), "y": [short(each) for each in line.means]}
+    if len(places) != whole:
+        found["at"] = list(places)
+    if size > 1:
+        found |= {"low": [short(each, 3) for each in line.lows], "high": [short(each, 3) for each in line.highs]}
+    return found
+
+
+def short(value: float, digits: int = 5) -> float | int:
+    """Return a number with a few digits, which are more than a chart shows."""
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e6 else rounded
+
+
+def schedule_marks(curves: Curves) -> list[dict[str, Any]]:
+    """Return the steps where a learning rate or a weight begins or ends to change, or jumps."""
+    steps = curves.steps
+    at: dict[tuple[int, str], list[str]] = {}
+    for key, line in curves.lines().items():
+        kind, _, name = key.partition("/")
+        if kind not in ("lr", "weight"):
+            continue
+        what = f"{'learning rate of' if kind == 'lr' else 'weight of'} {name}"
+        changes = [second != first for first, second in zip(line.means, line.means[1:], strict=False)]
+        for i, changing in enumerate(changes):
+            before = i > 0 and changes[i - 1]
+            if changing and not before:
+                rises = line.means[i + 1] > line.means[i]
+                at.setdefault((steps[line.buckets[i]], "rises" if rises else "falls"), []).append(what)
+            elif before and not changing:
+                at.setdefault((steps[line.buckets[i]], "stays"), []).append(what)
+    marks = [
+        {"step": step, "text": printable(f"{', '.join(names)} {word if len(names) == 1 else word[:-1]} from here")}
+        for (step, word), names in sorted(at.items())
     ]
-    page = _PAGE.format(title=escape(name), body="\n".join(parts))
-    write_text(folder.report, page)
+    return marks if len(marks) <= MOST_MARKS else []  # a schedule of many jumps is seen in its own chart
 
 
-def _state(result: Mapping[str, Any], of_steps: int | None) -> str:
-    """Return how far the run is."""
-    if of_steps is None:
-        return f"{result['steps']} steps, seed {result['seed']}."
-    return f"Step {result['steps']} of {of_steps}, seed {result['seed']}. The figures are measured at the end."
+def _pairs(view: RunView) -> Mapping[str, Any]:
+    return {
+        title: [[[round(x, 5) for x in each] for each in pair] for pair in pairs]
+        for title, pairs in (view.previews[-1].pairs.items() if view.previews else ())
+    }
 
 
-def _list(head: str, lines: Sequence[str]) -> str:
-    """Return sentences below a heading; nothing where there are none."""
-    items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
-    return f"{head}<ul>{items}</ul>" if lines else ""
+def _sections(charts: Sequence[Chart]) -> list[tuple[str, str, list[tuple[int, Chart]]]]:
+    """Return the sections of charts that there are: name, heading, and each chart with its number on the page."""
+    heads = {
+        "losses": "Losses",
+        "figures": "Figures during the run",
+        "tasks": "Tasks",
+        "schedules": "Learning rates and weights",
+        "diagnostics": "Diagnostics and the guardian",
+    }
+    numbered = list(enumerate(charts))
+    found = [(name, head, [each for each in numbered if each[1].section == name]) for name, head in heads.items()]
+    return [each for each in found if each[2]]
 
 
-def _tasks(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return the state of the tasks at the end, where there are several."""
-    with_lags = [record for record in records if any(key.startswith("lag/") for key in record)]
-    last: Mapping[str, Any] = with_lags[-1] if with_lags else {}
-    lines = [
-        f"<tr><th>{escape(task)}</th><td>{last.get(f'share/{task}', 1.0):.1%}</td><td>{last[key]:.2f}</td></tr>"
-        for key in last
-        if (task := key.removeprefix("lag/")) != key
-    ]
-    head = "<h2>Tasks</h2><table><tr><th></th><th>share of steps</th><th>lag</th></tr>"
-    return f"{head}{''.join(lines)}</table>" if lines else ""
-
-
-def _samples(folder: Path) -> list[str]:
-    """Return the newest samples: files whose names equal the last one's up to the first dot or second hyphen."""
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
-    if not names:
-        return []
-    step = names[-1].partition(".")[0].split("-")[:2]
-    parts = ["<h2>Samples</h2>"]
-    newest = [name for name in names if name.partition(".")[0].split("-")[:2] == step]
-    for name in sorted(newest, key=_by_number):
-        kind = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
-        file, shown = f"samples/{escape(name)}", escape(name)
-        if kind == "image":
-            parts.append(f'<img src="{file}" alt="held-out samples">')
-        elif kind in ("", "application", "text"):
-            parts.append(f'<p><a href="{file}">{shown}</a></p>')
-        else:  # audio and video have HTML elements of that name
-            player = f'<{kind} controls preload="none" src="{file}"></{kind}>'
-            parts.append(f"<figure><figcaption>{shown}</figcaption>{player}</figure>")
-    return parts
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    """Return a sort key: numbers in names by value, and a name before its continuations."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", name.partition(".")[0])
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-
-
-def _table(translations: Mapping[str, Mapping[str, float]]) -> str:
-    if not translations:
-        return ""
-    head = "".join(f"<th>{escape(translation)}</th>" for translation in translations)
-    lines = [
-        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-        for name, cells in rows(translations)
-    ]
-    return f"<h2>Figures on held-out samples</h2><table><tr><th></th>{head}</tr>{''.join(lines)}</table>"
-
-
-def _conditions(result: Mapping[str, Any]) -> str:
-    """Return how far outputs differ when only a condition does."""
-    warnings = "".join(f"<p><strong>{escape(each)}.</strong></p>" for each in result.get("warnings", []))
-    known: Mapping[str, Mapping[str, float]] = result.get("conditions", {})
-    if not known:
-        return warnings
-    lines = [
-        f"<tr><th>{escape(name)}</th><td>{each['difference']:.2%}</td><td>{each['of_change']:.2f}</td></tr>"
-        for name, each in known.items()
-    ]
-    return (
-        "<h2>Conditions</h2><p>The same inputs under two conditions: how far the outputs differ, as a share of the "
-        "range of samples and of what a translation changes.</p>"
-        "<table><tr><th></th><th>of the range</th><th>of the change</th></tr>"
-        f"{''.join(lines)}</table>{warnings}"
+def _render(template: str, version: str, data: Mapping[str, Any], **values: Any) -> str:
+    style, script = (Markup(text) for text in _assets())
+    connect = "'self'" if version else "'none'"
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; media-src data:; "
+        f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
+    text = json.dumps({**data, "version": version, "every": EVERY}, separators=(",", ":"), allow_nan=False)
+    numbers = Markup(text.replace("<", "\\u003c"))
+    page = _environment().get_template(template)
+    return page.render(style=style, script=script, policy=policy, data=numbers, live=bool(version), **values)
 
 
-def _charts(groups: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> str:
-    charts = "".join(_chart(group, lines) for group, lines in sorted(groups.items()))
-    return f'<div class="curves">{charts}</div>'
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    points = [point for line in lines.values() for point in line]
-    right = max(x for x, _ in points) or 1.0
-    low, high = min(y for _, y in points), max(y for _, y in points)
-    low, high = min(low, 0.0), high if high > low else low + 1.0
+@cache
+def _assets() -> tuple[str, str]:
+    """Return the style and the script of every page."""
+    static, templates = files("transgan.reporting") / "static", files("transgan.reporting") / "templates"
+    licence = (static / "uPlot.LICENSE.txt").read_text(encoding="utf-8")
+    style = [static / "uPlot.min.css", templates / "page.css"]
+    script = [static / "uPlot.iife.min.js", templates / "page.js"]
+    texts = ["\n".join(each.read_text(encoding="utf-8") for each in part) for part in (style, script)]
+    return f"\n{texts[0]}", f"\n/* uPlot:\n{licence}*/\n{texts[1]}"
 
-    def place(x: float, y: float) -> str:
-        across = LEFT + (WIDTH - LEFT - 8) * x / right
-        return f"{across:.1f},{8 + (HEIGHT - BELOW - 8) * (1 - (y - low) / (high - low)):.1f}"
 
-    curves, legend = [], []
-    for i, (name, line) in enumerate(lines.items()):
-        colour = COLOURS[i % len(COLOURS)]
-        path = " ".join(place(x, y) for x, y in _thinned(line))
-        curves.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.3"/>')
-        legend.append(f'<span style="color:{colour}">{escape(name)}</span>')
-    axis = (
-        f'<line x1="{LEFT}" y1="{HEIGHT - BELOW}" x2="{WIDTH - 8}" y2="{HEIGHT - BELOW}" stroke="#999"/>'
-        f'<text x="{LEFT - 4}" y="14" text-anchor="end">{high:.3g}</text>'
-        f'<text x="{LEFT - 4}" y="{HEIGHT - BELOW}" text-anchor="end">{low:.3g}</text>'
-        f'<text x="{WIDTH - 8}" y="{HEIGHT - 6}" text-anchor="end">step {right:.0f}</text>'
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("transgan.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{axis}{"".join(curves)}</svg>'
-    return f"<figure><figcaption>{escape(title)}</figcaption>{svg}<p>{' '.join(legend)}</p></figure>"
+    environment.filters |= {
+        "duration": duration,
+        "share": lambda value: f"{value:.0%}",
+        "number": lambda value: f"{value:.4g}",
+        "summary": _summary,
+    }
+    return environment
 
 
-def _thinned(line: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """Return the points of a line; of many, the lowest and the highest of each part, so that no peak is lost."""
-    if len(line) <= MAX_POINTS:
-        return line
-    size = -(-len(line) // (MAX_POINTS // 2))
-    parts = [line[first : first + size] for first in range(0, len(line), size)]
-    return [point for part in parts for point in sorted({min(part, key=_height), max(part, key=_height)})]
+def _shown(value: object) -> object:
+    """Return what a template shows of a value: the URL of an embedded file, which is long, as it is."""
+    if isinstance(value, Markup) or (isinstance(value, str) and value.startswith("data:") and value.isascii()):
+        return value
+    return printable(value)
 
 
-def _height(point: tuple[float, float]) -> float:
-    return point[1]
+def duration(seconds: float | None) -> str:
+    """Return a time as people say it: `2 h 05 min`, `40 s`."""
+    if seconds is None or not math.isfinite(seconds):
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em; color: #222 }}
-table {{ border-collapse: collapse }} th, td {{ padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: right }}
-th:first-child {{ text-align: left }} img {{ max-width: 100%; image-rendering: pixelated }}
-.curves {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 1em }}
-figure {{ margin: 0 }} figcaption {{ font-weight: 600 }} figure p {{ margin: 0; font-size: 12px }}
-text {{ font-size: 11px }} summary {{ cursor: pointer; margin: 1em 0 }}
-</style>
-<body>
-{body}
-</body></html>
-"""
+def _summary(chart: Chart) -> str:
+    """Return in words what a chart shows, for those who do not see it."""
+    parts = []
+    for label, line in list(chart.lines.items())[:8]:
+        first, last = line.means[0], line.means[-1]
+        parts.append(
+            f"{label}: from {first:.4g} to {last:.4g}, lowest {min(line.lows):.4g}, highest {max(line.highs):.4g}"
+        )
+    return ". ".join(parts)

@@ -17,10 +17,11 @@ def rows(translations: Figures) -> Iterator[tuple[str, list[str]]]:
     names = dict.fromkeys(name for figures in translations.values() for name in figures)
     for name in names:
         if name.removesuffix("_low").removesuffix("_high") not in names.keys() - {name}:
-            yield name, [_cell(figures, name) for figures in translations.values()]
+            yield name, [figure_text(figures, name) for figures in translations.values()]
 
 
-def _cell(figures: Mapping[str, float], name: str) -> str:
+def figure_text(figures: Mapping[str, float], name: str) -> str:
+    """Return a figure as text, with its interval; empty where it is missing."""
     if name not in figures:
         return ""
     value = figures[name]

@@ -14,13 +14,14 @@ from transgan.storage.checkpoints import (
     saved_steps,
     write_model,
 )
-from transgan.storage.logs import MetricsLog, TextLog, read_metrics
+from transgan.storage.logs import MetricsLog, MetricsReader, TextLog, read_log, read_metrics
 from transgan.storage.run_folder import RunFolder
 
 __all__ = [
     "Checkpoint",
     "Groups",
     "MetricsLog",
+    "MetricsReader",
     "RunFolder",
     "TextLog",
     "check_model_place",
@@ -28,6 +29,7 @@ __all__ = [
     "is_checkpoint",
     "load",
     "newest",
+    "read_log",
     "read_metrics",
     "read_model",
     "replacing_file",

@@ -3,8 +3,9 @@
 import json
 import math
 import os
+import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ from transgan.text import printable_lines
 
 #: Lines that are kept while they cannot be written; of more, the oldest are lost.
 MAX_PENDING = 10_000
+#: Bytes at the end of log.txt that are read for people.
+MAX_LOG = 1_000_000
 
 
 class _Log:
@@ -153,6 +156,64 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         else:
             records.append({name: math.nan if value is None else value for name, value in record.items()})
     return records
+
+
+def read_log(path: Path) -> list[tuple[str, str]]:
+    """Return the time and the text of each line of a `log.txt`, of a long one of its newest part; [] without a file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LOG))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return []
+    found = (re.fullmatch(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*)  (.*)", line) for line in lines)
+    return [(match[1], match[2]) for match in found if match]
+
+
+class MetricsReader:
+    """Reads a `metrics.jsonl` while it grows: each reading takes in what was added since the one before.
+
+    Nothing is kept, so a log of any length costs little memory. Damaged lines are skipped: a page shows what it can.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._offset = 0
+        self._newest = b""
+
+    def read(self) -> tuple[bool, Iterator[dict[str, Any]]]:
+        """Return whether reading begins at the start of the file, and the records, null as None.
+
+        It begins anew where records that were read are gone, as after a rollback.
+        """
+        anew = not self._offset or not self._is_continued()
+        if anew:
+            self._offset, self._newest = 0, b""
+        return anew, self._records()
+
+    def _is_continued(self) -> bool:
+        """Return whether the file still has the newest line that was read, at its place."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset - len(self._newest))
+                return file.read(len(self._newest)) == self._newest
+        except OSError:
+            return False
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    self._offset += len(line)
+                    self._newest = line
+                    record = _record(line)
+                    if record is not None:
+                        yield record
+        except OSError:
+            return
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

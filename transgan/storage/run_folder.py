@@ -143,6 +143,27 @@ class RunFolder:
         """The report on the run, an HTML page."""
         return self.path / "report.html"
 
+    @property
+    def environment(self) -> Path:
+        """Versions, device and processes of the run."""
+        return self.path / "env.json"
+
+    @property
+    def in_use(self) -> bool | None:
+        """Whether the process that last locked the folder exists; None where that cannot be known."""
+        holder = _read_holder(self.path / ".lock")
+        if holder is None:
+            return False
+        if holder["host"] != socket.gethostname() or os.name == "nt":  # there `os.kill` would end the process
+            return None
+        try:
+            os.kill(holder["pid"], 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except OSError:
+            pass  # somebody else's
+        return True
+
     def close(self) -> None:
         """Release the lock."""
         if self._lock in _locks:

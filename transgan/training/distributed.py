@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -130,6 +130,22 @@ class Processes:
         """Leave the process group."""
         if self.world > 1:
             self.accelerator.end_training()
+
+
+def peak_memory(device: torch.device) -> str:
+    """Return the most memory that this process has used so far: that of its GPU, where it trains on one."""
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB of the GPU"
+    import psutil  # comes with accelerate
+
+    memory = psutil.Process().memory_info()
+    peak = getattr(memory, "peak_wset", memory.rss)
+    with suppress(ImportError):  # Windows has none, and says its peak above
+        import resource
+
+        unit = 1 if platform.system() == "Darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return f"{peak / 2**30:.2f} GiB"
 
 
 class StopRequests:

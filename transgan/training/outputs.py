@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from transgan.monitoring.advice import advise
 from transgan.monitoring.guardian import Guardian
 from transgan.networks import Networks, network_tensors
 from transgan.plan import Plan
-from transgan.reporting.html import write_report
+from transgan.reporting.html import Report
 from transgan.training.model_weights import BestWeights
 
 
@@ -30,7 +30,7 @@ def result_of(
     domains: Domains,
     best: BestWeights,
     guardian: Guardian,
-    records: list[dict[str, Any]],
+    records: Sequence[Mapping[str, Any]],
     *,
     steps: int,
     figures: Mapping[str, Mapping[str, float]],
@@ -40,7 +40,7 @@ def result_of(
     """Return the content of result.json.
 
     Args:
-        records: those of metrics.jsonl.
+        records: those of metrics.jsonl, or the newest of them, thinned: for advice.
         steps: number of completed steps.
         figures: of each translation; empty until they are measured.
         effects: of each condition; empty until they are measured.
@@ -70,15 +70,15 @@ def write_outputs(
     plan: Plan,
     domains: Domains,
     tensors: Mapping[str, Tensor],
-    records: Sequence[Mapping[str, Any]],
+    report: Report,
     result: Mapping[str, Any],
-    final: bool,
+    outcome: Literal["running", "finished", "stopped"],
 ) -> None:
     """Write or replace the model folder and the report; of a run that has ended, last of all result.json.
 
     Args:
-        records: those of metrics.jsonl.
         result: the content of result.json; without figures where they are not measured yet.
+        outcome: how the run has ended, or that it goes on.
 
     Raises:
         DiskError: something cannot be written.
@@ -86,8 +86,10 @@ def write_outputs(
     """
     card = model_card(plan, domains, result)
     storage.write_model(folder.model, tensors, model_config(plan, result["steps"], domains), card)
-    write_report(folder, plan.recipe.name, records, result, None if final else plan.recipe.train.steps)
-    if final:
+    if outcome == "running":
+        report.write()
+    else:
+        report.write(outcome, result=result)
         storage.write_text(folder.result, json.dumps(result, indent=2) + "\n")
 
 

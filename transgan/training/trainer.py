@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ from transgan.plan.fallback import with_fallback
 from transgan.recipe import Document, write_recipe
 from transgan.registry import Registry
 from transgan.reporting.console import Progress
+from transgan.reporting.html import Report
+from transgan.reporting.runs import State
+from transgan.text import printable
 from transgan.training.checkpoint import (
     TrainingState,
     all_finite,
@@ -36,7 +39,7 @@ from transgan.training.checkpoint import (
     upgrade_checkpoint,
     without_objective,
 )
-from transgan.training.distributed import Processes, StopRequests
+from transgan.training.distributed import Processes, StopRequests, peak_memory
 from transgan.training.engine import Engine
 from transgan.training.failures import Hooks
 from transgan.training.initialization import init_from_data
@@ -95,6 +98,7 @@ class Trainer:
         processes = self.processes
         self.batches = Batches(plan, self.domains, processes.rank, processes.world, processes.device)
         self.evaluation = Evaluation(plan, self.domains, processes.device, self.log.metric_failed)
+        self.report = Report(self.folder or storage.RunFolder.at(self.path), plan)
         self.reset()
 
     def reset(self) -> None:
@@ -131,19 +135,28 @@ class Trainer:
             train: False to end the run at its newest checkpoint, as if a plugin had asked for it.
         """
         self.progress = progress
-        outcome = "failed"
+        outcome: State = "failed"
+        why = ""
         try:
             with self.log.open(progress), self.stop_requests.handling_signals():
                 self._begin()
                 code = self._train() if train else self._stop_here()
                 if code in (0, StopRequests.BY_HOOK):
-                    self._end()
+                    self._end("stopped" if code else "finished")
                     outcome = "stopped" if code else "finished"
                     return 0
                 outcome = "interrupted"
                 return code
+        except BaseException as error:
+            why = f": {printable(error) or type(error).__name__}"
+            raise
         finally:
-            self.log.write(f"{outcome} at step {self.engine.completed}")
+            ended = outcome in ("finished", "stopped")
+            if not ended:
+                self.log.write(f"peak memory {peak_memory(self.processes.device)}")
+            self.log.write(f"{outcome} at step {self.engine.completed}{why}")
+            if not ended:
+                self._write_report(outcome, why.removeprefix(": "))
             self.call_hook("run_finished", outcome=outcome)
 
     # Begin.
@@ -397,10 +410,15 @@ class Trainer:
             with self.log.surviving("the model and the report"):
                 with self.translating() as networks:
                     tensors = model_tensors(self.plan, networks, self.best, self.domains)
-                records = self.log.records()
-                result = self._result(records, {}, [])
-                write_outputs(self.folder, self.plan, self.domains, tensors, records, result, final=False)
+                result = self._result(self.adviser.records, {}, [])
+                write_outputs(self.folder, self.plan, self.domains, tensors, self.report, result, "running")
                 self.published = step
+
+    def _write_report(self, state: State = "running", why: str = "") -> None:
+        """Write the report of a run as it is now."""
+        if self.folder:
+            with self.log.surviving("the report"):
+                self.report.write(state, why)
 
     # Preview and evaluate.
 
@@ -430,6 +448,7 @@ class Trainer:
         for each in effects:  # the first tenth of a run says little about conditions
             if each.invisible and step > self.plan.recipe.train.steps / 10 and self.adviser.is_new(each.name):
                 self.log.report(f"warning: step {step}: {each}")
+        self._write_report()
 
     def _evaluate(self, step: int) -> None:
         """Measure held-out samples during the run; keep the weights if they are the best so far."""
@@ -485,7 +504,7 @@ class Trainer:
 
     # End.
 
-    def _end(self) -> None:
+    def _end(self, outcome: Literal["finished", "stopped"]) -> None:
         """Write the model, then measure it, then write model, figures and report."""
         if not self.folder:
             return
@@ -514,13 +533,14 @@ class Trainer:
         self.call_hook("evaluated")
         records = self.log.records()
         result = self._result(records, self.figures, effects)
-        write_outputs(self.folder, plan, self.domains, tensors, records, result, final=True)
+        self.log.write(f"peak memory {peak_memory(self.processes.device)}")
+        write_outputs(self.folder, plan, self.domains, tensors, self.report, result, outcome)
         for line in result["advice"]:
             self.progress.message(line)
         self.progress.result(result, self.folder)
 
     def _result(
-        self, records: list[dict[str, Any]], figures: Mapping[str, Any], effects: list[ConditionEffect]
+        self, records: Sequence[Mapping[str, Any]], figures: Mapping[str, Any], effects: list[ConditionEffect]
     ) -> dict[str, Any]:
         """Return the content of result.json; figures and effects are empty until they are measured."""
         warnings = [*self.evaluation.warnings, *self.log.failures.messages.values()]
