@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from transgan.api import hooks, protocols, samples
-from transgan.api.hooks import RunInfo
 from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Argument
 from transgan.api.options import Configurable, Options
 from transgan.api.schedule import Clock, Schedule
@@ -52,6 +51,7 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[losses.NAME]", slots.LossSlot, "`cycle = 10.0` is short for `cycle = { weight = 10.0 }`."),
     ("[metrics.NAME]", slots.Slot, "`cycle_error = true` is short for `cycle_error = {}`, and `false` removes the "
      "metric. The same holds for every table of named slots: `--set losses.identity=false` removes a loss."),
+    ("[hooks.NAME]", slots.Slot, "Code that runs at moments of the run: [](../howto/hooks.md)."),
     ("[[phases]]", schema.Phase, "The phases of a step, in order. Defaults to a generator phase followed by a "
      "discriminator phase."),
     ("[[stages]]", schema.Stage, "Stages follow each other; their shares add up to 1. Without stages, the run is a "
@@ -251,8 +251,6 @@ def _plugins() -> Iterator[str]:
             function = getattr(hooks, name)
             yield from (f"### `{name}`", "", "```python", _signature(name, function), "```", "")
             yield from (_text(function.__doc__), "")
-        if title == "Lifecycle hooks":
-            yield from _class(RunInfo)
     yield from ("## Base classes", "", _text(protocols.__doc__), "")
     for cls in (*_api_classes(), WeightFile):
         yield from _class(cls)
@@ -296,8 +294,6 @@ _HOOK_GROUPS = {
     "Registration hooks": "Called once, before a recipe is resolved. `register(name, cls)` offers a class under the "
     "name that recipes use.",
     "Import hook": "Called by `transgan import` for one plugin after the other, until one returns a generator.",
-    "Lifecycle hooks": "Called during a run, on its main process, for every installed plugin. All get a `RunInfo`. "
-    "Example: [](../howto/hooks.md).",
 }
 
 
@@ -306,9 +302,7 @@ def _hook_groups() -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {title: [] for title in _HOOK_GROUPS}
     for name, each in vars(hooks).items():
         if hasattr(each, "transgan_spec"):
-            registers, imports = name.startswith("register_"), name.startswith("import_")
-            title = "Registration hooks" if registers else "Import hook" if imports else "Lifecycle hooks"
-            groups[title].append(name)
+            groups["Registration hooks" if name.startswith("register_") else "Import hook"].append(name)
     return groups
 
 

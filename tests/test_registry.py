@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from transgan import registry as module
-from transgan.api import Augmentation, Loss, Options, PluginError, Register, Source, hookimpl, hooks
+from transgan.api import Augmentation, Hooks, Loss, Options, PluginError, Register, RunInfo, Source, hookimpl, hooks
 from transgan.plan import Plan
 from transgan.registry import KINDS, Registry
 
@@ -92,7 +92,6 @@ def test_a_broken_plugin_is_reported_with_its_error_and_disables_nothing_else(mo
     assert found.get("losses", "whole") is Mine
     assert "half" not in found.names("losses")
     assert found.get("generators", "resnet")
-    found.hook.run_finished(run=None, outcome="finished")  # no broken plugin is called
     with pytest.raises(
         PluginError, match=r"no loss 'half'.* Not loaded: brittle \(strange 0\.3\): ImportError: no module"
     ):
@@ -198,6 +197,27 @@ def test_a_misspelt_hook_is_rejected(registry: Registry) -> None:
     assert registry.names("losses") == ["mine"]
     registry.add(offering(other=Other), "after")
     assert registry.names("losses") == ["mine", "other"]
+
+
+def test_hooks_of_runs_are_methods_of_a_class(registry: Registry) -> None:
+    class Early:
+        @hookimpl
+        def step_finished(self, run: RunInfo) -> None: ...
+
+    class Misspelt(Hooks):
+        """Hooks."""
+
+        def step_finish(self, run: RunInfo) -> None: ...
+
+    class Plugin:
+        @hookimpl
+        def register_hooks(self, register: Register) -> None:
+            register("misspelt", Misspelt)
+
+    with pytest.raises(PluginError, match=r"'step_finished' is a method of a class, transgan.api.Hooks, .*hooks.NAME"):
+        registry.add(Early(), "early")
+    with pytest.raises(TypeError, match=r"no run calls 'step_finish'\. Did you mean 'step_finished'\?"):
+        registry.add(Plugin(), "plugin")
 
 
 def test_a_hook_with_an_unknown_argument_is_rejected(registry: Registry) -> None:

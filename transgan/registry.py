@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from pluggy import PluginManager
 from transgan.api import hooks, protocols, samples
 from transgan.api.options import Options
 from transgan.api.weights import WeightFile
-from transgan.errors import PluginError, PluginRuntimeError, TransganError, did_you_mean
+from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
 from transgan.recipe.slots import SLOTS, Slot
 from transgan.text import listed
 
@@ -49,6 +48,7 @@ KINDS: dict[str, PluginKind] = {
         PluginKind("losses", "loss", protocols.Loss),
         PluginKind("metrics", "metric", protocols.Metric),
         PluginKind("region_detectors", "region detector", samples.RegionDetector),
+        PluginKind("hooks", "set of hooks", protocols.Hooks),
     )
 }
 
@@ -130,6 +130,11 @@ class Registry:
     def _check_hooks(self, plugin: object) -> None:
         for caller in self.manager.get_hookcallers(plugin) or []:
             if not caller.has_spec():
+                if caller.name in protocols.MOMENTS:
+                    raise PluginError(
+                        f"'{caller.name}' is a method of a class, transgan.api.Hooks, which register_hooks offers and "
+                        "a recipe names as [hooks.NAME]; make it one"
+                    )
                 known = [name for name, each in vars(hooks).items() if hasattr(each, "transgan_spec")]
                 raise PluginError(f"there is no hook '{caller.name}'. {did_you_mean(caller.name, known)}")
 
@@ -257,11 +262,6 @@ class Registry:
             raise failure
         return None
 
-    @cached_property
-    def hook(self) -> Any:
-        """The hooks of all plugins, to call: `registry.hook.run_finished(run=run, outcome="finished")`."""
-        return self.manager.hook
-
 
 def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:
     """Raise TypeError where a class is no plugin of this kind, or has an option named like a key of its slot."""
@@ -270,3 +270,7 @@ def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:
     keys = SLOTS.get(kind.name, Slot).model_fields.keys() - {"options"}
     if taken := sorted(keys & cls.Options.model_fields.keys()):
         raise TypeError(f"{cls.Options.__qualname__}: recipes have a key '{taken[0]}' beside the options; rename it")
+    if kind.name == "hooks":
+        for own in (each for each in vars(cls) if not each.startswith("_") and each not in protocols.MOMENTS):
+            if callable(vars(cls)[own]) and (close := closest(own, protocols.MOMENTS)):
+                raise TypeError(f"hooks {name!r}: no run calls '{own}'. Did you mean '{close}'?")

@@ -54,31 +54,17 @@ samples = 4
 cycle_error = true
 """
 
-# A plugin that sends a signal to its own process in a hook.
+# A plugin that sends a signal to its own process where hooks are called; the run's recipe need not name it.
 STOPPER = """
 import os
 import signal
-from transgan.api import hookimpl
+from transgan.training.trainer import Trainer
 
-def stop(run, hook):
-    if (hook, run.step) == (os.environ["STOP_IN"], int(os.environ["STOP_AT"])):
+def stop(trainer, moment, **arguments):
+    if (moment, trainer.engine.completed) == (os.environ["STOP_IN"], int(os.environ["STOP_AT"])):
         os.kill(os.getpid(), getattr(signal, os.environ["STOP_BY"]))
 
-@hookimpl
-def step_finished(run):
-    stop(run, "step_finished")
-
-@hookimpl
-def checkpoint_saved(run):
-    stop(run, "checkpoint_saved")
-
-@hookimpl
-def evaluated(run):
-    stop(run, "evaluated")
-
-@hookimpl
-def samples_saved(run):
-    stop(run, "samples_saved")
+Trainer.call_hook = stop
 """
 
 

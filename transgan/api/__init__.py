@@ -4,7 +4,7 @@ from torch import Tensor
 
 from transgan.api.extras import require
 from transgan.api.files import FoundFiles, find_files
-from transgan.api.hooks import Register, RegisterWeightFiles, RunInfo, hookimpl
+from transgan.api.hooks import Register, RegisterWeightFiles, hookimpl
 from transgan.api.labels import NumericRange, select
 from transgan.api.options import Options, OptionsT, Size
 from transgan.api.protocols import (
@@ -16,12 +16,14 @@ from transgan.api.protocols import (
     DiscriminatorOutput,
     Encoder,
     Generator,
+    Hooks,
     ImportedGenerator,
     Loss,
     Metric,
     Network,
     NetworkSpec,
     Nodes,
+    RunInfo,
     Translation,
     node,
 )
@@ -60,6 +62,7 @@ __all__ = [
     "Encoder",
     "FoundFiles",
     "Generator",
+    "Hooks",
     "ImportedGenerator",
     "Loss",
     "Media",

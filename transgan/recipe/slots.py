@@ -116,4 +116,5 @@ SLOTS: dict[str, type[Slot]] = {
     "discriminators": DiscriminatorSlot,
     "losses": LossSlot,
     "metrics": Slot,
+    "hooks": Slot,
 }
