@@ -1,19 +1,25 @@
 """Discovery and registration of plugins. A plugin that fails to load is reported, and disables nothing else."""
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pluggy import PluginManager
 
 from transgan.api import hooks, protocols, samples
 from transgan.api.options import Options
+from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
 from transgan.recipe.slots import SLOTS, Slot
-from transgan.text import listed
+from transgan.text import expand_home, listed
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,40 @@ class Registered:
     version: str
 
 
+#: The version of plugins in a file.
+OF_FILE = "(file)"
+_FILES: dict[Path, ModuleType] = {}
+
+
+def use_files(paths: Iterable[Path]) -> None:
+    """Import files whose plugins are there beside those of installed packages from now on, instead of any earlier ones.
+
+    A file is imported under a name of its own, so that it hides no module and needs no package.
+
+    Raises:
+        PluginError: a file is missing, is no Python file, or cannot be imported.
+    """
+    _FILES.clear()
+    for path in map(expand_home, paths):
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "there is no such file"
+            raise PluginError(f"--plugin {path}: {what}; expected a Python file such as my_loss.py")
+        if path.suffix != ".py":
+            raise PluginError(f"--plugin {path}: not a Python file; expected one such as my_loss.py")
+        name = f"transgan_file_{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
+        spec = spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None, "a .py file has a loader"
+        module = module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # it is code of any kind
+            del sys.modules[name]
+            why = " ".join(str(error).split())
+            raise PluginError(f"--plugin {path}: cannot be imported: {type(error).__name__}: {why}") from error
+        _FILES[path] = module
+
+
 class Registry:
     """Every plugin class by kind and name, and the weight files that plugins can use.
 
@@ -85,10 +125,15 @@ class Registry:
 
     @classmethod
     def installed(cls) -> "Registry":
-        """Return the plugins of every installed package with entry points in the group `transgan`."""
+        """Return the plugins of every installed package with entry points in the group `transgan`, and of files.
+
+        The files are those of `use_files`.
+        """
         registry = cls()
         for point in sorted(entry_points(group="transgan"), key=lambda point: point.name):
             registry._load(point)
+        for path, module in _FILES.items():
+            registry._add_file(path, module)
         return registry
 
     def _load(self, point: EntryPoint) -> None:
@@ -100,8 +145,17 @@ class Registry:
             why = " ".join(str(error).split())
             self.broken[f"{point.name} ({package} {version})"] = f"{type(error).__name__}: {why}"
 
+    def _add_file(self, path: Path, module: ModuleType) -> None:
+        """Register what a file offers, under its name as the package."""
+        try:
+            self.add(module, str(path), path.name, OF_FILE)
+        except Exception as error:
+            raise PluginError(f"--plugin {path}: {' '.join(str(error).split())}") from error
+
     def add(self, plugin: object, name: str, package: str = "", version: str = "") -> None:
         """Register everything that a module or object with hook implementations offers; where it fails, nothing.
+
+        It may say which version of `transgan.api` it is made for, `requires_api = 1`.
 
         Args:
             plugin: the module or object.
@@ -110,9 +164,11 @@ class Registry:
             version: the version of that package.
 
         Raises:
-            PluginError: it implements an unknown hook, or another weight file has the name of one of its own.
+            PluginError: it is made for another version of `transgan.api`, it implements an unknown hook, or another
+                weight file has the name of one of its own.
             TypeError: it registers something that is not a plugin class or not a weight file.
         """
+        _check_version(plugin)
         try:
             self.manager.register(plugin, name)
             self._check_hooks(plugin)
@@ -214,6 +270,15 @@ class Registry:
             raise PluginError(f"{package or packages[0]} registers {len(found)} classes as {singular} '{short}'")
         raise PluginError(f"no {singular} '{name}'. {self.hint(name, self.names(kind))}")
 
+    def absent_files(self, plugins: Mapping[str, str]) -> list[str]:
+        """Return the plugin files that a run or a model was made with and that are not there.
+
+        Args:
+            plugins: packages and versions, as `env.json` and the config of a model have them.
+        """
+        here = {each.package for each in self.candidates()}
+        return [package for package, version in plugins.items() if version == OF_FILE and package not in here]
+
     def hint(self, name: str, known: Iterable[str]) -> str:
         """Return what an unknown plugin may have been meant to be, and why it may not be here.
 
@@ -261,6 +326,15 @@ class Registry:
         if failure:
             raise failure
         return None
+
+
+def _check_version(plugin: object) -> None:
+    """Raise PluginError where a plugin is made for another version of `transgan.api` than this one."""
+    wanted = getattr(plugin, "requires_api", VERSION)
+    if wanted != VERSION:
+        newer = isinstance(wanted, int) and wanted > VERSION
+        remedy = "a newer transgan: pip install -U transgan" if newer else "a newer version of the plugin"
+        raise PluginError(f"made for version {wanted} of transgan.api, and this is version {VERSION}; install {remedy}")
 
 
 def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:

@@ -40,12 +40,14 @@ from transgan.api.samples import (
     Source,
 )
 from transgan.api.schedule import Clock, Schedule, constant
+from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import DataError, DataWarning, DiskError, PluginError, TransganError, UsageError, did_you_mean
 from transgan.storage.atomic import replacing_file
 from transgan.text import expand_home, listed, printable
 
 __all__ = [
+    "VERSION",
     "Augmentation",
     "Call",
     "Clock",

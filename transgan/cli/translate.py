@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
+from transgan.cli.run import PluginFiles
 from transgan.errors import DataError, DiskError, OutOfMemory, TransganError, UsageError, as_user_error, did_you_mean
 from transgan.text import expand_home, printable, show
 
@@ -72,6 +73,7 @@ def translate(
         help="The folder with a further input of the files, such as their masks, under the same names. Repeatable.",
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
+    plugin: list[Path] = PluginFiles,
     device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
     ending: str = typer.Option(
         None, "--ending", metavar=".ENDING", help="The file type of the results; defaults to that of each file."
@@ -95,8 +97,10 @@ def translate(
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
     from transgan.inference.translator import Translator
     from transgan.inference.variation import Variation, check_inputs, check_variation
+    from transgan.registry import use_files
     from transgan.storage.atomic import disk_errors, make_folder, replacing_file
 
+    use_files(plugin or [])
     out = expand_home(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a folder")

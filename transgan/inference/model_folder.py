@@ -253,6 +253,8 @@ def plan_of(config: Mapping[str, Any], where: str) -> Plan:
         here = {entry.package for entry in registry.candidates()}
         absent = [package for package in config.get("plugins", {}) if package not in here]
         hint = f"; it was made with {listed(absent)}, not installed here" if absent else ""
+        if files := registry.absent_files(config.get("plugins", {})):
+            hint += f"; give it the file again: {' '.join(f'--plugin {file}' for file in files)}"
         problems, rest = error.problems[:MAX_PROBLEMS], len(error.problems) - MAX_PROBLEMS
         problems += [f"and {rest} more problems"] if rest > 0 else []
         raise PluginError("; ".join(problems) + hint) from None
