@@ -1,4 +1,4 @@
-"""Generate the reference pages `reference/recipe.md` and `reference/plugins.md` from the code.
+"""Generate the reference pages `reference/recipe.md`, `reference/plugins.md` and `reference/api/` from the code.
 
     python docs/make_reference.py            write the pages that are out of date
     python docs/make_reference.py --check    list the pages that are out of date; exit code 1 if there are any
@@ -22,10 +22,12 @@ from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, MET
 from transgan.api.options import Configurable, Options
 from transgan.api.schedule import Clock, Schedule
 from transgan.api.weights import WeightFile
+from transgan.cli.new_plugin import module_of
 from transgan.recipe import schema, slots
 from transgan.recipe.describe import expected, json_schema, subschema
 from transgan.registry import KINDS, PluginKind, Registered, Registry
 from transgan.reporting.plugins import OUTPUT, conditions_of, inputs_of, networks_of, nodes_of, type_name
+from transgan.testing import CHECKERS
 
 HERE = Path(__file__).resolve().parent
 #: The package whose plugins are documented here; other packages may be installed where this runs.
@@ -67,6 +69,7 @@ def pages() -> dict[Path, str]:
     return {
         HERE / "reference" / "recipe.md": _page(_recipe()),
         HERE / "reference" / "plugins.md": _page(_plugins()),
+        **{HERE / "reference" / "api" / f"{kind.name}.md": _page(_kind(kind)) for kind in KINDS.values()},
     }
 
 
@@ -423,6 +426,27 @@ def _inputs_of(entry: Registered) -> Iterator[str]:
         yield from (f"Networks of its own: {_names(networks or []) or 'as options and samples require'}.", "")
     if entry.kind == "metrics" and cls.direction:
         yield from ("; ".join(f"`{name}`: {way} is better" for name, way in cls.direction.items()) + ".", "")
+
+
+# Kinds
+
+
+def _kind(kind: PluginKind) -> Iterator[str]:
+    """Yield the page of a kind of plugin: a minimal example, its base class, and what its check checks."""
+    title = kind.name.replace("_", " ").capitalize()
+    name = f"my_{kind.singular.removeprefix('set of ').replace(' ', '_')}"
+    short = kind.singular.removeprefix("set of ").replace(" ", "_")
+    yield from (f"# {title}", "", NOTE, "", f"A module with a {kind.singular}, whole as it stands:", "")
+    yield from ("```python", module_of(kind.name, name).rstrip(), "```", "")
+    yield f"`transgan plugins new {name} --kind {short}` writes it with a package, tests and a recipe around it."
+    yield from ("[](../../howto/write_a_plugin.md) goes on from there.", "")
+    if kind.name in ("losses", "nodes", "metrics"):
+        yield from ("Arguments are named after what they are given: [](../plugins.md#argument-names).", "")
+    yield from ("## Base class", "", *_class(kind.base))
+    yield from ("## What `transgan.testing.check` checks", "")
+    checker = CHECKERS[kind.name]
+    for each in sorted(name for name in dir(checker) if name.startswith("check_")):
+        yield f"- `{each.removeprefix('check_')}`: {_flat(getattr(checker, each).__doc__)}"
 
 
 # Formatting

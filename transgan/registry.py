@@ -279,15 +279,18 @@ class Registry:
         here = {each.package for each in self.candidates()}
         return [package for package, version in plugins.items() if version == OF_FILE and package not in here]
 
+    @property
+    def not_loaded(self) -> str:
+        """A sentence, behind a space, on the plugins that failed to load, for messages; empty where there are none."""
+        return f" Not loaded: {listed(f'{who}: {why}' for who, why in self.broken.items())}." if self.broken else ""
+
     def hint(self, name: str, known: Iterable[str]) -> str:
         """Return what an unknown plugin may have been meant to be, and why it may not be here.
 
         Args:
             known: the names that could have been written.
         """
-        hint = did_you_mean(name, known)
-        if self.broken:
-            hint += f" Not loaded: {listed(f'{who}: {why}' for who, why in self.broken.items())}."
+        hint = f"{did_you_mean(name, known)}{self.not_loaded}"
         package = name.rpartition(":")[0]
         if package and package not in {each.package for each in self.candidates()}:
             return f"{hint} Package '{package}' is not installed, or has no plugins"

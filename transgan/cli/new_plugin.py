@@ -14,7 +14,7 @@ from transgan.storage import write_text
 from transgan.storage.atomic import disk_errors, make_folder
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ def write_package(name: str, kind: str, folder: Path, registry: Registry) -> lis
     module = name.replace("-", "_")
     package = module.replace("_", "-")
     if not _NAME.fullmatch(name) or keyword.iskeyword(module):
-        raise UsageError(f"'{name}': expected a name of small letters, digits and '_', which begins with a letter")
+        raise UsageError(
+            f"'{name}': expected a name of small letters, digits and '_', 32 at most, which begins with a letter"
+        )
     if module in registry.names(chosen.name):
         raise UsageError(f"there is a {chosen.singular} '{module}' already; choose another name")
     if find_spec(module) is not None:
@@ -138,7 +140,7 @@ def write_package(name: str, kind: str, folder: Path, registry: Registry) -> lis
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists; nothing was written. Choose another name, or remove it")
     example = _EXAMPLES[chosen.name]
-    cls = "".join(part.capitalize() for part in module.split("_") if part)
+    cls = _class_of(module)
     base = {"name": module, "module": module, "package": package, "cls": cls, "singular": chosen.singular}
     base |= {"api": str(VERSION)}
 
@@ -155,7 +157,7 @@ def write_package(name: str, kind: str, folder: Path, registry: Registry) -> lis
         "pyproject.toml": template("pyproject.toml"),
         "README.md": template("README.md", use=filled(example.use)),
         "recipe.toml": template("recipe.toml", **recipe).rstrip() + "\n",
-        f"{module}.py": template(f"{chosen.name}.py"),
+        f"{module}.py": module_of(chosen.name, module),
         f"test_{module}.py": template("test.py", imports=example.imports, tests=tests).replace(
             f"import {cls}\n", f"import {cls}{options}\n"
         ),
@@ -165,6 +167,17 @@ def write_package(name: str, kind: str, folder: Path, registry: Registry) -> lis
         for file, text in files.items():
             write_text(out / file, text)
     return [out / file for file in files]
+
+
+def module_of(kind: str, name: str) -> str:
+    """Return the module with a plugin of a kind, as `write_package` writes it."""
+    cls = _class_of(name)
+    text = (_TEMPLATES / f"{kind}.py.txt").read_text(encoding="utf-8")
+    return Template(text).substitute(name=name, cls=cls, api=VERSION)
+
+
+def _class_of(module: str) -> str:
+    return "".join(part.capitalize() for part in module.split("_") if part)
 
 
 def _kind(name: str) -> PluginKind:

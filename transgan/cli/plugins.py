@@ -95,6 +95,10 @@ def _list(registry: "Registry") -> Iterator[str]:
             package = "" if package == own else f" ({package})"
             line = printable(_first_line(entry.cls.__doc__))
             yield f"  {entry.name}".ljust(column) + cut(line, width - column - len(package)) + package
+    for (kind, name), others in registry.others.items():
+        packages = list(dict.fromkeys(each.package for each in (registry.entries[kind, name], *others)))
+        choice = " or ".join(f'"{each}:{name}"' for each in packages)
+        yield f"in conflict: {KINDS[kind].singular} '{name}' of {' and of '.join(packages)}; recipes write {choice}"
     for who, why in registry.broken.items():
         yield f"not loaded: {who}: {why}"
 

@@ -253,7 +253,7 @@ def _select_regions(
         raise UsageError(f"{given[0]} needs a region detector: {', '.join(known) or 'none is installed'}")
     if f"--{detector}" not in known:
         hint = did_you_mean(f"--{detector}", known + options)
-        raise UsageError(f"--{detector}: no such option or region detector. {hint}")
+        raise UsageError(f"--{detector}: no such option or region detector. {hint}{registry.not_loaded}")
     regions = RegionSelection.named(detector, None, min_size, only_largest, settings, registry)
     if regions.detector.note:
         show(f"note: {regions.detector.note}", error=True)

@@ -319,9 +319,11 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
     check_model_place(out)
     if not weights.is_file():
         raise DataError(f"{weights}: {'a folder, not a file' if weights.is_dir() else 'there is no such file'}")
-    read: ImportedGenerator | None = Registry.installed().import_generator(weights)
+    registry = Registry.installed()
+    read: ImportedGenerator | None = registry.import_generator(weights)
     if read is None:
-        raise DataError(f"{weights}: no plugin knows this kind of file; expected a generator's .pth")
+        why = f"no plugin knows this kind of file; expected a generator's .pth.{registry.not_loaded}"
+        raise DataError(f"{weights}: {why.removesuffix('.')}")
     if read.inputs != read.channels:
         raise DataError(f"{weights}: it turns {read.inputs} channels into {read.channels}; expected the same number")
     recipe = {

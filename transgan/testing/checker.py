@@ -108,6 +108,7 @@ class Checker:
         self.build(options)
 
     def check_documentation(self) -> Iterator[str]:
+        """It and its options have texts, which `transgan plugins` shows."""
         if not (doc := (self.cls.__dict__.get("__doc__") or "").strip()):
             yield "it has no docstring; its first line is what `transgan plugins` says of it"
         elif len(doc.splitlines()[0]) > 120:
@@ -117,6 +118,7 @@ class Checker:
                 yield f"option '{name}' has no help text; write a docstring below the field"
 
     def check_options(self) -> Iterator[str]:
+        """Options are typed, refuse what is unknown, and can be written to recipes and models and read back."""
         cls: type[BaseModel] = self.cls.Options
         if not issubclass(cls, Options):
             raise Fault(f"{cls.__name__} is not a subclass of transgan.api.Options; make it one")
@@ -151,6 +153,7 @@ class Checker:
                 yield f"its options differ when they are read back from {form}; use numbers, texts, lists and tables"
 
     def check_construction(self) -> Iterator[str]:
+        """It can be built with these options."""
         self.build()
         yield from ()
 

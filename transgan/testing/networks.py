@@ -65,6 +65,7 @@ class NetworkChecker(Checker):
         return module(x, **conditions)
 
     def check_conditions(self) -> Iterator[str]:
+        """Every argument of `forward` without a default is a condition that it gets."""
         names = argument_names(self.cls.forward)
         for each in self.cls.unused_conditions(self.options) if hasattr(self.cls, "unused_conditions") else ():
             if each not in names:
@@ -72,6 +73,7 @@ class NetworkChecker(Checker):
         self.taken(conditions_of(self.spec) | dict(self.given.conditions))
 
     def check_shapes(self) -> Iterator[str]:
+        """What it returns has the right form and is finite, and its input is as it was."""
         x, conditions = self.values()
         kept = x.clone()
         with torch.no_grad():
@@ -109,6 +111,7 @@ class NetworkChecker(Checker):
         yield from self.wrong(y, self.values(inputs=more)[0])
 
     def check_style(self) -> Iterator[str]:
+        """A style vector that it takes affects what it returns."""
         if "style" not in argument_names(self.cls.forward) or "style" in self.given.conditions:
             return
         module = self.build(style=self.spec.style + 5)
@@ -118,6 +121,7 @@ class NetworkChecker(Checker):
             yield "its forward takes 'style' and does not use it; use it, or do not name it"
 
     def check_gradients(self) -> Iterator[str]:
+        """Gradients reach every parameter, and are finite."""
         module = self.build()
         names = {name: p for name, p in module.named_parameters() if p.requires_grad}
         x, conditions = self.values()
@@ -134,6 +138,7 @@ class NetworkChecker(Checker):
             yield "gradients are NaN or infinite for random inputs; check roots, norms and logarithms at 0"
 
     def check_independence(self) -> Iterator[str]:
+        """What it returns for a sample does not depend on the others of the batch."""
         module = self.build()
         if mixes_batch(module):
             return
@@ -150,6 +155,7 @@ class NetworkChecker(Checker):
             )
 
     def check_determinism(self) -> Iterator[str]:
+        """It is built and, in evaluation mode, computes the same each time."""
         one, two = self.build(), self.build()
         if not same_state(one, two):
             yield "it is built with other weights each time; draw initial weights with torch, which has the run's seed"
@@ -160,6 +166,7 @@ class NetworkChecker(Checker):
                 yield "two passes of it in evaluation mode differ; let eval() switch off dropout and noise"
 
     def check_state(self) -> Iterator[str]:
+        """A copy with its `state_dict`, and a deep copy, return the same."""
         one, two = self.build(), self.build(seed=1)
         x, conditions = self.values()
         with torch.no_grad():
@@ -180,6 +187,7 @@ class NetworkChecker(Checker):
                 yield "a deep copy of it, as the moving average needs one, returns something else"
 
     def check_bf16(self) -> Iterator[str]:
+        """It runs with `precision = "bf16"`."""
         module = self.build()
         x, conditions = self.values()
         try:
@@ -209,6 +217,7 @@ class NetworkChecker(Checker):
             yield f"on the device meta it returns tensors on {wrong[0]}; make them on x.device"
 
     def check_after_step(self) -> Iterator[str]:
+        """`after_step` can be called."""
         module = self.build()
         if callable(after_step := getattr(module, "after_step", None)):
             after_step()
@@ -224,6 +233,7 @@ class GeneratorChecker(NetworkChecker):
             yield f"for {tuple(x.shape)} it returns {tuple(y.shape)}, expected (N, channels, *space) = {expected}"
 
     def check_range(self) -> Iterator[str]:
+        """What it returns lies in [-1, 1]."""
         x, conditions = self.values()
         with torch.no_grad():
             y = self.run(self.build(), x, conditions)
@@ -231,6 +241,7 @@ class GeneratorChecker(NetworkChecker):
             yield f"values reach {float(y.abs().max()):.3g}, and samples lie in [-1, 1]; end with torch.tanh"
 
     def check_stride(self) -> Iterator[str]:
+        """It takes samples of any size whose axes are multiples of `stride`."""
         module = self.build().eval()
         stride: Any = getattr(module, "stride", 1)
         if not isinstance(stride, int) or stride < 1:
@@ -339,6 +350,7 @@ class ConditioningChecker(NetworkChecker):
         return int(module.channels), int(module.style)
 
     def check_effect(self) -> Iterator[str]:
+        """What it returns depends on the condition."""
         module = self.build()
         x, conditions = self.values()
         with torch.no_grad():

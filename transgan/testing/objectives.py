@@ -190,6 +190,7 @@ class LossChecker(NamingChecker):
         return value
 
     def check_sides(self) -> Iterator[str]:
+        """It has a method that runs call."""
         if not self.sides(self.plugin):
             yield "it has neither for_generator nor for_discriminator: it would never be evaluated; define one"
         others = [
@@ -200,6 +201,7 @@ class LossChecker(NamingChecker):
             yield f"interval is {self.plugin.interval!r}, expected a whole number of at least 1"
 
     def check_value(self) -> Iterator[str]:
+        """It is a finite scalar, and leaves its inputs as they are."""
         for side in self.sides(self.plugin):
             batch = self.batch()
             kept = copy.deepcopy({n: v for n, v in batch.items() if tensors_of(v)})
@@ -213,6 +215,7 @@ class LossChecker(NamingChecker):
                     yield f"for_{side} changes '{name}' in place, which other losses get too; work on a copy"
 
     def check_gradients(self) -> Iterator[str]:
+        """A gradient reaches what it trains, and is finite."""
         own = [p for network in self.own_networks.values() for p in network.parameters() if p.requires_grad]
         for side in self.sides(self.plugin):
             batch = self.batch()
@@ -272,6 +275,7 @@ class LossChecker(NamingChecker):
                 )
 
     def check_determinism(self) -> Iterator[str]:
+        """Equal inputs give equal results."""
         for side in self.sides(self.plugin):
             values = [self.value(self.plugin, side, self.batch()) for _ in range(2)]
             torch.manual_seed(9)
@@ -285,6 +289,7 @@ class LossChecker(NamingChecker):
                 )
 
     def check_precision(self) -> Iterator[str]:
+        """It loses no digits in float32."""
         for side in self.sides(self.plugin):
             batch = self.batch()
             single = self.value(self.plugin, side, copy.deepcopy(batch))
@@ -293,6 +298,7 @@ class LossChecker(NamingChecker):
                 yield f"for_{side} is {float(single):.5g} in float32, {float(double):.5g} in float64; it loses digits"
 
     def check_device(self) -> Iterator[str]:
+        """It runs on any device, and can be traced on the meta device."""
         for side in self.sides(self.plugin):
             try:
                 value = self.value(self.plugin, side, on_meta(self.batch()))
@@ -307,6 +313,7 @@ class LossChecker(NamingChecker):
                 yield f"on the device meta for_{side} returns a tensor on {value.device}; make it like those given"
 
     def check_decision_logit(self) -> Iterator[str]:
+        """An adversarial loss with a `decision_logit` says how real logits are."""
         decision = self.plugin.decision_logit
         if decision is None:
             return
@@ -345,6 +352,7 @@ class NodesChecker(NamingChecker):
         return {name: step.values[one, name] for name in graph.functions}
 
     def check_nodes(self) -> Iterator[str]:
+        """Nodes are described, finite, and `fake` has the form of a sample."""
         functions = self.graph_of(self.plugin).functions
         if "fake" not in functions:
             yield "it has no node 'fake', the translation, which metrics, previews and models need; define one"
@@ -363,6 +371,7 @@ class NodesChecker(NamingChecker):
                 yield f"node '{name}' is NaN or infinite for random samples"
 
     def check_gradients(self) -> Iterator[str]:
+        """A gradient reaches what it trains, and is finite."""
         batch = self.batch()
         runner = Runner(self.given.networks, self.spec)
         one, graph = translation_of(self.spec), self.graph_of(self.plugin)
@@ -373,6 +382,7 @@ class NodesChecker(NamingChecker):
                 yield "no gradient goes through node 'fake', so that no generator can be trained; do not detach it"
 
     def check_independence(self) -> Iterator[str]:
+        """A sample's nodes do not depend on the other samples of the batch."""
         batch = self.batch()
         whole = rows(self.values(self.plugin, batch), [2, 3])
         part = self.values(self.plugin, rows(batch, [2, 3]))
@@ -381,6 +391,7 @@ class NodesChecker(NamingChecker):
                 yield f"node '{name}' of a sample depends on other samples of its batch; compute it sample by sample"
 
     def check_determinism(self) -> Iterator[str]:
+        """Equal inputs give equal results."""
         torch.manual_seed(9)
         one = self.values(self.plugin, self.batch())
         torch.manual_seed(10)
@@ -392,6 +403,7 @@ class NodesChecker(NamingChecker):
                 yield f"node '{name}' differs for equal inputs; take random numbers from 'rng' or 'latents'"
 
     def check_device(self) -> Iterator[str]:
+        """It runs on any device, and can be traced on the meta device."""
         try:
             self.values(self.plugin, on_meta(self.batch()))
         except Fault:
@@ -470,6 +482,7 @@ class MetricChecker(NamingChecker):
         return found
 
     def check_figures(self) -> Iterator[str]:
+        """Figures are finite numbers of the translations that were measured, and `direction` says which is better."""
         batch = self.batch()
         kept = copy.deepcopy({n: v for n, v in batch.items() if tensors_of(v)})
         found = self.figures(self.plugin, [batch])
@@ -503,6 +516,7 @@ class MetricChecker(NamingChecker):
         yield from self._differing(whole, parts, "they depend on the batch size; weight by the number of samples")
 
     def check_reset(self) -> Iterator[str]:
+        """`reset` forgets all updates, and `compute` only reads."""
         batch, other = self.batch(), self.batch(seed=5)
         first = self.figures(self.plugin, [batch])
         yield from self._differing(first, self.plugin.compute(), "compute changes them; let it only read")

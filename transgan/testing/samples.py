@@ -32,6 +32,7 @@ class SourceChecker(Checker):
             source.samples(name, selection)
 
     def check_samples(self) -> Iterator[str]:
+        """Samples are sorted, with keys of their own, the same each time, and their files are there."""
         if not self.given.selections:
             raise Fault(
                 "nothing says which samples to find; give what recipes write for two domains: "
@@ -80,6 +81,7 @@ class SourceChecker(Checker):
                 yield f"for {what} it raises {in_a_line(error)}; raise DataError (files) or UsageError (the recipe)"
 
     def check_counterparts(self) -> Iterator[str]:
+        """A true translation is a sample, or not known."""
         selections = list(self.given.selections.values())[:2]
         if len(selections) == 2:
             source = self.build()
@@ -117,6 +119,7 @@ class MediaChecker(Checker):
         return media
 
     def check_decoding(self) -> Iterator[str]:
+        """A sample is decoded to the same array each time, all samples to one form."""
         media = self._ready()
         one, two = (media.decode(self.given.files[0]) for _ in range(2))
         if not isinstance(one, np.ndarray):
@@ -131,6 +134,7 @@ class MediaChecker(Checker):
             yield f"fit_statistics returns '{differing[0]}', which is no tensor; only tensors are saved"
 
     def check_batches(self) -> Iterator[str]:
+        """A batch has the form that the media says, in [-1, 1], augmented by its random numbers alone."""
         media = self._ready()
         count = len(self.given.files)
         expected = (count, media.channels, *media.space)
@@ -208,6 +212,7 @@ class MediaChecker(Checker):
             yield f"a size of five axes raises {in_a_line(error)}; raise UsageError"
 
     def check_preview(self) -> Iterator[str]:
+        """A preview is written."""
         media = self._ready()
         items = list(self._batch(media))
         with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
@@ -228,6 +233,7 @@ class RegionDetectorChecker(Checker):
         return self.given.item
 
     def check_regions(self) -> Iterator[str]:
+        """Regions are found, the largest first, none below the least extent."""
         item = self._item()
         kept = item.clone()
         detector = self.build()
@@ -253,6 +259,7 @@ class RegionDetectorChecker(Checker):
             yield "it finds something else each time in the same item"
 
     def check_pasting(self) -> Iterator[str]:
+        """Only what was changed is pasted."""
         item, detector = self._item(), self.build()
         regions = detector.detect(item, 0.0)
         still = detector.paste(item, regions, [torch.zeros_like(each.sample) for each in regions])

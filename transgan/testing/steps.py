@@ -33,6 +33,7 @@ class AugmentationChecker(Checker):
         return y
 
     def check_shapes(self) -> Iterator[str]:
+        """Samples keep their form and precision, are changed, and stay as they are in the input."""
         x = sample(self.spec)
         kept = x.clone()
         plugin = self.build()
@@ -50,6 +51,7 @@ class AugmentationChecker(Checker):
                 yield f"of {dtype} it returns {found}; bring random numbers to x: rng.uniform(...).to(x)"
 
     def check_randomness(self) -> Iterator[str]:
+        """Each sample is changed by itself, by the random numbers that it is given."""
         plugin = self.build()
         x = sample(self.spec)[:1].repeat(N, *[1] * (1 + len(self.spec.space)))
         torch.manual_seed(1)
@@ -63,6 +65,7 @@ class AugmentationChecker(Checker):
             yield "what it makes of a sample depends on the other samples of the batch; change each by itself"
 
     def check_gradients(self) -> Iterator[str]:
+        """Gradients go through it."""
         x = sample(self.spec).requires_grad_()
         y = self.apply(self.build(), x)
         if not y.requires_grad:
@@ -86,6 +89,7 @@ class AugmentationChecker(Checker):
             yield "it moves content; set geometric = True"
 
     def check_device(self) -> Iterator[str]:
+        """It runs on any device, and can be traced on the meta device."""
         try:
             y = self.build()(torch.empty_like(sample(self.spec), device="meta"), MetaRng(N), _CLOCK)
         except Exception as error:
@@ -101,6 +105,7 @@ class HooksChecker(Checker):
     first_use = "run"
 
     def check_methods(self) -> Iterator[str]:
+        """It has methods that runs call, with their arguments."""
         own = {name for each in self.cls.__mro__[: -len(self.kind.base.__mro__)] for name in vars(each)}
         if not own & {*MOMENTS}:
             yield f"it defines none of the methods that runs call: {', '.join(MOMENTS)}"
