@@ -127,9 +127,7 @@ def write_package(name: str, kind: str, folder: Path, registry: Registry) -> lis
     module = name.replace("-", "_")
     package = module.replace("_", "-")
     if not _NAME.fullmatch(name) or keyword.iskeyword(module):
-        raise UsageError(
-            f"'{name}': expected a name of small letters, digits and '_', 32 at most, which begins with a letter"
-        )
+        raise UsageError(f"'{name}': expected a name of small letters, digits and '_', 32 at most")
     if module in registry.names(chosen.name):
         raise UsageError(f"there is a {chosen.singular} '{module}' already; choose another name")
     if find_spec(module) is not None:
@@ -142,7 +140,7 @@ def write_package(name: str, kind: str, folder: Path, registry: Registry) -> lis
     example = _EXAMPLES[chosen.name]
     cls = _class_of(module)
     base = {"name": module, "module": module, "package": package, "cls": cls, "singular": chosen.singular}
-    base |= {"api": str(VERSION)}
+    base |= {"api": str(VERSION), "article": "An" if chosen.singular[0] in "aeio" else "A"}
 
     def filled(text: str, **more: str) -> str:
         return Template(text).substitute(base | more)

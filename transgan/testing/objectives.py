@@ -455,6 +455,11 @@ class MetricChecker(NamingChecker):
         metric = self.build(options)
         self.figures(metric, [self.batch(metric)])
 
+    def batch(self, plugin: Any = None, seed: int = 1) -> Batch:
+        """Return a batch, in which there is a reference if it is asked for."""
+        found = super().batch(plugin, seed)
+        return found | {"reference": sample(self.spec)} if found.get("reference", 0) is None else found
+
     def build(self, options: Any = None) -> Any:
         metric = super().build(options)
         domains = {name: self._domain(name, 20 + i) for i, name in enumerate(self.spec.domains)}

@@ -110,7 +110,8 @@ def batch_of(names: Iterable[str], given: Given, annotations: Mapping[str, Any])
     found: Batch = {}
     for name in names:
         if name in given.inputs:
-            found[name] = given.inputs[name]
+            value = given.inputs[name]
+            found[name] = dict(value) if isinstance(value, dict) else value  # a loss writes to its buffers
         elif name in makers:
             found[name] = makers[name]()
         elif "Mapping" in str(annotations.get(name)) or "Conditions" in str(annotations.get(name)):
