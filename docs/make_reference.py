@@ -75,9 +75,10 @@ def pages() -> dict[Path, str]:
 
 def write() -> list[Path]:
     """Write the pages that are out of date, and return their paths."""
-    stale = stale_pages()
+    stale, texts = stale_pages(), pages()
     for path in stale:
-        path.write_text(pages()[path], encoding="utf-8")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(texts[path], encoding="utf-8")
     return stale
 
 

@@ -442,7 +442,7 @@ class OneCode(Encoder[Width]):
 
     def __init__(self, options: Width, spec: NetworkSpec):
         super().__init__(options, spec)
-        self.layer = nn.Conv2d(spec.inputs, options.width, 4, 2)
+        self.layer = nn.Conv2d(spec.inputs, options.width + 1, 4, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         code: Tensor = self.layer(x).mean((0, 2, 3))
@@ -693,7 +693,7 @@ class AllTogether(Change):
         return {each: {"change": sum(values) / len(values)} for each in self.values}
 
 
-@fault("figures", "direction says of no figure which is better")
+@fault("direction", "direction says of no figure which is better")
 class NoDirection(Change):
     """A metric."""
 

@@ -52,7 +52,7 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("nodes", "augmented_translation"): {"networks": {"code": codes}},
     ("nodes", "bicycle_translation"): {"networks": {"code": two_codes}},
-    ("nodes", "stargan_v2_translation"): {"networks": {"mapping": style_codes, "style_encoder": style_codes}},
+    ("nodes", "stargan_v2_translation"): {"networks": {"mapping": style_codes, "style": style_codes}},
     **{("generators", name): {"spec": SEQUENCE} for name in ("gated_1d", "gated_2_1_2d", "residual_1d")},
     ("discriminators", "gated_patch"): {"spec": SEQUENCE},
     ("sources", "synthetic_faces"): {"selections": {"young": {"age": [20, 30]}, "old": {"age": [50, 60]}}},
@@ -64,6 +64,11 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
     **{
         ("generators", name): {"range": "acoustic features are not bounded"}
         for name in ("gated_1d", "gated_2_1_2d", "residual_1d")
+    },
+    ("generators", "stargan_v2"): {"range": "as published, it ends without tanh"},
+    **{
+        ("metrics", name): {"direction": "figures are named after the network, of which features of its own say little"}
+        for name in ("frechet", "kernel", "diversity", "content", "inception_score")
     },
     ("losses", "code_reconstruction"): {"use": "the fake says only the device of the 0 of translations without a code"},
     ("losses", "preserve"): {"use": "the option `like` says whether the source or the target is used"},
@@ -97,6 +102,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i, picture in enumerate(pictures):
             Image.fromarray(picture).save(root / domain / f"{i}.png")
             rows.append(f"{domain}/{i}.png,{'calm' if domain == 'a' else 'glad'}")
+    (root / "utk").mkdir()
+    for age in (21, 24, 52, 57):
+        Image.fromarray(pictures[0]).save(root / "utk" / f"{age}_0_0_20170101.png")
     (root / "labels.csv").write_text("\n".join(rows))
     return root
 
@@ -106,6 +114,11 @@ def on_disk(name: str, root: Path) -> dict[str, Any]:
     files = {"root": root, "suffixes": (".png",)}
     return {
         "folders": {**files, "selections": {"a": "a", "b": "b"}},
+        "labelled_faces": {
+            **files,
+            "root": root / "utk",
+            "selections": {"young": {"age": [20, 30]}, "old": {"age": [50, 60]}},
+        },
         "arrays": {**files, "selections": {"a": "a.npz", "b": "b.npz"}},
         "labelled_table": {
             **files,
@@ -119,7 +132,15 @@ def on_disk(name: str, root: Path) -> dict[str, Any]:
 INSTALLED = [each for each in Registry.installed().candidates() if each.package == "transgan"]
 
 
-@pytest.mark.parametrize("entry", INSTALLED, ids=lambda each: f"{each.kind}-{each.name}")
+#: Plugins that fit feature networks to the data, which takes seconds.
+SLOW = {("metrics", name) for name in ("frechet", "kernel", "diversity", "content", "inception_score", "coverage")}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [pytest.param(e, marks=[pytest.mark.slow] if (e.kind, e.name) in SLOW else []) for e in INSTALLED],
+    ids=lambda each: f"{each.kind}-{each.name}",
+)
 def test_it_keeps_what_its_kind_promises(entry: Registered, folder: Path) -> None:
     key = (entry.kind, entry.name)
     if reason := SKIPPED.get(key):

@@ -4,6 +4,7 @@ import inspect
 import json
 import tomllib
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,7 +171,9 @@ class Checker:
                     continue
                 try:
                     torch.manual_seed(0)
-                    self.works(options)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        self.works(options)
                 except TransganError:
                     continue
                 except Exception as error:

@@ -247,7 +247,7 @@ class GeneratorChecker(NetworkChecker):
         if not isinstance(stride, int) or stride < 1:
             raise Fault(f"stride is {stride!r}, expected a whole number of at least 1")
         _, conditions = self.values()
-        space = tuple(side // stride * stride + 2 * stride for side in self.spec.space)
+        space = tuple(side // stride * stride + stride for side in self.spec.space)
         x = torch.rand(N, self.spec.inputs, *space) * 2 - 1
         try:
             with torch.no_grad():

@@ -59,17 +59,16 @@ class Runner:
     """What runs the networks that nodes call: given ones, a loss's own, and tiny generators."""
 
     def __init__(self, networks: Mapping[str, Callable[..., Any]], spec: NetworkSpec):
-        torch.manual_seed(2)
-        tiny = {role: TinyGenerator(spec) for role in ("generator", "back")}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2)
+            tiny = {role: TinyGenerator(spec) for role in ("generator", "back")}
         self.networks: dict[str, Callable[..., Any]] = {**tiny, **networks}
 
     def resolve(self, translation: Translation, role: str, owner: str = "", /) -> str:
         for name in (f"{owner}/{role}", role, role.partition(".")[0]):  # `mapping.target`: that of a domain
             if name in self.networks:
                 return name
-        raise Fault(
-            f"it calls the network '{role}', which is not there; give it: check(..., networks={{'{role}': ...}})"
-        )
+        raise Fault(f"it calls the network '{role}', which is not there; give check networks={{'{role}': ...}}")
 
     def mixes_batch(self, network: str, /) -> bool:
         return False
@@ -168,8 +167,9 @@ class LossChecker(NamingChecker):
 
     @cached_property
     def own_networks(self) -> dict[str, nn.Module]:
-        torch.manual_seed(3)
-        found: dict[str, nn.Module] = self.plugin.networks(self.spec)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            found: dict[str, nn.Module] = self.plugin.networks(self.spec)
         return found
 
     @cached_property
@@ -204,7 +204,7 @@ class LossChecker(NamingChecker):
         """It is a finite scalar, and leaves its inputs as they are."""
         for side in self.sides(self.plugin):
             batch = self.batch()
-            kept = copy.deepcopy({n: v for n, v in batch.items() if tensors_of(v)})
+            kept = copy.deepcopy({n: v for n, v in batch.items() if n != "buffers" and tensors_of(v)})
             value = self.value(self.plugin, side, batch)
             if not value.is_floating_point():
                 yield f"for_{side} returns {value.dtype}, expected floating point"
@@ -487,7 +487,7 @@ class MetricChecker(NamingChecker):
         return found
 
     def check_figures(self) -> Iterator[str]:
-        """Figures are finite numbers of the translations that were measured, and `direction` says which is better."""
+        """Figures are finite numbers of the translations that were measured."""
         batch = self.batch()
         kept = copy.deepcopy({n: v for n, v in batch.items() if tensors_of(v)})
         found = self.figures(self.plugin, [batch])
@@ -500,18 +500,21 @@ class MetricChecker(NamingChecker):
                 yield f"figure '{name}' is {type(value).__name__}, expected a number; write float(...)"
             elif not math.isfinite(value):
                 yield f"figure '{name}' is {value} for random samples; omit it and say why in warnings()"
-        names = {name for each in found.values() for name in each}
+        if not found and not list(self.plugin.warnings()):
+            yield "it returns no figures for random samples and warnings() does not say why"
+        for name, before in kept.items():
+            if differ(before, batch[name], 0.0):
+                yield f"update changes '{name}' in place, which other metrics get too; work on a copy"
+
+    def check_direction(self) -> Iterator[str]:
+        """`direction` says which figures are better, so that the best weights can be kept by them."""
+        names = {name for each in self.figures(self.plugin, [self.batch()]).values() for name in each}
         if names and not any(name.startswith(known) for name in names for known in self.plugin.direction):
             first = min(names)
             yield f"direction says of no figure which is better; write direction = {{'{first}': 'lower'}} or 'higher'"
         for name, way in self.plugin.direction.items():
             if way not in ("lower", "higher"):
                 yield f"direction of '{name}' is {way!r}, expected 'lower' or 'higher'"
-        if not found and not list(self.plugin.warnings()):
-            yield "it returns no figures for random samples and warnings() does not say why"
-        for name, before in kept.items():
-            if differ(before, batch[name], 0.0):
-                yield f"update changes '{name}' in place, which other metrics get too; work on a copy"
 
     def check_batches(self) -> Iterator[str]:
         """The batch size of evaluations changes no figure."""
