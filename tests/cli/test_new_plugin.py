@@ -47,10 +47,7 @@ def test_its_types_are_right(packages: Path) -> None:
 
 def test_its_tests_pass(packages: Path) -> None:
     folders = [packages / f"own_{kind}" for kind in KINDS]
-    paths = os.pathsep.join(map(str, folders))
-    words = ("-q", "-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir", packages, *folders)
-    code = f"import sys, pytest; sys.path[:0] = {paths!r}.split({os.pathsep!r}); sys.exit(pytest.main(sys.argv[1:]))"
-    result = done(sys.executable, "-c", code, *words, cwd=packages)
+    result = done(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders, cwd=packages)
     assert result.returncode == 0, result.stdout
 
 

@@ -144,4 +144,4 @@ def test_a_file_that_is_none_is_one_line(transgan: Any, recipe: Path, tmp_path: 
 def test_a_recipe_cannot_name_a_file(transgan: Any, recipe: Path, file: Path) -> None:
     text = recipe.read_text()
     recipe.write_text(f'plugin = "{file}"\n{text}')
-    assert "plugin: unknown key" in transgan("check", recipe).error(2)
+    assert "[plugin]: unknown key" in transgan("check", recipe).error(2)

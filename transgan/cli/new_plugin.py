@@ -94,7 +94,7 @@ _EXAMPLES = {
         '    check($cls, {}, {"power": 2.0})\n\n\n'
         "def test_of_a_small_sample() -> None:\n"
         "    fake = torch.tensor([[[0.0, 1.0, 3.0]]])\n"
-        "    assert $cls(${cls}Options()).for_generator(fake) == 1.5",
+        "    assert $cls(${cls}Options(power=1.0)).for_generator(fake) == 1.5",
         "import torch\n",
         {"tables": "$name = { weight = 0.1, power = 2.0 }\n"},
     ),

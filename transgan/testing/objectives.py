@@ -25,12 +25,12 @@ from transgan.testing.values import (
     as_dtype,
     batch_of,
     differ,
-    leaves_with_gradient,
     on_meta,
     rows,
     sample,
     tensors_of,
     translation_of,
+    with_gradients,
 )
 from transgan.text import listed
 
@@ -220,10 +220,10 @@ class LossChecker(NamingChecker):
         for side in self.sides(self.plugin):
             batch = self.batch()
             names = [name for name in self.names(self.plugin) if self._is_trained(name, side)]
-            batch, leaves = leaves_with_gradient(batch, names)
+            batch, inputs_of = with_gradients(batch, names)
             networks = [each for each in self.runner.networks.values() if isinstance(each, TinyGenerator)]
             tiny = [p for each in networks for p in each.parameters()]
-            inputs = [x for each in leaves.values() for x in each] + own + tiny
+            inputs = [x for each in inputs_of.values() for x in each] + own + tiny
             value = self.value(self.plugin, side, batch)
             found: Sequence[Tensor | None] = [None] * len(inputs)
             if value.requires_grad and inputs:

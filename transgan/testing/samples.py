@@ -159,7 +159,7 @@ class MediaChecker(Checker):
         media = self._ready()
         files = [each for each in self.given.files if isinstance(each, (str, Path))]
         if files and not media.suffixes:
-            yield "suffixes is empty: no command finds its files; write those that read knows, such as ('.png',)"
+            yield "suffixes is empty: no command finds its files; write those that read knows, such as ('.txt',)"
         for path in files[:2]:
             item = media.read(Path(path))
             for stride in (1, 4):

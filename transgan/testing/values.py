@@ -164,7 +164,7 @@ def tensors_of(value: Any) -> list[Tensor]:
     return found
 
 
-def leaves_with_gradient(batch: Mapping[str, Any], names: Iterable[str]) -> tuple[Batch, dict[str, list[Tensor]]]:
+def with_gradients(batch: Mapping[str, Any], names: Iterable[str]) -> tuple[Batch, dict[str, list[Tensor]]]:
     """Return a batch whose numbers of these arguments require gradients, and these tensors by argument."""
     changed, found = dict(batch), dict[str, list[Tensor]]()
     for name in names:
