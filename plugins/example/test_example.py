@@ -1,6 +1,7 @@
 """Tests of the example: what its kinds promise, by `transgan.testing`."""
 
-from transgan_example import RecolourGenerator, TotalVariation
+from transgan_example.generators import RecolourGenerator
+from transgan_example.losses import TotalVariation
 
 from transgan.testing import check
 
