@@ -5,6 +5,7 @@ which says that there was one.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +92,8 @@ def interrupted(start_processes: Any, recipe: Path, tmp_path: Path) -> Callable[
         (site / "stopper.py").write_text(STOPPER)
         (site / "stopper-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: stopper\nVersion: 1.0\n")
         (site / "stopper-1.0.dist-info" / "entry_points.txt").write_text("[transgan]\nstopper = stopper\n")
-        environment = {"PYTHONPATH": str(site), "STOP_AT": str(step), "STOP_BY": by, "STOP_IN": hook}
+        path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+        environment = {"PYTHONPATH": path, "STOP_AT": str(step), "STOP_BY": by, "STOP_IN": hook}
         [(code, _)] = start_processes(
             1, "-m", "transgan", "run", recipe, "--out", tmp_path / "interrupted", "-q", **environment
         )
