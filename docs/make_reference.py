@@ -1,4 +1,4 @@
-"""Generate the reference pages `reference/recipe.md` and `reference/plugins.md` from the code.
+"""Generate the reference pages `reference/recipe.md`, `reference/plugins.md` and `reference/api/` from the code.
 
     python docs/make_reference.py            write the pages that are out of date
     python docs/make_reference.py --check    list the pages that are out of date; exit code 1 if there are any
@@ -18,15 +18,16 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from transgan.api import hooks, protocols, samples
-from transgan.api.hooks import RunInfo
 from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Argument
 from transgan.api.options import Configurable, Options
 from transgan.api.schedule import Clock, Schedule
 from transgan.api.weights import WeightFile
+from transgan.cli.new_plugin import module_of
 from transgan.recipe import schema, slots
 from transgan.recipe.describe import expected, json_schema, subschema
 from transgan.registry import KINDS, PluginKind, Registered, Registry
 from transgan.reporting.plugins import OUTPUT, conditions_of, inputs_of, networks_of, nodes_of, type_name
+from transgan.testing import CHECKERS
 
 HERE = Path(__file__).resolve().parent
 #: The package whose plugins are documented here; other packages may be installed where this runs.
@@ -52,6 +53,7 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[losses.NAME]", slots.LossSlot, "`cycle = 10.0` is short for `cycle = { weight = 10.0 }`."),
     ("[metrics.NAME]", slots.Slot, "`cycle_error = true` is short for `cycle_error = {}`, and `false` removes the "
      "metric. The same holds for every table of named slots: `--set losses.identity=false` removes a loss."),
+    ("[hooks.NAME]", slots.Slot, "Code that runs at moments of the run: [](../howto/hooks.md)."),
     ("[[phases]]", schema.Phase, "The phases of a step, in order. Defaults to a generator phase followed by a "
      "discriminator phase."),
     ("[[stages]]", schema.Stage, "Stages follow each other; their shares add up to 1. Without stages, the run is a "
@@ -67,14 +69,16 @@ def pages() -> dict[Path, str]:
     return {
         HERE / "reference" / "recipe.md": _page(_recipe()),
         HERE / "reference" / "plugins.md": _page(_plugins()),
+        **{HERE / "reference" / "api" / f"{kind.name}.md": _page(_kind(kind)) for kind in KINDS.values()},
     }
 
 
 def write() -> list[Path]:
     """Write the pages that are out of date, and return their paths."""
-    stale = stale_pages()
+    stale, texts = stale_pages(), pages()
     for path in stale:
-        path.write_text(pages()[path], encoding="utf-8")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(texts[path], encoding="utf-8")
     return stale
 
 
@@ -251,8 +255,6 @@ def _plugins() -> Iterator[str]:
             function = getattr(hooks, name)
             yield from (f"### `{name}`", "", "```python", _signature(name, function), "```", "")
             yield from (_text(function.__doc__), "")
-        if title == "Lifecycle hooks":
-            yield from _class(RunInfo)
     yield from ("## Base classes", "", _text(protocols.__doc__), "")
     for cls in (*_api_classes(), WeightFile):
         yield from _class(cls)
@@ -296,8 +298,6 @@ _HOOK_GROUPS = {
     "Registration hooks": "Called once, before a recipe is resolved. `register(name, cls)` offers a class under the "
     "name that recipes use.",
     "Import hook": "Called by `transgan import` for one plugin after the other, until one returns a generator.",
-    "Lifecycle hooks": "Called during a run, on its main process, for every installed plugin. All get a `RunInfo`. "
-    "Example: [](../howto/hooks.md).",
 }
 
 
@@ -306,9 +306,7 @@ def _hook_groups() -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {title: [] for title in _HOOK_GROUPS}
     for name, each in vars(hooks).items():
         if hasattr(each, "transgan_spec"):
-            registers, imports = name.startswith("register_"), name.startswith("import_")
-            title = "Registration hooks" if registers else "Import hook" if imports else "Lifecycle hooks"
-            groups[title].append(name)
+            groups["Registration hooks" if name.startswith("register_") else "Import hook"].append(name)
     return groups
 
 
@@ -429,6 +427,27 @@ def _inputs_of(entry: Registered) -> Iterator[str]:
         yield from (f"Networks of its own: {_names(networks or []) or 'as options and samples require'}.", "")
     if entry.kind == "metrics" and cls.direction:
         yield from ("; ".join(f"`{name}`: {way} is better" for name, way in cls.direction.items()) + ".", "")
+
+
+# Kinds
+
+
+def _kind(kind: PluginKind) -> Iterator[str]:
+    """Yield the page of a kind of plugin: a minimal example, its base class, and what its check checks."""
+    title = kind.name.replace("_", " ").capitalize()
+    name = f"my_{kind.singular.removeprefix('set of ').replace(' ', '_')}"
+    short = kind.singular.removeprefix("set of ").replace(" ", "_")
+    yield from (f"# {title}", "", NOTE, "", f"A module with a {kind.singular}, whole as it stands:", "")
+    yield from ("```python", module_of(kind.name, name).rstrip(), "```", "")
+    yield f"`transgan plugins new {name} --kind {short}` writes it with a package, tests and a recipe around it."
+    yield from ("[](../../howto/write_a_plugin.md) goes on from there.", "")
+    if kind.name in ("losses", "nodes", "metrics"):
+        yield from ("Arguments are named after what they are given: [](../plugins.md#argument-names).", "")
+    yield from ("## Base class", "", *_class(kind.base))
+    yield from ("## What `transgan.testing.check` checks", "")
+    checker = CHECKERS[kind.name]
+    for each in sorted(name for name in dir(checker) if name.startswith("check_")):
+        yield f"- `{each.removeprefix('check_')}`: {_flat(getattr(checker, each).__doc__)}"
 
 
 # Formatting

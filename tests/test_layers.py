@@ -13,7 +13,7 @@ PACKAGE = "transgan"
 #: From the bottom up: the packages and modules of the core. `transgan/__init__.py` and `__main__.py` are outside.
 ROOMS = (
     "text", "errors", "tree", "storage", "api", "rng", "graph", "recipe", "registry", "plugin_errors", "plan", "data",
-    "networks", "inference", "evaluation", "monitoring", "reporting", "training", "dry_run", "bench", "cli",
+    "networks", "inference", "evaluation", "monitoring", "reporting", "training", "dry_run", "testing", "bench", "cli",
 )  # fmt: skip
 OUTSIDE = {PACKAGE, f"{PACKAGE}.__main__"}
 #: The only module outside `cli` that may import for type checking alone, so that listing plugins does not import torch.

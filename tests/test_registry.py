@@ -1,14 +1,17 @@
 """Plugins are discovered; one that fails to load is reported, and disables nothing else."""
 
+import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from transgan import registry as module
-from transgan.api import Augmentation, Loss, Options, PluginError, Register, Source, hookimpl, hooks
+from transgan.api import Augmentation, Hooks, Loss, Options, PluginError, Register, RunInfo, Source, hookimpl, hooks
+from transgan.api.version import VERSION
 from transgan.plan import Plan
 from transgan.registry import KINDS, Registry
 
@@ -92,7 +95,6 @@ def test_a_broken_plugin_is_reported_with_its_error_and_disables_nothing_else(mo
     assert found.get("losses", "whole") is Mine
     assert "half" not in found.names("losses")
     assert found.get("generators", "resnet")
-    found.hook.run_finished(run=None, outcome="finished")  # no broken plugin is called
     with pytest.raises(
         PluginError, match=r"no loss 'half'.* Not loaded: brittle \(strange 0\.3\): ImportError: no module"
     ):
@@ -198,6 +200,27 @@ def test_a_misspelt_hook_is_rejected(registry: Registry) -> None:
     assert registry.names("losses") == ["mine", "other"]
 
 
+def test_hooks_of_runs_are_methods_of_a_class(registry: Registry) -> None:
+    class Early:
+        @hookimpl
+        def step_finished(self, run: RunInfo) -> None: ...
+
+    class Misspelt(Hooks):
+        """Hooks."""
+
+        def step_finish(self, run: RunInfo) -> None: ...
+
+    class Plugin:
+        @hookimpl
+        def register_hooks(self, register: Register) -> None:
+            register("misspelt", Misspelt)
+
+    with pytest.raises(PluginError, match=r"'step_finished' is a method of a class, transgan.api.Hooks, .*hooks.NAME"):
+        registry.add(Early(), "early")
+    with pytest.raises(TypeError, match=r"no run calls 'step_finish'\. Did you mean 'step_finished'\?"):
+        registry.add(Plugin(), "plugin")
+
+
 def test_a_hook_with_an_unknown_argument_is_rejected(registry: Registry) -> None:
     class Unknown:
         @hookimpl
@@ -246,3 +269,64 @@ def test_a_recipe_that_does_not_use_a_broken_plugin_is_planned(
     """
     plan = planned(text, offering(mine=Mine))
     assert {term.loss for term in plan.terms} == set(plan.losses) == {"identity"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (VERSION + 1, f"made for version {VERSION + 1} of transgan.api, .*install a newer transgan"),
+        (VERSION - 1, f"made for version {VERSION - 1} of transgan.api, .*install a newer version of the plugin"),
+        ("one", "made for version one of transgan.api"),
+    ],
+)
+def test_a_plugin_that_is_made_for_another_version_of_the_api_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch, wanted: object, message: str
+) -> None:
+    class Plugin:
+        requires_api = wanted
+
+        @hookimpl
+        def register_losses(self, register: Register) -> None:
+            raise AssertionError("of another version")
+
+    monkeypatch.setattr(module, "entry_points", lambda group: [Point("other", Plugin)])
+    found = Registry.installed()
+    (why,) = found.broken.values()
+    assert re.search(message, why) and found.entries == {}
+
+
+def test_a_plugin_that_is_made_for_this_version_of_the_api_is_loaded(registry: Registry) -> None:
+    plugin = offering(other=Other)
+    plugin.requires_api = VERSION  # type: ignore[attr-defined]
+    registry.add(plugin, "of_this_version")
+    assert registry.get("losses", "other") is Other
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "recipe.toml"),
+        ("check", "recipe.toml"),
+        ("translate", "model", "a.png", "--to", "b", "--nothing"),
+        ("download", "nothing"),
+        ("plugins", "nothing"),
+        ("import", "weights.bin", "-o", "out"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_names_what_failed_to_load_where_something_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+    run_cli: Callable[..., int],
+    recipe_file: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: tuple[str, ...],
+) -> None:
+    points = [*module.entry_points(group="transgan"), Point("brittle", failing(ImportError("no glass")))]
+    monkeypatch.setattr(module, "entry_points", lambda group: points)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(b"no weights")
+    text = recipe_file("[train]\nsteps = 1\n[generators.resnet]\nwidth = 4\n[losses]\nglassy = 1.0\n").read_text()
+    (tmp_path / "recipe.toml").write_text(text)
+    assert run_cli(*words) != 0
+    assert "brittle (strange 0.3): ImportError: no glass" in capsys.readouterr().err

@@ -1,20 +1,26 @@
 """Discovery and registration of plugins. A plugin that fails to load is reported, and disables nothing else."""
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pluggy import PluginManager
 
 from transgan.api import hooks, protocols, samples
 from transgan.api.options import Options
+from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile
-from transgan.errors import PluginError, PluginRuntimeError, TransganError, did_you_mean
+from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
 from transgan.recipe.slots import SLOTS, Slot
-from transgan.text import listed
+from transgan.text import expand_home, listed
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ KINDS: dict[str, PluginKind] = {
         PluginKind("losses", "loss", protocols.Loss),
         PluginKind("metrics", "metric", protocols.Metric),
         PluginKind("region_detectors", "region detector", samples.RegionDetector),
+        PluginKind("hooks", "set of hooks", protocols.Hooks),
     )
 }
 
@@ -63,6 +70,40 @@ class Registered:
     cls: type[Any]
     package: str
     version: str
+
+
+#: The version of plugins in a file.
+OF_FILE = "(file)"
+_FILES: dict[Path, ModuleType] = {}
+
+
+def use_files(paths: Iterable[Path]) -> None:
+    """Import files whose plugins are there beside those of installed packages from now on, instead of any earlier ones.
+
+    A file is imported under a name of its own, so that it hides no module and needs no package.
+
+    Raises:
+        PluginError: a file is missing, is no Python file, or cannot be imported.
+    """
+    _FILES.clear()
+    for path in map(expand_home, paths):
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "there is no such file"
+            raise PluginError(f"--plugin {path}: {what}; expected a Python file such as my_loss.py")
+        if path.suffix != ".py":
+            raise PluginError(f"--plugin {path}: not a Python file; expected one such as my_loss.py")
+        name = f"transgan_file_{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
+        spec = spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None, "a .py file has a loader"
+        module = module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # it is code of any kind
+            del sys.modules[name]
+            why = " ".join(str(error).split())
+            raise PluginError(f"--plugin {path}: cannot be imported: {type(error).__name__}: {why}") from error
+        _FILES[path] = module
 
 
 class Registry:
@@ -86,10 +127,15 @@ class Registry:
 
     @classmethod
     def installed(cls) -> "Registry":
-        """Return the plugins of every installed package with entry points in the group `transgan`."""
+        """Return the plugins of every installed package with entry points in the group `transgan`, and of files.
+
+        The files are those of `use_files`.
+        """
         registry = cls()
         for point in sorted(entry_points(group="transgan"), key=lambda point: point.name):
             registry._load(point)
+        for path, module in _FILES.items():
+            registry._add_file(path, module)
         return registry
 
     def _load(self, point: EntryPoint) -> None:
@@ -101,8 +147,17 @@ class Registry:
             why = " ".join(str(error).split())
             self.broken[f"{point.name} ({package} {version})"] = f"{type(error).__name__}: {why}"
 
+    def _add_file(self, path: Path, module: ModuleType) -> None:
+        """Register what a file offers, under its name as the package."""
+        try:
+            self.add(module, str(path), path.name, OF_FILE)
+        except Exception as error:
+            raise PluginError(f"--plugin {path}: {' '.join(str(error).split())}") from error
+
     def add(self, plugin: object, name: str, package: str = "", version: str = "") -> None:
         """Register everything that a module or object with hook implementations offers; where it fails, nothing.
+
+        It may say which version of `transgan.api` it is made for, `requires_api = 1`.
 
         Args:
             plugin: the module or object.
@@ -111,9 +166,11 @@ class Registry:
             version: the version of that package.
 
         Raises:
-            PluginError: it implements an unknown hook, or another weight file has the name of one of its own.
+            PluginError: it is made for another version of `transgan.api`, it implements an unknown hook, or another
+                weight file has the name of one of its own.
             TypeError: it registers something that is not a plugin class or not a weight file.
         """
+        _check_version(plugin)
         try:
             self.manager.register(plugin, name)
             self._check_hooks(plugin)
@@ -131,6 +188,11 @@ class Registry:
     def _check_hooks(self, plugin: object) -> None:
         for caller in self.manager.get_hookcallers(plugin) or []:
             if not caller.has_spec():
+                if caller.name in protocols.MOMENTS:
+                    raise PluginError(
+                        f"'{caller.name}' is a method of a class, transgan.api.Hooks, which register_hooks offers and "
+                        "a recipe names as [hooks.NAME]; make it one"
+                    )
                 known = [name for name, each in vars(hooks).items() if hasattr(each, "transgan_spec")]
                 raise PluginError(f"there is no hook '{caller.name}'. {did_you_mean(caller.name, known)}")
 
@@ -227,15 +289,27 @@ class Registry:
             raise PluginError(f"{package or packages[0]} registers {len(found)} classes as {singular} '{short}'")
         raise PluginError(f"no {singular} '{name}'. {self.hint(name, self.names(kind))}")
 
+    def absent_files(self, plugins: Mapping[str, str]) -> list[str]:
+        """Return the plugin files that a run or a model was made with and that are not there.
+
+        Args:
+            plugins: packages and versions, as `env.json` and the config of a model have them.
+        """
+        here = {each.package for each in self.candidates()}
+        return [package for package, version in plugins.items() if version == OF_FILE and package not in here]
+
+    @property
+    def not_loaded(self) -> str:
+        """A sentence, behind a space, on the plugins that failed to load, for messages; empty where there are none."""
+        return f" Not loaded: {listed(f'{who}: {why}' for who, why in self.broken.items())}." if self.broken else ""
+
     def hint(self, name: str, known: Iterable[str]) -> str:
         """Return what an unknown plugin may have been meant to be, and why it may not be here.
 
         Args:
             known: the names that could have been written.
         """
-        hint = did_you_mean(name, known)
-        if self.broken:
-            hint += f" Not loaded: {listed(f'{who}: {why}' for who, why in self.broken.items())}."
+        hint = f"{did_you_mean(name, known)}{self.not_loaded}"
         package = name.rpartition(":")[0]
         if package and package not in {each.package for each in self.candidates()}:
             return f"{hint} Package '{package}' is not installed, or has no plugins"
@@ -275,10 +349,14 @@ class Registry:
             raise failure
         return None
 
-    @cached_property
-    def hook(self) -> Any:
-        """The hooks of all plugins, to call: `registry.hook.run_finished(run=run, outcome="finished")`."""
-        return self.manager.hook
+
+def _check_version(plugin: object) -> None:
+    """Raise PluginError where a plugin is made for another version of `transgan.api` than this one."""
+    wanted = getattr(plugin, "requires_api", VERSION)
+    if wanted != VERSION:
+        newer = isinstance(wanted, int) and wanted > VERSION
+        remedy = "a newer transgan: pip install -U transgan" if newer else "a newer version of the plugin"
+        raise PluginError(f"made for version {wanted} of transgan.api, and this is version {VERSION}; install {remedy}")
 
 
 def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:
@@ -288,3 +366,7 @@ def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:
     keys = SLOTS.get(kind.name, Slot).model_fields.keys() - {"options"}
     if taken := sorted(keys & cls.Options.model_fields.keys()):
         raise TypeError(f"{cls.Options.__qualname__}: recipes have a key '{taken[0]}' beside the options; rename it")
+    if kind.name == "hooks":
+        for own in (each for each in vars(cls) if not each.startswith("_") and each not in protocols.MOMENTS):
+            if callable(vars(cls)[own]) and (close := closest(own, protocols.MOMENTS)):
+                raise TypeError(f"hooks {name!r}: no run calls '{own}'. Did you mean '{close}'?")

@@ -13,25 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from transgan.api import RunInfo, hookimpl
 from transgan.inference.translator import Translator
 from transgan.recipe import read_recipe
-from transgan.registry import Registry
 from transgan.storage import load, newest, read_metrics, read_model, saved_steps
+from transgan.training.trainer import Trainer
 
 STEPS = ("--set", "train.steps=4", "--set", "train.log_every=1", "--set", "evaluate.samples=4")
-
-
-class Stop:
-    """Asks for the end after a step."""
-
-    def __init__(self, step: int):
-        self.step = step
-
-    @hookimpl
-    def step_finished(self, run: RunInfo) -> None:
-        if run.step == self.step:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -39,15 +26,12 @@ def killed(transgan: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.Monk
     """`killed(step, *words)`: the folder of a run that was ended at once after a step, with a checkpoint each step."""
 
     def run(step: int, *words: str) -> Path:
-        found = Registry.installed
-
-        def installed() -> Registry:
-            registry = found()
-            registry.add(Stop(step), "stop")
-            return registry
+        def interrupt(trainer: Trainer, moment: str, **arguments: Any) -> None:
+            if (moment, trainer.engine.completed) == ("step_finished", step):
+                raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(Registry, "installed", installed)
+            patch.setattr(Trainer, "call_hook", interrupt)
             assert transgan("run", recipe, "--out", tmp_path / "run", "-q", *STEPS, *words).code == 130
         return tmp_path / "run"
 

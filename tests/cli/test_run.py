@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from transgan.api import RunInfo, hookimpl
-from transgan.registry import Registry
 from transgan.storage import RunFolder, load
+from transgan.training.trainer import Trainer
 
 WriteImage = Callable[..., Path]
 
@@ -36,33 +35,15 @@ def folders(recipe: Path, tmp_path: Path, write_image: WriteImage) -> Path:
     return path
 
 
-class Callbacks:
-    """A plugin that calls functions at lifecycle hooks of every run."""
-
-    def __init__(self, **functions: Callable[..., None]):
-        self.functions = functions
-
-    @hookimpl
-    def step_finished(self, run: RunInfo) -> None:
-        self.functions.get("step_finished", lambda step: None)(run.step)
-
-    @hookimpl
-    def checkpoint_saved(self, run: RunInfo) -> None:
-        self.functions.get("checkpoint_saved", lambda step: None)(run.step)
-
-
 @contextmanager
-def callbacks(**functions: Callable[..., None]) -> Iterator[None]:
-    """Add the plugin to every registry."""
-    found = Registry.installed
+def callbacks(**functions: Callable[[int], None]) -> Iterator[None]:
+    """Call functions, with the step, where a run calls the hooks of these names."""
 
-    def installed() -> Registry:
-        registry = found()
-        registry.add(Callbacks(**functions), "callbacks")
-        return registry
+    def call(trainer: Trainer, moment: str, **arguments: Any) -> None:
+        functions.get(moment, lambda step: None)(trainer.engine.completed)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Registry, "installed", installed)
+        patch.setattr(Trainer, "call_hook", call)
         yield
 
 

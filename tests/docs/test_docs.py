@@ -144,6 +144,8 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
         if is_synopsis(words) or words[0] not in ("run", "check") or words[1] == "RECIPE":
             continue
         arguments = parsed(words)
+        if arguments["plugin"]:
+            continue  # a file that is not here
         recipe, overrides = str(arguments["recipe"]), arguments["set_"] or []
         invalid = any("cycel" in override for override in overrides)
         try:
@@ -241,6 +243,8 @@ cycle = 1.0
 counterpart_error = true
 [evaluate]
 every = 2
+[hooks.early_stopping]
+figure = "counterpart_error"
 """
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from transgan_images.media import ImageMedia
 
 from transgan import storage
-from transgan.api import Loss, Register, RunInfo, hookimpl
+from transgan.api import Hooks, Loss, Register, RunInfo, hookimpl
 from transgan.plan import make_plan
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
@@ -31,6 +31,7 @@ OVERRIDES = (
     "train.steps=20",
     "data.media={use='fitted'}",
     "losses.faulty=1.0",
+    "hooks.mending=true",
     "discriminators.d.adapt={samples=40, target=-0.99}",  # a target that every discriminator is above
     "evaluate.samples=4",
     "guard={action='warn', actions={not_finite='rollback', collapse='off', copying='off'}, skip=1, warmup=1, "
@@ -130,6 +131,13 @@ class Faulty(Loss):
         return fake.sum() * (math.nan if clock.step + 1 in self.pending else 0.0)
 
 
+class Mending(Hooks):
+    """Ends the fault of a step with the step."""
+
+    def step_finished(self, run: RunInfo) -> None:
+        Faulty.pending.discard(run.step)
+
+
 class Plugin:
     @hookimpl
     def register_media(self, register: Register) -> None:
@@ -140,8 +148,8 @@ class Plugin:
         register("faulty", Faulty)
 
     @hookimpl
-    def step_finished(self, run: RunInfo) -> None:
-        Faulty.pending.discard(run.step)
+    def register_hooks(self, register: Register) -> None:
+        register("mending", Mending)
 
 
 def trainer_in(folder: storage.RunFolder) -> Trainer:

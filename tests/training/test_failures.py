@@ -1,4 +1,4 @@
-"""What fails besides training costs itself and nothing else: metrics, evaluations, previews, lifecycle hooks.
+"""What fails besides training costs itself and nothing else: metrics, evaluations, previews, hooks.
 
 Of the kind: any exception of a plugin's code, of the data or of memory, in any part that is not a training step. The
 model is written before anything of that is begun.
@@ -14,7 +14,11 @@ import pytest
 from transgan_images.media import ImageMedia
 
 from transgan import storage
-from transgan.api import DataError, Metric, Register, RunInfo, Tensor, Translation, hookimpl
+from transgan.api import DataError, Hooks, Metric, Register, RunInfo, Tensor, Translation, hookimpl
+from transgan.api.protocols import MOMENTS
+from transgan.cli.training import train
+from transgan.recipe import read_recipe
+from transgan.registry import Registry
 from transgan.reporting.html import escape
 
 RECIPE = """
@@ -133,67 +137,73 @@ def test_an_evaluation_that_fails_costs_itself(
     assert storage.read_model(folder / "model")[1]["steps"] == 4
 
 
-class Hooks:
-    """Counts the calls of lifecycle hooks; raises in one of them, or in none."""
+class Counted(Hooks):
+    """Counts the calls of its methods; raises in one of them, or in none."""
 
-    def __init__(self, raises_in: str = ""):
-        self.raises_in = raises_in
-        self.calls: Counter[str] = Counter()
+    calls: Counter[str]
+    raises_in = ""
 
-    def _called(self, hook: str, run: RunInfo) -> None:
-        self.calls[hook] += 1
-        if hook == self.raises_in:
-            if hook == "evaluated":
+    def _called(self, moment: str, run: RunInfo) -> None:
+        self.calls[moment] += 1
+        if moment == self.raises_in:
+            if moment == "evaluated":
                 run.request_stop("of this test")
-            raise RuntimeError(f"in {hook}")
+            raise RuntimeError(f"in {moment}")
 
-    @hookimpl
     def run_started(self, run: RunInfo) -> None:
         self._called("run_started", run)
 
-    @hookimpl
     def step_finished(self, run: RunInfo) -> None:
         self._called("step_finished", run)
 
-    @hookimpl
-    def samples_saved(self, run: RunInfo) -> None:
+    def samples_saved(self, run: RunInfo, path: Path) -> None:
         self._called("samples_saved", run)
 
-    @hookimpl
     def evaluated(self, run: RunInfo) -> None:
         self._called("evaluated", run)
 
-    @hookimpl
-    def checkpoint_saved(self, run: RunInfo) -> None:
+    def checkpoint_saved(self, run: RunInfo, path: Path) -> None:
         self._called("checkpoint_saved", run)
 
-    @hookimpl
-    def run_finished(self, run: RunInfo) -> None:
+    def run_finished(self, run: RunInfo, outcome: str) -> None:
         self._called("run_finished", run)
 
 
-HOOKS = ["run_started", "step_finished", "samples_saved", "evaluated", "checkpoint_saved", "run_finished"]
+class Offering:
+    def __init__(self, **classes: type[Hooks]):
+        self.classes = classes
+
+    @hookimpl
+    def register_hooks(self, register: Register) -> None:
+        for name, cls in self.classes.items():
+            register(name, cls)
 
 
-@pytest.mark.parametrize("hook", HOOKS)
-def test_a_hook_that_raises_is_reported_and_its_plugin_not_called_again(
-    recipe_file: Any, tmp_path: Path, hook: str
-) -> None:
-    from transgan.cli.training import train
-    from transgan.recipe import read_recipe
-    from transgan.registry import Registry
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_hooks_that_raise_are_reported_and_not_called_again(recipe_file: Any, tmp_path: Path, moment: str) -> None:
+    class Healthy(Counted):
+        calls = Counter()
 
-    registry, broken, healthy, folder = Registry.installed(), Hooks(hook), Hooks(), tmp_path / "run"
-    registry.add(healthy, "healthy")
-    registry.add(broken, "broken", "fancy-hooks", "3.1")
-    recipe = read_recipe(recipe_file(RECIPE.replace("broken = true", "")))
+    class Failing(Counted):
+        calls = Counter()
+        raises_in = moment
+
+    class Unnamed(Counted):
+        calls = Counter()
+
+    registry, folder = Registry.installed(), tmp_path / "run"
+    registry.add(Offering(healthy=Healthy, unnamed=Unnamed), "healthy")
+    registry.add(Offering(failing=Failing), "failing", "fancy-hooks", "3.1")
+    recipe = read_recipe(recipe_file(RECIPE.replace("broken = true", "") + "[hooks]\nfailing = true\nhealthy = true\n"))
     assert train(recipe, registry, folder, quiet=True) == 0
-    stopped = hook == "evaluated"  # it has asked for the end, which is heard all the same
+    stopped = moment == "evaluated"  # it has asked for the end, which is heard all the same
     assert storage.saved_steps(folder / "checkpoints") == ([2] if stopped else [2, 4])
-    assert all(healthy.calls[each] > 0 for each in HOOKS)
-    assert broken.calls[hook] == 1
-    assert hook == "run_finished" or broken.calls["run_finished"] == 0
-    message = f"the hook {hook} of fancy-hooks 3.1 failed, its hooks are not called again: RuntimeError: in {hook}"
-    assert (folder / "log.txt").read_text().count(message) == 1
-    if hook != "run_finished":
+    assert all(Healthy.calls[each] > 0 for each in MOMENTS)
+    assert Failing.calls[moment] == 1
+    assert moment == "run_finished" or Failing.calls["run_finished"] == 0
+    assert not Unnamed.calls  # installed, and not in the recipe
+    message = f"hooks 'failing': {moment} failed, they are not called again: "
+    cause = f"set of hooks 'failing' of fancy-hooks 3.1 failed: RuntimeError: in {moment}"
+    assert (folder / "log.txt").read_text().count(f"{message}{cause}") == 1
+    if moment != "run_finished":
         assert [message in each for each in result(folder)["warnings"] if each.startswith("step ")] == [True]

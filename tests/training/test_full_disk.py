@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from transgan import storage
-from transgan.api import RunInfo, hookimpl
 from transgan.cli.training import train
 from transgan.errors import DiskError
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
 from transgan.storage import MetricsLog, atomic, read_metrics
+from transgan.training.trainer import Trainer
 
 RECIPE = """
 [train]
@@ -54,21 +54,6 @@ class FullOs:
         return os.write(handle, data)
 
 
-class Disk:
-    """Makes the disk full after a step, and empties it after another."""
-
-    def __init__(self, system: FullOs, first: int, last: int):
-        self.system, self.first, self.last = system, first, last
-
-    @hookimpl
-    def run_started(self, run: RunInfo) -> None:
-        self.system.full = self.first == 0
-
-    @hookimpl
-    def step_finished(self, run: RunInfo) -> None:
-        self.system.full = self.first <= run.step <= self.last
-
-
 @pytest.fixture
 def run_on_full_disk(
     recipe_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -77,9 +62,14 @@ def run_on_full_disk(
 
     def run(first: int, last: int, *overrides: str) -> tuple[Path, int | DiskError]:
         system, registry = FullOs(), Registry.installed()
-        registry.add(Disk(system, first, last), "disk")
+
+        def fill(trainer: Trainer, moment: str, **arguments: Any) -> None:
+            if moment in ("run_started", "step_finished"):
+                system.full = first <= trainer.engine.completed <= last
+
         with monkeypatch.context() as patch:
             patch.setattr(atomic, "os", system)
+            patch.setattr(Trainer, "call_hook", fill)
             try:
                 return tmp_path / "run", train(
                     read_recipe(recipe_file(RECIPE), overrides), registry, tmp_path / "run", quiet=False

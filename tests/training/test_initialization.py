@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from transgan.api import RunInfo, hookimpl
 from transgan.cli import training
-from transgan.registry import Registry
 from transgan.storage import load, read_model, saved_steps
 from transgan.training import trainer
 
@@ -119,15 +117,6 @@ def test_what_does_not_fit_is_said_before_a_folder_is_made(
     assert not list(tmp_path.iterdir())
 
 
-class KilledAtZero:
-    """Ends the process with the first checkpoint, before the first step."""
-
-    @hookimpl
-    def checkpoint_saved(self, run: RunInfo) -> None:
-        if run.step == 0:
-            raise KeyboardInterrupt
-
-
 def test_a_run_killed_after_its_first_checkpoint_is_not_initialized_again(
     recipe: Path, first: Path, run_cli: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,15 +130,13 @@ def test_a_run_killed_after_its_first_checkpoint_is_not_initialized_again(
     counted(training, "initial_weights")
     counted(trainer, "init_from_data")
     settings = (*FEW, "--set", f"train.init_from='{first}'", "--set", "guard.action='rollback'")
-    found = Registry.installed
 
-    def installed() -> Registry:
-        registry = found()
-        registry.add(KilledAtZero(), "killed")
-        return registry
+    def kill_at_zero(run: trainer.Trainer, moment: str, **arguments: Any) -> None:
+        if (moment, run.engine.completed) == ("checkpoint_saved", 0):
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Registry, "installed", installed)
+        patch.setattr(trainer.Trainer, "call_hook", kill_at_zero)
         assert run_cli("run", recipe, "--out", tmp_path / "run", *settings) == 130
     assert saved_steps(tmp_path / "run/checkpoints") == [0] and sorted(set(calls)) == [
         "init_from_data",

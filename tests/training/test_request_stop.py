@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from transgan import storage
+from transgan import api, storage
 from transgan.api import Metric, Register, RunInfo, Tensor, Translation, hookimpl
+from transgan.api.protocols import MOMENTS
 
 RECIPE = """
 name = "early"
@@ -36,10 +37,21 @@ samples = 4
 cycle_error = true
 """
 REASON = "good enough for this test"
+#: What a recipe says to have the hooks called.
+NAMED = "hooks.of_this_test=true"
+
+
+def calling(receiver: object) -> type[api.Hooks]:
+    """Return a class of hooks that call an object's methods of the same names, where it has them."""
+
+    def forward(moment: str) -> Any:
+        return lambda self, **arguments: getattr(receiver, moment)(**arguments)
+
+    return type("OfThisTest", (api.Hooks,), {each: forward(each) for each in MOMENTS if hasattr(receiver, each)})
 
 
 class Hooks:
-    """Records what lifecycle hooks are given; requests the end in one hook, after a step."""
+    """Records what hooks are given; requests the end in one hook, after a step."""
 
     def __init__(self, hook: str = "", step: int = 0):
         self.request = (hook, step)
@@ -57,28 +69,26 @@ class Hooks:
         return [run for name, run in self.calls if name == hook]
 
     @hookimpl
+    def register_hooks(self, register: Register) -> None:
+        register("of_this_test", calling(self))
+
     def run_started(self, run: RunInfo) -> None:
         self._called("run_started", run)
 
-    @hookimpl
     def step_finished(self, run: RunInfo) -> None:
         self._called("step_finished", run)
 
-    @hookimpl
     def samples_saved(self, run: RunInfo, path: Path) -> None:
         self._called("samples_saved", run)
         self.paths.append(path)
 
-    @hookimpl
     def evaluated(self, run: RunInfo) -> None:
         self._called("evaluated", run)
 
-    @hookimpl
     def checkpoint_saved(self, run: RunInfo, path: Path) -> None:
         self._called("checkpoint_saved", run)
         self.paths.append(path)
 
-    @hookimpl
     def run_finished(self, run: RunInfo, outcome: str) -> None:
         self._called("run_finished", run)
         self.outcome = outcome
@@ -94,7 +104,7 @@ def test_a_request_ends_the_run_after_the_step_with_checkpoint_model_and_report(
     trained: Any, recipe_file: Any, tmp_path: Path, hook: str, step: int
 ) -> None:
     hooks, folder = Hooks(hook, step), tmp_path / "run"
-    checkpoint = trained(recipe_file(RECIPE), folder, plugin=hooks)  # asserts that the exit code is 0
+    checkpoint = trained(recipe_file(RECIPE), folder, NAMED, plugin=hooks)  # asserts that the exit code is 0
     assert checkpoint.step == step
     tensors, config = storage.read_model(folder / "model")
     assert config["steps"] == step
@@ -118,14 +128,14 @@ def test_a_request_after_the_step_was_saved_ends_the_run_after_the_next_step(
 ) -> None:
     hooks = Hooks(hook, 2)
     overrides = ("train.checkpoint_every=2", "train.sample_every=2", "evaluate.every=0")
-    assert trained(recipe_file(RECIPE), tmp_path / "run", *overrides, plugin=hooks).step == 3
+    assert trained(recipe_file(RECIPE), tmp_path / "run", NAMED, *overrides, plugin=hooks).step == 3
     assert hooks.outcome == "stopped"
 
 
 def test_without_a_request_the_run_is_finished(trained: Any, recipe_file: Any, tmp_path: Path) -> None:
     """A request at the end, when the last step has been evaluated, changes nothing."""
     hooks = Hooks("evaluated", 6)
-    assert trained(recipe_file(RECIPE), tmp_path / "run", plugin=hooks).step == 6
+    assert trained(recipe_file(RECIPE), tmp_path / "run", NAMED, plugin=hooks).step == 6
     assert hooks.outcome == "finished"
     assert "stopped" not in (tmp_path / "run" / "log.txt").read_text()
 
@@ -134,7 +144,7 @@ def test_a_stopped_run_is_resumed_to_the_end_of_a_run_that_was_not_stopped(
     trained: Any, recipe_file: Any, tmp_path: Path
 ) -> None:
     recipe = recipe_file(RECIPE)
-    trained(recipe, tmp_path / "stopped", plugin=Hooks("step_finished", 3))
+    trained(recipe, tmp_path / "stopped", NAMED, plugin=Hooks("step_finished", 3))
     resumed, whole = trained(recipe, tmp_path / "stopped"), trained(recipe, tmp_path / "whole")
     assert resumed.step == whole.step == 6
     assert storage.digest(resumed.groups) == storage.digest(whole.groups)
@@ -143,7 +153,7 @@ def test_a_stopped_run_is_resumed_to_the_end_of_a_run_that_was_not_stopped(
 
 def test_run_info_describes_the_run_at_every_hook(trained: Any, recipe_file: Any, tmp_path: Path) -> None:
     hooks, folder = Hooks(), tmp_path / "run"
-    trained(recipe_file(RECIPE), folder, "train.steps=3", "train.checkpoint_every=2", plugin=hooks)
+    trained(recipe_file(RECIPE), folder, NAMED, "train.steps=3", "train.checkpoint_every=2", plugin=hooks)
     assert [(hook, run.step) for hook, run in hooks.calls] == [
         ("run_started", 0),
         ("step_finished", 1),
@@ -213,12 +223,15 @@ class EarlyStopping:
         self.figure, self.patience = figure, patience
         self.best, self.waited = math.inf, 0
 
-    @hookimpl
     def evaluated(self, run: RunInfo) -> None:
         value = fmean(figures[self.figure] for figures in run.figures.values())
         self.best, self.waited = (value, 0) if value < self.best else (self.best, self.waited + 1)
         if self.waited == self.patience:
             run.request_stop(f"{self.figure} has not improved for {self.patience} evaluations")
+
+    @hookimpl
+    def register_hooks(self, register: Register) -> None:
+        register("of_this_test", calling(self))
 
     @hookimpl
     def register_metrics(self, register: Register) -> None:
@@ -245,7 +258,7 @@ def test_early_stopping_is_a_short_plugin(
     """At the end there are two evaluations: for `keep_best`, and of the model that was kept."""
     monkeypatch.setattr(Given, "numbers", iter([*during, *at_end]))
     overrides = ("metrics={given=true}", "evaluate.every=1", 'evaluate.keep_best="given"')
-    checkpoint = trained(recipe_file(RECIPE), tmp_path / "run", *overrides, plugin=EarlyStopping("given", 2))
+    checkpoint = trained(recipe_file(RECIPE), tmp_path / "run", NAMED, *overrides, plugin=EarlyStopping("given", 2))
     assert checkpoint.step == steps
     assert next(Given.numbers, None) is None
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -271,7 +284,7 @@ main()
 
 def test_two_processes_stop_at_the_same_step(start_processes: Any, recipe_file: Any, tmp_path: Path) -> None:
     """Hooks are called on the main process; the processes agree at every tenth step."""
-    sets = [part for each in ("train.steps=12", "train.checkpoint_every=20") for part in ("--set", each)]
+    sets = [part for each in ("train.steps=12", "train.checkpoint_every=20", NAMED) for part in ("--set", each)]
     program = PROGRAM.format(folder=str(Path(__file__).parent))
     ended = start_processes(2, "-c", program, "run", recipe_file(RECIPE), "--out", tmp_path / "run", "-q", *sets)
     assert ended == [(0, ""), (0, "")]

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from transgan.api.extras import require
 from transgan.api.files import FoundFiles, find_files
-from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, RunInfo, hookimpl
+from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, hookimpl
 from transgan.api.labels import NumericRange, select
 from transgan.api.options import Options, OptionsT, Size
 from transgan.api.protocols import (
@@ -16,12 +16,14 @@ from transgan.api.protocols import (
     DiscriminatorOutput,
     Encoder,
     Generator,
+    Hooks,
     ImportedGenerator,
     Loss,
     Metric,
     Network,
     NetworkSpec,
     Nodes,
+    RunInfo,
     Translation,
     node,
 )
@@ -40,12 +42,14 @@ from transgan.api.samples import (
     Source,
 )
 from transgan.api.schedule import Clock, Schedule, constant
+from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import DataError, DataWarning, DiskError, PluginError, TransganError, UsageError, did_you_mean
 from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
 from transgan.text import expand_home, listed, printable, show
 
 __all__ = [
+    "VERSION",
     "Augmentation",
     "Call",
     "Clock",
@@ -64,6 +68,7 @@ __all__ = [
     "Encoder",
     "FoundFiles",
     "Generator",
+    "Hooks",
     "ImportedGenerator",
     "Loss",
     "Media",

@@ -1,7 +1,6 @@
-"""The hooks that a plugin may implement, in the order in which they are called, and what lifecycle hooks are given."""
+"""The hooks that a plugin's module may implement: what it offers, and files of other programs that it can read."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,6 @@ from pluggy import HookimplMarker, HookspecMarker
 from transgan.api.weights import WeightFile
 
 if TYPE_CHECKING:  # so that listing plugins does not import torch
-    from torch import Tensor
-
     from transgan.api.protocols import ImportedGenerator
 
 hookspec = HookspecMarker("transgan")
@@ -23,29 +20,6 @@ RegisterWeightFiles = Callable[[WeightFile], None]
 """`register(WeightFile(...))`: announce a file that `transgan download` can fetch."""
 RegisterCommands = Callable[[str, Any], None]
 """`register(name, app)`: offer the commands of a `typer.Typer` under a name."""
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """A run, as lifecycle hooks see it: to read, and to ask for its end."""
-
-    name: str
-    """The recipe's name."""
-    folder: Path
-    """The run folder."""
-    step: int
-    """Completed steps."""
-    steps: int
-    """Steps of the whole run."""
-    losses: "Mapping[str, Tensor]"
-    """The newest step's losses, unweighted, by `<translation>/loss_G/<loss>` and `<translation>/loss_D/<loss>`.
-
-    Scalars that are still on the device: read them only where they are shown.
-    """
-    figures: Mapping[str, Mapping[str, float]]
-    """The newest evaluation's figures, by translation and name; empty before the first one."""
-    request_stop: Callable[[str], None]
-    """`request_stop(reason)` ends the run after the current step as if it were the last: with checkpoint and model."""
 
 
 # Registration: called once, before a recipe is resolved. `register("resnet", ResnetGenerator)`.
@@ -112,6 +86,11 @@ def register_region_detectors(register: Register) -> None:
 
 
 @hookspec
+def register_hooks(register: Register) -> None:
+    """Offer hooks: what runs at moments of a run, where a recipe names it."""
+
+
+@hookspec
 def register_weight_files(register: RegisterWeightFiles) -> None:
     """Announce weight files, pinned by their hash, that `transgan download` can fetch: `register(WeightFile(...))`."""
 
@@ -138,37 +117,3 @@ def import_generator(path: Path) -> "ImportedGenerator | None":
     Raises:
         DataError: the file is of that kind, and damaged.
     """
-
-
-# Lifecycle: called during a run, on its main process, for every installed plugin. An error of a hook is reported, and
-# its plugin is not called again in this run.
-
-
-@hookspec
-def run_started(run: RunInfo) -> None:
-    """The plan is checked and the folder exists; the next step is the first one of this process."""
-
-
-@hookspec
-def step_finished(run: RunInfo) -> None:
-    """A step is done; `run.step` counts it, `run.losses` has its losses."""
-
-
-@hookspec
-def samples_saved(run: RunInfo, path: Path) -> None:
-    """A preview of held-out samples was written to `path`."""
-
-
-@hookspec
-def evaluated(run: RunInfo) -> None:
-    """Held-out samples were measured; `run.figures` has the result."""
-
-
-@hookspec
-def checkpoint_saved(run: RunInfo, path: Path) -> None:
-    """A checkpoint is complete on disk, in the folder `path`."""
-
-
-@hookspec
-def run_finished(run: RunInfo, outcome: str) -> None:
-    """The run has ended: `"finished"`, `"stopped"` (by a hook, or `transgan finish`), `"interrupted"` or `"failed"`."""

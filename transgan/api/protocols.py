@@ -6,6 +6,7 @@ Shapes: N samples, C channels, *space one to three axes. Samples lie in [-1, 1].
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -283,3 +284,59 @@ class Metric(Configurable[OptionsT]):
     def protocol(self) -> Mapping[str, str]:
         """For figures with several definitions, return by name which one this is, in words."""
         return {}
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run, as hooks see it: to read, and to ask for its end."""
+
+    name: str
+    """The recipe's name."""
+    folder: Path
+    """The run folder."""
+    step: int
+    """Completed steps."""
+    steps: int
+    """Steps of the whole run."""
+    losses: Mapping[str, Tensor]
+    """The newest step's losses, unweighted, by `<translation>/loss_G/<loss>` and `<translation>/loss_D/<loss>`.
+
+    Scalars that are still on the device: read them only where they are shown.
+    """
+    figures: Mapping[str, Mapping[str, float]]
+    """The newest evaluation's figures, by translation and name; empty before the first one."""
+    request_stop: Callable[[str], None]
+    """`request_stop(reason)` ends the run after the current step as if it were the last: with checkpoint and model."""
+
+
+class Hooks(Configurable[OptionsT]):
+    """What runs at moments of a run whose recipe names it, `[hooks.NAME]`: define any of the methods below.
+
+    They are called on the run's main process. An error is reported and costs the run nothing else: no further method of
+    these hooks is called in this run. A resumed run begins with a new object, before `run_started`.
+    """
+
+    def __init__(self, options: OptionsT):
+        self.options = options
+
+    def run_started(self, run: RunInfo) -> None:
+        """The plan is checked and the folder exists; the next step is the first one of this process."""
+
+    def step_finished(self, run: RunInfo) -> None:
+        """A step is done; `run.step` counts it, `run.losses` has its losses."""
+
+    def samples_saved(self, run: RunInfo, path: Path) -> None:
+        """A preview of held-out samples was written to `path`."""
+
+    def evaluated(self, run: RunInfo) -> None:
+        """Held-out samples were measured; `run.figures` has the result."""
+
+    def checkpoint_saved(self, run: RunInfo, path: Path) -> None:
+        """A checkpoint is complete on disk, in the folder `path`."""
+
+    def run_finished(self, run: RunInfo, outcome: str) -> None:
+        """The run has ended: `"finished"`, `"stopped"` (by hooks, `transgan finish`), `"interrupted"` or `"failed"`."""
+
+
+#: The methods of hooks, in the order in which a run first calls them.
+MOMENTS = ("run_started", "step_finished", "samples_saved", "evaluated", "checkpoint_saved", "run_finished")

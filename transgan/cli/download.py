@@ -16,12 +16,13 @@ def download(
     from transgan.registry import Registry
     from transgan.text import show
 
-    known = Registry.installed().weight_files
+    registry = Registry.installed()
+    known = registry.weight_files
     if name is None:
         for weights in sorted(known.values(), key=lambda each: each.name):
             where = weights.path if weights.path.exists() else "not downloaded"
             show(f"{weights.name:<22} {weights.size:>12,} bytes  {where}\n    {weights.terms}")
         return
     if name not in known:
-        raise UsageError(f"no weight file '{name}'. {did_you_mean(name, known)}")
+        raise UsageError(f"no weight file '{name}'. {did_you_mean(name, known)}{registry.not_loaded}")
     show(f"{fetch(known[name])}, {known[name].terms}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from transgan.cli.run import PluginFiles
+
 
 def add(app: typer.Typer) -> None:
     app.command()(evaluate)
@@ -27,15 +29,18 @@ def evaluate(
     ),
     out: Path = typer.Option("evaluation.json", "--out", "-o", help="The file for the results."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file for the results if it exists."),
+    plugin: list[Path] = PluginFiles,
     device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
 ) -> None:
     """Measure a model on held-out samples, by the metrics of its recipe and further ones."""
     from transgan.errors import TransganError, UsageError
     from transgan.evaluation.model import measure_model
+    from transgan.registry import use_files
     from transgan.reporting.console import show_figures
     from transgan.storage import write_text
     from transgan.text import expand_home, show
 
+    use_files(plugin or [])
     out = expand_home(out)
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; expected a file, such as {out / 'evaluation.json'}")

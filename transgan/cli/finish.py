@@ -4,7 +4,8 @@ from pathlib import Path
 
 import typer
 
-from transgan.cli.resume import read_run
+from transgan.cli.resume import check_plugins, read_run
+from transgan.cli.run import PluginFiles
 
 
 def add(app: typer.Typer) -> None:
@@ -13,14 +14,17 @@ def add(app: typer.Typer) -> None:
 
 def finish(
     folder: Path = typer.Argument(help="The folder of a run."),
+    plugin: list[Path] = PluginFiles,
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
     """Measure the model of a run's newest checkpoint and write figures and report, without training further."""
-    from transgan.registry import Registry
+    from transgan.registry import Registry, use_files
     from transgan.text import expand_home
 
     folder = expand_home(folder)
-    document = read_run(folder)
+    use_files(plugin or [])
+    registry, document = Registry.installed(), read_run(folder)
+    check_plugins(folder, registry)
     from transgan.cli.training import train
 
-    raise typer.Exit(train(document, Registry.installed(), folder, quiet, finish=True))
+    raise typer.Exit(train(document, registry, folder, quiet, finish=True))

@@ -1,9 +1,12 @@
 """`transgan plugins`: list the installed plugins, describe one, or list the names that arguments can have."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from transgan.cli.run import PluginFiles
 
 if TYPE_CHECKING:
     from transgan.api.names import Argument
@@ -19,7 +22,10 @@ def add(app: typer.Typer) -> None:
 
 
 def plugins(
-    name: str = typer.Argument(None, help="The plugin to describe; without it, list all."),
+    name: str = typer.Argument(None, help="The plugin to describe; without it, list all; new, to write one."),
+    new: str = typer.Argument(None, metavar="[NEW]", help="After new, the name of the plugin to write."),
+    kind: str = typer.Option(None, "--kind", metavar="KIND", help="After new, its kind: loss, generator, metric, ..."),
+    plugin: list[Path] = PluginFiles,
     names: bool = typer.Option(
         False,
         "--names",
@@ -27,12 +33,21 @@ def plugins(
         "of nodes, those of the set NAME, or of all.",
     ),
 ) -> None:
-    """List the installed plugins by kind; describe one: what it asks for and provides, and its options."""
+    """List the installed plugins by kind; describe one: what it asks for and provides, and its options.
+
+    transgan plugins new NAME --kind KIND writes a package with a plugin to begin from, into a new folder NAME.
+    """
     from transgan.errors import UsageError
-    from transgan.registry import KINDS, Registry
+    from transgan.registry import KINDS, Registry, use_files
     from transgan.text import show
 
+    use_files(plugin or [])
     registry = Registry.installed()
+    if name == "new":
+        _write(new, kind, registry)
+        return
+    if new is not None or kind is not None:
+        raise UsageError("a second name and --kind belong to 'transgan plugins new NAME --kind KIND'")
     if names:
         lines = _names(registry.candidates("nodes") if name is None else [registry.find("nodes", name)])
     elif name is None:
@@ -45,6 +60,22 @@ def plugins(
             raise UsageError(f"no plugin '{name}'. {registry.hint(name, known)}")
         lines = (line for i, entry in enumerate(found) for line in ([""] * (i > 0) + [*_describe(entry)]))
     show("\n".join(lines))
+
+
+def _write(name: str | None, kind: str | None, registry: "Registry") -> None:
+    """Write a new package, and say what to do with it."""
+    from transgan.cli.new_plugin import write_package
+    from transgan.errors import UsageError
+    from transgan.registry import KINDS
+    from transgan.text import listed, show
+
+    if name is None or kind is None:
+        kinds = listed((each.singular.replace("set of ", "") for each in KINDS.values()), len(KINDS))
+        raise UsageError(f"expected transgan plugins new NAME --kind KIND, where KIND is {kinds}")
+    files = write_package(name, kind, Path(), registry)
+    folder = files[0].parent
+    show(f"{folder}: {', '.join(path.name for path in files)}")
+    show(f"next: cd {folder} && pip install -e '.[test]' && pytest && transgan run recipe.toml")
 
 
 def _list(registry: "Registry") -> Iterator[str]:
@@ -69,6 +100,10 @@ def _list(registry: "Registry") -> Iterator[str]:
         yield from (
             f"  {name}".ljust(column) + cut(app.info.help or "", width - column) for name, app in commands.items()
         )
+    for (kind, name), others in registry.others.items():
+        packages = list(dict.fromkeys(each.package for each in (registry.entries[kind, name], *others)))
+        choice = " or ".join(f'"{each}:{name}"' for each in packages)
+        yield f"in conflict: {KINDS[kind].singular} '{name}' of {' and of '.join(packages)}; recipes write {choice}"
     for who, why in registry.broken.items():
         yield f"not loaded: {who}: {why}"
 

@@ -8,6 +8,10 @@ Set = typer.Option(
     None, "--set", metavar="KEY=VALUE", help="Change the recipe: --set train.steps=500. Repeatable; the value is TOML."
 )
 
+PluginFiles = typer.Option(
+    None, "--plugin", metavar="FILE.py", help="Use the plugins in a Python file too, without installing it. Repeatable."
+)
+
 
 def add(app: typer.Typer) -> None:
     app.command()(run)
@@ -19,6 +23,7 @@ def run(
     out: Path = typer.Option(
         None, "--out", help="The run folder; defaults to a new one below runs/. A run in it is resumed."
     ),
+    plugin: list[Path] = PluginFiles,
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
     """Check a recipe, train it, evaluate the model and write a model folder.
@@ -28,9 +33,10 @@ def run(
     from transgan.cli.launch import relaunch, requested_processes
     from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
-    from transgan.registry import Registry
+    from transgan.registry import Registry, use_files
     from transgan.text import expand_home
 
+    use_files(plugin or [])
     registry = Registry.installed()
     document = read_recipe(expand_home(recipe), set_ or [], options_checker(registry))
     if (processes := requested_processes()) > 1:

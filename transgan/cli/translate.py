@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
+from transgan.cli.run import PluginFiles
 from transgan.errors import (
     TERMINATED,
     DataError,
@@ -87,6 +88,7 @@ def translate(
         help="The folder with a further input of the files, such as their masks, under the same names. Repeatable.",
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
+    plugin: list[Path] = PluginFiles,
     device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
     memory: str = typer.Option(
         None,
@@ -118,10 +120,11 @@ def translate(
     from transgan.inference.containers import Containers, is_setting
     from transgan.inference.translator import Translator
     from transgan.inference.variation import Variation, check_inputs, check_variation
-    from transgan.registry import Registry
+    from transgan.registry import Registry, use_files
     from transgan.reporting.console import progress_bar, share_bar
     from transgan.storage.atomic import disk_errors, make_folder, replacing_file
 
+    use_files(plugin or [])
     out = expand_home(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a folder")
@@ -358,7 +361,7 @@ def _select_regions(
         raise UsageError(f"{given[0]} needs a region detector: {', '.join(known) or 'none is installed'}")
     if f"--{detector}" not in known:
         hint = did_you_mean(f"--{detector}", known + options)
-        raise UsageError(f"--{detector}: no such option or region detector. {hint}")
+        raise UsageError(f"--{detector}: no such option or region detector. {hint}{registry.not_loaded}")
     regions = RegionSelection.named(detector, None, min_size, only_largest, settings, registry)
     if regions.detector.note:
         show(f"note: {regions.detector.note}", error=True)

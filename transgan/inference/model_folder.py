@@ -258,6 +258,8 @@ def plan_of(config: Mapping[str, Any], where: str) -> Plan:
         here = {entry.package for entry in registry.candidates()}
         absent = [package for package in config.get("plugins", {}) if package not in here]
         hint = f"; it was made with {listed(absent)}, not installed here" if absent else ""
+        if files := registry.absent_files(config.get("plugins", {})):
+            hint += f"; give it the file again: {' '.join(f'--plugin {file}' for file in files)}"
         problems, rest = error.problems[:MAX_PROBLEMS], len(error.problems) - MAX_PROBLEMS
         problems += [f"and {rest} more problems"] if rest > 0 else []
         raise PluginError("; ".join(problems) + hint) from None
@@ -322,9 +324,11 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
     check_model_place(out)
     if not weights.is_file():
         raise DataError(f"{weights}: {'a folder, not a file' if weights.is_dir() else 'there is no such file'}")
-    read: ImportedGenerator | None = Registry.installed().import_generator(weights)
+    registry = Registry.installed()
+    read: ImportedGenerator | None = registry.import_generator(weights)
     if read is None:
-        raise DataError(f"{weights}: no plugin knows this kind of file; expected a generator's .pth")
+        why = f"no plugin knows this kind of file; expected a generator's .pth.{registry.not_loaded}"
+        raise DataError(f"{weights}: {why.removesuffix('.')}")
     if read.inputs != read.channels:
         raise DataError(f"{weights}: it turns {read.inputs} channels into {read.channels}; expected the same number")
     recipe = {

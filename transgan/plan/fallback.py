@@ -38,7 +38,7 @@ def with_fallback(document: Document, plan: Plan) -> Document:
     on = list(dict.fromkeys(pattern for name in adversarial for pattern in recipe.losses[name].discriminators))
     penalty = LossSlot(**to.penalty.model_dump(), weight=to.penalty_weight, translations=where, discriminators=on)
     adversary = LossSlot(use=to.adversarial, weight=to.weight, translations=where, discriminators=on)
-    new = {_free(slot.use, kept): slot for slot in (adversary, penalty)}
+    new = {_free(slot.use.rpartition(":")[2], kept): slot for slot in (adversary, penalty)}
     sides = {side: getattr(recipe.optimizers, side).model_copy(update={"lr": to.lr}) for side in _SIDES}
 
     def replaced(phases: list[Phase]) -> list[Phase]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from transgan.api.names import LOSS_ARGUMENTS
 from transgan.api.options import Options, Size
-from transgan.api.protocols import Augmentation, Loss, Metric, NetworkSpec, Nodes, Translation
+from transgan.api.protocols import Augmentation, Hooks, Loss, Metric, NetworkSpec, Nodes, Translation
 from transgan.api.samples import Media
 from transgan.api.schedule import Clock, Schedule
 from transgan.graph import Graph, Key, argument_names, used_arguments
@@ -133,6 +133,7 @@ class Plan:
     nodes: Nodes
     stages: list[Stage]
     metrics: dict[str, Metric]
+    hooks: dict[str, Hooks]
     media: dict[str, MediaPlan]
     """The media of each domain."""
     input_media: dict[str, MediaPlan]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transgan.api.names import BATCH_INPUTS, DISCRIMINATOR_ARGUMENTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
-from transgan.api.protocols import Loss, Metric, NetworkSpec, Nodes
+from transgan.api.protocols import Hooks, Loss, Metric, NetworkSpec, Nodes
 from transgan.errors import PluginError, TransganError, UsageError, closest, did_you_mean
 from transgan.graph import Graph, used_arguments
 from transgan.plan.assign import Assigner, Chosen, no_match
@@ -70,7 +70,16 @@ class _Planner:
             name: self.choose("media" if name == "media" else "sources", slot, ("data", name))
             for name, slot in slots.items()
         }
-        kinds = ("conditionings", "augmentations", "generators", "encoders", "discriminators", "losses", "metrics")
+        kinds = (
+            "conditionings",
+            "augmentations",
+            "generators",
+            "encoders",
+            "discriminators",
+            "losses",
+            "metrics",
+            "hooks",
+        )
         chosen = {kind: self.choose_all(kind) for kind in kinds}
         nodes = self.choose("nodes", recipe.nodes, ("nodes",))
         self.problems.stop()
@@ -100,6 +109,7 @@ class _Planner:
             nodes=node_set,
             stages=stages,
             metrics=self.metrics(chosen["metrics"], graph),
+            hooks=self.hooks(chosen["hooks"]),
             media=media,
             input_media=input_media,
             sources=data_plugins[source],
@@ -252,6 +262,16 @@ class _Planner:
             )
             self.problems.add(("losses", name), f"would never be evaluated: {why}")
         return terms
+
+    def hooks(self, chosen: Mapping[str, Chosen]) -> dict[str, Hooks]:
+        """Return the recipe's hooks, constructed."""
+        found: dict[str, Hooks] = {}
+        for name, (cls, options) in chosen.items():
+            try:
+                found[name] = cls(options)
+            except TransganError as error:
+                self.problems.add(("hooks", name), str(error))
+        return found
 
     def metrics(self, chosen: Mapping[str, Chosen], graph: Graph) -> dict[str, Metric]:
         """Return the recipe's metrics, constructed."""

@@ -515,6 +515,8 @@ class Recipe(Section):
     guard: Guard = Guard()
     evaluate: Evaluate = Evaluate()
     metrics: dict[str, Slot] = {}
+    hooks: dict[str, Slot] = {}
+    """What runs at moments of the run, beside it: early stopping, trackers, copies of checkpoints."""
 
     @model_validator(mode="before")
     @classmethod

@@ -121,4 +121,5 @@ SLOTS: dict[str, type[Slot]] = {
     "discriminators": DiscriminatorSlot,
     "losses": LossSlot,
     "metrics": Slot,
+    "hooks": Slot,
 }

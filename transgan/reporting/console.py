@@ -121,7 +121,9 @@ def share_bar(what: str) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
-def _bar(what: str, total: int, column: ProgressColumn, quiet: bool = False) -> Iterator[Callable[[float], None]]:
+def _bar(
+    what: str, total: int | None, column: ProgressColumn, quiet: bool = False
+) -> Iterator[Callable[[float], None]]:
     """Yield a function to call with how much of the total is done; the first call shows the bar, on a terminal."""
     console = Console(stderr=True)
     shown = _is_terminal() and console.is_terminal and not quiet

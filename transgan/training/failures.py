@@ -1,9 +1,9 @@
-"""Errors that cost what raised them and nothing else: of lifecycle hooks, metrics, evaluations, previews, reports."""
+"""Errors that cost what raised them and nothing else: of hooks, metrics, evaluations, previews, reports."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from transgan.registry import Registry
+from transgan.api.protocols import Hooks
 
 
 class Failures:
@@ -28,38 +28,23 @@ class Failures:
         self.messages = {str(what): str(message) for what, message in state["messages"].items()}
 
 
-class Hooks:
-    """The lifecycle hooks of all plugins. A plugin whose hook raises an error is not called again.
+class RunHooks:
+    """The hooks that the recipe names. A set of which a method raises an error is not called again.
 
     Args:
-        registry: the plugins.
-        failed: called with the hook, the plugin's package, and the error.
+        hooks: the plan's, by name.
+        failed: called with the method, the name of the hooks, and the error.
     """
 
-    def __init__(self, registry: Registry, failed: Callable[[str, str, Exception], None]):
-        self.registry = registry
+    def __init__(self, hooks: Mapping[str, Hooks[Any]], failed: Callable[[str, str, Exception], None]):
+        self.hooks = dict(hooks)
         self.failed = failed
-        self.callers: dict[str, dict[str, Any]] = {}
-        """What calls a hook of one plugin, by hook and by the plugin's name."""
-        self.disabled: set[str] = set()
 
-    def call(self, hook: str, **arguments: Any) -> None:
-        """Call a hook of every plugin that has it, the last registered first, as pluggy does."""
-        if hook not in self.callers:
-            self.callers[hook] = self._callers_of(hook)
-        for name, caller in self.callers[hook].items():
-            if name not in self.disabled:
-                try:
-                    caller(**arguments)
-                except Exception as error:
-                    self.disabled.add(name)
-                    self.failed(hook, self.registry.packages.get(name) or name, error)
-
-    def _callers_of(self, hook: str) -> dict[str, Any]:
-        manager = self.registry.manager
-        everyone = manager.list_name_plugin()
-        names = dict.fromkeys(each.plugin_name for each in reversed(getattr(manager.hook, hook).get_hookimpls()))
-        return {
-            name: manager.subset_hook_caller(hook, [plugin for other, plugin in everyone if plugin and other != name])
-            for name in names
-        }
+    def call(self, moment: str, **arguments: Any) -> None:
+        """Call the method of this name of all hooks, in the recipe's order."""
+        for name, each in list(self.hooks.items()):
+            try:
+                getattr(each, moment)(**arguments)
+            except Exception as error:
+                del self.hooks[name]
+                self.failed(moment, name, error)

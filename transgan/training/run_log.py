@@ -96,10 +96,12 @@ class RunLog:
         what = f"metric '{name}'"
         self._fail(what, f"{what} is omitted: {reason_of(error, self.registry)}", error)
 
-    def hook_failed(self, hook: str, package: str, error: Exception) -> None:
-        """Report that a lifecycle hook of a package has failed."""
-        why = f"the hook {hook} of {package} failed, its hooks are not called again: {reason_of(error)}"
-        self._fail(f"hooks of {package}", why, error)
+    def hook_failed(self, moment: str, name: str, error: Exception) -> None:
+        """Report that a method of hooks has failed."""
+        what = f"hooks '{name}'"
+        self._fail(
+            what, f"{what}: {moment} failed, they are not called again: {reason_of(error, self.registry)}", error
+        )
 
     def _fail(self, what: str, why: str, error: Exception) -> None:
         message = f"step {self.step()}: {why}"

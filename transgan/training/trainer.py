@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from transgan import storage
-from transgan.api.hooks import RunInfo
+from transgan.api.protocols import RunInfo
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.errors import DiskError, DivergedError, TransganError
@@ -41,7 +41,7 @@ from transgan.training.checkpoint import (
 )
 from transgan.training.distributed import Processes, StopRequests, peak_memory
 from transgan.training.engine import Engine
-from transgan.training.failures import Hooks
+from transgan.training.failures import RunHooks
 from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
@@ -81,7 +81,7 @@ class Trainer:
         self.initial_weights = initial_weights
         self.stop_requests = StopRequests(processes)
         self.log = RunLog(folder, registry, lambda: self.engine.completed)
-        self.hooks = Hooks(registry, self.log.hook_failed)
+        self.hooks = RunHooks(plan.hooks, self.log.hook_failed)
         self.saved = (0, time.monotonic())
         """The step of the newest checkpoint that was written, and when."""
         self.published = -1
@@ -559,7 +559,7 @@ class Trainer:
     # Hooks.
 
     def call_hook(self, hook: str, **arguments: Any) -> None:
-        """Call a lifecycle hook of every plugin, on the main process."""
+        """Call a method of the recipe's hooks, on the main process."""
         if self.processes.main:
             run = RunInfo(
                 name=self.plan.recipe.name,

@@ -4,6 +4,9 @@ from transgan.api import Register, hookimpl
 from transgan_example.generators import RecolourGenerator
 from transgan_example.losses import TotalVariation
 
+#: The version of `transgan.api` that it is written for.
+requires_api = 1
+
 
 @hookimpl
 def register_losses(register: Register) -> None:

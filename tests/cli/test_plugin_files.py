@@ -1,0 +1,147 @@
+"""`--plugin FILE.py`: plugins in a file, tried without installing it: by every command that needs plugins."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILE = '''
+"""A loss and a generator of this test."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from transgan.api import Generator, Loss, NetworkSpec, Options, Register, Tensor, hookimpl
+
+requires_api = 1
+
+
+@dataclass
+class Needed:
+    """A dataclass looks its module up, so it has to be imported under a name."""
+
+    number: "int" = 1
+
+
+class Brightness(Loss):
+    """Keeps the mean of all values."""
+
+    def for_generator(self, source: Tensor, fake: Tensor) -> Tensor:
+        return (fake.mean((1, 2, 3)) - source.mean((1, 2, 3))).abs().mean() * Needed().number
+
+
+class Tiny(Generator):
+    """A convolution."""
+
+    def __init__(self, options: Options, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.layers = nn.Sequential(nn.Conv2d(spec.inputs, spec.channels, 3, padding=1), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return y
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("brightness", Brightness)
+
+
+@hookimpl
+def register_generators(register: Register) -> None:
+    register("tiny", Tiny)
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "my_plugins.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture
+def with_plugin(recipe: Path, tmp_path: Path) -> Path:
+    """A recipe that names the plugins of the file."""
+    text = recipe.read_text().replace('use = "resnet"\nper = "direction"\nwidth = 4\nblocks = 1', 'use = "tiny"')
+    path = tmp_path / "with_plugin.toml"
+    path.write_text(text.replace("cycle = 5.0", "cycle = 5.0\nbrightness = 2.0"))
+    return path
+
+
+def test_every_command_takes_a_file(
+    transgan: Any, with_plugin: Path, file: Path, tmp_path: Path, write_image: Any
+) -> None:
+    assert "no generator 'tiny'" in transgan("check", with_plugin).err
+    assert "It will run." in transgan("check", with_plugin, "--plugin", file).out
+    run = tmp_path / "run"
+    done = transgan("run", with_plugin, "--out", run, "-q", "--plugin", file)
+    assert done.code == 0, done.err
+    assert json.loads((run / "env.json").read_text())["plugins"]["my_plugins.py"] == "(file)"
+
+    # Without it, a run is not resumed, and says what it was trained with.
+    line = transgan("resume", run, "--steps", "3").error(2)
+    assert line == f"{run}: trained with the plugin file my_plugins.py; give it again: --plugin my_plugins.py"
+    assert transgan("finish", run).error(2) == line
+    assert transgan("resume", run, "--steps", "3", "-q", "--plugin", file).code == 0
+    assert transgan("finish", run, "-q", "--plugin", file).code == 0
+
+    # Nor is a model used, away from its run and from the file's folder.
+    model, picture = tmp_path / "model", write_image(tmp_path / "in/a.png")
+    shutil.copytree(run / "model", model)
+    translate = ("translate", model, picture, "--to", "old", "-o", tmp_path / "out")
+    assert "no generator 'tiny'" in (line := transgan(*translate).error(2))
+    assert line.endswith("give it the file again: --plugin my_plugins.py")
+    assert transgan(*translate, "--plugin", file).code == 0
+    assert (tmp_path / "out/a.png").is_file()
+    assert "give it the file again" in transgan("evaluate", model, "-o", tmp_path / "e.json").error(2)
+    assert transgan("evaluate", model, "-o", tmp_path / "e.json", "--samples", "2", "--plugin", file).code == 0
+
+
+def test_plugins_of_a_file_are_listed_and_described(transgan: Any, file: Path) -> None:
+    listed = transgan("plugins", "--plugin", file).out
+    assert "  tiny " in listed and "(my_plugins.py (file))" in listed
+    assert transgan("plugins", "brightness", "--plugin", file).out.startswith("brightness: a loss of my_plugins.py")
+    assert "no plugin 'brightness'" in transgan("plugins", "brightness").error(2)
+
+
+def test_a_plugin_of_a_file_and_an_installed_one_of_the_same_name(transgan: Any, file: Path, recipe: Path) -> None:
+    file.write_text(FILE.replace('register("tiny"', 'register("resnet"'))
+    assert 'write "transgan:resnet" or "my_plugins.py:resnet"' in transgan("check", recipe, "--plugin", file).error(2)
+    conflict = "in conflict: generator 'resnet' of transgan and of my_plugins.py; recipes write "
+    assert f'{conflict}"transgan:resnet" or "my_plugins.py:resnet"' in transgan("plugins", "--plugin", file).out
+    chosen = ("--set", 'generators.face={use="my_plugins.py:resnet"}')
+    assert "It will run." in transgan("check", recipe, "--plugin", file, *chosen).out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import glass", "cannot be imported: ModuleNotFoundError: No module named 'glass'"),
+        ("def f(:", "cannot be imported: SyntaxError: invalid syntax"),
+        ("raise SystemExit('goodbye')", "cannot be imported: SystemExit: goodbye"),
+        ("requires_api = 99", "made for version 99 of transgan.api, and this is version"),
+        (FILE.replace("register_losses", "register_loses"), "there is no hook 'register_loses'"),
+        (FILE.replace("(Loss)", "(object)"), "loss 'brightness' is not a subclass of transgan.api.Loss"),
+    ],
+    ids=["import", "syntax", "exit", "version", "hook", "class"],
+)
+def test_a_file_with_a_mistake_is_one_line(transgan: Any, file: Path, recipe: Path, text: str, message: str) -> None:
+    file.write_text(text)
+    line = transgan("check", recipe, "--plugin", file).error(2)
+    assert line.startswith(f"--plugin {file}: ") and message in line
+
+
+def test_a_file_that_is_none_is_one_line(transgan: Any, recipe: Path, tmp_path: Path) -> None:
+    for path, message in ((tmp_path / "no.py", "there is no such file"), (tmp_path, "is a folder")):
+        assert message in transgan("check", recipe, "--plugin", path).error(2)
+    assert "not a Python file" in transgan("check", recipe, "--plugin", recipe).error(2)
+
+
+def test_a_recipe_cannot_name_a_file(transgan: Any, recipe: Path, file: Path) -> None:
+    text = recipe.read_text()
+    recipe.write_text(f'plugin = "{file}"\n{text}')
+    assert "[plugin]: unknown key" in transgan("check", recipe).error(2)
