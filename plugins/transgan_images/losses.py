@@ -4,6 +4,9 @@ from pydantic import Field, field_validator
 
 from transgan.api import Loss, Options, Tensor, UsageError, require
 
+#: The constants of Wang et al. (2004), eq. 13, for values from 0 to 1.
+C1, C2 = 0.01**2, 0.03**2
+
 
 class CycleSsimOptions(Options):
     window: int = Field(11, ge=3)
@@ -32,7 +35,7 @@ class CycleSsim(Loss[CycleSsimOptions]):
 
     def __init__(self, options: CycleSsimOptions):
         super().__init__(options)
-        self.ssim = require("kornia.metrics", "faces", "the loss cycle_ssim").ssim
+        self.filters = require("kornia.filters", "faces", "the loss cycle_ssim")
 
     def for_generator(self, source: Tensor, reconstruction: Tensor) -> Tensor:
         """Return the mean over samples; both are (N, C, H, W) in [-1, 1]."""
@@ -40,5 +43,13 @@ class CycleSsim(Loss[CycleSsimOptions]):
         if source.ndim != 4 or min(source.shape[-2:]) <= window // 2:
             found = "x".join(map(str, source.shape[2:]))
             raise UsageError(f"cycle_ssim: a window of {window} needs pictures of more than {window // 2}, not {found}")
-        similarity: Tensor = self.ssim((source + 1) / 2, (reconstruction + 1) / 2, window, eps=0.0)
-        return 1 - similarity.float().mean()
+        # kornia's own ssim switches autocast off, which cannot be done on the meta device.
+        x, y = (source.float() + 1) / 2, (reconstruction.float() + 1) / 2
+        line = self.filters.get_gaussian_kernel1d(window, 1.5, device=x.device, dtype=x.dtype)
+        mean_x, mean_y, xx, yy, xy = (
+            self.filters.filter2d_separable(each, line, line) for each in (x, y, x * x, y * y, x * y)
+        )
+        means, products = mean_x * mean_y, mean_x**2 + mean_y**2
+        similarity = (2 * means + C1) * (2 * (xy - means) + C2) / ((products + C1) * (xx + yy - products + C2))
+        loss: Tensor = 1 - similarity.mean()
+        return loss

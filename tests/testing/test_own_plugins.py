@@ -21,6 +21,9 @@ from transgan.testing import CHECKERS, check
 SMALL = {"width": 4, "widest": 8, "blocks": 1, "layers": 2, "downs": 2}
 #: One axis, for networks of sequences.
 SEQUENCE = NetworkSpec(35, 35, 0, (128,), ("a", "b", "c"), ("first", "second"))
+#: Frames, height and width, for networks of clips.
+CLIPS = NetworkSpec(3, 3, 0, (3, 32, 32), ("a", "b", "c"), ("first", "second"))
+FRAMEWISE = ("framewise_resnet", "framewise_unet", "framewise_residual_unet")
 STYLED = NetworkSpec(3, 3, 0, (32, 32), ("a", "b"), ("first",))
 
 
@@ -39,6 +42,15 @@ def two_codes(x: Tensor, **conditions: Any) -> tuple[Tensor, Tensor]:
     return codes(x), codes(-x)
 
 
+def frames(first: int) -> Any:
+    """A function that draws a clip, as synthetic sources have them."""
+
+    def draw(count: int, step: int, side: int) -> np.ndarray:
+        return np.random.default_rng(first).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+    return draw
+
+
 #: What a plugin is given beside SMALL, by kind and name: `options`, and keywords of `check`.
 GIVEN: dict[tuple[str, str], dict[str, Any]] = {
     ("discriminators", "code"): {"inputs": {"x": torch.linspace(-1, 1, 32).reshape(4, 8)}},
@@ -55,6 +67,20 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
     ("nodes", "stargan_v2_translation"): {"networks": {"mapping": style_codes, "style": style_codes}},
     **{("generators", name): {"spec": SEQUENCE} for name in ("gated_1d", "gated_2_1_2d", "residual_1d")},
     ("discriminators", "gated_patch"): {"spec": SEQUENCE},
+    **{("generators", name): {"spec": CLIPS} for name in FRAMEWISE},
+    **{("discriminators", name): {"spec": CLIPS} for name in ("framewise_patch", "framewise_pixel")},
+    ("encoders", "next_frame"): {"spec": CLIPS},
+    ("nodes", "recycle_translation"): {
+        "spec": CLIPS,
+        "networks": {f"predictor.{end}": lambda x, **conditions: x[:, :, -1:] for end in ("source", "target")},
+    },
+    ("metrics", "flicker"): {"spec": CLIPS},
+    ("media", "clip"): {"files": [frames(0), frames(1)]},
+    ("conditionings", "planes"): {"options": {"of": "edges"}, "conditions": {"edges": torch.rand(4, 1, 32, 32)}},
+    ("nodes", "pix2pixhd_translation"): {"inputs": {"source_boundaries": torch.zeros(4, 1, 32, 32)}},
+    ("sources", "synthetic_identities"): {"selections": {"a": {"person": 9}, "b": {"person": 26}}},
+    ("sources", "synthetic_streets"): {"selections": {"a": "labels", "b": "picture"}},
+    ("sources", "synthetic_scenes"): {"selections": {"a": {"hue": [0.0, 1.0]}, "b": {"ground": "dark"}}},
     ("sources", "synthetic_faces"): {"selections": {"young": {"age": [20, 30]}, "old": {"age": [50, 60]}}},
     ("sources", "synthetic_shapes"): {"selections": {"a": {"fill": "outline"}, "b": {"hue": 0.3}}},
     ("sources", "synthetic_voices"): {"selections": {"a": "low", "b": "high"}},
@@ -72,6 +98,7 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
     },
     ("losses", "code_reconstruction"): {"use": "the fake says only the device of the 0 of translations without a code"},
     ("losses", "preserve"): {"use": "the option `like` says whether the source or the target is used"},
+    ("generators", "pix2pixhd"): {"gradients": "each stage has a last layer of its own, and the finished network its"},
     ("metrics", "content_kept"): {"batches": "a sample is compared with another one of its batch"},
 }
 #: Plugins that are not checked here, and why; their own tests are in tests/plugins.
@@ -105,6 +132,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "utk").mkdir()
     for age in (21, 24, 52, 57):
         Image.fromarray(pictures[0]).save(root / "utk" / f"{age}_0_0_20170101.png")
+    (root / "maps").mkdir()
+    for i in range(2):
+        Image.fromarray(rng.integers(0, 8, (20, 24), dtype=np.uint8)).save(root / f"maps/{i}.png")
+    for domain in ("a", "b"):
+        (root / "clips" / domain).mkdir(parents=True)
+        first, *rest = (Image.fromarray(each) for each in rng.integers(0, 256, (12, 20, 24, 3), dtype=np.uint8))
+        first.save(root / "clips" / domain / "clip.gif", save_all=True, append_images=rest, duration=40)
     (root / "labels.csv").write_text("\n".join(rows))
     return root
 
@@ -125,6 +159,9 @@ def on_disk(name: str, root: Path) -> dict[str, Any]:
             "options": {"table": "labels.csv"},
             "selections": {"a": {"mood": "calm"}, "b": {"mood": "glad"}},
         },
+        "clips": {"root": root / "clips", "suffixes": (".gif",), "selections": {"a": "a", "b": "b"}},
+        "label_map": {"options": {"classes": 8}, "files": [root / "maps/0.png", root / "maps/1.png"]},
+        "instance_boundaries": {"files": [root / "maps/0.png", root / "maps/1.png"]},
         "image": {"files": [root / "a/0.png", root / "a/1.png"]},
     }.get(name, {})
 
@@ -146,6 +183,8 @@ def test_it_keeps_what_its_kind_promises(entry: Registered, folder: Path) -> Non
     if reason := SKIPPED.get(key):
         pytest.skip(reason)
     given = {**GIVEN.get(key, {}), **on_disk(entry.name, folder)}
+    if entry.kind == "containers":
+        given = {"files": [folder / "clips/a/clip.gif"]}
     options = {name: value for name, value in SMALL.items() if _is_whole(entry.cls, name)} | given.pop("options", {})
     try:
         check(entry.cls, options, except_for=EXCEPTIONS.get(key), **given)

@@ -56,10 +56,10 @@ _ITEM = """def test_it_keeps_what_its_kind_promises() -> None:
     item = -torch.ones(3, 32, 32)
     item[:, 8:20, 10:18] = 0.5
     check($cls, item=item)"""
-_SEQUENCE = '''def test_it_keeps_what_its_kind_promises(tmp_path: Path) -> None:
+_SEQUENCE = """def test_it_keeps_what_its_kind_promises(tmp_path: Path) -> None:
     items = np.random.default_rng(0).integers(0, 256, (3, 40, 48, 3), dtype=np.uint8)
     np.savez(tmp_path / "items.npz", *items)
-    check($cls, files=[tmp_path / "items.npz"])'''
+    check($cls, files=[tmp_path / "items.npz"])"""
 _EXAMPLES = {
     "sources": Example(
         'A recipe names it by `source = "$name"` in `[data]`.',

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from transgan.api.samples import Column, Description, Region, Sample
 from transgan.errors import DataError, TransganError, UsageError
+from transgan.registry import Registry
 from transgan.testing.checker import Checker, Fault, in_a_line
 from transgan.testing.values import differ, rng_of
 
@@ -233,20 +234,22 @@ class ContainerChecker(Checker):
         return Path(self.given.files[0])
 
     def _transform(self, result: Path, change: Callable[[Any], Any]) -> None:
-        self.build().transform(self._file(), result, change, "a note")
+        self.build().transform(self._file(), result, change)
 
     def check_sequences(self) -> Iterator[str]:
         """Every item is given once, in order, and the result is such a file again."""
         path, container, items = self._file(), self.build(), []
+        if not container.media:
+            raise Fault("media is empty: no model takes its items; name the media that read them")
+        cls = Registry.installed().get("media", container.media[0])
+        media = cls(cls.Options(), self.given.size)
 
         def keep(item: Any) -> Any:
             items.append(item)
-            return item
+            return media.export(media.read(item))
 
         if path.suffix.lower() not in container.suffixes:
             yield f"suffixes lacks {path.suffix!r}: no command finds the file that was given"
-        if not container.media:
-            yield "media is empty: no model takes its items; name the media that read them"
         if not container.holds(path):
             yield "holds says that the file that was given holds no sequence"
         with tempfile.TemporaryDirectory() as folder:
