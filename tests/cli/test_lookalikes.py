@@ -211,6 +211,22 @@ def try_recipes(unchanged: Any, model: Path, recipe: Path) -> None:
     unchanged(0, "recipes", "cut")
 
 
+def try_watch(unchanged: Any, model: Path, recipe: Path) -> None:
+    for folder in (".", "checkpoints", "samples", "linked", "runs/small-1", "log.txt"):
+        unchanged(2, "watch", folder)
+
+
+def try_compare(unchanged: Any, model: Path, recipe: Path) -> None:
+    for name in ("one", "two"):
+        unchanged(0, "run", recipe, "--out", name, "--set", "train.steps=1", "-q")
+    for folder in (".", "linked", "runs/small-1"):
+        unchanged(2, "compare", "one", folder)
+    for out in ("report.html", "log.txt", "link.json", "samples"):
+        unchanged(2, "compare", "one", "two", "--out", out)
+    unchanged(0, "compare", "one", "two")
+    assert Path("comparison.html").is_file()
+
+
 def try_bench(unchanged: Any, model: Path, recipe: Path) -> None:
     unchanged(0, "bench", "engine", "--steps", 1, "--size", 32, "--batch", 1, "--width", 4, "--blocks", 1)
 
