@@ -27,7 +27,8 @@ class PredictorOptions(UnetOptions):
 class NextFrame(Encoder[PredictorOptions]):
     """The temporal predictor of Recycle-GAN (Bansal et al., 2018, eq. 3): the next frame of a domain, by a U-Net.
 
-    With 8 downs (256 pixels) it is the authors' `unet_256`; by default it has as many as the training size allows.
+    With 8 downs (256 pixels) it is the authors' `unet_256`; by default it has as many as the training size allows. With
+    `output = "residual"` it starts from the last frame, as if nothing moved.
 
     `forward(x)`: x (N, C, T, H, W), T at least `frames`: frames that follow each other. Returns (N, C, T - frames + 1,
     H, W) in [-1, 1]: for each run of `frames` frames the one that follows.
@@ -43,8 +44,8 @@ class NextFrame(Encoder[PredictorOptions]):
         self.unet = UnetGenerator(options, replace(spec, inputs=options.frames * spec.inputs, style=0, space=space))
 
     def forward(self, x: Tensor) -> Tensor:
-        runs = x.unfold(2, self.frames, 1)  # (N, C, R, H, W, frames)
-        stacked = runs.permute(0, 2, 5, 1, 3, 4).flatten(2, 3).flatten(0, 1)  # (N R, frames C, H, W), the first first
+        runs = x.unfold(2, self.frames, 1).flip(5)  # (N, C, R, H, W, frames), the last frame first
+        stacked = runs.permute(0, 2, 5, 1, 3, 4).flatten(2, 3).flatten(0, 1)  # (N R, frames C, H, W)
         predicted: Tensor = self.unet(stacked)
         return predicted.reshape(len(x), -1, *predicted.shape[1:]).transpose(1, 2)
 
