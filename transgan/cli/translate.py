@@ -177,6 +177,7 @@ def translate(
         """Translate a file that holds a sequence of items; return the number of regions in all of them."""
         if folders:
             raise UsageError(f"{path}: --input is of files with one item, and this one holds a sequence")
+        translator.on_progress = None  # the bar counts items
         count = 0
         for number, each in enumerate(results_of(name, samples)):
             # The same name for all items: they have the same latent codes.
