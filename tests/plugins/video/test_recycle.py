@@ -58,7 +58,7 @@ def loop(networks: dict[str, nn.Module], steps: list[dict[str, Tensor]]) -> None
         return networks[f"framewise_resnet.{source}-{target}"](frame)
 
     def expect(domain: str, before: Tensor, last: Tensor) -> Tensor:
-        return networks[f"predictor.{domain}"].network.unet(torch.cat([before, last], 1))
+        return networks[f"predictor.{domain}"].network.unet(torch.cat([last, before], 1))
 
     def logits(domain: str, frame: Tensor) -> Tensor:
         return networks[f"framewise_patch.{domain}"](frame).logits[0]
@@ -120,3 +120,13 @@ def test_temporal_cycle_is_a_mean_over_clips() -> None:
     # (|0.5 - 0.2| + |0.5 - 0|) / 2 frames / 2 for the range, and (|0 - 0.2| + |0.2 - 0|) / 2 / 2
     expected = {"temporal_cycle": 0.2, "temporal_cycle_of_still": 0.1}
     assert metric.compute() == {translation: pytest.approx(expected)}
+
+
+def test_with_residual_output_it_starts_near_the_last_frame() -> None:
+    spec = NetworkSpec(3, 3, 0, (4, 16, 16), ("a", "b"), ("one",))
+    predictor = NextFrame(PredictorOptions(width=4, downs=2, output="residual"), spec)
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 4, 16, 16) * 2 - 1
+    last, first = x[:, :, 1:], x[:, :, :-1]
+    y = predictor(x)
+    assert (y - last).abs().mean() < 0.1 < 0.3 < (y - first).abs().mean()
