@@ -2,12 +2,7 @@
 
 import os
 import re
-import shutil
-import signal
-import threading
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +11,7 @@ from typer.core import TyperCommand
 
 from transgan.cli.run import PluginFiles
 from transgan.errors import (
-    TERMINATED,
     DataError,
-    DiskError,
     OutOfMemory,
     TransganError,
     UsageError,
@@ -28,11 +21,9 @@ from transgan.errors import (
 from transgan.text import expand_home, printable, show
 
 if TYPE_CHECKING:
-    from transgan.api import Container
     from transgan.inference.containers import Containers
     from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
-    from transgan.plan import Direction
 
 
 class DetectorOptions(TyperCommand):
@@ -117,12 +108,13 @@ def translate(
     ),
 ) -> None:
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
+    from transgan.cli.file_translator import FileTranslator, results_of
     from transgan.inference.containers import Containers, is_setting
     from transgan.inference.translator import Translator
-    from transgan.inference.variation import Variation, check_inputs, check_variation
+    from transgan.inference.variation import check_inputs, check_variation
     from transgan.registry import Registry, use_files
-    from transgan.reporting.console import progress_bar, share_bar
-    from transgan.storage.atomic import disk_errors, make_folder, replacing_file
+    from transgan.reporting.console import share_bar
+    from transgan.storage.atomic import disk_errors, make_folder
 
     use_files(plugin or [])
     out = expand_home(out)
@@ -154,84 +146,22 @@ def translate(
     check_results([(path, each) for path, name in files for each in results_of(name, samples)], out, overwrite)
     with disk_errors(out):
         make_folder(out)
-    source_media, target_media = translator.sides(direction)
-
-    def detect(x: Any, regions: "RegionSelection | None" = regions) -> tuple[Any, list[Any]]:
-        """Return an item as regions are cut out of it, and its regions."""
-        if regions is None:
-            return x, []
-        tensor = regions.tensor_of(x, source_media)
-        return tensor, regions.of(tensor)
-
-    def translate_item(
-        x: Any, tensor: Any, found: list[Any], variation: Variation, regions: "RegionSelection | None" = regions
-    ) -> Any:
-        if regions is None:
-            return translator.translate(x, direction, native, conditions, variation)
-        if not found and not regions.of_sequence:
-            return x
-        pasted = translator.translate_regions(tensor, regions, found, direction, native, conditions, variation)
-        return target_media.with_tensor(x, regions.detector.mark(pasted, found) if show_boxes else pasted)
-
-    def translate_sequence(path: Path, name: Path, container: "Container[Any]") -> int:
-        """Translate a file that holds a sequence of items; return the number of regions in all of them."""
-        if folders:
-            raise UsageError(f"{path}: --input is of files with one item, and this one holds a sequence")
-        translator.on_progress = None  # the bar counts items
-        count = 0
-        for number, each in enumerate(results_of(name, samples)):
-            # The same name for all items: they have the same latent codes.
-            variation = Variation(seed or 0, number, name.with_suffix(path.suffix).as_posix(), style, strength)
-            followed = regions and regions.for_sequence()
-            begun = done = count = 0
-
-            def change(
-                item: Any, variation: Variation = variation, followed: "RegionSelection | None" = followed
-            ) -> Any:
-                nonlocal begun, done, count
-                begun += 1
-                x = source_media.read(item)
-                tensor, found = detect(x, followed)
-                y = target_media.export(translate_item(x, tensor, found, variation, followed))
-                count += len(found)
-                done += 1
-                advance()
-                return y
-
-            with progress_bar(path.name, container.count(path)) as advance:
-                _check_free(out / each, overwrite)
-                try:
-                    note = followed.detector.disclosure if followed else ""
-                    with _terminated_as_interrupted():
-                        container.transform(path, out / each, change, note)
-                except TransganError as error:
-                    if str(path) not in str(error) and str(out / each) not in str(error):
-                        item = f"item {begun:,}: " if begun > done else ""
-                        error.args = (f"{path}: {item}{error}",)
-                    raise
-        return count
-
-    def translate_file(path: Path, name: Path) -> int | None:
-        """Translate one file; return the number of regions, or None where it has none and is copied."""
-        if container := containers.of_path(path):
-            return translate_sequence(path, name, container)
-        x = source_media.read(path)
-        of_file = {
-            each: translator.read_input(each, _file_of(folder, name, translator, direction, each), direction)
-            for each, folder in folders.items()
-        }
-        tensor, found = detect(x)
-        for number, each in enumerate(results_of(name, samples)):
-            named = name.with_suffix(path.suffix).as_posix()  # the same whatever file type is written
-            variation = Variation(seed or 0, number, named, style, strength, of_file)
-            y, result = translate_item(x, tensor, found, variation), out / each
-            _check_free(result, overwrite)
-            if regions and not found and result.suffix == path.suffix:
-                with disk_errors(result), path.open("rb") as original, replacing_file(result) as file:
-                    shutil.copyfileobj(original, file)
-            else:
-                target_media.write(y, result)
-        return None if regions and not found else len(found)
+    translate_file = FileTranslator(
+        translator=translator,
+        direction=direction,
+        out=out,
+        overwrite=overwrite,
+        native=native,
+        attributes=conditions,
+        regions=regions,
+        show_boxes=show_boxes,
+        containers=containers,
+        folders=folders,
+        samples=samples,
+        seed=seed or 0,
+        style=style,
+        strength=strength,
+    )
 
     failures: list[TransganError] = []
     bugs: list[Exception] = []
@@ -261,35 +191,6 @@ def translate(
         codes = {failure.exit_code for failure in failures}
         summary.exit_code = codes.pop() if len(codes) == 1 else DataError.exit_code
         raise summary
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM end the body with an exception, so that a temporary file, which may be large, is deleted."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise SystemExit(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _check_free(result: Path, overwrite: bool) -> None:
-    if not overwrite and os.path.lexists(result):
-        raise DiskError(f"{result}: exists since this command began; not replaced")
-
-
-def results_of(name: Path, samples: int | None) -> list[Path]:
-    """Return the names of a file's results: its own, or with `samples` `NAME-1`, `NAME-2`, ... of its suffix"""
-    if samples is None:
-        return [name]
-    return [name.with_name(f"{name.stem}-{number + 1}{name.suffix}") for number in range(samples)]
 
 
 def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:
@@ -324,19 +225,6 @@ def _parse_input(text: str) -> tuple[str, Path]:
     if not folder.is_dir():
         raise UsageError(f"--input {text}: {folder} {'is a file' if folder.exists() else 'does not exist'}")
     return name, folder
-
-
-def _file_of(folder: Path, name: Path, translator: "Translator", direction: "Direction", kind: str) -> Path:
-    """Return the file of a further input with the name of a file to translate.
-
-    Raises:
-        DataError: there is none.
-    """
-    suffixes = translator.input_media[f"{direction.translation.source}.{kind}"].suffixes
-    found = [path for suffix in suffixes if (path := folder / name.with_suffix(suffix)).is_file()]
-    if not found:
-        raise DataError(f"{folder / name.with_suffix('')}: there is no such file, the '{kind}' of {name}")
-    return found[0]
 
 
 def _select_regions(

@@ -39,6 +39,7 @@ def open_run(path: Path) -> "tuple[RunFolder, Plan | None]":
     """Return the folder of a run, to read it, and its plan; None where its recipe cannot be planned any more.
 
     Raises:
+        RecipeError: its recipe is none.
         UsageError: it is not the folder of a run.
     """
     from transgan.cli.resume import read_run
@@ -52,8 +53,9 @@ def open_run(path: Path) -> "tuple[RunFolder, Plan | None]":
     run = RunFolder.at(path)
     if not run.recipe.is_file():
         raise UsageError(f"{path}: not the folder of a run: no recipe.toml in it; expected one such as runs/zebra-1")
+    document = read_run(path)
     try:
-        return run, make_plan(read_run(path), Registry.installed())
+        return run, make_plan(document, Registry.installed())
     except TransganError as error:
         first = str(error).splitlines()[0]
         show(f"note: {path}: losses and figures are shown without explanations: {first}", error=True)

@@ -1,0 +1,186 @@
+"""Translating files: those that hold one item, and those that hold a sequence of items."""
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transgan.api import Container, Region, Tensor
+from transgan.errors import TERMINATED, DataError, DiskError, TransganError, UsageError
+from transgan.inference.containers import Containers
+from transgan.inference.regions import RegionSelection
+from transgan.inference.translator import Translator
+from transgan.inference.variation import Variation
+from transgan.plan import Direction
+from transgan.reporting.console import progress_bar
+from transgan.storage.atomic import disk_errors, replacing_file
+
+
+@dataclass(frozen=True)
+class FileTranslator:
+    """How files are translated: the same for all files of a command."""
+
+    translator: Translator
+    direction: Direction
+    out: Path
+    """The folder for the results."""
+    overwrite: bool
+    native: bool
+    attributes: Mapping[str, Any]
+    regions: RegionSelection | None
+    """Translate only these regions; None for whole items."""
+    show_boxes: bool
+    containers: Containers
+    """Of files that hold sequences."""
+    folders: Mapping[str, Path]
+    """Folders with further inputs, by name."""
+    samples: int | None
+    seed: int
+    style: Tensor | None
+    strength: float | None
+
+    def __call__(self, path: Path, name: Path) -> int | None:
+        """Translate a file; return the number of regions, or None where it has none and is copied.
+
+        Args:
+            name: the path of the result below `out`.
+        """
+        if container := self.containers.of_path(path):
+            return self._sequence(path, name, container)
+        source, target = self.translator.sides(self.direction)
+        x = source.read(path)
+        inputs = {each: self._input(each, folder, name) for each, folder in self.folders.items()}
+        tensor, found = self._detect(x, self.regions)
+        for number, each in enumerate(results_of(name, self.samples)):
+            y = self._item(x, tensor, found, self._variation(path, name, number, inputs), self.regions)
+            result = self._free(each)
+            if self.regions and not found and result.suffix == path.suffix:
+                with disk_errors(result), path.open("rb") as original, replacing_file(result) as file:
+                    shutil.copyfileobj(original, file)
+            else:
+                target.write(y, result)
+        return None if self.regions and not found else len(found)
+
+    def _sequence(self, path: Path, name: Path, container: Container[Any]) -> int:
+        """Translate a file that holds a sequence of items; return the number of regions in all of them."""
+        if self.folders:
+            raise UsageError(f"{path}: --input is of files with one item, and this one holds a sequence")
+        self.translator.on_progress = None  # the bar counts items
+        count = 0
+        for number, each in enumerate(results_of(name, self.samples)):
+            variation = self._variation(path, name, number, {})  # the same for all items
+            with progress_bar(path.name, container.count(path)) as advance:
+                change = _Change(self, variation, self.regions and self.regions.for_sequence(), advance)
+                result = self._free(each)
+                try:
+                    with _terminated_as_interrupted():
+                        container.transform(path, result, change, change.note)
+                except TransganError as error:
+                    if str(path) not in str(error) and str(result) not in str(error):
+                        item = f"item {change.begun:,}: " if change.begun > change.done else ""
+                        error.args = (f"{path}: {item}{error}",)
+                    raise
+            count = change.count
+        return count
+
+    def _detect(self, x: Any, regions: RegionSelection | None) -> tuple[Any, list[Region]]:
+        """Return an item as regions are cut out of it, and its regions."""
+        if regions is None:
+            return x, []
+        tensor = regions.tensor_of(x, self.translator.sides(self.direction)[0])
+        return tensor, regions.of(tensor)
+
+    def _item(
+        self, x: Any, tensor: Any, found: list[Region], variation: Variation, regions: RegionSelection | None
+    ) -> Any:
+        if regions is None:
+            return self.translator.translate(x, self.direction, self.native, self.attributes, variation)
+        if not found and not regions.of_sequence:
+            return x
+        how = self.direction, self.native, self.attributes, variation
+        pasted = self.translator.translate_regions(tensor, regions, found, *how)
+        marked = regions.detector.mark(pasted, found) if self.show_boxes else pasted
+        return self.translator.sides(self.direction)[1].with_tensor(x, marked)
+
+    def _variation(self, path: Path, name: Path, number: int, inputs: Mapping[str, Any]) -> Variation:
+        named = name.with_suffix(path.suffix).as_posix()  # the same whatever file type is written
+        return Variation(self.seed, number, named, self.style, self.strength, inputs)
+
+    def _input(self, kind: str, folder: Path, name: Path) -> Any:
+        """Return a further input of the file of that name.
+
+        Raises:
+            DataError: there is none.
+        """
+        media = self.translator.input_media[f"{self.direction.translation.source}.{kind}"]
+        found = [path for suffix in media.suffixes if (path := folder / name.with_suffix(suffix)).is_file()]
+        if not found:
+            raise DataError(f"{folder / name.with_suffix('')}: there is no such file, the '{kind}' of {name}")
+        return self.translator.read_input(kind, found[0], self.direction)
+
+    def _free(self, name: Path) -> Path:
+        """Return the path of a result, which nothing has taken since the command began."""
+        result = self.out / name
+        if not self.overwrite and os.path.lexists(result):
+            raise DiskError(f"{result}: exists since this command began; not replaced")
+        return result
+
+
+@dataclass
+class _Change:
+    """What a container calls for each item of a sequence; it counts items and regions."""
+
+    files: FileTranslator
+    variation: Variation
+    regions: RegionSelection | None
+    """Those of the sequence: followed from item to item."""
+    advance: Callable[[], None]
+    begun: int = 0
+    done: int = 0
+    count: int = 0
+    """Regions so far."""
+
+    @property
+    def note(self) -> str:
+        """What the result has to say of itself."""
+        return self.regions.detector.disclosure if self.regions else ""
+
+    def __call__(self, item: Any) -> Any:
+        self.begun += 1
+        source, target = self.files.translator.sides(self.files.direction)
+        x = source.read(item)
+        tensor, found = self.files._detect(x, self.regions)
+        y = target.export(self.files._item(x, tensor, found, self.variation, self.regions))
+        self.count += len(found)
+        self.done += 1
+        self.advance()
+        return y
+
+
+def results_of(name: Path, samples: int | None) -> list[Path]:
+    """Return the names of a file's results: its own, or with `samples` `NAME-1`, `NAME-2`, ... of its suffix"""
+    if samples is None:
+        return [name]
+    return [name.with_name(f"{name.stem}-{number + 1}{name.suffix}") for number in range(samples)]
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the body with an exception, so that a temporary file, which may be large, is deleted."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
