@@ -24,11 +24,12 @@ from transgan_images.quality import fingerprint
 from transgan.api import (
     DataError,
     DiskError,
+    Failures,
     TransganError,
     UsageError,
+    as_user_error,
     expand_home,
     find_files,
-    printable,
     replacing_file,
     require,
     show,
@@ -114,28 +115,20 @@ def run(inputs: Sequence[Path], out: Path, chosen: Extraction) -> None:
     faces = Faces(FacesOptions(weights=chosen.weights, margin=chosen.margin))
     if faces.note:
         show(f"note: {faces.note}", error=True)
-    report, failures, bugs = Report(), list[TransganError](), list[Exception]()
+    report, failures = Report(), Failures(_failure)
     fingerprints: list[int] = []
     for item in items:
-        try:
+        with failures.of(item.path):
             _extract(item, out, chosen, faces, fingerprints, report)
-        except Exception as error:  # one bad file never stops the others
-            bugs += [] if isinstance(error, TransganError | MemoryError) else [error]
-            failures.append(
-                error if isinstance(error, TransganError) else DataError(f"{item.path}: {error or 'out of memory'}")
-            )
-            show(f"error: {printable(failures[-1])}", error=True)
     omitted = "".join(f", {count:,} {reason}" for reason, count in report.omitted.most_common())
     show(f"{report.frames:,} pictures, {report.found:,} faces: {len(report.written):,} written into {out}{omitted}")
     if report.written:
         show(f"contact sheet {contact_sheet(report.written, out, chosen.overwrite)}")
-    if bugs:
-        raise bugs[0]
-    if failures:
-        summary = TransganError(f"{len(failures)} of {len(items)} files could not be read or written; see above")
-        codes = {failure.exit_code for failure in failures}
-        summary.exit_code = codes.pop() if len(codes) == 1 else DataError.exit_code
-        raise summary
+    failures.stop(len(items), "read or written")
+
+
+def _failure(path: Path, error: Exception) -> TransganError | None:
+    return DataError(f"{path}: out of memory") if isinstance(error, MemoryError) else as_user_error(error)
 
 
 def find_items(inputs: Sequence[Path], out: Path) -> list[Item]:

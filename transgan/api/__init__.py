@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from transgan.api.extras import require
+from transgan.api.failures import Failures
 from transgan.api.files import FoundFiles, find_files
 from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, hookimpl
 from transgan.api.labels import NumericRange, select
@@ -44,7 +45,16 @@ from transgan.api.samples import (
 from transgan.api.schedule import Clock, Schedule, constant
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
-from transgan.errors import DataError, DataWarning, DiskError, PluginError, TransganError, UsageError, did_you_mean
+from transgan.errors import (
+    DataError,
+    DataWarning,
+    DiskError,
+    PluginError,
+    TransganError,
+    UsageError,
+    as_user_error,
+    did_you_mean,
+)
 from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
 from transgan.text import expand_home, listed, printable, show
 
@@ -66,6 +76,7 @@ __all__ = [
     "Domain",
     "Embedded",
     "Encoder",
+    "Failures",
     "FoundFiles",
     "Generator",
     "Hooks",
@@ -97,6 +108,7 @@ __all__ = [
     "Translation",
     "UsageError",
     "WeightFile",
+    "as_user_error",
     "constant",
     "did_you_mean",
     "disk_errors",

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,7 @@ def translate(
     ),
 ) -> None:
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
+    from transgan.api import Failures
     from transgan.cli.file_translator import FileTranslator, results_of
     from transgan.inference.containers import Containers, is_setting
     from transgan.inference.translator import Translator
@@ -163,34 +165,19 @@ def translate(
         strength=strength,
     )
 
-    failures: list[TransganError] = []
-    bugs: list[Exception] = []
-    copied, count = 0, 0
+    failures, copied, count = Failures(partial(_failure, native=native)), 0, 0
     for path, name in files:
-        try:
-            with share_bar(path.name) as translator.on_progress:
-                translated = translate_file(path, name)
-        except Exception as error:  # one bad file never stops the others
-            failure = _failure(path, error, native)
-            bugs += [] if failure else [error]
-            failures.append(failure or TransganError(f"{path}: {type(error).__name__}: {error}"))
-            show(f"error: {printable(failures[-1])}", error=True)
-            continue
-        if translated is None and regions:
-            copied += 1
-            show(f"{printable(path)}: no {regions.name} found; copied", error=True)
-        count += translated or 0
+        with failures.of(path), share_bar(path.name) as translator.on_progress:
+            translated = translate_file(path, name)
+            count += translated or 0
+            if translated is None:
+                copied += 1
+                show(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied", error=True)
     done = len(files) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
     counted += f"; {samples} results each" if samples else ""
     show(f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
-    if bugs:
-        raise bugs[0]
-    if failures:
-        summary = TransganError(f"{len(failures)} of {len(files)} files could not be translated; see above")
-        codes = {failure.exit_code for failure in failures}
-        summary.exit_code = codes.pop() if len(codes) == 1 else DataError.exit_code
-        raise summary
+    failures.stop(len(files), "translated")
 
 
 def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:
