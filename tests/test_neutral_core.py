@@ -29,7 +29,7 @@ TERM = re.compile(r"\bimage pools?\b", re.IGNORECASE)
 ALLOWED = {
     ("recipe/schema.py", "image"): "the media plugin that a recipe without `data.media` means, by its name",
     ("inference/model_folder.py", "image"): "the same plugin, for imported generators, all of which are for images",
-    ("inference/tile_operations.py", "pixel"): "PyTorch's names of two operations on any plane",
+    ("inference/tiling/windows.py", "pixel"): "PyTorch's names of two operations on any plane",
     ("cli/new_plugin.py", "image"): "the media of the container that it writes, by its name",
     ("cli/new_plugin.py", "face"): "the source of the recipes that it writes, by its name",
     ("recipe/upgrade.py", "face"): "the old and new name of a source plugin, in recipes of version 1 of the format",

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transgan.errors import DiskError
-from transgan.inference import tiles
-from transgan.inference.memory import free_memory, measure
-from transgan.inference.tiles import Filed, Held, NotTileable, TiledTensor, Tiling, seam, whole
+from transgan.inference.tiling import tensors as tiles
+from transgan.inference.tiling.memory import free_memory, measure
+from transgan.inference.tiling.tensors import Filed, Held, NotTileable, TiledTensor, Tiling, seam, whole
 
 CPU = torch.device("cpu")
 KERNEL, BIAS = torch.randn(6, 4, 3, 3, generator=torch.manual_seed(1)).double(), torch.randn(6).double()
@@ -238,7 +238,7 @@ def test_free_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytes
     for name, text in {"limit": "900000", "used": "500000", "stat": "anon 1\ninactive_file 100000\n"}.items():
         (tmp_path / name).write_text(text)
     names = tuple(str(tmp_path / name) for name in ("limit", "used", "stat"))
-    monkeypatch.setattr("transgan.inference.memory._LIMITS", (("nowhere",) * 3, names))
+    monkeypatch.setattr("transgan.inference.tiling.memory._LIMITS", (("nowhere",) * 3, names))
     assert free_memory(CPU) == 500_000
     (tmp_path / "limit").write_text("max")
     assert free_memory(CPU) > 900_000 and math.isfinite(free_memory(CPU))

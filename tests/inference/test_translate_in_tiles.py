@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api import DataWarning, Generator, NetworkSpec, Options, Register, hookimpl
-from transgan.inference import translator as module
 from transgan.inference.model_folder import model_config
+from transgan.inference.tiling import choice as module
 from transgan.inference.translator import Translator
 from transgan.networks import Networks, network_tensors
 from transgan.plan import Plan
@@ -232,7 +232,7 @@ def test_other_numbers_are_as_precise_as_they_are(planned: Planned) -> None:
 PEAK = """
 import resource, sys, warnings
 import torch
-from transgan.inference.tiles import Tiling, whole
+from transgan.inference.tiling import Tiling, whole
 from transgan.registry import Registry
 from transgan.api import NetworkSpec
 warnings.simplefilter("ignore")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,16 +14,15 @@ from torch import Tensor
 
 from transgan.api.options import Options
 from transgan.api.protocols import Translation
-from transgan.api.samples import Media, Notes, Region
+from transgan.api.samples import Media, Region
 from transgan.api.schedule import Clock
 from transgan.data.attributes import encode
 from transgan.data.domains import statistics_from_tensors
 from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.errors import DataError, UsageError, did_you_mean
-from transgan.inference.memory import Needs, free_memory, measure
 from transgan.inference.model_folder import STATISTICS, find_model, plan_of
 from transgan.inference.regions import RegionSelection
-from transgan.inference.tiles import NotTileable, Tiling, whole
+from transgan.inference.tiling import Tiles, Wrap
 from transgan.inference.variation import PLAIN, Variation, check_inputs, check_variation
 from transgan.networks import Networks, load_network_tensors
 from transgan.plan import Direction, Plan, build_networks
@@ -31,14 +30,9 @@ from transgan.plugin_errors import in_one_line
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.rng import CounterRng, stable_hash
-from transgan.text import listed, size_of
 
 #: Chunks of a long item that are translated in one pass.
 AT_ONCE = 16
-#: Shares of the free memory: what a whole sample may need, and what translating in tiles takes.
-WHOLE_SHARE, TILES_SHARE = 0.8, 0.5
-#: No network needs as many times the memory of its input.
-CERTAINLY = 2000
 
 Encoded = Mapping[str, list[float]]
 """The encoding of an attribute value, by the attribute's name."""
@@ -81,8 +75,7 @@ class Translator:
         What needs more is translated in tiles."""
         self.on_progress: Callable[[float], None] | None = None
         """Called during a translation in tiles with the share that is done, 0 to 1."""
-        self.notes = Notes()
-        self._needs: dict[Any, Needs | None] = {}
+        self._tiles = Tiles()
 
     @classmethod
     def from_pretrained(
@@ -388,66 +381,20 @@ class Translator:
         self, x: Tensor, direction: Direction, encoded: Encoded, variation: Variation, further: Mapping[str, Tensor]
     ) -> Tensor:
         """Do what `_run` does, in tiles where the whole needs more memory than it may take."""
-        tiling = self._choose_tiling(x, direction, encoded, variation, further)
-        if tiling is None:
-            return self._run(x, direction, encoded, variation, further)
-        tiled = {name: tiling.wrap(each) for name, each in further.items()}
-        try:
-            y = whole(self._run(tiling.wrap(x), direction, encoded, variation, tiled))
-        except NotTileable as error:
-            self.notes.say("not tileable", f"the network {error}, which cannot be done in tiles: translated as a whole")
-            return self._run(x, direction, encoded, variation, further)
-        if tiling.computed_whole:
-            names = listed(sorted(tiling.computed_whole))
-            self.notes.say("computed whole", f"not computed in tiles, and so limited by memory: {names}")
-        return y
-
-    def _choose_tiling(
-        self, x: Tensor, direction: Direction, encoded: Encoded, variation: Variation, further: Mapping[str, Tensor]
-    ) -> Tiling | None:
-        """Return how to translate in tiles; None where the whole fits into memory, or nothing is known of its needs."""
-        free = free_memory(self.device)
-        if self.memory is None and x.numel() * x.element_size() * CERTAINLY < free:
-            return None
-        needs = self._measure(x, direction, encoded, variation, further)
-        if needs is None:
-            return None
-        if needs.memory <= (WHOLE_SHARE * free if self.memory is None else self.memory):
-            return None
-        limit = int(TILES_SHARE * free) if self.memory is None else self.memory
-        there = f"{size_of(free)} are free" if self.memory is None else f"{size_of(limit)} are allowed"
-        shape = " x ".join(map(str, x.shape[1:]))
-        self.notes.say(
-            "tiles",
-            f"{variation.name or 'a sample'}: {shape} numbers would take about {size_of(needs.memory)} of memory at "
-            f"once, and {there}: translated in tiles, with the same result",
-        )
-        done = 0.0
-
-        def advance(multiplications: float) -> None:
-            nonlocal done
-            done += multiplications
-            if self.on_progress:
-                self.on_progress(min(1.0, done / max(1.0, needs.multiplications)))
-
-        return Tiling(self.device, limit, int(TILES_SHARE * free_memory(torch.device("cpu"))), advance)
-
-    def _measure(
-        self, x: Tensor, direction: Direction, encoded: Encoded, variation: Variation, further: Mapping[str, Tensor]
-    ) -> Needs | None:
-        """Return what `_run` needs; None where that cannot be found on the meta device."""
-        meta = {name: each.to("meta") for name, each in further.items()}
         style = variation.reference
-        abstract = replace(variation, reference=None if style is None else style.to("meta"))
-        key = (direction.planned, tuple(x.shape), tuple(sorted(meta)), style is None, variation.strength is None)
-        if key not in self._needs:
-            try:
-                self._needs[key] = measure(
-                    lambda: self._run(torch.empty_like(x, device="meta"), direction, encoded, abstract, meta, True)
-                )
-            except Exception:  # a plugin's network may do what needs numbers
-                self._needs[key] = None
-        return self._needs[key]
+
+        def run(wrap: Wrap) -> Tensor:
+            inputs = {name: wrap(each) for name, each in further.items()}
+            return self._run(wrap(x), direction, encoded, variation, inputs)
+
+        def trace() -> Tensor:
+            inputs = {name: each.to("meta") for name, each in further.items()}
+            without = replace(variation, reference=None if style is None else style.to("meta"))
+            return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, True)
+
+        key = (direction.planned, tuple(x.shape), tuple(sorted(further)), style is None, variation.strength is None)
+        compute = partial(self._tiles.compute, name=variation.name, memory=self.memory, on_progress=self.on_progress)
+        return compute(run, x, trace, key)
 
     @cached_property
     def _meta_networks(self) -> Networks:

@@ -13,7 +13,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from transgan.inference.tile_operations import bound, multiplications
+from transgan.inference.tiling.arguments import bound
+from transgan.inference.tiling.windows import multiplications
 
 #: The limits of memory that containers are given, and what they use of it: of version 2 of cgroups, and of version 1.
 _LIMITS = (

@@ -1,17 +1,4 @@
-"""Samples larger than memory: tensors whose numbers are computed tile by tile, and are never all in memory at once.
-
-A tile is a range along the first axis of space, with the whole of all other axes. `Tiling.wrap` turns a sample into a
-`TiledTensor`, which any network takes as it takes other tensors. What an operation does with it says
-`transgan.inference.tile_operations`:
-
-- what works number by number, pads, pools or resizes is only noted, and computed for a tile when a tile is needed;
-- a convolution is computed at once, tile by tile, each from a tile of its input with as much overlap as its kernel
-  needs, and stored: in memory as far as the limit allows, and then in a temporary file;
-- a norm over space takes its statistics from all tiles before any is normalised.
-
-So nothing is computed twice because of tiles, and the result is that of the whole sample but for rounding, whatever the
-receptive field of the network. An operation that is not known is computed on the whole sample, as without tiles.
-"""
+"""Tensors whose numbers are computed tile by tile, and where those that are stored lie."""
 
 import math
 import weakref
@@ -169,7 +156,7 @@ class TiledTensor(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
-        from transgan.inference.tile_operations import apply
+        from transgan.inference.tiling.operations import apply
 
         return apply(func, args, kwargs or {})
 
