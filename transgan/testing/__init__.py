@@ -10,8 +10,10 @@ from typing import Any
 
 from transgan.registry import KINDS
 from transgan.testing.checker import Checker, Given
+from transgan.testing.losses import LossChecker
+from transgan.testing.metrics import MetricChecker
 from transgan.testing.networks import ConditioningChecker, DiscriminatorChecker, EncoderChecker, GeneratorChecker
-from transgan.testing.objectives import LossChecker, MetricChecker, NodesChecker
+from transgan.testing.nodes import NodesChecker
 from transgan.testing.samples import ContainerChecker, MediaChecker, RegionDetectorChecker, SourceChecker
 from transgan.testing.steps import AugmentationChecker, HooksChecker
 
