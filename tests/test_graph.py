@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 import pytest
@@ -116,6 +116,9 @@ class FunctionRunner:
 
     def should_merge(self, x: Tensor) -> bool:
         return self.merging
+
+    def takes(self, network: str, condition: str) -> bool:
+        return condition in signature(self.functions[network]).parameters
 
     def __call__(self, network: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False) -> Any:
         self.passes.append(len(x))
@@ -389,7 +392,7 @@ def passes(planned: Any) -> Callable[..., dict[str, list[list[str]]]]:
             "source_attributes": {},
             "target_attributes": {},
         }
-        values = {"source": x, "target": x, "clock": clock, "strength": None, "stage_conditions": {}, **indices}
+        values = {"source": x, "target": x, "clock": clock, "strength": None, **indices}
         batch = {(translation, name): value for translation in plan.translations for name, value in values.items()}
         found = {}
         for phase in plan.recipe.phases:

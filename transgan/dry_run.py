@@ -87,14 +87,13 @@ class _TracingNetworks(Networks):
         self.conditions.setdefault(name, set()).update(conditions)
         planned = self.plan.networks[name]
         # A condition that is no tensor asks for a part of a network, such as its activations after some layers.
-        own = {each: value for each, value in conditions.items() if each not in self.of_stage}
-        whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in own.values())
+        of_stage = self._stage.conditions if self._stage else {}
+        own = [value for each, value in conditions.items() if each not in of_stage]
+        whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in own)
         if whole and x.shape[1] != planned.spec.source_channels:
             raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
         if missing := self._missing_condition(name, conditions):
             raise ValueError(f"it needs the condition '{missing}', which its nodes do not give it here")
-        if absent := [each for each in sorted(self.of_stage - conditions.keys()) if planned.takes(each)]:
-            raise ValueError(f"it takes the stage's condition '{absent[0]}', which its nodes do not give it here")
         output = super().__call__(name, x, conditions, frozen, full_precision)
         if whole:
             expected = (len(x), planned.spec.channels, *x.shape[2:])
@@ -116,11 +115,6 @@ class _TracingNetworks(Networks):
         ]
         return next((each for each in needed if each not in given and each != "style"), None)
 
-    @property
-    def of_stage(self) -> set[str]:
-        """The names of the stage's conditions; a check of the plan has found which networks take them."""
-        return set(self._stage.conditions) if self._stage else set()
-
     @cached_property
     def conditions(self) -> dict[str, set[str]]:
         """The names of the conditions that each network was given."""
@@ -140,9 +134,7 @@ class _TracingNetworks(Networks):
             for cls, options in planned.conditionings:
                 of = getattr(options, "of", None)
                 taken |= {of} if of else set(argument_names(cls.forward))
-            for condition in sorted(
-                given - taken - self.of_stage - {"task", "domain", KEPT, *self.plan.recipe.attributes}
-            ):
+            for condition in sorted(given - taken - {"task", "domain", KEPT, *self.plan.recipe.attributes}):
                 slot = f"[{planned.kind}.{name.partition('.')[0]}]"
                 hint = did_you_mean(condition, taken - {"self", "x", "style"})
                 yield f"{slot} its nodes give it the condition '{condition}', which nothing in it takes. {hint}"

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import torch
@@ -163,6 +163,9 @@ class NetworkRunner(Protocol):
     def should_merge(self, x: Tensor, /) -> bool:
         """Return whether a call with this input gains from sharing a pass."""
 
+    def takes(self, network: str, condition: str, /) -> bool:
+        """Return whether a network takes a condition."""
+
     def __call__(self, network: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False, /) -> Any: ...
 
 
@@ -183,6 +186,17 @@ class Step:
         self.run = run
         self.values: dict[Key, Any] = dict(batch_inputs)
         self.passes: list[Pass] = []
+
+    @cached_property
+    def _stage_conditions(self) -> Mapping[str, Any]:
+        """The conditions of the recipe's stage, the same for all translations; none where the batch has none."""
+        found = (value for (_, name), value in self.values.items() if name == "stage_conditions")
+        return next(found, {})
+
+    def with_stage(self, network: str, conditions: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a network's conditions, and those of the recipe's stage that it takes."""
+        of_stage = {name: each for name, each in self._stage_conditions.items() if self.run.takes(network, name)}
+        return {**of_stage, **conditions} if of_stage else conditions
 
     def arguments(
         self, translation: Translation, names: Iterable[str], owner: str, more: Mapping[str, Any], detach: bool = False
@@ -270,9 +284,10 @@ class Step:
             sizes = [len(x) for x in inputs]
             with error_context(f"running network '{network}' for {', '.join(names)}"):
                 if len(keys) == 1:
-                    results[keys[0]] = self.run(network, inputs[0], calls[keys[0]].conditions, frozen)
+                    conditions = self.with_stage(network, calls[keys[0]].conditions)
+                    results[keys[0]] = self.run(network, inputs[0], conditions, frozen)
                 else:
-                    conditions = _stack([calls[key].conditions for key in keys])
+                    conditions = self.with_stage(network, _stack([calls[key].conditions for key in keys]))
                     output = self.run(network, torch.cat(inputs), conditions, frozen)
                     results.update(zip(keys, _split(output, sizes), strict=True))
             self.passes.append(Pass(network, names, sum(sizes)))

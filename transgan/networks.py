@@ -167,6 +167,10 @@ class Networks(Mapping[str, nn.Module]):
         """Return whether a network's samples affect each other."""
         return name in self._mixing
 
+    def takes(self, name: str, condition: str) -> bool:
+        """Return whether a network, or a conditioning before it, takes a condition."""
+        return self.plan.networks[name].takes(condition)
+
     def should_merge(self, x: Tensor) -> bool:
         """Return whether calls with this input should share a pass."""
         if self.merge != "auto":

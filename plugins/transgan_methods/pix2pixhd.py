@@ -15,7 +15,7 @@ from transgan_standard.layers import (
     run,
     two_axes,
 )
-from transgan_standard.nodes import NOTHING, TranslationNodes
+from transgan_standard.nodes import TranslationNodes
 
 from transgan.api import Conditions, Generator, NetworkSpec, Options, UsageError, node
 
@@ -184,10 +184,9 @@ class Pix2pixHdNodes(TranslationNodes):
         target_domain: Tensor,
         target_attributes: Conditions,
         source_boundaries: Tensor,
-        stage_conditions: Conditions = NOTHING,
     ) -> Conditions:
         """Return the conditions of the forward translation: those of `translation`, and `boundaries`."""
         return {
-            **super().to_target(task, target_domain, target_attributes, stage_conditions),
+            **super().to_target(task, target_domain, target_attributes),
             "boundaries": source_boundaries,
         }

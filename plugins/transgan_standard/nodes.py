@@ -1,7 +1,6 @@
 """Nodes: the named tensors of a translation, and how they are computed."""
 
 from collections.abc import Generator
-from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +9,6 @@ from transgan.api import Call, Conditions, Nodes, UsageError, node
 
 Passes = Generator[Call, Any, Any]
 """A node that takes several passes."""
-NOTHING: Conditions = MappingProxyType({})
 
 
 def scaled_change(call: Call, source: Tensor, strength: float) -> Generator[Call, Tensor, Tensor]:
@@ -33,30 +31,19 @@ class TranslationNodes(Nodes):
     """
 
     @node
-    def to_target(
-        self, task: Tensor, target_domain: Tensor, target_attributes: Conditions, stage_conditions: Conditions = NOTHING
-    ) -> Conditions:
-        """Return the conditions of the forward translation: `task`, `domain` (the target's), each attribute, and
-        those of the stage."""
-        return {"task": task, "domain": target_domain, **target_attributes, **stage_conditions}
+    def to_target(self, task: Tensor, target_domain: Tensor, target_attributes: Conditions) -> Conditions:
+        """Return the conditions of the forward translation: `task`, `domain` (the target's), and each attribute."""
+        return {"task": task, "domain": target_domain, **target_attributes}
 
     @node
-    def to_source(
-        self, task: Tensor, source_domain: Tensor, source_attributes: Conditions, stage_conditions: Conditions = NOTHING
-    ) -> Conditions:
+    def to_source(self, task: Tensor, source_domain: Tensor, source_attributes: Conditions) -> Conditions:
         """Return the conditions of the backward translation: as above, with the source's domain and attributes."""
-        return {"task": task, "domain": source_domain, **source_attributes, **stage_conditions}
+        return {"task": task, "domain": source_domain, **source_attributes}
 
     @node
-    def to_pair_target(
-        self,
-        task: Tensor,
-        target_domain: Tensor,
-        pair_target_attributes: Conditions,
-        stage_conditions: Conditions = NOTHING,
-    ) -> Conditions:
+    def to_pair_target(self, task: Tensor, target_domain: Tensor, pair_target_attributes: Conditions) -> Conditions:
         """Return the conditions of the forward translation of known pairs, with the attributes of their targets."""
-        return {"task": task, "domain": target_domain, **pair_target_attributes, **stage_conditions}
+        return {"task": task, "domain": target_domain, **pair_target_attributes}
 
     @node
     def fake(self, source: Tensor, to_target: Conditions, strength: float | None) -> Call | Passes:

@@ -62,7 +62,7 @@ BATCH_INPUTS = {
     "stage_conditions": Argument(
         "Mapping[str, bool | int | float | str]",
         "",
-        "Conditions of networks in the recipe's stage: `conditions` of its table.",
+        "Conditions of the recipe's stage, `conditions` of its table, which networks that take them get by themselves.",
     ),
     "clock": Argument("Clock", "", "Where the run is; for a loss with the number of its phase's own steps."),
 }

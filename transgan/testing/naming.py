@@ -62,6 +62,9 @@ class Runner:
     def should_merge(self, x: Tensor, /) -> bool:
         return False
 
+    def takes(self, network: str, condition: str, /) -> bool:
+        return False
+
     def __call__(self, network: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False, /) -> Any:
         module = self.networks[network]
         if isinstance(module, nn.Module) and isinstance(x, Tensor):

@@ -242,12 +242,6 @@ class DiscriminatorPasses:
             conditions[KEPT] = self.objective.kept.of(values, translation, use, kind)
         return conditions
 
-    def _of_stage(self, network: str) -> Conditions:
-        """Return the conditions of the stage that a discriminator takes."""
-        every = (each for (_, name), each in self.step.values.items() if name == "stage_conditions")
-        found: Conditions = next(every, {})
-        return {name: value for name, value in found.items() if self.plan.networks[network].takes(name)}
-
     def _takes(self, use: DiscriminatorUse, condition: str) -> bool:
         return self.plan.networks[use.network].takes(condition)
 
@@ -269,7 +263,7 @@ class DiscriminatorPasses:
             rng, clock = values[translation, "rng"], values[translation, "clock"]
             phase = f"{self.objective.phase_number(self.phase)}"
             x = self.objective.augmenter(use, x, given, rng, phase, clock)
-        return x, {**conditions, **self._of_stage(use.network)}
+        return x, conditions
 
     def _exchange(
         self, x: Tensor, conditions: Conditions, translation: Translation, use: DiscriminatorUse
@@ -299,8 +293,8 @@ class DiscriminatorPasses:
                 name: torch.full((len(x),), value, device=x.device) if isinstance(value, int) else value
                 for name, value in conditions.items()
             }
-            full |= self._of_stage(network)
-            output: DiscriminatorOutput = self.objective.networks(network, x, full, full_precision=full_precision)
+            every = self.step.with_stage(network, full)
+            output: DiscriminatorOutput = self.objective.networks(network, x, every, full_precision=full_precision)
             return output
 
         return run

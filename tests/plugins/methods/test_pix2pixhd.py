@@ -306,7 +306,7 @@ def test_a_stage_of_the_wrong_size_is_found_before_training(planned: Any) -> Non
 
 
 class Silent(TranslationNodes):
-    """Nodes that do not pass the stage's conditions on."""
+    """Nodes that know nothing of stages."""
 
     @node
     def to_target(self, task: Tensor, source_boundaries: Tensor) -> Conditions:  # type: ignore[override]
@@ -319,12 +319,12 @@ class Plugin:
         register("silent", Silent)
 
 
-def test_nodes_that_do_not_pass_a_stages_conditions_on_are_an_error(planned: Any) -> None:
-    """Of the kind: the stage would be trained as if it had none."""
-    plan = planned(RECIPE, Plugin(), ('nodes.use="silent"',))
-    with pytest.raises(RecipeError, match="it takes the stage's condition 'enhancers', which its nodes do not give"):
-        trace_phases(plan, plan.stages[0])
-    assert trace_phases(plan, plan.stages[1])
+def test_networks_get_a_stages_conditions_whatever_nodes_call_them(planned: Any) -> None:
+    def activations(plan: Any) -> list[int]:
+        return [sum(each.activations for each in trace_phases(plan, stage)) for stage in plan.stages]
+
+    own = activations(planned(RECIPE, Plugin(), ('nodes.use="silent"',)))
+    assert own == activations(planned(RECIPE)) and own[0] < own[1] < own[2]
 
 
 def test_every_stage_is_traced_with_its_networks(planned: Any) -> None:
