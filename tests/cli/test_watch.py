@@ -11,19 +11,31 @@ from typing import Any
 
 import pytest
 
+#: The command, with SIGINT as a terminal sends it: what is started in the background of a script inherits that it is
+#: ignored.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from transgan.cli import main
+main()
+"""
+
 
 def test_watch_serves_a_finished_run_until_ctrl_c(model: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in model.parent.rglob("*")}
-    command = [sys.executable, "-m", "transgan", "watch", str(model.parent)]
+    command = [sys.executable, "-c", COMMAND, "watch", str(model.parent)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stderr is not None
-        line = process.stdout.readline()
-        address = re.match(r"http://127\.0\.0\.1:\d+/", line)
-        assert address, line
-        with urllib.request.urlopen(address[0], timeout=60) as answer:
-            page = answer.read().decode()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0 and process.stderr.read() == ""
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            line = process.stdout.readline()
+            address = re.match(r"http://127\.0\.0\.1:\d+/", line)
+            assert address, line
+            with urllib.request.urlopen(address[0], timeout=60) as answer:
+                page = answer.read().decode()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0 and process.stderr.read() == ""
+        finally:
+            process.kill()
     assert "Finished: 2 steps" in page and "Cycle consistency" in page
     assert {path: path.stat().st_mtime_ns for path in model.parent.rglob("*")} == before
 
