@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 from pydantic import Field, field_validator
 
-from transgan.api import DataError, DataWarning, Notes, Options
+from transgan.api import Blank, DataError, DataWarning, Notes, Options, option
 from transgan_images.metadata import Metadata, read_metadata
 from transgan_images.pictures import (
     HalfImage,
@@ -148,8 +148,9 @@ def _check_size(path: Path, file: Image.Image, options: ReadingOptions) -> None:
         memory = f"to translate it takes about {pixels * BYTES / 2**30:,.1f} GiB of memory"
         raise DataError(
             f"{path}: {file.width} x {file.height} pixels, {pixels / 1e6:,.1f} million; at most max_pixels = "
-            f"{options.max_pixels:,} are read, and {memory}; raise this option of the media, as with "
-            f"--set data.media.max_pixels={pixels}, or --set media.max_pixels={pixels} of transgan translate"
+            f"{options.max_pixels:,} are read, and {memory}; raise this option of the media: "
+            f"data.media.max_pixels = {pixels} in a recipe, "
+            f"{option('media_options', {'max_pixels': pixels})} of a model"
         )
 
 
@@ -320,6 +321,6 @@ def _numbers(stored: np.ndarray, name: str, options: ReadingOptions) -> Numbers:
     why = "which may be fewer than 16 bits" if dtype == np.uint16 else "whose range is not known"
     raise DataError(
         f"{name}: numbers of type {dtype} from {stored.min():g} to {stored.max():g}, {why}; declare which are black "
-        f"and white in all files, as with --set data.media.range={example} (--set media.range={example} of transgan "
-        "translate)"
+        f"and white in all files: data.media.range = {example} in a recipe, "
+        f"{option('media_options', {'range': Blank(example)})} of a model"
     )

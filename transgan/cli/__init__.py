@@ -14,8 +14,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from transgan.cli.flags import as_flag
 from transgan.errors import INTERRUPTED, DataWarning, RecipeError, TransganError, as_user_error, did_you_mean
-from transgan.text import open_standard_streams, printable, show
+from transgan.text import open_standard_streams, printable, show, spelling_options
 
 
 class Commands(TyperGroup):
@@ -63,6 +64,11 @@ _CLICK_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run a command; turn each error that a user can mend into one line on stderr and an exit code."""
+    with spelling_options(as_flag):
+        _main()
+
+
+def _main() -> None:
     open_standard_streams()
     _add_commands()
     debug = "--debug" in sys.argv[1:]
@@ -137,12 +143,7 @@ def _write_traceback(error: Exception) -> str:
 
 def _as_line(error: TransganError) -> str:
     """Return the error's message, on one line where it reports one problem."""
-    if isinstance(error, RecipeError):
-        if len(error.problems) > 1:
-            return str(error)
-        (problem,) = error.problems
-        return problem if error.recipe in problem or problem.startswith("--set ") else f"{error.recipe}: {problem}"
-    return printable(error)
+    return str(error) if isinstance(error, RecipeError) else printable(error)
 
 
 def _exit(text: str, code: int) -> None:

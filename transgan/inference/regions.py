@@ -47,7 +47,7 @@ class RegionSelection:
             RecipeError: an option is unknown or invalid.
         """
         detector = (registry or Registry.installed()).get("region_detectors", name)
-        table, problems = dict(options or {}), Problems(f"the options of {name}")
+        table, problems = dict(options or {}), Problems(f"the options of {name}", argument="options")
         apply_overrides(table, settings, problems)
         checked = problems.validate(detector.Options, table, ())
         problems.stop()

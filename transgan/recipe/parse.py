@@ -47,7 +47,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), inspect: Inspection |
 
     Args:
         path: the TOML file, or the name of an installed recipe.
-        overrides: values of `--set`, such as `train.steps=500`.
+        overrides: changes of it, such as `train.steps=500`.
         inspect: checks the options of plugins, to report their problems together with the others.
 
     Raises:
@@ -66,7 +66,7 @@ def parse_recipe(
     Args:
         text: TOML.
         name: the file to name in messages, from whose folder `extends` is looked for.
-        overrides: values of `--set`, such as `train.steps=500`.
+        overrides: changes of it, such as `train.steps=500`.
         inspect: checks the options of plugins, to report their problems together with the others.
 
     Raises:
