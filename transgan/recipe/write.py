@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from transgan.api.schedule import SCHEDULE_KEYS, constant
 from transgan.errors import UsageError
 from transgan.recipe.parse import Document
 from transgan.recipe.slots import Section, Slot
 from transgan.recipe.toml_lines import Keys
+from transgan.schedule import SCHEDULE_KEYS, constant
 from transgan.text import option
 
 #: Longer lists and strings are written over several lines.

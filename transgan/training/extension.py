@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from transgan import storage
-from transgan.api.schedule import Clock, Schedule
 from transgan.errors import UsageError
 from transgan.plan import Plan
 from transgan.recipe import Document, Origin, Problems
 from transgan.recipe.toml_lines import key_lines
+from transgan.schedule import Clock, Schedule
 from transgan.text import option
 
 _KEYS = {field.alias or name for name, field in Schedule.model_fields.items()}
