@@ -15,7 +15,15 @@ import typer
 from typer.core import TyperGroup
 
 from transgan.cli.flags import as_flag
-from transgan.errors import INTERRUPTED, DataWarning, RecipeError, TransganError, as_user_error, did_you_mean
+from transgan.errors import (
+    INTERRUPTED,
+    TRAINING_REMEDY,
+    DataWarning,
+    RecipeError,
+    TransganError,
+    as_user_error,
+    did_you_mean,
+)
 from transgan.text import open_standard_streams, printable, show, spelling_options
 
 
@@ -49,11 +57,10 @@ app = typer.Typer(
 
 #: Seconds that another process waits for the main one to say what went wrong.
 WAIT = 10.0
-_TRAINING = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
 #: What to do where memory is short, by command.
 _REMEDIES = {
-    "run": _TRAINING,
-    "resume": _TRAINING,
+    "run": TRAINING_REMEDY,
+    "resume": TRAINING_REMEDY,
     "finish": "lower evaluate.batch in recipe.toml",
     "translate": "translate smaller files, leave out --native, or give --device cpu",
     "evaluate": "lower evaluate.batch, or give --device cpu",
