@@ -116,10 +116,10 @@ def using_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
     Raises:
         PluginError: see `use_files`.
     """
-    paths, before = list(map(Path, paths)), dict(_FILES)
+    given, before = list(map(Path, paths)), dict(_FILES)
     try:
-        if paths:
-            use_files(paths)
+        if given:
+            use_files(given)
         yield
     finally:
         _FILES.clear()

@@ -1,6 +1,7 @@
 """Reading untrusted image files: one declared range of numbers, opacity, colour profiles, orientation, metadata."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ class ReadingOptions(Options):
         return value
 
 
-def read_picture(location: Path | HalfImage | str, options: ReadingOptions, notes: Notes | None = None) -> Picture:
+def read_picture(location: str | os.PathLike[str], options: ReadingOptions, notes: Notes | None = None) -> Picture:
     """Return the picture in a file: of several frames the first.
 
     Raises:

@@ -105,7 +105,8 @@ class ClipMedia(Media[ClipOptions]):
             item = list(item.unbind(1))
         if isinstance(item, list) or (isinstance(item, np.ndarray) and item.ndim == 4):
             return [self.pictures.read(each) for each in item]
-        return self.pictures.read(item)
+        frame: Frame = self.pictures.read(item)
+        return frame
 
     def describe(self, x: Item) -> Description:
         """Return what is in the first frame."""

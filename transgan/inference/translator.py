@@ -603,7 +603,7 @@ class Translator:
                 x = rows[own].to(self.device)
                 parts.append(self._run_in_memory(x, direction, encoded, variation, chunk, names[own]))
             joined = torch.cat(parts) if len(parts) > 1 else parts[0]
-            outputs |= dict(zip(numbers, joined.split([len(each.rows) for each in group]), strict=True))
+            outputs |= dict(zip(numbers, torch.split(joined, [len(each.rows) for each in group]), strict=True))
         return [outputs[i] for i in range(len(prepared))]
 
     def _run_in_memory(

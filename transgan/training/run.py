@@ -194,10 +194,8 @@ class Run:
         view = self._view()
         head = f"<b>{escape(view.name)}</b>: {view.state}, step {view.step} of {view.steps}. {escape(view.headline)}"
         parts = [f"<p>{head}</p>", *_table(view)]
-        shown = [file for preview in view.previews[-1:] for file in preview.files if file.kind == "img"]
-        parts += [
-            f'<img src="{escape(file.source)}" alt="{escape(file.name)}" style="max-width: 100%">' for file in shown
-        ]
+        for file in (file for preview in view.previews[-1:] for file in preview.files if file.kind == "img"):
+            parts.append(f'<img src="{escape(file.source)}" alt="{escape(file.name)}" style="max-width: 100%">')
         parts.append(f"<p>{escape(self.report)}</p>")
         return "\n".join(parts)
 
@@ -251,7 +249,7 @@ def _unchanged() -> Iterator[None]:
     environment, threads, grad = dict(os.environ), torch.get_num_threads(), torch.is_grad_enabled()
     generators = random.getstate(), np.random.get_state()
     shared = [(each, dict(each._shared_state)) for each in (PartialState, AcceleratorState, GradientState)]
-    devices = range(torch.cuda.device_count())
+    devices = list(range(torch.cuda.device_count()))
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices), torch.enable_grad():
             yield
