@@ -229,5 +229,5 @@ def test_a_finished_run_is_not_trained_again(
     assert "is finished: 3 steps, model and figures; nothing was done. To extend it, resume it with steps=N" in (
         capsys.readouterr().err
     )
-    with pytest.raises(UsageError, match="^steps=2: the run has done 3 steps"):
+    with pytest.raises(UsageError, match=r"^steps=2: the run has done 3 steps"):
         run.resume(steps=2, quiet=True)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from transgan.text import Blank
+
 #: Flags with another name than the argument.
 _NAMES = {
     "attributes": "with",
@@ -28,6 +30,8 @@ def as_flag(name: str, *value: Any) -> str:
         return f"--{given}"
     if isinstance(given, (list, tuple)):
         return " ".join(f"{flag} {each}" for each in given)
+    if name == "inputs" and isinstance(given, Mapping):
+        given = {key: "FOLDER" if isinstance(each, Blank) else each for key, each in given.items()}  # of all files
     if isinstance(given, Mapping):
         return " ".join(f"{flag} {_PREFIXES.get(name, '')}{key}={each}" for key, each in given.items())
     return f"{flag} {given:g}" if isinstance(given, float) else f"{flag} {given}"

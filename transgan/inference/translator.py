@@ -524,7 +524,7 @@ class Translator:
             (N, C, *space), with the target domain's typical attributes, on the device of x.
         """
         encoded = self.encode_attributes(direction)
-        return self._run(x.to(self.device, torch.float32), direction, encoded, PLAIN, [PLAIN.name] * len(x)).to(x)
+        return self._run(x.to(self.device, torch.float32), direction, encoded, PLAIN).to(x)
 
     @torch.no_grad()
     def translate_regions(
@@ -620,12 +620,12 @@ class Translator:
 
         def run(wrap: Wrap) -> Tensor:
             inputs = {name: wrap(each) for name, each in further.items()}
-            return self._run(wrap(x), direction, encoded, variation, names, inputs)
+            return self._run(wrap(x), direction, encoded, variation, inputs, names=names)
 
         def trace() -> Tensor:
             inputs = {name: each.to("meta") for name, each in further.items()}
             without = replace(variation, reference=None if style is None else style.to("meta"))
-            return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, names, inputs, True)
+            return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, names, True)
 
         key = (direction.planned, tuple(x.shape), tuple(sorted(further)), style is None, variation.strength is None)
         compute = partial(self._tiles.compute, name=names[0], memory=self.memory, on_progress=self.on_progress)
@@ -645,14 +645,14 @@ class Translator:
         direction: Direction,
         encoded: Encoded,
         variation: Variation,
-        names: Sequence[str],
         further: Mapping[str, Tensor] = MappingProxyType({}),
+        names: Sequence[str] | None = None,
         without_numbers: bool = False,
     ) -> Tensor:
         """Return the translation of samples.
 
         Args:
-            names: of the item that each sample is of; all samples of an item have its latent code.
+            names: of the item that each sample is of, whose latent code it has; by default that of the variation.
             without_numbers: whether x, and all other tensors, are on the meta device.
         """
         count, translation = len(x), direction.translation
@@ -664,6 +664,7 @@ class Translator:
             return Side(x, domain_index(self.plan, name, count, device), attributes)
 
         zero = np.zeros(count, dtype=np.uint64)
+        names = [variation.name] * count if names is None else names
         hashes = {name: stable_hash(name) for name in set(names)}
         items = np.array([hashes[name] for name in names], dtype=np.uint64)
         codes = CounterRng(("latents", variation.seed), zero + np.uint64(variation.sample), items, device)
