@@ -165,7 +165,7 @@ def test_a_model_without_its_mask_says_what_it_needs(masked: Path, pictures: Pat
         translator(file, to="b")
     with pytest.raises(UsageError, match=r"inputs=\"masc\": \[t: a -> b\] of this model takes no such input.* mask"):
         translator(file, to="b", inputs={"masc": file})
-    with pytest.raises(UsageError, match="^inputs is of a whole file, and only regions are translated"):
+    with pytest.raises(UsageError, match=r"^inputs is of a whole file, and only regions are translated"):
         translator(file, to="b", inputs={"mask": file}, regions="faces")
     with pytest.raises(DataError, match=r"the 'mask' is \(1, 32, 16\) for the model, and the file \(1, 16, 16\)"):
         translator(file, to="b", inputs={"mask": Image.new("L", (16, 32))})
