@@ -66,6 +66,14 @@ def test_a_tensor_gives_a_tensor_of_its_type(translator: Translator, expected: n
     assert gap <= (0 if whole else 1.2)
 
 
+def test_arrays_that_cannot_be_written_or_lie_backwards(translator: Translator) -> None:
+    fixed = np.ascontiguousarray(COLOUR[::-1])
+    fixed.flags.writeable = False
+    for native in (False, True):
+        backwards = translator(COLOUR[::-1], to="old", native=native)
+        assert backwards.tobytes() == translator(fixed, to="old", native=native).tobytes()
+
+
 def test_a_picture_gives_a_picture_also_from_a_path(translator: Translator, tmp_path: Path) -> None:
     Image.fromarray(COLOUR).save(tmp_path / "a.png")
     for path in (tmp_path / "a.png", str(tmp_path / "a.png")):

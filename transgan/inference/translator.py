@@ -224,13 +224,14 @@ class Translator:
         """Change options of the media of all domains that may differ from those of training: `Media.options_at_use`.
 
         Args:
-            options: values by name, or texts such as `"limit=600"`.
+            options: values by name, or texts as on the command line: `"media.limit=600"`.
 
         Raises:
             RecipeError: a value is invalid.
             UsageError: there is no such option, or it may not differ.
         """
-        settings = as_overrides(options) if isinstance(options, Mapping) else list(options)
+        settings = as_overrides(options) if isinstance(options, Mapping) else options
+        settings = [each.strip().removeprefix("media.") for each in settings]
         for name, each in self.plan.media.items() if settings else ():
             changed: dict[str, Any] = {}
             problems = Problems(f"the options of the media '{each.use}'", argument="media_options")
