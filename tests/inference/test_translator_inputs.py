@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from transgan import registry as module
 from transgan.api import DataError, UsageError
 from transgan.inference.translator import Translator
 
@@ -191,6 +193,18 @@ def test_it_says_what_it_is_and_moves(run: Path) -> None:
         assert part in repr(translator)
     with pytest.raises(UsageError, match=r'^device="tpu"'):
         translator.to("tpu")
+
+
+def test_plugins_that_the_model_does_not_use_may_be_absent_or_broken(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ImportError("no module named 'glass'")
+
+    needed = [point for point in module.entry_points(group="transgan") if point.name in ("standard", "images")]
+    broken = SimpleNamespace(name="broken", value="broken", dist=None, load=fail)
+    monkeypatch.setattr(module, "entry_points", lambda group: [*needed, broken])
+    assert Translator.from_pretrained(run, "cpu")(COLOUR, to="old").shape == COLOUR.shape
 
 
 def test_several_threads_get_what_one_gets(translator: Translator) -> None:
