@@ -8,6 +8,7 @@ from transgan.api.files import FoundFiles, find_files
 from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, hookimpl
 from transgan.api.labels import NumericRange, select
 from transgan.api.options import Options, OptionsT, Size
+from transgan.api.progress import progress_bar
 from transgan.api.protocols import (
     Augmentation,
     Call,
@@ -56,7 +57,7 @@ from transgan.errors import (
     did_you_mean,
 )
 from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
-from transgan.text import expand_home, listed, printable, show
+from transgan.text import expand_home, is_quiet, listed, note, printable, show
 
 __all__ = [
     "VERSION",
@@ -115,11 +116,14 @@ __all__ = [
     "expand_home",
     "find_files",
     "hookimpl",
+    "is_quiet",
     "listed",
     "locate",
     "make_folder",
     "node",
+    "note",
     "printable",
+    "progress_bar",
     "replacing_file",
     "replacing_folder",
     "require",

@@ -31,13 +31,13 @@ def check(
     strict: bool = typer.Option(False, "--strict", help="Exit with code 3 if anything is found."),
 ) -> None:
     """Inspect every file: unreadable ones, copies, near-duplicates, overlaps of splits and domains, statistics."""
+    from transgan.api.progress import progress_bar
     from transgan.data.domains import Domains
     from transgan.data.quality import check_data, of_folder, of_recipe
     from transgan.errors import DataError, UsageError
     from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
     from transgan.registry import Registry
-    from transgan.reporting.console import progress_bar
     from transgan.text import expand_home, show
 
     registry, path = Registry.installed(), expand_home(data)

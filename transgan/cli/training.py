@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from transgan.api.progress import progress_bar
 from transgan.cli.launch import is_launched
 from transgan.data.domains import Domains
 from transgan.errors import DataError, TransganError, UsageError
@@ -9,7 +10,7 @@ from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
 from transgan.recipe import Document, Recipe, read_recipe, write_recipe
 from transgan.registry import Registry
-from transgan.reporting.console import Progress, progress_bar
+from transgan.reporting.console import Progress
 from transgan.rng import stable_hash
 from transgan.storage import RunFolder, TextLog, saved_steps, write_text
 from transgan.text import expand_home, listed
