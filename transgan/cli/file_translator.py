@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from transgan.api import Container, Region, Tensor
-from transgan.api.progress import progress_bar
 from transgan.errors import TERMINATED, DataError, DiskError, TransganError, UsageError
 from transgan.inference.containers import Containers
 from transgan.inference.regions import RegionSelection
 from transgan.inference.translator import Translator
 from transgan.inference.variation import Variation
 from transgan.plan import Direction
+from transgan.progress import progress_bar
 from transgan.storage.atomic import disk_errors, replacing_file
 
 

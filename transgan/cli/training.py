@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from transgan.api.progress import progress_bar
 from transgan.cli.launch import is_launched
 from transgan.data.domains import Domains
 from transgan.errors import DataError, TransganError, UsageError
 from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
+from transgan.progress import progress_bar
 from transgan.recipe import Document, Recipe, read_recipe, write_recipe
 from transgan.registry import Registry
 from transgan.reporting.console import Progress

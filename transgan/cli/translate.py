@@ -110,11 +110,11 @@ def translate(
 ) -> None:
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
     from transgan.api import Failures
-    from transgan.api.progress import share_bar
     from transgan.cli.file_translator import FileTranslator, results_of
     from transgan.inference.containers import Containers, is_setting
     from transgan.inference.translator import Translator
     from transgan.inference.variation import check_inputs, check_variation
+    from transgan.progress import share_bar
     from transgan.registry import Registry, use_files
     from transgan.storage.atomic import disk_errors, make_folder
 

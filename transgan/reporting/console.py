@@ -7,7 +7,7 @@ from contextlib import suppress
 from statistics import fmean
 from typing import Any
 
-from transgan.api.progress import EVERY, console, duration, on_terminal
+from transgan.progress import EVERY, console, duration, on_terminal
 from transgan.reporting.tables import figures_table
 from transgan.storage import RunFolder
 from transgan.text import printable, show, write
