@@ -51,3 +51,8 @@ def _parameter() -> Any:
     def command(quiet: bool = Quiet) -> None: ...
 
     return next(each for each in typer.main.get_command(app).params if each.name == "quiet")
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help page: commands, each on its line."""
+    return "\b\n" + "\n".join([f"Example{'s'[: len(lines) > 1]}:", *(f"  {line}" for line in lines)])

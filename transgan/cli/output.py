@@ -25,8 +25,13 @@ def want_json(wanted: bool) -> None:
 
 def show_json(value: object) -> None:
     """Print a result on stdout as a JSON document."""
-    show(json.dumps(as_json(value), indent=2, allow_nan=False))
+    show(json_text(value))
     _Document.printed = True
+
+
+def json_text(value: object) -> str:
+    """Return a value as a JSON document: see `as_json`."""
+    return json.dumps(as_json(value), indent=2, allow_nan=False)
 
 
 def as_json(value: Any) -> Any:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from transgan.cli import completion
+from transgan.cli.options import examples
 from transgan.cli.run import PluginFiles
 
 if TYPE_CHECKING:
@@ -13,22 +15,24 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(resume)
+    app.command(epilog=examples("transgan resume runs/cut-1", "transgan resume runs/cut-1 --steps 200000"))(resume)
 
 
 def resume(
-    folder: Path = typer.Argument(help="The folder of a run."),
+    folder: Path = typer.Argument(metavar="FOLDER", help="The folder of a run.", autocompletion=completion.runs),
     steps: int = typer.Option(
         None, "--steps", min=1, metavar="N", help="Extend the run to N steps, or shorten it; schedules are stretched."
     ),
     plugin: list[Path] = PluginFiles,
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
-    """Resume a run from its newest intact checkpoint; the result is the same as without the interruption."""
+    """Resume a run from its newest intact checkpoint.
+
+    The result is the same as without the interruption. A finished run is left as it is, unless --steps extends it.
+    """
     from transgan.cli.launch import relaunch, requested_processes
     from transgan.plan import make_plan
     from transgan.registry import Registry, use_files
-    from transgan.text import expand_home
+    from transgan.text import expand_home, is_quiet
 
     folder = expand_home(folder)
     use_files(plugin or [])
@@ -41,7 +45,7 @@ def resume(
         relaunch(processes)
     from transgan.cli.training import train
 
-    raise typer.Exit(train(document, registry, folder, quiet, steps=steps))
+    raise typer.Exit(train(document, registry, folder, is_quiet(), steps=steps))
 
 
 def read_run(folder: Path) -> "Document":

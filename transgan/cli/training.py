@@ -13,7 +13,7 @@ from transgan.registry import Registry
 from transgan.reporting.console import Progress
 from transgan.rng import stable_hash
 from transgan.storage import RunFolder, TextLog, saved_steps, write_text
-from transgan.text import expand_home, listed
+from transgan.text import expand_home, is_quiet, listed, show
 from transgan.training.distributed import Processes
 from transgan.training.extension import describe_extension, with_steps, write_steps
 from transgan.training.initialization import initial_weights
@@ -56,6 +56,7 @@ def train(
             f"{out} is finished: {plan.recipe.train.steps} steps, model and figures; nothing was done. "
             f"transgan resume {out} --steps N extends it"
         )
+        _show_model(out, processes)
         processes.end()
         return 0
     with processes.alike():  # before the folder is created: a mistake in the data leaves none behind
@@ -84,11 +85,20 @@ def train(
         del weights  # as large as a checkpoint; the trainer drops them once they are loaded
         if folder:
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
-        return trainer.fit(progress, train=not finish)
+        code = trainer.fit(progress, train=not finish)
+        if folder and not code:
+            _show_model(folder.path, processes)
+        return code
     finally:
         if folder:
             folder.close()
         processes.end()
+
+
+def _show_model(folder: Path | None, processes: Processes) -> None:
+    """Print the path of the model, where nothing else is printed."""
+    if folder and processes.main and is_quiet():
+        show(RunFolder(folder, -1).model)
 
 
 def _exclude_unreadable(domains: Domains, processes: Processes, quiet: bool) -> None:

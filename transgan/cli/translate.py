@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
+from transgan.cli import completion
+from transgan.cli.options import examples
 from transgan.cli.run import PluginFiles
 from transgan.errors import (
     DataError,
@@ -19,7 +21,7 @@ from transgan.errors import (
     as_user_error,
     did_you_mean,
 )
-from transgan.text import expand_home, printable, show
+from transgan.text import expand_home, is_quiet, note, printable, show
 
 if TYPE_CHECKING:
     from transgan.inference.containers import Containers
@@ -44,17 +46,44 @@ class DetectorOptions(TyperCommand):
 
 
 def add(app: typer.Typer) -> None:
-    app.command(cls=DetectorOptions)(translate)
+    app.command(
+        cls=DetectorOptions,
+        epilog=examples(
+            "transgan translate runs/age-1 FOLDER --to old",
+            "transgan translate runs/age-1 FILE --to old --with age=70 --out results",
+            "transgan translate runs/age-1 FOLDER --to old --regions DETECTOR",
+        ),
+    )(translate)
 
 
 def translate(
     context: typer.Context,
-    model: Path = typer.Argument(help="A model folder, or the folder of a run or a checkpoint."),
-    inputs: list[Path] = typer.Argument(help="Files and folders; folders are searched recursively."),
-    to: str = typer.Option(None, "--to", help="The target domain."),
-    task: str = typer.Option(None, "--task", help="The task, where several tasks have this target domain."),
-    source: str = typer.Option(None, "--from", help="The source domain, where the task allows several."),
-    out: Path = typer.Option("translated", "--out", "-o", help="The folder for the results; file names are kept."),
+    model: Path = typer.Argument(
+        metavar="MODEL",
+        help="A model folder, or the folder of a run or a checkpoint.",
+        autocompletion=completion.models,
+    ),
+    inputs: list[Path] = typer.Argument(metavar="INPUTS", help="Files and folders; folders are searched recursively."),
+    to: str = typer.Option(
+        None, "--to", metavar="DOMAIN", help="The target domain.", autocompletion=completion.domains
+    ),
+    task: str = typer.Option(
+        None,
+        "--task",
+        metavar="TASK",
+        help="The task, where several tasks have this target domain.",
+        autocompletion=completion.tasks,
+    ),
+    source: str = typer.Option(
+        None,
+        "--from",
+        metavar="DOMAIN",
+        help="The source domain, where the task allows several.",
+        autocompletion=completion.domains,
+    ),
+    out: Path = typer.Option(
+        "translated", "--out", "-o", metavar="FOLDER", help="The folder for the results; file names are kept."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace results that exist; inputs are never replaced."),
     native: bool = typer.Option(False, "--native", help="Translate at the files' own size, not at the training size."),
     attributes: list[str] = typer.Option(
@@ -62,6 +91,7 @@ def translate(
         "--with",
         metavar="NAME=VALUE",
         help="Condition on an attribute value; defaults to the target domain's mean or most common one. Repeatable.",
+        autocompletion=completion.attributes,
     ),
     samples: int = typer.Option(
         None, "--samples", metavar="N", help="Write N translations of each file, each with other latent codes."
@@ -81,7 +111,13 @@ def translate(
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     plugin: list[Path] = PluginFiles,
-    device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
+    device: str = typer.Option(
+        None,
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1; defaults to a GPU if there is one.",
+        autocompletion=completion.one_of("cpu", "cuda"),
+    ),
     memory: str = typer.Option(
         None,
         "--memory",
@@ -96,6 +132,7 @@ def translate(
         "--regions",
         metavar="DETECTOR",
         help="Translate only the regions that a detector finds; --DETECTOR is the short form.",
+        autocompletion=completion.names_of("region_detectors"),
     ),
     only_largest: bool = typer.Option(False, "--only-largest", help="Translate only the largest region."),
     min_size: float = typer.Option(None, "--min-size", min=0, metavar="SIZE", help="Skip smaller regions."),
@@ -108,7 +145,10 @@ def translate(
         "transgan plugins NAME. Repeatable.",
     ),
 ) -> None:
-    """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
+    """Translate files and folders with a trained model.
+
+    File names and sizes are kept; inputs are never replaced. With --quiet, the folder for the results is printed.
+    """
     from transgan.api import Failures
     from transgan.cli.file_translator import FileTranslator, results_of
     from transgan.inference.containers import Containers, is_setting
@@ -172,11 +212,11 @@ def translate(
             count += translated or 0
             if translated is None:
                 copied += 1
-                show(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied", error=True)
+                note(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied")
     done = len(files) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
     counted += f"; {samples} results each" if samples else ""
-    show(f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
+    show(out if is_quiet() else f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
     failures.stop(len(files), "translated")
 
 
@@ -240,7 +280,7 @@ def _select_regions(
         raise UsageError(f"--{detector}: no such option or region detector. {hint}{registry.not_loaded}")
     regions = RegionSelection.named(detector, None, min_size, only_largest, settings, registry)
     if regions.detector.note:
-        show(f"note: {regions.detector.note}", error=True)
+        note(f"note: {regions.detector.note}")
     return regions
 
 
