@@ -33,6 +33,8 @@ class Commands(TyperGroup):
         """Complete the commands of plugins too, which are in no list that can be read at once."""
         from transgan.cli.offered import offered
 
+        if [*getattr(ctx, "_protected_args", ()), *ctx.args]:  # behind a command that is none of TransGAN's own
+            return []
         names = offered().names["commands"] - self.commands.keys()
         further = sorted(name for name in names if name.startswith(incomplete))
         return [*super().shell_complete(ctx, incomplete), *map(completion.item, further)]
@@ -42,8 +44,7 @@ def _commands_of_plugins(wanted: str) -> Mapping[str, typer.Typer]:
     """Return the commands of plugins, which are loaded for it; none where none of them can have this name."""
     from transgan.cli.offered import offered
 
-    known = offered()
-    if completion.is_asked() or ("commands" not in known.partial and wanted not in known.names["commands"]):
+    if completion.is_asked() or not offered().may_have("commands", wanted):
         return {}
     from transgan.registry import Registry
 
@@ -118,10 +119,7 @@ def _usage(error: Exception) -> str:
     names += [each.name or "" for each in app.registered_groups]
     from transgan.cli.offered import offered
 
-    known = offered()
-    if "commands" in known.partial:
-        names += _commands_of_plugins("")
-    return explain(error, [*names, *known.names["commands"]])
+    return explain(error, [*names, *offered().names["commands"], *_commands_of_plugins("")])
 
 
 def _show_warning(message: Warning | str, *where: object) -> None:

@@ -202,7 +202,7 @@ def _folders(incomplete: str, wanted: Callable[[Path], bool]) -> Iterator[str]:
 
 def _recipe_of_model(ctx: typer.Context) -> dict[str, Any]:
     """Return the recipe of the model that the command line names; of a damaged one an error."""
-    folder = Path(os.path.expanduser(str(ctx.params["model"])))  # noqa: PTH111
+    folder = _first(ctx, "model")
     for place in (folder, folder / "model"):
         if (file := place / "config.json").is_file():
             return dict(json.loads(file.read_text(encoding="utf-8"))["recipe"])
@@ -216,9 +216,13 @@ def _recipe_of_command(ctx: typer.Context) -> dict[str, Any]:
     from transgan.recipe.collection import locate_recipe
 
     with suppress(Exception):
-        given = ctx.params.get("recipe") or ctx.params.get("data")
-        if given is None:
+        if "model" in ctx.params:
             return _recipe_of_model(ctx)
-        path = locate_recipe(Path(os.path.expanduser(str(given))))  # noqa: PTH111
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(locate_recipe(_first(ctx, "recipe", "data")).read_text(encoding="utf-8"))
     return {}
+
+
+def _first(ctx: typer.Context, *names: str) -> Path:
+    """Return the first argument of a command, by its names; where an option waits for its value, none has one yet."""
+    given = next((ctx.params[name] for name in names if ctx.params.get(name)), None) or ctx.args[0]
+    return Path(os.path.expanduser(str(given)))  # noqa: PTH111

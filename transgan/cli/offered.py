@@ -7,6 +7,7 @@ than literal ones is read as far as that goes, and says so.
 import ast
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +19,14 @@ class Offered:
 
     names: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     partial: set[str] = field(default_factory=set)
-    """The hooks of which some names may be missing."""
+    """The hooks of which some names may be missing; of every hook where a module cannot be read: `*`."""
+
+    def may_have(self, hook: str, name: str) -> bool:
+        """Return whether a plugin may offer something of this name."""
+        return name in self.names[hook] or not self.partial.isdisjoint((hook, "*"))
 
 
+@cache
 def offered() -> Offered:
     """Return what the installed plugins offer."""
     found = Offered()
@@ -28,7 +34,7 @@ def offered() -> Offered:
         path = _module(point.module)
         tree = _parsed(path) if path else None
         if tree is None:
-            found.partial.add("commands")
+            found.partial.add("*")
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("register_"):

@@ -98,7 +98,7 @@ def train(
 def _show_model(folder: Path | None, processes: Processes) -> None:
     """Print the path of the model, where nothing else is printed."""
     if folder and processes.main and is_quiet():
-        show(RunFolder(folder, -1).model)
+        show(RunFolder.at(expand_home(folder)).model)
 
 
 def _exclude_unreadable(domains: Domains, processes: Processes, quiet: bool) -> None:

@@ -3,6 +3,8 @@
 import os
 import re
 import unicodedata
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from transgan.cli import completion
+from transgan.cli.offered import offered
 from transgan.cli.options import examples
 from transgan.cli.run import PluginFiles
 from transgan.errors import (
@@ -32,13 +35,20 @@ if TYPE_CHECKING:
 class DetectorOptions(TyperCommand):
     """A command that accepts `--NAME` for `--regions NAME`.
 
-    Any unknown option is taken for a detector; `translate` then looks it up. So `--help` need not load the plugins.
+    So is any unknown option that may be one; `translate` then looks it up. So `--help` need not load the plugins.
     """
+
+    @property
+    def further_options(self) -> list[str]:
+        """The detectors of installed plugins, as options."""
+        return [f"--{name}" for name in offered().names["region_detectors"]]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         known = {option for each in self.params for option in each.opts} | set(self.get_help_option_names(ctx))
         end = args.index("--") if "--" in args else len(args)
         flags = [each for each in args[:end] if each.startswith("--") and each.partition("=")[0] not in known]
+        if not any(each.startswith("--plugin") for each in args):  # its file may hold a detector
+            flags = [each for each in flags if offered().may_have("region_detectors", each[2:])]
         words = [word for each in args[:end] for word in (("--regions", each[2:]) if each in flags else (each,))]
         if (count := words.count("--regions")) > 1:
             ctx.fail(f"found {count} region detectors, expected one")
@@ -206,18 +216,28 @@ def translate(
     )
 
     failures, copied, count = Failures(partial(_failure, native=native)), 0, 0
-    for path, name in files:
-        with failures.of(path), share_bar(path.name) as translator.on_progress:
-            translated = translate_file(path, name)
-            count += translated or 0
-            if translated is None:
-                copied += 1
-                note(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied")
+    together = len(files) > 1 and not any(containers.of_path(path) for path, _ in files)  # those have bars of their own
+    with share_bar(f"{len(files)} files") if together else nullcontext() as whole:
+        for number, (path, name) in enumerate(files):
+            bar = share_bar(path.name) if whole is None else nullcontext(_part(whole, number, len(files)))
+            with failures.of(path), bar as translator.on_progress:
+                translated = translate_file(path, name)
+                count += translated or 0
+                if translated is None:
+                    copied += 1
+                    note(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied")
+            if whole is not None:
+                whole((number + 1) / len(files))
     done = len(files) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
     counted += f"; {samples} results each" if samples else ""
     show(out if is_quiet() else f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
     failures.stop(len(files), "translated")
+
+
+def _part(whole: Callable[[float], None], number: int, count: int) -> Callable[[float], None]:
+    """Return a function to call with the share of one file that is done, for a bar of all."""
+    return lambda share: whole((number + share) / count)
 
 
 def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:

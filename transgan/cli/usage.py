@@ -46,6 +46,7 @@ def explain(error: Any, commands: Iterable[str]) -> str:
     if type(error).__name__ == "NoSuchOption":
         options = [each for parameter in context.command.get_params(context) for each in parameter.opts]
         known = [each for each in options if each.startswith("--")]
+        known += getattr(context.command, "further_options", [])
         name = printable(error.option_name)
         return f"error: {path} has no option '{name}'. {did_you_mean(name, known)}"
     message = message[:1].lower() + message[1:].rstrip(".")
