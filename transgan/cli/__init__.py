@@ -23,11 +23,15 @@ from transgan.text import note, open_standard_streams, printable, set_quiet, sho
 class Commands(TyperGroup):
     """The commands of TransGAN, and those of plugins, which are loaded only where none of its own has the name."""
 
+    def __init__(self, **attributes: Any):
+        super().__init__(**attributes)
+        add_quiet(self)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
         if found is None and (group := _commands_of_plugins(cmd_name).get(cmd_name)) is not None:
-            found = typer.main.get_group(group)
-        return add_quiet(found) if found else None
+            return add_quiet(typer.main.get_group(group))
+        return found
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Complete the commands of plugins too, which are in no list that can be read at once."""
@@ -56,7 +60,7 @@ app = typer.Typer(
     name="transgan",
     help="Train networks that translate between domains, and run them.",
     epilog="Plugins may offer further commands: 'transgan plugins' lists them.\n\n"
-    + examples("transgan run cut_shapes"),
+    + examples("transgan check my.toml", "transgan run cut_shapes", "transgan translate runs/cut_shapes-1 FILES"),
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     invoke_without_command=True,

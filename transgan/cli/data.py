@@ -17,7 +17,9 @@ MAX_SHOWN = 8
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="Look at data.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Look at the data of a recipe, or at a folder.", no_args_is_help=True, rich_markup_mode=None
+    )
     group.command(
         epilog=examples("transgan data check FOLDER", "transgan data check my.toml --strict --json > found.json")
     )(check)

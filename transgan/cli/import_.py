@@ -30,6 +30,7 @@ def import_(
     Its outputs are identical. Weights are read, code is never run.
     """
     from transgan.inference.model_folder import import_reference
-    from transgan.text import expand_home, show
+    from transgan.text import expand_home, is_quiet, show
 
-    show(import_reference(expand_home(weights), expand_home(out), source, target, size))
+    written = import_reference(expand_home(weights), expand_home(out), source, target, size)
+    show(out if is_quiet() else written)
