@@ -25,7 +25,7 @@ def commands() -> Iterator[tuple[str, ...]]:
     yield ("faces", "extract")
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_help_page(transgan: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
     pages = [transgan(*words, option) for option in ("-h", "--help")]
     assert pages[0] == pages[1] and (pages[0].code, pages[0].err) == (0, "")

@@ -34,7 +34,7 @@ COMMANDS = {
     "run x --gpus 3": "transgan run has no option '--gpus'. Known: --help, --out, --plugin, --quiet, --set.",
     "run": "transgan run: missing argument 'RECIPE'. Usage: transgan run [OPTIONS] ",
     "run a b": "transgan run: got unexpected extra argument(s) (b). Usage: transgan run [OPTIONS] ",
-    "run a --out": "transgan run: option '--out' requires an argument",
+    "run a --out": "transgan: option '--out' requires an argument",
     "evaluate m --samples x": "transgan evaluate: invalid value for '--samples': ",
     "--versoin": "transgan has no option '--versoin'. Did you mean '--version'?",
 }

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -56,7 +57,8 @@ def show_error(error: BaseException, text: str, code: int) -> None:
     """
     # The options may be what is wrong: then none of them has been read.
     if (_Document.wanted or "--json" in sys.argv[1:]) and not _Document.printed:
-        show_json({"error": error_as_json(error, text, code)})
+        with suppress(OSError):  # stdout may be what has failed
+            show_json({"error": error_as_json(error, text, code)})
 
 
 def error_as_json(error: BaseException, text: str, code: int) -> dict[str, Any]:
