@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two plain lines.
 EVERY = 10.0
-#: Seconds between two images of a bar.
+#: Seconds between two states of a bar.
 _REFRESH = 0.1
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_work_that_takes_long_prints_lines_where_there_is_no_terminal(
     from transgan import progress
 
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
     with progress.progress_bar("reading", 30) as seen:
         for _ in range(30):
             now += 1.0
