@@ -41,7 +41,8 @@ class Commands(TyperGroup):
             return []
         names = offered().names["commands"] - self.commands.keys()
         further = sorted(name for name in names if name.startswith(incomplete))
-        return [*super().shell_complete(ctx, incomplete), *map(completion.item, further)]
+        item = type(super().shell_complete(ctx, "")[0])  # its module differs between versions of typer
+        return [*super().shell_complete(ctx, incomplete), *map(item, further)]
 
 
 def _commands_of_plugins(wanted: str) -> Mapping[str, typer.Typer]:

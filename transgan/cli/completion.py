@@ -156,15 +156,6 @@ def names_of(*hooks: str) -> Complete:
     return complete
 
 
-def item(name: str) -> Any:
-    """Return a completion as typer has it."""
-    try:
-        from typer._click.shell_completion import CompletionItem
-    except ImportError:  # earlier versions of typer use click itself
-        from click.shell_completion import CompletionItem  # type: ignore[assignment]
-    return CompletionItem(name)
-
-
 def one_of(*words: str) -> Complete:
     """Return a function that completes some words."""
 

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from transgan.inference.containers import Containers
     from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
+
+
+Bar = AbstractContextManager[Callable[[float], None] | None]
 
 
 class DetectorOptions(TyperCommand):
@@ -217,16 +220,17 @@ def translate(
 
     failures, copied, count = Failures(partial(_failure, native=native)), 0, 0
     together = len(files) > 1 and not any(containers.of_path(path) for path, _ in files)  # those have bars of their own
-    with share_bar(f"{len(files)} files") if together else nullcontext() as whole:
+    bar_of_all: Bar = share_bar(f"{len(files)} files") if together else nullcontext()
+    with bar_of_all as whole:
         for number, (path, name) in enumerate(files):
-            bar = share_bar(path.name) if whole is None else nullcontext(_part(whole, number, len(files)))
+            bar: Bar = nullcontext(_part(whole, number, len(files))) if whole else share_bar(path.name)
             with failures.of(path), bar as translator.on_progress:
                 translated = translate_file(path, name)
                 count += translated or 0
                 if translated is None:
                     copied += 1
                     note(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied")
-            if whole is not None:
+            if whole:
                 whole((number + 1) / len(files))
     done = len(files) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
