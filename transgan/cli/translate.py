@@ -23,6 +23,7 @@ from transgan.errors import (
     TransganError,
     UsageError,
     as_user_error,
+    closest,
     did_you_mean,
 )
 from transgan.text import expand_home, is_quiet, note, printable, show
@@ -52,7 +53,9 @@ class DetectorOptions(TyperCommand):
         end = args.index("--") if "--" in args else len(args)
         flags = [each for each in args[:end] if each.startswith("--") and each.partition("=")[0] not in known]
         if not any(each.startswith("--plugin") for each in args):  # its file may hold a detector
-            flags = [each for each in flags if offered().may_have("region_detectors", each[2:])]
+            flags = [
+                each for each in flags if offered().may_have("region_detectors", each[2:]) or not closest(each, known)
+            ]
         words = [word for each in args[:end] for word in (("--regions", each[2:]) if each in flags else (each,))]
         if (count := words.count("--regions")) > 1:
             ctx.fail(f"found {count} region detectors, expected one")
