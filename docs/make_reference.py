@@ -308,7 +308,7 @@ def _lines_of(name: str, function: Any) -> str:
         return shown
     head, _, rest = shown.partition("(")
     arguments, _, answer = rest.rpartition(") -> ")
-    inner = re.sub(r", (?=\w+: )", ",\n    ", arguments)
+    inner = re.sub(r", (?=\*{0,2}\w+: )", ",\n    ", arguments)
     return f"{head}(\n    {inner},\n) -> {answer}"
 
 

@@ -485,7 +485,7 @@ class Translator:
             how: further arguments of `__call__`.
 
         Raises:
-            as `__call__` does.
+            TransganError: as `__call__` does.
         """
         reader = self.sides(self.choose(to, task, source))[0]
         for item in items:
