@@ -636,7 +636,7 @@ class Translator:
 
         def run(wrap: Wrap) -> Tensor:
             inputs = {name: wrap(each) for name, each in further.items()}
-            return self._run(wrap(x), direction, encoded, variation, inputs, names=names)
+            return self._run(wrap(x), direction, encoded, variation, inputs, names)
 
         def trace() -> Tensor:
             inputs = {name: each.to("meta") for name, each in further.items()}
