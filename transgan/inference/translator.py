@@ -249,7 +249,7 @@ class Translator:
                 given = option("media_options", {fixed[0]: changed[fixed[0]]})
                 raise UsageError(f"{given}: {what}. {did_you_mean(fixed[0], free)}")
             table = each.options.model_dump(mode="json") | changed
-            checked: Any = problems.validate(each.cls.Options, table, ("media",))
+            checked: Any = problems.validate(each.cls.Options, table, ())
             problems.stop()
             self.media[name] = each.cls(checked, self.media[name].size)
             self.media[name].statistics = self.statistics
