@@ -253,11 +253,12 @@ def _python() -> Iterator[str]:
     yield from ("# Translator and train", "", NOTE, "")
     yield _PYTHON
     for cls in (Translator, Run):
-        yield from (f"## `{cls.__name__}`", "", _text(cls.__doc__), "")
+        yield from (f"## `{cls.__name__}`", "", *_indexed(cls.__name__), _text(cls.__doc__), "")
         for name in _PUBLIC[cls]:
             yield from _member(cls, name)
     for function in (train, open_run):
-        yield from (f"## `{function.__name__}`", "", "```python", _lines_of(function.__name__, function), "```", "")
+        yield from (f"## `{function.__name__}`", "", *_indexed(function.__name__))
+        yield from ("```python", _lines_of(function.__name__, function), "```", "")
         yield from (_text(function.__doc__), "")
 
 
@@ -278,6 +279,11 @@ _PUBLIC: dict[type[Any], tuple[str, ...]] = {
     ),
     Run: ("figures", "losses", "translator", "resume", "report", "result"),
 }
+
+
+def _indexed(name: str) -> tuple[str, ...]:
+    """Return the lines for which a search for this name finds its section first."""
+    return ("```{index} ! " + name, "```", "")
 
 
 def _member(cls: type[Any], name: str) -> Iterator[str]:
@@ -308,7 +314,7 @@ def _lines_of(name: str, function: Any) -> str:
         return shown
     head, _, rest = shown.partition("(")
     arguments, _, answer = rest.rpartition(") -> ")
-    inner = re.sub(r", (?=\w+: )", ",\n    ", arguments)
+    inner = re.sub(r", (?=\*{0,2}\w+: )", ",\n    ", arguments)
     return f"{head}(\n    {inner},\n) -> {answer}"
 
 

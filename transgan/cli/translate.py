@@ -13,7 +13,6 @@ import typer
 from typer.core import TyperCommand
 
 from transgan.cli import completion
-from transgan.cli.importing import importing
 from transgan.cli.offered import offered
 from transgan.cli.options import examples
 from transgan.cli.run import PluginFiles
@@ -166,22 +165,21 @@ def translate(
 
     File names and sizes are kept; inputs are never replaced. With --quiet, the folder for the results is printed.
     """
-    with importing():
-        from transgan.api import Failures
-        from transgan.cli.file_translator import FileTranslator, results_of
-        from transgan.inference.containers import Containers, is_setting
-        from transgan.inference.translator import Translator
-        from transgan.inference.variation import check_inputs, check_variation
-        from transgan.progress import share_bar
-        from transgan.registry import Registry, use_files
-        from transgan.storage.atomic import disk_errors, make_folder
+    from transgan.api import Failures
+    from transgan.cli.file_translator import FileTranslator, results_of
+    from transgan.inference.containers import Containers, is_setting
+    from transgan.inference.translator import Translator
+    from transgan.inference.variation import check_inputs, check_variation
+    from transgan.progress import share_bar
+    from transgan.registry import Registry, use_files
+    from transgan.storage.atomic import disk_errors, make_folder
 
-        use_files(plugin or [])
-        registry = Registry.installed()
+    use_files(plugin or [])
     out = expand_home(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a folder")
     media_settings = [each for each in settings or [] if each.startswith("media.")]
+    registry = Registry.installed()
     container_settings = [each for each in settings or [] if is_setting(each, registry.names("containers"))]
     settings = [each for each in settings or [] if each not in media_settings + container_settings]
     values = {"--only-largest": only_largest, "--min-size": min_size, "--show-boxes": show_boxes, "--set": settings}

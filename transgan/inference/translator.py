@@ -249,7 +249,7 @@ class Translator:
                 given = option("media_options", {fixed[0]: changed[fixed[0]]})
                 raise UsageError(f"{given}: {what}. {did_you_mean(fixed[0], free)}")
             table = each.options.model_dump(mode="json") | changed
-            checked: Any = problems.validate(each.cls.Options, table, ("media",))
+            checked: Any = problems.validate(each.cls.Options, table, ())
             problems.stop()
             self.media[name] = each.cls(checked, self.media[name].size)
             self.media[name].statistics = self.statistics
@@ -485,7 +485,7 @@ class Translator:
             how: further arguments of `__call__`.
 
         Raises:
-            as `__call__` does.
+            TransganError: as `__call__` does.
         """
         reader = self.sides(self.choose(to, task, source))[0]
         for item in items:
@@ -636,7 +636,7 @@ class Translator:
 
         def run(wrap: Wrap) -> Tensor:
             inputs = {name: wrap(each) for name, each in further.items()}
-            return self._run(wrap(x), direction, encoded, variation, inputs, names=names)
+            return self._run(wrap(x), direction, encoded, variation, inputs, names)
 
         def trace() -> Tensor:
             inputs = {name: each.to("meta") for name, each in further.items()}
