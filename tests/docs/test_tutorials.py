@@ -1,0 +1,160 @@
+"""Tutorials work as they are written: their files are written and their commands typed, in an empty folder."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Those that begin in an empty folder, with the extra that they need; slow ones take more than 20 seconds.
+TUTORIALS = {
+    "two_folders": None,
+}
+SLOW: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def run_page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import run_page
+
+    yield run_page
+    sys.modules.pop("run_page", None)
+
+
+@pytest.fixture
+def page_run(
+    run_page: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_cli: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Any]:
+    """A run of a page in an empty folder, whose transgan commands run within this process."""
+    folder, site = tmp_path / "page", tmp_path / "site"
+    folder.mkdir()
+    site.mkdir()
+    monkeypatch.setenv("COLUMNS", "120")
+    before = set(sys.modules)
+
+    def transgan(words: Sequence[str], where: Path) -> tuple[int, str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(where)
+            for path in (site, *run.paths):
+                patch.syspath_prepend(path)
+            importlib.invalidate_caches()
+            code = run_cli(*words)
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    run = run_page.PageRun(folder, site, transgan, quick=True)
+    yield run
+    for name in set(sys.modules) - before:  # packages of the page
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).is_relative_to(tmp_path):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in TUTORIALS]
+)
+def test_the_tutorial_works_as_it_is_written(page_run: Any, name: str) -> None:
+    if TUTORIALS[name]:
+        pytest.importorskip(TUTORIALS[name])
+    page_run.run((ROOT / f"docs/tutorial/{name}.md").read_text(encoding="utf-8"))
+    assert page_run.commands >= 3
+    assert page_run.texts >= 1
+
+
+# The runner
+
+
+PAGE = """
+A file and its use:
+
+```python
+# numbers.py
+print("1 and 2")
+```
+
+<!-- test: omit nobody has it -->
+```shell
+cat of_my_own.txt
+```
+
+```shell
+cat numbers.py
+```
+
+```text
+print("7 and 8")
+```
+"""
+
+
+def test_files_are_written_and_numbers_may_differ(page_run: Any) -> None:
+    page_run.run(PAGE)
+    assert (page_run.commands, page_run.texts) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("7 and 8", "7 or 8", "quoted, and not printed"),
+        ("cat numbers.py", "cat letters.py", "ended with 1"),
+        ("omit nobody has it", "ommit it", "a comment for tests is"),
+        ("omit nobody has it -->", "omit nobody has it -->\n\nText.", "not directly before a block"),
+        ("omit nobody has it", "quick --set a=1", "ended with 1"),
+        ("omit nobody has it", "fails", None),
+    ],
+)
+def test_what_is_not_so_is_found(page_run: Any, run_page: Any, old: str, new: str, message: str | None) -> None:
+    page = PAGE.replace(old, new)
+    assert page != PAGE
+    if message is None:
+        page_run.run(page)
+        return
+    with pytest.raises(run_page.PageError, match=message):
+        page_run.run(page)
+
+
+def test_packages_of_a_page_are_found_by_its_commands(page_run: Any) -> None:
+    page_run.run(
+        """
+```toml
+# mine/pyproject.toml
+[project]
+name = "of-a-page"
+version = "0.1.0"
+[project.entry-points.transgan]
+mine = "of_a_page"
+```
+
+```python
+# mine/of_a_page.py
+from transgan.api import Loss, hookimpl
+
+class Mine(Loss):
+    def for_generator(self, fake):
+        return fake.mean()
+
+@hookimpl
+def register_losses(register):
+    register("mine_of_a_page", Mine)
+```
+
+```shell
+pip install -e mine
+transgan plugins mine_of_a_page
+```
+
+```text
+mine_of_a_page: a loss of of-a-page 0.1.0
+...
+for_generator: fake
+```
+"""
+    )
