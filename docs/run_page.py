@@ -193,9 +193,9 @@ class PageRun:
 
 
 def _comparable(text: str) -> str:
-    """Return a text without what may differ: numbers, colours, where lines are broken, and rules of tables."""
+    """Return a text without what may differ: numbers, colours, where lines are broken, and lines of tables."""
     text = re.sub(r"-?\d+(?:[.,:]\d+)*", "0", _COLOUR.sub("", text))
-    return " ".join(re.sub(r"[─━-]{3,}", "", text).split())
+    return " ".join(re.sub(r"[\u2500-\u257f]", " ", text).split())
 
 
 def run_in_process(words: Sequence[str], folder: Path, environment: dict[str, str]) -> tuple[int, str]:

@@ -1,6 +1,8 @@
 """Tutorials work as they are written: their files are written and their commands typed, in an empty folder."""
 
+import ast
 import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,10 +11,16 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Those that begin in an empty folder, with the extra that they need; slow ones take more than 20 seconds.
+#: Those that begin in an empty folder, with a package of the extra that they need.
 TUTORIALS = {
     "two_folders": None,
+    "conditional_faces": "kornia",
+    "voice": "soundfile",
+    "own_generator": None,
+    "own_media": None,
+    "port_a_method": None,
 }
+#: Those that take more than 20 seconds.
 SLOW: tuple[str, ...] = ()
 
 
@@ -158,3 +166,59 @@ for_generator: fake
 ```
 """
     )
+
+
+# The notebook
+
+
+NOTEBOOK = ROOT / "docs/tutorial/first_run.ipynb"
+
+
+def cells(kind: str) -> list[dict[str, Any]]:
+    document = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return [cell for cell in document["cells"] if cell["cell_type"] == kind]
+
+
+def test_the_notebook_is_one_without_outputs() -> None:
+    document = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    assert document.keys() == {"cells", "metadata", "nbformat", "nbformat_minor"}
+    assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
+    every = [*cells("markdown"), *cells("code")]
+    assert len(every) == len(document["cells"]) == len({cell["id"] for cell in every})
+    assert all(cell.keys() == {"cell_type", "id", "metadata", "source"} for cell in cells("markdown"))
+    for cell in cells("code"):
+        assert cell["outputs"] == [] and cell["execution_count"] is None
+        assert all(line.endswith("\n") for line in cell["source"][:-1])
+
+
+def test_the_page_about_the_notebook_has_its_code(run_page: Any) -> None:
+    page = (ROOT / "docs/tutorial/notebook.md").read_text(encoding="utf-8")
+    shown = [block.text.rstrip("\n") for block in run_page.blocks_of(page) if block.language == "python"]
+    assert shown == ["".join(cell["source"]) for cell in cells("code")]
+
+
+def test_the_notebook_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kornia")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    shown = []
+    for cell in cells("code"):
+        *before, last = ast.parse("".join(cell["source"])).body
+        exec(compile(ast.Module(before, []), NOTEBOOK.name, "exec"), names)  # noqa: S102 - of this repository
+        if isinstance(last, ast.Expr):  # what a notebook shows
+            shown.append(eval(compile(ast.Expression(last.value), NOTEBOOK.name, "eval"), names))  # noqa: S307 - likewise
+        else:
+            exec(compile(ast.Module([last], []), NOTEBOOK.name, "exec"), names)  # noqa: S102 - likewise
+        if "parameters" in cell["metadata"].get("tags", []):
+            names |= {"STEPS": 3, "FACES": 24}
+    run, sheet = names["run"], names["sheet"]
+    assert "finished" in repr(run) and "step 4 of 4" in repr(run)
+    assert "<table>" in shown[0]._repr_html_()
+    assert len(run.figures) == 4
+        "age: young -> old",
+        "age: old -> young",
+        "race: white -> black",
+        "race: black -> white",
+    }
+    assert sheet.size == (256, 128)
+    assert sheet in shown and run in shown
