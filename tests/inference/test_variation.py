@@ -102,6 +102,16 @@ def test_files_have_codes_of_their_own_whatever_is_translated_beside_them(codes:
     assert pixels(codes(a, to="filled", samples=2, seed=1)[0]) == pixels(of_a)
 
 
+def test_several_files_have_the_codes_of_each(codes: Translator, tmp_path: Path) -> None:
+    paths = [saved(picture(0), tmp_path / f"{name}.png") for name in "abc"]
+    found = codes(paths, to="filled", samples=2, seed=1, batch_size=2)
+    for path, each in zip(paths, found, strict=True):
+        alone = codes(path, to="filled", samples=2, seed=1)
+        gaps = [np.abs(np.subtract(pixels(y), pixels(z))).max() for y, z in zip(each, alone, strict=True)]
+        assert max(gaps) <= 1
+    assert pixels(found[0][0]) != pixels(found[1][0]) != pixels(found[1][1])
+
+
 def test_items_of_a_sequence_have_one_code(codes: Translator, tmp_path: Path) -> None:
     paths = [saved(picture(0), tmp_path / f"{name}.png") for name in "ab"]
     for items in (paths, [picture(0), picture(0)]):

@@ -135,7 +135,7 @@ def translate(
     limit = None if memory is None else _parse_size(memory)
     translator = Translator.from_pretrained(model, device, step)
     translator.memory = limit
-    translator.set_media_options(media_settings)
+    translator.set_media_options([each.strip().removeprefix("media.") for each in media_settings])
     direction = translator.choose(to, task, source)
     conditions = dict(_parse_attribute(each) for each in attributes or ())
     translator.encode_attributes(direction, conditions)  # report mistakes before looking for files

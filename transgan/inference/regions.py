@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from transgan.api.options import Options
 from transgan.api.samples import Media, Region, RegionDetector
 from transgan.errors import DataError
+from transgan.options import Options
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.registry import Registry
@@ -47,7 +47,7 @@ class RegionSelection:
             RecipeError: an option is unknown or invalid.
         """
         detector = (registry or Registry.installed()).get("region_detectors", name)
-        table, problems = dict(options or {}), Problems(f"the options of {name}")
+        table, problems = dict(options or {}), Problems(f"the options of {name}", argument="options")
         apply_overrides(table, settings, problems)
         checked = problems.validate(detector.Options, table, ())
         problems.stop()

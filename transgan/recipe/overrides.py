@@ -1,15 +1,15 @@
-"""Overrides of a recipe's values from the command line: `--set a.b.c=value`."""
+"""Overrides of a recipe's values: `a.b.c=value`."""
 
 import tomllib
 from collections.abc import Iterable
 from typing import Any
 
-from transgan.api.schedule import SCHEDULE_KEYS
 from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS, SLOTS_OF_DATA
 from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines, split_key
+from transgan.schedule import SCHEDULE_KEYS
 
 MAX_LENGTH = 4096
 
@@ -25,7 +25,7 @@ def apply_overrides(table: dict[str, Any], overrides: Iterable[str], problems: P
 
     Args:
         table: the recipe, as read from TOML.
-        overrides: as given after `--set`: `"train.steps=500"`.
+        overrides: such as `"train.steps=500"`; the value is TOML.
         problems: collects those that cannot be applied; records the origin of the values that are set.
     """
     for override in overrides:
