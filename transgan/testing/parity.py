@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transgan.api.schedule import Clock
+from transgan.schedule import Clock
 from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.graph import Key
 from transgan.plan import Plan, make_plan, options_checker
