@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transgan.schedule import Clock
 from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.graph import Key
 from transgan.plan import Plan, make_plan, options_checker
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
 from transgan.rng import CounterRng
+from transgan.schedule import Clock
 from transgan.training import Engine
 
 Samples = Mapping[tuple[str, str], Tensor]
