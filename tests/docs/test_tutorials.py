@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -217,3 +218,17 @@ def test_the_notebook_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(run.figures) == 4
     assert sheet.size == (256, 128)
     assert sheet in shown and run in shown
+
+
+# What pages quote beside commands
+
+
+def test_the_words_of_the_guardian_are_its_words() -> None:
+    page = (ROOT / "docs/tutorial/two_folders.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    code = "".join(
+        (ROOT / f"transgan/monitoring/{name}.py").read_text(encoding="utf-8") for name in ("faults", "advice")
+    )
+    assert len(quoted) == 8
+    for words in quoted:
+        assert words in code, words

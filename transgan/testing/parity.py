@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from transgan.data.inputs import Side, assemble_inputs, domain_index
+from transgan.errors import UsageError
 from transgan.graph import Key
 from transgan.plan import Plan, make_plan, options_checker
 from transgan.recipe import read_recipe
@@ -42,12 +43,15 @@ def assert_matches_loop(
 
     Raises:
         AssertionError: a weight or buffer differs by more than 1e-9, or some network was not trained at all.
+        UsageError: the recipe has attributes, further inputs, or a task with `targets = "random"`.
         TransganError: the recipe is wrong.
     """
     registry = Registry.installed()
     for number, plugin in enumerate(plugins):
         registry.add(plugin, f"plugin {number} of a parity test")
     plan = make_plan(read_recipe(recipe, list(overrides), options_checker(registry)), registry)
+    if plan.recipe.attributes or plan.recipe.inputs or any("*" in (t.source, t.target) for t in plan.translations):
+        raise UsageError("a loop is given samples by task and domain alone, and the recipe needs more; leave it out")
     engine = Engine(plan)
     for network in engine.networks.values():
         network.double()
