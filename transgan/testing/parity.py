@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.errors import UsageError
 from transgan.graph import Key
-from transgan.plan import Plan, make_plan, options_checker
+from transgan.plan import Plan, make_plan
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
 from transgan.rng import CounterRng
@@ -49,7 +49,7 @@ def assert_matches_loop(
     registry = Registry.installed()
     for number, plugin in enumerate(plugins):
         registry.add(plugin, f"plugin {number} of a parity test")
-    plan = make_plan(read_recipe(recipe, list(overrides), options_checker(registry)), registry)
+    plan = make_plan(read_recipe(Path(recipe), list(overrides)), registry)
     if plan.recipe.attributes or plan.recipe.inputs or any("*" in (t.source, t.target) for t in plan.translations):
         raise UsageError("a loop is given samples by task and domain alone, and the recipe needs more; leave it out")
     engine = Engine(plan)
