@@ -48,8 +48,8 @@ def check(plugin: Any, *options: Mapping[str, Any], except_for: Mapping[str, str
         options: tables of options as recipes have them, with each of which it is checked; none for the defaults.
         except_for: names of checks that do not hold for this plugin, each with the reason. One that holds is an error.
         given: what the kind needs besides, by the fields of `Given`: `spec`, `inputs`, `conditions`, `networks`; of
-            sources `root`, `selections` and `suffixes`; of media `files` and `size`; of containers `files`; of region
-            detectors `item`.
+            losses and metrics `nodes`; of sources `root`, `selections` and `suffixes`; of media `files` and `size`; of
+            containers `files`; of region detectors `item`.
 
     Raises:
         AssertionError: with a line for each thing that is wrong.

@@ -53,6 +53,7 @@ def assert_matches_loop(
     if plan.recipe.attributes or plan.recipe.inputs or any("*" in (t.source, t.target) for t in plan.translations):
         raise UsageError("a loop is given samples by task and domain alone, and the recipe needs more; leave it out")
     engine = Engine(plan)
+    engine.average = None  # it is in float32, and no part of the training
     for network in engine.networks.values():
         network.double()
     start = copy.deepcopy({name: network.state_dict() for name, network in engine.networks.items()})
