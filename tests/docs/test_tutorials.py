@@ -17,6 +17,7 @@ TUTORIALS = {
     "two_folders": None,
     "conditional_faces": "kornia",
     "voice": "soundfile",
+    "own_loss": None,
     "own_generator": None,
     "own_media": None,
     "port_a_method": None,
@@ -41,15 +42,15 @@ def page_run(
     monkeypatch: pytest.MonkeyPatch,
     run_cli: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Any]:
+) -> Any:
     """A run of a page in an empty folder, whose transgan commands run within this process."""
     folder, site = tmp_path / "page", tmp_path / "site"
     folder.mkdir()
     site.mkdir()
     monkeypatch.setenv("COLUMNS", "120")
-    before = set(sys.modules)
 
     def transgan(words: Sequence[str], where: Path) -> tuple[int, str]:
+        before = set(sys.modules)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(where)
             for path in (site, *run.paths):
@@ -57,14 +58,14 @@ def page_run(
             importlib.invalidate_caches()
             code = run_cli(*words)
         captured = capsys.readouterr()
+        for name in set(sys.modules) - before:  # packages of the page, which may change
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(tmp_path):
+                del sys.modules[name]
         return code, captured.out + captured.err
 
     run = run_page.PageRun(folder, site, transgan, quick=True)
-    yield run
-    for name in set(sys.modules) - before:  # packages of the page
-        file = getattr(sys.modules[name], "__file__", None)
-        if file and Path(file).is_relative_to(tmp_path):
-            del sys.modules[name]
+    return run
 
 
 @pytest.mark.parametrize(
