@@ -33,7 +33,7 @@ from pathlib import Path
 #: Runs a command line of transgan, given without that word, in a folder; returns its exit code and what it printed.
 Transgan = Callable[[Sequence[str], Path], tuple[int, str]]
 
-_BLOCK = re.compile(r"(?:<!-- test: (.*?) -->\n+)?^[ ]*```(\w+)\n(.*?)^[ ]*```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"(?:<!-- test: ([^\n]*) -->\n[ ]*)?^[ ]*```(\w+)\n(.*?)^[ ]*```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w/]+\.(?:py|toml))\n")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -63,14 +63,15 @@ def blocks_of(page: str) -> Iterator[Block]:
     Raises:
         PageError: a comment before a block is of no known kind.
     """
-    for match in _BLOCK.finditer(page):
+    found = list(_BLOCK.finditer(page))
+    if page.count("<!-- test:") != sum(match[1] is not None for match in found):
+        raise PageError("a comment for tests is not directly before a block")
+    for match in found:
         note = match[1] or ""
         line = page.count("\n", 0, match.start(2)) + 1
         if note and note.split()[0] not in ("quick", "fails", "omit"):
             raise PageError(f"line {line}: a comment for tests is 'quick WORDS', 'fails' or 'omit REASON': {note}")
         yield Block(line, match[2], match[3], note)
-    if len(re.findall(r"<!-- test:", page)) != sum(bool(match[1]) for match in _BLOCK.finditer(page)):
-        raise PageError("a comment for tests is not directly before a block")
 
 
 @dataclass
