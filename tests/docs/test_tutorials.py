@@ -23,7 +23,7 @@ TUTORIALS = {
     "port_a_method": None,
 }
 #: Those that take more than 20 seconds.
-SLOW: tuple[str, ...] = ()
+SLOW = ("voice",)
 
 
 @pytest.fixture
@@ -53,16 +53,17 @@ def page_run(
         before = set(sys.modules)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(where)
+            patch.setattr(sys, "stderr", sys.stdout)  # in the order of a terminal
             for path in (site, *run.paths):
                 patch.syspath_prepend(path)
             importlib.invalidate_caches()
             code = run_cli(*words)
-        captured = capsys.readouterr()
+        printed = capsys.readouterr().out
         for name in set(sys.modules) - before:  # packages of the page, which may change
             file = getattr(sys.modules[name], "__file__", None)
             if file and Path(file).is_relative_to(tmp_path):
                 del sys.modules[name]
-        return code, captured.out + captured.err
+        return code, printed
 
     run = run_page.PageRun(folder, site, transgan, quick=True)
     return run
