@@ -47,7 +47,7 @@ def page_run(
     folder, site = tmp_path / "page", tmp_path / "site"
     folder.mkdir()
     site.mkdir()
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
 
     def transgan(words: Sequence[str], where: Path) -> tuple[int, str]:
         before = set(sys.modules)
