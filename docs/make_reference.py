@@ -9,6 +9,7 @@ The text comes from docstrings, option classes and signatures; only introduction
 import argparse
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -256,7 +257,7 @@ def _python() -> Iterator[str]:
         for name in _PUBLIC[cls]:
             yield from _member(cls, name)
     for function in (train, open_run):
-        yield from (f"## `{function.__name__}`", "", "```python", _signature(function.__name__, function), "```", "")
+        yield from (f"## `{function.__name__}`", "", "```python", _lines_of(function.__name__, function), "```", "")
         yield from (_text(function.__doc__), "")
 
 
@@ -283,8 +284,7 @@ def _member(cls: type[Any], name: str) -> Iterator[str]:
     """Yield the description of a method or property of a class, with a heading."""
     member = inspect.getattr_static(cls, name)
     function = member.fget if isinstance(member, property) else getattr(cls, name)
-    variable = "translator" if name == "__call__" else name
-    shown = _signature(variable, function)
+    shown = _lines_of("translator" if name == "__call__" else name, function)
     shown = shown.replace("()", "", 1) if isinstance(member, property) else shown
     yield from (
         "### Calling a translator" if name == "__call__" else f"### `{name}`",
@@ -295,6 +295,21 @@ def _member(cls: type[Any], name: str) -> Iterator[str]:
         "",
     )
     yield from (_text(function.__doc__), "")
+
+
+def _lines_of(name: str, function: Any) -> str:
+    """Return a signature as authors of scripts read it: over several lines where it is long."""
+    shown = (
+        _signature(name, function)
+        .replace("Conditions", "Mapping[str, Any]")
+        .replace("device | str", "torch.device | str")
+    )
+    if len(shown) <= 100:
+        return shown
+    head, _, rest = shown.partition("(")
+    arguments, _, answer = rest.rpartition(") -> ")
+    inner = re.sub(r", (?=\w+: )", ",\n    ", arguments)
+    return f"{head}(\n    {inner},\n) -> {answer}"
 
 
 # Plugins

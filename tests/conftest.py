@@ -22,12 +22,14 @@ from torch import Tensor, nn
 from transgan import storage
 from transgan.api import Clock
 from transgan.cli import main
+from transgan.cli.flags import as_flag
 from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.graph import Key
 from transgan.plan import Plan, make_plan
 from transgan.recipe import parse_recipe, read_recipe
 from transgan.registry import Registry
 from transgan.rng import CounterRng
+from transgan.text import spelling_options
 from transgan.training import Engine
 from transgan.training.start import train
 
@@ -122,6 +124,13 @@ def trained() -> Callable[..., storage.Checkpoint]:
         return checkpoint
 
     return run
+
+
+@pytest.fixture(scope="module")
+def on_the_command_line() -> Iterator[None]:
+    """Messages name options as flags, as a command prints them."""
+    with spelling_options(as_flag):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -106,9 +106,9 @@ def test_both_spellings(name: str, value: tuple[object, ...], argument: str, fla
 
 
 def test_a_command_shows_its_flags_and_leaves_python_its_words(
-    run_cli: Callable[..., int], recipe_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+    run_cli: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = recipe_file("[train]\nsteps = 2\n[losses]\ncycle = 1.0\n")
+    recipe = "cyclegan"
     assert run_cli("check", recipe, "--set", "train.stepz=3") == 2
     assert "error: --set train.stepz=3: unknown key" in capsys.readouterr().err
     with pytest.raises(transgan.UsageError) as caught:

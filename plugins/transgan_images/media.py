@@ -202,6 +202,8 @@ class ImageMedia(Media[ImageOptions]):
             return item
         if isinstance(item, Tensor):
             return self._read_tensor(item)
+        if isinstance(item, np.ndarray):
+            item = np.require(item, requirements=("C", "W"))  # what tensors can share memory with
         if isinstance(item, np.ndarray) and item.dtype.kind == "f" and not (self.options.range or self.options.labels):
             return picture_of(unit_levels(item), self.options.model_copy(update={"range": (0, 65535)}))
         if isinstance(item, (Image.Image, np.ndarray)):

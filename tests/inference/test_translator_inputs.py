@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from transgan import registry as module
 from transgan.api import DataError, UsageError
 from transgan.inference.translator import Translator
 
@@ -64,6 +66,14 @@ def test_a_tensor_gives_a_tensor_of_its_type(translator: Translator, expected: n
     levels = found.double() if whole else (found.double() + 1) * 127.5
     gap = (levels.permute(1, 2, 0).numpy() - expected).__abs__().max()
     assert gap <= (0 if whole else 1.2)
+
+
+def test_arrays_that_cannot_be_written_or_lie_backwards(translator: Translator) -> None:
+    fixed = np.ascontiguousarray(COLOUR[::-1])
+    fixed.flags.writeable = False
+    for native in (False, True):
+        backwards = translator(COLOUR[::-1], to="old", native=native)
+        assert backwards.tobytes() == translator(fixed, to="old", native=native).tobytes()
 
 
 def test_a_picture_gives_a_picture_also_from_a_path(translator: Translator, tmp_path: Path) -> None:
@@ -183,6 +193,18 @@ def test_it_says_what_it_is_and_moves(run: Path) -> None:
         assert part in repr(translator)
     with pytest.raises(UsageError, match=r'^device="tpu"'):
         translator.to("tpu")
+
+
+def test_plugins_that_the_model_does_not_use_may_be_absent_or_broken(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ImportError("no module named 'glass'")
+
+    needed = [point for point in module.entry_points(group="transgan") if point.name in ("standard", "images")]
+    broken = SimpleNamespace(name="broken", value="broken", dist=None, load=fail)
+    monkeypatch.setattr(module, "entry_points", lambda group: [*needed, broken])
+    assert Translator.from_pretrained(run, "cpu")(COLOUR, to="old").shape == COLOUR.shape
 
 
 def test_several_threads_get_what_one_gets(translator: Translator) -> None:

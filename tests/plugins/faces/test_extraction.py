@@ -206,8 +206,8 @@ def test_a_picture_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: p
         (lambda folder: ([folder / "none"], {}), "none: no such file or folder"),
         (lambda folder: ([folder / "a.txt"], {}), "expected a photograph or a clip"),
         (lambda folder: ([folder / "empty"], {}), "no photographs or clips in it"),
-        (lambda folder: ([folder / "a.png"], {"which": "best"}), "--which best: expected one of largest, longest, all"),
-        (lambda folder: ([folder / "a.png"], {"ending": ".bmp"}), "--ending .bmp: expected one of .png"),
+        (lambda folder: ([folder / "a.png"], {"which": "best"}), 'which="best": expected one of largest, longest, all'),
+        (lambda folder: ([folder / "a.png"], {"ending": ".bmp"}), 'ending=".bmp": expected one of .png'),
     ],
 )
 def test_mistakes_are_found_before_anything_is_written(
