@@ -19,6 +19,7 @@ SMALL = {
     "generators.face.width": 2,
     "discriminators.face.width": 2,
     "evaluate.samples": 2,
+    "discriminators.face.layers": 1,
     "train.ema": 0.0,
 }
 

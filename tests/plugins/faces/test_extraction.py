@@ -158,7 +158,7 @@ def test_nothing_is_replaced_unless_wanted(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run([file], out, Extraction())
     before = (out / "a.png").stat().st_mtime_ns
-    with pytest.raises(UsageError, match=re.escape(f"{out / 'a.png'} exists; choose another --out, or")):
+    with pytest.raises(UsageError, match=re.escape(f"{out / 'a.png'} exists; choose another out, or")):
         run([file], out, Extraction())
     assert (out / "a.png").stat().st_mtime_ns == before
     run([write(tmp_path / "b.png", picture((BERT, (60, 40, 140))))], out, Extraction())  # beside it
