@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
+from transgan.api.examples import Examples
 from transgan.api.extras import require
 from transgan.api.failures import Failures
 from transgan.api.files import FoundFiles, find_files
-from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, hookimpl
+from transgan.api.hooks import Register, RegisterCommands, RegisterExamples, RegisterWeightFiles, hookimpl
 from transgan.api.labels import NumericRange, select
 from transgan.api.options import Options, OptionsT, Size
 from transgan.api.protocols import (
@@ -76,6 +77,7 @@ __all__ = [
     "Domain",
     "Embedded",
     "Encoder",
+    "Examples",
     "Failures",
     "FoundFiles",
     "Generator",
@@ -96,6 +98,7 @@ __all__ = [
     "RegionDetector",
     "Register",
     "RegisterCommands",
+    "RegisterExamples",
     "RegisterWeightFiles",
     "RunInfo",
     "Sample",

@@ -64,6 +64,7 @@ _CLICK_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
 def main() -> None:
     """Run a command; turn each error that a user can mend into one line on stderr and an exit code."""
     open_standard_streams()
+    _allow_fallback()
     _add_commands()
     debug = "--debug" in sys.argv[1:]
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
@@ -85,6 +86,12 @@ def main() -> None:
         _exit("interrupted", INTERRUPTED)
     else:
         _exit("", code or 0)
+
+
+def _allow_fallback() -> None:
+    """Let torch compute on the CPU what it cannot compute on Apple's GPUs; torch reads this when it is imported."""
+    if sys.platform == "darwin":
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
 def _usage(error: Exception) -> str:
@@ -192,6 +199,7 @@ def _add_commands() -> None:
         recipes,
         resume,
         run,
+        samples,
         translate,
         watch,
     )
@@ -207,6 +215,7 @@ def _add_commands() -> None:
         check,
         recipes,
         data,
+        samples,
         translate,
         evaluate,
         info,

@@ -30,7 +30,7 @@ def evaluate(
     out: Path = typer.Option("evaluation.json", "--out", "-o", help="The file for the results."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file for the results if it exists."),
     plugin: list[Path] = PluginFiles,
-    device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
+    device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1, mps; defaults to a GPU if there is one."),
 ) -> None:
     """Measure a model on held-out samples, by the metrics of its recipe and further ones."""
     from transgan.errors import TransganError, UsageError

@@ -81,7 +81,7 @@ def translate(
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     plugin: list[Path] = PluginFiles,
-    device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
+    device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1, mps; defaults to a GPU if there is one."),
     memory: str = typer.Option(
         None,
         "--memory",
