@@ -1,9 +1,10 @@
-"""Draw the picture at the top of README: held-out samples of a finished run, what its model makes of them, the truth.
+"""Draw the pictures of README: held-out samples of a finished run, what its model makes of them, the truth; and a group.
 
     python docs/make_hero.py runs/conditional_face-1
 
 Of each translation it shows the first held-out samples, so nobody chooses them. The picture is twice as wide as a page
-of GitHub shows it, on a ground that can be read in light and dark mode. It prints the caption: recipe, steps, minutes.
+of GitHub shows it, on a ground that can be read in light and dark mode. The group is that of `transgan samples`, before and after `translate
+--faces`. It prints the caption: recipe, steps, minutes.
 """
 
 import argparse
@@ -12,12 +13,15 @@ import tomllib
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from transgan_faces.examples import FIRST_SEED, MARGIN
+from transgan_faces.gathering import photograph
 from transgan_images.media import shown
 
 from transgan import Translator
 from transgan.data.domains import Domains
 from transgan.evaluation.evaluate import preview_columns
 from transgan.evaluation.model import evaluation_plan
+from transgan.inference.regions import RegionSelection
 from transgan.networks import Networks
 from transgan.reporting.curves import Curves
 
@@ -71,6 +75,18 @@ def page(found: dict[str, dict[str, list[Image.Image]]]) -> Image.Image:
     return sheet
 
 
+def group(folder: Path) -> Image.Image:
+    """Return the group of `transgan samples` before and after its translation to the domain `old`, side by side."""
+    translator = Translator.from_pretrained(folder, "cpu")
+    before = Image.fromarray(photograph(FIRST_SEED))
+    after = translator(before, to="old", regions=RegionSelection.named("faces", {"margin": MARGIN}))
+    width = (WIDTH - GAP) // 2
+    sheet = Image.new("RGB", (WIDTH, width * before.height // before.width), "white")
+    for place, picture in enumerate((before, after)):
+        sheet.paste(picture.resize((width, sheet.height), Image.Resampling.LANCZOS), (place * (width + GAP), 0))
+    return sheet
+
+
 def rounded(width: int, height: int, corner: int) -> Image.Image:
     """Return a mask with rounded corners."""
     mask = Image.new("L", (4 * width, 4 * height), 0)
@@ -91,10 +107,10 @@ def caption(folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a finished run")
-    out = Path(__file__).resolve().parent / "pictures" / "conditional_face.png"
-    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "pictures")
     given = parser.parse_args()
-    page(blocks(given.run)).save(given.out, "PNG", optimize=True)
+    page(blocks(given.run)).save(given.out / "conditional_face.png", "PNG", optimize=True)
+    group(given.run).save(given.out / "group.jpg", "JPEG", quality=88)
     print(f"{given.out}: {caption(given.run)}")
 
 

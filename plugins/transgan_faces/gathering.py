@@ -12,7 +12,7 @@ from transgan_faces.synthetic_shapes import coverage, grid, rounded_box, smooths
 #: Width and height in pixels.
 SIZE = (1280, 800)
 #: Screen units per face unit, and height of the head, in the square that a person is rendered in: with chest and arms.
-SCALE, SHIFT = 0.36, -0.40
+SCALE, SHIFT = 0.36, -0.43
 #: Half the width of shoulders and arms, their height v at the neck, and the radius of the shoulders, in face units.
 REACH, NECK, SHOULDER = 1.02, 0.95, 0.6
 
