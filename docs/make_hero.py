@@ -1,10 +1,10 @@
-"""Draw the pictures of README: held-out samples of a finished run, what its model makes of them, the truth; and a group.
+"""Draw the pictures of README: held-out samples of a run, what its model makes of them and the truth; and a group.
 
     python docs/make_hero.py runs/conditional_face-1
 
 Of each translation it shows the first held-out samples, so nobody chooses them. The picture is twice as wide as a page
-of GitHub shows it, on a ground that can be read in light and dark mode. The group is that of `transgan samples`, before and after `translate
---faces`. It prints the caption: recipe, steps, minutes.
+of GitHub shows it, on a ground that can be read in light and dark mode. The group is that of `transgan samples`, before
+and after `translate --faces`. It prints the caption: recipe, steps, minutes.
 """
 
 import argparse

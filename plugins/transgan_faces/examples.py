@@ -19,8 +19,8 @@ PORTRAITS, SIDE, OTHERS = 6, 256, 100
 #: Frames of the clip, how many a second, and their side in pixels.
 FRAMES, RATE, CLIP_SIDE = 50, 25, 192
 
-#: What is to be around a detected face, on each side as a share of its crop, for it to look like the synthetic faces that
-#: models are trained on.
+#: What is to be around a detected face, on each side as a share of its crop, for it to look like the synthetic faces
+#: that models are trained on.
 MARGIN = 0.4
 
 _FACES = tuple(f"faces/face-{number + 1}.png" for number in range(PORTRAITS))
