@@ -7,12 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transgan_images
 
 import transgan
 from transgan import cli
+from transgan.data import domains
 from transgan.inference import translator
 from transgan.inference.tiling import statistics
 from transgan.storage import atomic
@@ -114,3 +116,23 @@ def test_a_file_that_stays_open_is_an_error_and_nothing_is_left(
     with pytest.raises(PermissionError):
         atomic.replace(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cuda", False), ("mps", True), ("cpu", True)])
+def test_only_copies_to_cuda_do_not_wait(device: str, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's copies from memory that is not pinned to Apple's GPUs could read it after it is free."""
+    asked: list[bool] = []
+
+    class Stopped(Exception):
+        pass
+
+    class Array:
+        def to(self, device: Any, non_blocking: bool = False) -> None:
+            asked.append(non_blocking)
+            raise Stopped
+
+    monkeypatch.setattr(domains.torch, "from_numpy", lambda array: Array())
+    nothing: Any = SimpleNamespace(fit_statistics=lambda names: None, media_at=lambda name, size: None)
+    with pytest.raises(Stopped):
+        domains.Domains.tensors(nothing, np.zeros((1, 2), np.uint8), None, ["a"], (2, 2), device)
+    assert asked == [not waits]
