@@ -109,8 +109,8 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "pictures")
     given = parser.parse_args()
-    page(blocks(given.run)).save(given.out / "conditional_face.png", "PNG", optimize=True)
-    group(given.run).save(given.out / "group.jpg", "JPEG", quality=88)
+    page(blocks(given.run)).save(given.out / "conditional_face.webp", "WEBP", quality=90)
+    group(given.run).save(given.out / "group.webp", "WEBP", quality=86)
     print(f"{given.out}: {caption(given.run)}")
 
 

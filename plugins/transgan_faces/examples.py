@@ -21,7 +21,7 @@ FRAMES, RATE, CLIP_SIDE = 50, 25, 192
 
 #: What is to be around a detected face, on each side as a share of its crop, for it to look like the synthetic faces
 #: that models are trained on.
-MARGIN = 0.4
+MARGIN = 0.6
 
 _FACES = tuple(f"faces/face-{number + 1}.png" for number in range(PORTRAITS))
 _TRANSLATE = "transgan translate runs/conditional_face-1"
