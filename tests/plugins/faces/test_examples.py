@@ -60,7 +60,7 @@ def test_a_cut_out_person_is_the_rendered_one_on_any_ground() -> None:
     blended = vignette * (cut[..., :3] * opacity + 255 * np.array(ground) * (1 - opacity))
     middle = (slice(0, side * 45 // 100), slice(None))
     error = np.abs(blended - expected)[middle]
-    assert np.quantile(error, 0.999) <= 2 and error.max() <= 20  # at an edge, what is brighter than white is cut
+    assert error[cut[middle][..., :3] < 255].max() <= 2.5  # else it may be brighter than white before the vignette
 
 
 def test_the_clip_moves(tmp_path: Path) -> None:
