@@ -152,7 +152,8 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
             if recipe in written:
                 document = parse_recipe(written[recipe], str(ROOT / recipe), overrides)
             else:
-                document = read_recipe(ROOT / recipe, overrides)
+                path = ROOT / recipe if "/" in recipe else Path(recipe)  # an installed one by its name
+                document = read_recipe(path, overrides)
             make_plan(document, plugins)
         except TransganError as error:
             absent = ('pip install "transgan[', "run 'transgan download ")  # an extra or weights that are not here
