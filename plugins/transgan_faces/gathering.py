@@ -57,11 +57,11 @@ def photograph(seed: int, first: int = 0) -> np.ndarray:
         if number < 2:  # those behind are a little out of focus
             cut = cut.filter(ImageFilter.GaussianBlur(0.8))
         picture.paste(cut, (left, top), cut)
-    pixels = np.asarray(picture, np.float32)
     x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     grain = np.random.Generator(np.random.Philox(key=[seed, 1])).normal(0, 2.0, (height, width, 1))
-    pixels = pixels * (1 - 0.09 * (x * x + y * y))[..., None] + grain
-    return np.floor(pixels.clip(0, 255) + 0.5).astype(np.uint8)
+    graded = np.asarray(picture) * (1 - 0.09 * (x * x + y * y))[..., None] + grain
+    pixels: np.ndarray = np.floor(graded.clip(0, 255) + 0.5).astype(np.uint8)
+    return pixels
 
 
 def upright(person: Person) -> Person:
@@ -86,7 +86,8 @@ def cut_out(person: Person, age: float, race: str, side: int) -> np.ndarray:
     reach = REACH * (0.9 if person.gender == "female" else 1.0)
     body = rounded_box(u, v, (0.0, NECK + 4), (reach, 4.0), SHOULDER)
     opacity *= np.maximum(coverage(body, 2 / side / SCALE), (v < NECK + 0.13) & (np.abs(u) < 0.75))[..., None]
-    return np.floor(np.concatenate([color, 255 * opacity], -1).clip(0, 255) + 0.5).astype(np.uint8)
+    pixels: np.ndarray = np.floor(np.concatenate([color, 255 * opacity], -1).clip(0, 255) + 0.5).astype(np.uint8)
+    return pixels
 
 
 def _garden(seed: int) -> Image.Image:

@@ -85,7 +85,7 @@ def _list(registry: "Registry") -> Iterator[str]:
     from transgan.text import cut, line_width, printable
 
     own, width = f"transgan {__version__}", line_width()
-    names = [entry.name for entry in (*registry.candidates(), *registry.examples)]
+    names = [*(each.name for each in registry.candidates()), *(each.name for each in registry.examples)]
     column = max(map(len, [*names, *registry.commands]), default=0) + 4
     for kind in KINDS:
         entries = sorted(registry.candidates(kind), key=lambda entry: (entry.name, entry.package))
