@@ -26,28 +26,6 @@ MARGIN = 0.6
 _FACES = tuple(f"faces/face-{number + 1}.png" for number in range(PORTRAITS))
 _TRANSLATE = "transgan translate runs/conditional_face-1"
 
-PORTRAIT_EXAMPLES = Examples(
-    "faces",
-    _FACES,
-    f"{PORTRAITS} young synthetic faces that no recipe trains on",
-    (f"{_TRANSLATE} {{folder}} --to old --out older",),
-    lambda folder, seed: write_portraits(folder, seed),
-)
-GROUP_EXAMPLES = Examples(
-    "group",
-    ("group.png",),
-    "a photograph-like picture of five young synthetic people",
-    (f"{_TRANSLATE} {{0}} --faces --set margin={MARGIN} --to old --out older",),
-    lambda folder, seed: write_picture(folder / "group.png", photograph(FIRST_SEED + seed)),
-)
-CLIP_EXAMPLES = Examples(
-    "clip",
-    ("clip.mp4",),
-    f"{FRAMES / RATE:g} seconds of a young synthetic face that turns and smiles",
-    (f"{_TRANSLATE} {{0}} --to old --out older",),
-    lambda folder, seed: write_clip(folder / "clip.mp4", seed),
-)
-
 
 def portrait(seed: int, number: int, side: int = SIDE) -> np.ndarray:
     """Return a portrait of a person of 20 to 30 years as RGB uint8 (side, side, 3)."""
@@ -61,6 +39,11 @@ def write_portraits(folder: Path, seed: int) -> None:
         write_picture(folder / name, portrait(seed, number))
 
 
+def write_group(folder: Path, seed: int) -> None:
+    """Write a photograph of a group into a folder."""
+    write_picture(folder / "group.png", photograph(FIRST_SEED + seed))
+
+
 def write_picture(path: Path, pixels: np.ndarray) -> None:
     """Write pixels (H, W, 3) uint8 as a file of the path's suffix."""
     with disk_errors(path):
@@ -69,8 +52,8 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
             Image.fromarray(pixels).save(file, "PNG")
 
 
-def write_clip(path: Path, seed: int) -> None:
-    """Write a clip of a face that turns its head from side to side and smiles.
+def write_clip(folder: Path, seed: int) -> None:
+    """Write a clip of a face that turns its head from side to side and smiles into a folder.
 
     Raises:
         PluginError: PyAV is missing.
@@ -79,7 +62,7 @@ def write_clip(path: Path, seed: int) -> None:
     from transgan_video.writing import ClipWriter
 
     person = sample_person(FIRST_SEED + seed, OTHERS + PORTRAITS)
-    with ClipWriter(path, rate=RATE) as writer:
+    with ClipWriter(folder / "clip.mp4", rate=RATE) as writer:
         for number in range(FRAMES):
             turn = math.sin(2 * math.pi * number / FRAMES)
             smile = 0.5 - 0.5 * math.cos(2 * math.pi * number / FRAMES)
@@ -88,3 +71,26 @@ def write_clip(path: Path, seed: int) -> None:
             )
             pixels = render(now, age=25.0, race="White", size=CLIP_SIDE)
             writer.write(Frame(pixels, Fraction(number, RATE), Fraction(1, RATE)))
+
+
+PORTRAIT_EXAMPLES = Examples(
+    "faces",
+    _FACES,
+    f"{PORTRAITS} young synthetic faces that no recipe trains on",
+    (f"{_TRANSLATE} {{folder}} --to old --out older",),
+    write_portraits,
+)
+GROUP_EXAMPLES = Examples(
+    "group",
+    ("group.png",),
+    "a photograph-like picture of five young synthetic people",
+    (f"{_TRANSLATE} {{0}} --faces --set margin={MARGIN} --to old --out older",),
+    write_group,
+)
+CLIP_EXAMPLES = Examples(
+    "clip",
+    ("clip.mp4",),
+    f"{FRAMES / RATE:g} seconds of a young synthetic face that turns and smiles",
+    (f"{_TRANSLATE} {{0}} --to old --out older",),
+    write_clip,
+)

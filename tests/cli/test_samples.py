@@ -1,12 +1,15 @@
 """`transgan samples`: files to try a model on, which plugins offer."""
 
-import sys
+import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from transgan.api import Examples, PluginError, RegisterExamples, hookimpl
+from transgan.cli import samples
 from transgan.registry import Registry
 
 Command = Callable[..., object]
@@ -47,13 +50,24 @@ def of(monkeypatch: pytest.MonkeyPatch, *plugins: object) -> Registry:
     return found
 
 
+@pytest.mark.skipif(os.name == "nt", reason="paths of Windows are others")
 def test_files_are_written_and_what_to_try_is_said(transgan: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     of(monkeypatch, Plugin())
     result = transgan("samples", "my files", "--seed", 3)
-    folder, quoted = ("my files/notes", "'my files/notes") if sys.platform != "win32" else ("", "")
     assert result.code == 0  # type: ignore[attr-defined]
-    assert result.out == f"{folder}: two notes\n  cat {quoted}'\n  cat {quoted}/a'\n"  # type: ignore[attr-defined]
+    assert result.out == (  # type: ignore[attr-defined]
+        "my files/notes: two notes\n  cat 'my files/notes'\n  cat 'my files/notes/a'\n"
+    )
     assert Path("my files/notes/b").read_text() == "b 3"
+
+
+@pytest.mark.parametrize(
+    ("path", "word"), [(r"C:\a\b", r"C:\a\b"), (r"C:\my files\b", r'"C:\my files\b"'), ("it's", "it's")]
+)
+def test_on_windows_paths_are_quoted_as_its_shells_do(path: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows_path: Any = PureWindowsPath(path)
+    monkeypatch.setattr(samples, "os", SimpleNamespace(name="nt"))
+    assert samples._word(windows_path) == word
 
 
 def test_what_needs_an_extra_is_a_line_and_no_error(transgan: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def test_the_clip_moves(tmp_path: Path) -> None:
     pytest.importorskip("av")
     from transgan_video.reading import open_clip
 
-    examples.write_clip(tmp_path / "clip.mp4", 0)
+    examples.CLIP_EXAMPLES.write(tmp_path, 0)
     frames = [each.pixels.astype(np.int16) for each in open_clip(tmp_path / "clip.mp4").frames()]
     assert len(frames) == examples.FRAMES
     assert all(np.abs(b - a).mean() > 0.05 for a, b in pairwise(frames))
