@@ -16,6 +16,7 @@ from typing import Any
 from pluggy import PluginManager
 
 from transgan.api import hooks, protocols, samples
+from transgan.api.examples import Examples
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
@@ -263,6 +264,29 @@ class Registry:
                 self.broken[f"commands of {who}"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             found = own | found
         return dict(sorted(found.items()))
+
+    @cached_property
+    def examples(self) -> list[Examples]:
+        """The example files that plugins offer, by name: the first of each name.
+
+        A plugin that fails to offer its own is listed in `broken`, and keeps no other from it.
+        """
+        found: dict[str, Examples] = {}
+        for plugin in self.manager.get_plugins():
+            own: dict[str, Examples] = {}
+
+            def register(examples: Examples, own: dict[str, Examples] = own) -> None:
+                if not isinstance(examples, Examples):
+                    raise TypeError(f"found {examples!r}, expected transgan.api.Examples")
+                own[examples.name] = examples
+
+            try:
+                self._call_registration_hook("register_examples", plugin, register)
+            except Exception as error:  # importing what makes them runs arbitrary code
+                who = self.manager.get_name(plugin) or ""
+                self.broken[f"examples of {who}"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            found = own | found
+        return [found[name] for name in sorted(found)]
 
     def _add_entry(self, entry: Registered) -> None:
         key = (entry.kind, entry.name)

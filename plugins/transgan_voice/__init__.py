@@ -1,6 +1,6 @@
 """Voice conversion: acoustic features of recordings, synthetic voices, networks, nodes and metrics."""
 
-from transgan.api import Register, hookimpl
+from transgan.api import Register, RegisterExamples, hookimpl
 from transgan_voice import discriminators, generators, media, metrics, nodes, sources
 
 
@@ -35,3 +35,10 @@ def register_nodes(register: Register) -> None:
 def register_metrics(register: Register) -> None:
     register("conversion", metrics.Conversion)
     register("feature_distance", metrics.FeatureDistance)
+
+
+@hookimpl
+def register_examples(register: RegisterExamples) -> None:
+    from transgan_voice import examples
+
+    register(examples.EXAMPLES)

@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
+from transgan.api.examples import Examples
 from transgan.api.extras import require
 from transgan.api.failures import Failures
 from transgan.api.files import FoundFiles, find_files
-from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, hookimpl
+from transgan.api.hooks import Register, RegisterCommands, RegisterExamples, RegisterWeightFiles, hookimpl
 from transgan.api.labels import NumericRange, select
 from transgan.api.protocols import (
     Augmentation,
@@ -78,6 +79,7 @@ __all__ = [
     "Domain",
     "Embedded",
     "Encoder",
+    "Examples",
     "Failures",
     "FoundFiles",
     "Generator",
@@ -98,6 +100,7 @@ __all__ = [
     "RegionDetector",
     "Register",
     "RegisterCommands",
+    "RegisterExamples",
     "RegisterWeightFiles",
     "RunInfo",
     "Sample",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker, HookspecMarker
 
+from transgan.api.examples import Examples
 from transgan.api.weights import WeightFile
 
 if TYPE_CHECKING:  # so that listing plugins does not import torch
@@ -20,6 +21,8 @@ RegisterWeightFiles = Callable[[WeightFile], None]
 """`register(WeightFile(...))`: announce a file that `transgan download` can fetch."""
 RegisterCommands = Callable[[str, Any], None]
 """`register(name, app)`: offer the commands of a `typer.Typer` under a name."""
+RegisterExamples = Callable[[Examples], None]
+"""`register(Examples(...))`: offer files to try a model on."""
 
 
 # Registration: called once, before a recipe is resolved. `register("resnet", ResnetGenerator)`.
@@ -101,6 +104,14 @@ def register_commands(register: RegisterCommands) -> None:
 
     Called only where the command line names no command of TransGAN's own, which come first, and to list commands: the
     place to import what the commands need.
+    """
+
+
+@hookspec
+def register_examples(register: RegisterExamples) -> None:
+    """Offer files to try a model on, which `transgan samples` writes: `register(Examples(...))`.
+
+    Called only by that command and to list them: the place to import what makes them.
     """
 
 

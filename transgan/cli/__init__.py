@@ -100,6 +100,7 @@ def main() -> None:
 
 def _main() -> None:
     open_standard_streams()
+    _allow_fallback()
     _add_commands()
     if completion.is_asked():
         completion.answer(app)
@@ -128,6 +129,12 @@ def _main() -> None:
         _exit("interrupted", INTERRUPTED)
     else:
         _exit("", code or 0)
+
+
+def _allow_fallback() -> None:
+    """Let torch compute on the CPU what it cannot compute on Apple's GPUs; torch reads this when it is imported."""
+    if sys.platform == "darwin":
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
 def _usage(error: Exception) -> str:
@@ -228,6 +235,7 @@ def _add_commands() -> None:
         recipes,
         resume,
         run,
+        samples,
         translate,
         watch,
     )
@@ -243,6 +251,7 @@ def _add_commands() -> None:
         check,
         recipes,
         data,
+        samples,
         translate,
         evaluate,
         info,

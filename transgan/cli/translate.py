@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 
 from transgan.cli import completion
 from transgan.cli.offered import offered
-from transgan.cli.options import examples
+from transgan.cli.options import Device, examples
 from transgan.cli.run import PluginFiles
 from transgan.errors import (
     DataError,
@@ -127,13 +127,7 @@ def translate(
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     plugin: list[Path] = PluginFiles,
-    device: str = typer.Option(
-        None,
-        "--device",
-        metavar="DEVICE",
-        help="cpu, cuda, cuda:1; defaults to a GPU if there is one.",
-        autocompletion=completion.one_of("cpu", "cuda"),
-    ),
+    device: str = Device,
     memory: str = typer.Option(
         None,
         "--memory",
