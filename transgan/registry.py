@@ -16,6 +16,7 @@ from pluggy import PluginManager
 
 from transgan.api import hooks, protocols, samples
 from transgan.api.options import Options
+from transgan.api.starters import Starter
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
@@ -242,6 +243,27 @@ class Registry:
                 who = self.manager.get_name(plugin) or ""
                 self.broken[f"commands of {who}"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             found = own | found
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def starters(self) -> dict[str, Starter]:
+        """The recipes to begin with that plugins offer, by name: the first of each name.
+
+        A plugin that fails to offer its own is listed in `broken`, and keeps no other from it.
+        """
+        found: dict[str, Starter] = {}
+
+        def register(starter: Starter) -> None:
+            if not isinstance(starter, Starter):
+                raise TypeError(f"found {starter!r}, expected a transgan.api.Starter")
+            found.setdefault(starter.name, starter)
+
+        for plugin in self.manager.get_plugins():
+            try:
+                self._call_registration_hook("register_starters", plugin, register)
+            except Exception as error:  # importing starters runs arbitrary code
+                who = self.manager.get_name(plugin) or ""
+                self.broken[f"starters of {who}"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return dict(sorted(found.items()))
 
     def _add_entry(self, entry: Registered) -> None:

@@ -1,6 +1,6 @@
 """Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
-from transgan.api import Register, RegisterCommands, RegisterWeightFiles, hookimpl
+from transgan.api import Register, RegisterCommands, RegisterStarters, RegisterWeightFiles, hookimpl
 from transgan_faces import (
     detection,
     identities,
@@ -47,3 +47,10 @@ def register_commands(register: RegisterCommands) -> None:
     from transgan_faces.commands import app
 
     register("faces", app)
+
+
+@hookimpl
+def register_starters(register: RegisterStarters) -> None:
+    from transgan_faces import starters
+
+    register(starters.FACES)

@@ -5,7 +5,7 @@ from torch import Tensor
 from transgan.api.extras import require
 from transgan.api.failures import Failures
 from transgan.api.files import FoundFiles, find_files
-from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, hookimpl
+from transgan.api.hooks import Register, RegisterCommands, RegisterStarters, RegisterWeightFiles, hookimpl
 from transgan.api.labels import NumericRange, select
 from transgan.api.options import Options, OptionsT, Size
 from transgan.api.protocols import (
@@ -43,6 +43,7 @@ from transgan.api.samples import (
     Source,
 )
 from transgan.api.schedule import Clock, Schedule, constant
+from transgan.api.starters import DomainFolder, Finding, Setup, Starter, as_name, domain_folders
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import (
@@ -74,9 +75,11 @@ __all__ = [
     "DiscriminatorOutput",
     "DiskError",
     "Domain",
+    "DomainFolder",
     "Embedded",
     "Encoder",
     "Failures",
+    "Finding",
     "FoundFiles",
     "Generator",
     "Hooks",
@@ -96,22 +99,27 @@ __all__ = [
     "RegionDetector",
     "Register",
     "RegisterCommands",
+    "RegisterStarters",
     "RegisterWeightFiles",
     "RunInfo",
     "Sample",
     "SampleRng",
     "Schedule",
+    "Setup",
     "Size",
     "Source",
+    "Starter",
     "Tensor",
     "TransganError",
     "Translation",
     "UsageError",
     "WeightFile",
+    "as_name",
     "as_user_error",
     "constant",
     "did_you_mean",
     "disk_errors",
+    "domain_folders",
     "expand_home",
     "find_files",
     "hookimpl",

@@ -188,10 +188,12 @@ def _add_commands() -> None:
         finish,
         import_,
         info,
+        init,
         plugins,
         recipes,
         resume,
         run,
+        schema,
         translate,
         watch,
     )
@@ -199,6 +201,7 @@ def _add_commands() -> None:
     app.registered_commands.clear()
     app.registered_groups.clear()
     for module in (
+        init,
         run,
         resume,
         finish,
@@ -206,6 +209,7 @@ def _add_commands() -> None:
         compare,
         check,
         recipes,
+        schema,
         data,
         translate,
         evaluate,

@@ -1,6 +1,7 @@
 """`transgan recipes`: list the installed recipes, or print one."""
 
 import json
+import sys
 from dataclasses import asdict
 
 import typer
@@ -16,10 +17,13 @@ def recipes(
 ) -> None:
     """List the installed recipes with a line for each; or print one: transgan recipes cut > my.toml.
 
-    Commands that take a recipe also take such a name: transgan run cut.
+    Commands that take a recipe also take such a name: transgan run cut. A copy begins with a line for editors that
+    complete and check recipes.
     """
+    from transgan.cli.schema import schema_line
     from transgan.errors import UsageError, did_you_mean
     from transgan.recipe import installed_recipes
+    from transgan.recipe.collection import DIRECTIVE
     from transgan.text import cut, line_width, printable, show
 
     installed = installed_recipes()
@@ -27,7 +31,9 @@ def recipes(
         found = installed.get(name.removesuffix(".toml"))
         if found is None:
             raise UsageError(f"no recipe '{printable(name)}'. {did_you_mean(name, installed)}")
-        show(found.path.read_text(encoding="utf-8").rstrip("\n"))
+        text = found.path.read_text(encoding="utf-8").rstrip("\n")
+        copied = not sys.stdout.isatty() and not text.startswith(DIRECTIVE)
+        show((schema_line() if copied else "") + text)
     elif json_:
         entries = [{**asdict(each), "path": str(each.path), "summary": each.summary} for each in installed.values()]
         show(json.dumps(entries, indent=2))

@@ -1,0 +1,363 @@
+"""`transgan init`: ask about data and machine, look at the data, and write a recipe to begin with."""
+
+import os
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from transgan.api import Finding, Starter
+    from transgan.registry import Registry
+
+T = TypeVar("T")
+#: Several GPUs, as an answer: `4gpus`; without a number those of this machine.
+_GPUS = re.compile(r"(\d{0,4}) ?gpus")
+_MACHINES = "cpu, gpu, apple, or 4gpus"
+_WIDTH = 118
+_WHERE = "Where are your data? (a folder or a table; nothing, if there are none yet)"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the recipe is to be trained."""
+
+    setup: str
+    """`cpu`, `gpu` or `apple`."""
+    count: int = 1
+    """Number of GPUs."""
+
+    def __str__(self) -> str:
+        return f"{self.count}gpus" if self.count > 1 else self.setup
+
+    @property
+    def words(self) -> str:
+        return {"cpu": "a CPU", "apple": "an Apple GPU"}.get(
+            self.setup, f"{self.count} GPUs" if self.count > 1 else "one GPU"
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A starter, and what it has found; where data is None, what it synthesizes."""
+
+    starter: "Starter"
+    finding: "Finding"
+    data: Path | None = None
+
+
+def add(app: typer.Typer) -> None:
+    app.command()(init)
+
+
+def init(
+    file: Path = typer.Argument(None, help="The recipe to write; by default named after the data."),
+    data: Path = typer.Option(None, "--data", help="The folder with the data, or a table that lists them."),
+    kind: str = typer.Option(None, "--kind", help="The kind of data; by default found by looking at them."),
+    synthetic: bool = typer.Option(False, "--synthetic", help="No data yet: train on synthetic ones of the kind."),
+    machine: str = typer.Option(None, "--machine", help=f"Where to train: {_MACHINES}; by default this machine."),
+    force: bool = typer.Option(False, "--force", help="Overwrite the recipe if it exists."),
+) -> None:
+    """Write a recipe to begin with, for data of your own: looks at them, and asks for what was not given.
+
+    Without a terminal nothing is asked: give --data FOLDER, or --synthetic --kind KIND.
+    """
+    from transgan.errors import UsageError
+    from transgan.text import expand_home, show
+
+    if data is not None and synthetic:
+        raise UsageError("--data and --synthetic exclude each other; give one of them")
+    asks = sys.stdin is not None and sys.stdin.isatty()
+    if not asks and data is None and not synthetic:
+        raise UsageError("--data is missing: give the folder with the data, or --synthetic if there are none yet")
+    if not asks and synthetic and kind is None:
+        from transgan.registry import Registry
+
+        kinds = ", ".join(Registry.installed().starters)
+        raise UsageError(f"--kind is missing: what the synthetic data are to be, one of {kinds}")
+    if file is not None and not asks:
+        _new_file(str(file), force)
+    chosen = _choose(expand_home(data) if data is not None else None, kind, synthetic, asks)
+    for line in wrap(
+        f"Found {chosen.finding.what}." if chosen.data else f"No data yet: {chosen.finding.what}.", _WIDTH
+    ):
+        show(line)
+    for line in wrap(chosen.starter.why, _WIDTH):
+        show(line)
+    here = _detected()
+    if machine is not None:
+        place = _answer(machine, "--machine", lambda text: _machine(text, here), asks, f"Where to train? ({_MACHINES})")
+    else:
+        place = _ask(f"Where to train? ({_MACHINES})", lambda text: _machine(text, here), here) if asks else here
+    default = Path(f"{_default_name(chosen)}.toml")
+    if file is not None:
+        path = _answer(str(file), "", lambda text: _new_file(text, force), asks, "Which file is the recipe to be?")
+    elif asks:
+        path = _ask("Which file is the recipe to be?", lambda text: _new_file(text or str(default), force), default)
+    else:
+        path = _new_file(str(default), force)
+    _write(path, chosen, place)
+
+
+def _choose(data: Path | None, kind: str | None, synthetic: bool, asks: bool) -> Choice:
+    """Return the starter, by what was given, what lies there, and answers."""
+    from transgan.errors import TransganError
+    from transgan.text import expand_home, show
+
+    def where(text: str) -> Path | None:
+        return _existing(expand_home(text)) if text else None
+
+    if data is None and not synthetic:  # asked before anything is loaded
+        data = _ask(_WHERE, where, None)
+    from transgan.registry import Registry
+
+    registry = Registry.installed()
+    while True:
+        try:
+            if data is None:
+                return _synthetic(kind, registry, asks)
+            return _suited(_existing(data), kind, registry, asks)
+        except TransganError as error:
+            if not asks:
+                raise
+            show(str(error))
+            kind = None
+            if data is not None:
+                data = _ask(_WHERE, where, None)
+
+
+def _existing(path: Path) -> Path:
+    from transgan.errors import UsageError
+
+    if not path.exists():
+        raise UsageError(f"--data {path}: there is no such folder or file")
+    return path
+
+
+def _synthetic(kind: str | None, registry: "Registry", asks: bool) -> Choice:
+    from transgan.text import show
+
+    if kind is None:
+        for name, starter in registry.starters.items():
+            show(f"  {name:<10} {starter.title}")
+        starter = _ask("What will your data be?", lambda text: _starter(text, registry), None)
+    else:
+        starter = _starter(kind, registry)
+    return Choice(starter, starter.synthetic)
+
+
+def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> Choice:
+    """Return a starter that data suit.
+
+    Raises:
+        DataError: they suit none, or not the one that was asked for.
+    """
+    from transgan.errors import DataError
+    from transgan.text import show
+
+    if kind is not None:
+        starter = _starter(kind, registry)
+        try:
+            return Choice(starter, starter.look(data), data)
+        except DataError as error:
+            raise DataError(f"--kind {kind}, {starter.title}: {error}") from None
+    suited: dict[str, Choice] = {}
+    for starter in sorted(registry.starters.values(), key=lambda each: -each.rank):
+        try:
+            suited[starter.name] = Choice(starter, starter.look(data), data)
+        except DataError:
+            continue
+    if not suited:
+        known = "; ".join(each.title for each in registry.starters.values())
+        raise DataError(
+            f"{data}: nothing there that a recipe suits. Expected one of: {known}. --kind KIND says why not"
+        )
+    first, *others = suited
+    if others and asks:
+        for name, each in suited.items():
+            show(f"  {name:<10} {each.starter.title}")
+        return _ask("Which of these are they?", lambda text: suited[_starter(text, suited).name], suited[first], first)
+    if others:
+        show(f"Taken for {first}; --kind {' or '.join(others)} would suit these data too.")
+    return suited[first]
+
+
+def _starter(name: str, known: "Registry | Mapping[str, Choice]") -> "Starter":
+    from transgan.errors import UsageError, did_you_mean
+
+    starters = (
+        {each: choice.starter for each, choice in known.items()} if isinstance(known, Mapping) else known.starters
+    )
+    if name not in starters:
+        raise UsageError(f"--kind {name}: no such kind of data. {did_you_mean(name, starters)}")
+    return starters[name]
+
+
+def _detected() -> Machine:
+    """Return this machine."""
+    import torch
+
+    if count := torch.cuda.device_count():
+        return Machine("gpu", count)
+    return Machine("apple" if torch.backends.mps.is_available() else "cpu")
+
+
+def _machine(text: str, here: Machine) -> Machine:
+    from transgan.errors import UsageError
+
+    if text in ("cpu", "gpu", "apple"):
+        return Machine(text)
+    if match := _GPUS.fullmatch(text):
+        count = int(match[1] or here.count)
+        if count > 1:
+            return Machine("gpu", count)
+        if not match[1]:
+            raise UsageError("--machine gpus: this machine has fewer than two; say how many, such as 4gpus")
+    raise UsageError(f"--machine {text}: expected {_MACHINES}")
+
+
+def _new_file(text: str, force: bool) -> Path:
+    from transgan.errors import UsageError
+    from transgan.text import expand_home
+
+    path = expand_home(text)
+    if path.suffix != ".toml":
+        raise UsageError(f"{path}: expected a file ending in .toml")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give another file")
+    if os.path.lexists(path) and not force:
+        raise UsageError(f"{path} exists, and was left as it is; give another file, or --force to overwrite it")
+    return path
+
+
+def _answer(text: str, option: str, parse: Callable[[str], T], asks: bool, question: str) -> T:
+    """Return an answer that was given as an option; on a terminal a wrong one is asked for again."""
+    from transgan.errors import UsageError
+    from transgan.text import show
+
+    try:
+        return parse(text)
+    except UsageError as error:
+        if not asks:
+            raise
+        show(str(error))
+        return _ask(question, parse)
+
+
+def _ask(question: str, parse: Callable[[str], T], default: Any = ..., shown: str | None = None) -> T:
+    """Ask on the terminal until there is an answer that `parse` takes; without an answer return the default."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.prompt import InvalidResponse, PromptBase
+    from rich.text import Text
+
+    from transgan.errors import TransganError
+    from transgan.text import printable
+
+    class Answer(PromptBase[Any]):
+        response_type = str
+
+        def process_response(self, value: str) -> Any:
+            try:
+                return parse(value.strip())
+            except TransganError as error:
+                raise InvalidResponse(escape(printable(error))) from None
+
+        def render_default(self, default: Any) -> Text:
+            return Text(f"[{shown or default}]", "prompt.default")
+
+    show_default = default is not ... and default is not None
+    try:
+        prompt = Text(question)
+        if default is None:
+            answer = Answer.ask(prompt, console=Console(), default="", show_default=False)
+            return parse("") if answer == "" else answer  # type: ignore[no-any-return]
+        return Answer.ask(prompt, console=Console(), default=default, show_default=show_default)  # type: ignore[no-any-return]
+    except EOFError:
+        raise KeyboardInterrupt from None
+
+
+def _default_name(chosen: Choice) -> str:
+    from transgan.api import as_name
+
+    place = chosen.data.resolve() if chosen.data else Path(chosen.starter.name)
+    name = place.stem if chosen.data is None or place.is_file() else place.name
+    return as_name(name or chosen.starter.name)
+
+
+def _write(path: Path, chosen: Choice, machine: Machine) -> None:
+    """Write the recipe, once it has been planned, and say what comes next."""
+    from transgan.cli.schema import schema_line
+    from transgan.errors import PluginError
+    from transgan.plan import make_plan, options_checker
+    from transgan.recipe import installed_recipes, parse_recipe
+    from transgan.recipe.edit import edit
+    from transgan.registry import Registry
+    from transgan.storage import write_text
+    from transgan.text import show
+
+    registry = Registry.installed()
+    setup = chosen.starter.setups[machine.setup]
+    base = installed_recipes().get(setup.recipe)
+    if base is None:
+        raise PluginError(f"the recipe '{setup.recipe}' is not installed, with which '{chosen.starter.name}' begins")
+    text = base.path.read_text(encoding="utf-8")
+    changes = {**setup.changes}
+    if machine.count > 1:
+        changes |= _shared(tomllib.loads(text), changes, machine.count)
+    root = {"data.root": str(chosen.data)} if chosen.data else {}
+    changes |= {**root, **chosen.finding.changes}
+    recipe = edit(text, changes, chosen.starter.comments, _header(path, chosen, machine))
+    make_plan(parse_recipe(recipe, str(path), (), options_checker(registry)), registry)
+    write_text(path, schema_line(registry) + recipe)
+    show(f"Wrote {path}. Next:")
+    for command in _commands(path, machine):
+        show(f"  {command}")
+
+
+def _shared(recipe: Mapping[str, Any], changes: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Return batches for several GPUs, each with one of the size for one, and as many fewer steps."""
+    train = recipe["train"]
+    steps = max(1, changes.get("train.steps", train["steps"]) // count)
+    shared = {"train.steps": steps, "train.batch": changes.get("train.batch", train.get("batch", 1)) * count}
+    if stages := recipe.get("stages"):
+        shared["stages"] = [
+            {**stage, "batch": stage["batch"] * count} if "batch" in stage else stage for stage in stages
+        ]
+    return shared
+
+
+def _commands(path: Path, machine: Machine) -> list[str]:
+    run = (
+        f"accelerate launch --multi_gpu --num_processes {machine.count} -m transgan"
+        if machine.count > 1
+        else "transgan"
+    )
+    return [f"transgan check {shlex.quote(str(path))}", f"{run} run {shlex.quote(str(path))}"]
+
+
+def _header(path: Path, chosen: Choice, machine: Machine) -> str:
+    """Return the comment that the recipe begins with."""
+    starter = chosen.starter
+    setup = starter.setups[machine.setup]
+    what = chosen.finding.what
+    lines = [
+        *wrap(f"{path.stem}: {what}.", _WIDTH - 2),
+        "",
+        *wrap(starter.why, _WIDTH - 2),
+        f"Written by 'transgan init' for {machine.words}, from the recipe '{setup.recipe}', with its constants:",
+        f"  'transgan recipes {setup.recipe}' says where they come from.",
+        "Commands:",
+        *(f"  {command}" for command in _commands(path, machine)),
+        *([f"Time: {setup.time}, more or less."] if setup.time and machine.count == 1 else []),
+        "What to change first:",
+        *(f"  {line}" for line in ("train.steps, data.size   see beside them", *starter.advice)),
+    ]
+    return "\n".join(f"# {line}".rstrip() for line in lines)
