@@ -21,6 +21,7 @@ from transgan.api import hooks, protocols, samples
 from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Argument
 from transgan.api.options import Configurable, Options
 from transgan.api.schedule import Clock, Schedule
+from transgan.api.starters import Finding, Setup, Starter
 from transgan.api.weights import WeightFile
 from transgan.cli.new_plugin import module_of
 from transgan.recipe import schema, slots
