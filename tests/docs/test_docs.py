@@ -22,7 +22,7 @@ import typer
 
 from transgan.api import RunInfo, hooks
 from transgan.errors import TransganError
-from transgan.plan import make_plan, options_checker
+from transgan.plan import make_plan
 from transgan.recipe import parse_recipe, read_recipe
 from transgan.registry import Registry
 from transgan.storage import Checkpoint
@@ -150,9 +150,9 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
         invalid = any("cycel" in override for override in overrides)
         try:
             if recipe in written:
-                document = parse_recipe(written[recipe], str(ROOT / recipe), overrides, options_checker(plugins))
+                document = parse_recipe(written[recipe], str(ROOT / recipe), overrides)
             else:
-                document = read_recipe(ROOT / recipe, overrides, options_checker(plugins))
+                document = read_recipe(ROOT / recipe, overrides)
             make_plan(document, plugins)
         except TransganError as error:
             absent = ('pip install "transgan[', "run 'transgan download ")  # an extra or weights that are not here

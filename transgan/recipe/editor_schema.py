@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from transgan.api.schedule import Schedule
 from transgan.recipe.describe import JsonSchema, json_schema
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import SLOTS, SLOTS_OF_DATA, LossSlot, Slot
+from transgan.schedule import Schedule
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: The kinds of the plugins in slots that stand by themselves.
