@@ -184,7 +184,7 @@ def test_options_that_are_missing_are_named(transgan: Command) -> None:
 
 def test_wrong_answers_are_one_line(transgan: Command, tmp_path: Path) -> None:
     pictures(tmp_path / "seasons", "summer", "winter")
-    assert transgan("init", "--data", "nowhere").error(2) == "--data nowhere: there is no such folder or file"
+    assert transgan("init", "--data", "nowhere").error(3) == "--data nowhere: there is no such folder or file"
     assert "Did you mean 'pairs'?" in transgan("init", "--data", "seasons", "--kind", "pair").error(2)
     assert "not named alike" in transgan("init", "--data", "seasons", "--kind", "pairs").error(3)
     assert "expected cpu, gpu, apple, or 4gpus" in transgan("init", "--data", "seasons", "--machine", "tpu").error(2)
@@ -217,7 +217,8 @@ def test_on_a_terminal_it_asks_and_asks_again(tmp_path: Path) -> None:
     import pty
 
     pictures(tmp_path / "streets", "maps", "photos", prefix=False)
-    (tmp_path / "old.toml").write_text("mine", encoding="utf-8")
+    for name in ("old", "streets"):
+        (tmp_path / f"{name}.toml").write_text("mine", encoding="utf-8")
     ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "transgan", "init"]
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
@@ -241,7 +242,7 @@ def test_on_a_terminal_it_asks_and_asks_again(tmp_path: Path) -> None:
 
     for question, wrong, why, right in (
         ("Where are your data?", "strets", "there is no such folder or file", "streets"),
-        ("Which of these are they?", "pear", "no such kind of data", "unpaired"),
+        ("Which are they?", "pear", "no such kind of data", "unpaired"),
         ("Where to train?", "tpu", "expected cpu, gpu, apple, or 4gpus", "cpu"),
         ("Which file is the recipe to be?", "old.toml", "exists, and was left as it is", ""),
     ):
@@ -250,12 +251,12 @@ def test_on_a_terminal_it_asks_and_asks_again(tmp_path: Path) -> None:
         until(why)
         until(question)
         say(right)
-    until("Wrote streets.toml. Next:")
-    until("transgan run streets.toml")
+    until("Wrote streets-2.toml. Next:")
+    until("transgan run streets-2.toml")
     assert process.wait(60) == 0
     os.close(ours)
-    assert (tmp_path / "old.toml").read_text(encoding="utf-8") == "mine"
-    assert read_recipe(tmp_path / "streets.toml").recipe.tasks["look"].between == ["maps", "photos"]
+    assert {(tmp_path / f"{name}.toml").read_text(encoding="utf-8") for name in ("old", "streets")} == {"mine"}
+    assert read_recipe(tmp_path / "streets-2.toml").recipe.tasks["look"].between == ["maps", "photos"]
 
 
 def test_folders_of_domains_are_found(tmp_path: Path) -> None:

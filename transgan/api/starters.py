@@ -59,6 +59,10 @@ class Starter:
     rank: int = 0
     """Of several starters that suit the same data, the one with the highest is proposed."""
 
+    def setup(self, machine: str) -> Setup:
+        """Return the setup for a machine, or where there is none for it the first."""
+        return self.setups.get(machine) or next(iter(self.setups.values()))
+
 
 @dataclass(frozen=True)
 class DomainFolder:

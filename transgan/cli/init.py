@@ -6,7 +6,9 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -85,72 +87,67 @@ def init(
     if file is not None and not asks:
         _new_file(str(file), force)
     chosen = _choose(expand_home(data) if data is not None else None, kind, synthetic, asks)
-    for line in wrap(
-        f"Found {chosen.finding.what}." if chosen.data else f"No data yet: {chosen.finding.what}.", _WIDTH
-    ):
-        show(line)
-    for line in wrap(chosen.starter.why, _WIDTH):
-        show(line)
+    begin = "Found" if chosen.data else "No data yet:"
+    for text in (f"{begin} {chosen.finding.what}.", chosen.starter.why):
+        show("\n".join(wrap(text, _WIDTH)))
     here = _detected()
-    if machine is not None:
-        place = _answer(machine, "--machine", lambda text: _machine(text, here), asks, f"Where to train? ({_MACHINES})")
-    else:
-        place = _ask(f"Where to train? ({_MACHINES})", lambda text: _machine(text, here), here) if asks else here
-    default = Path(f"{_default_name(chosen)}.toml")
-    if file is not None:
-        path = _answer(str(file), "", lambda text: _new_file(text, force), asks, "Which file is the recipe to be?")
-    elif asks:
-        path = _ask("Which file is the recipe to be?", lambda text: _new_file(text or str(default), force), default)
-    else:
-        path = _new_file(str(default), force)
+    place = _answer(machine, f"Where to train? ({_MACHINES})", lambda text: _machine(text, here), here, asks)
+    default = _default_file(chosen, free=asks and not force)
+    given = str(file) if file is not None else None
+    path = _answer(given, "Which file is the recipe to be?", lambda text: _new_file(text, force), default, asks)
     _write(path, chosen, place)
 
 
 def _choose(data: Path | None, kind: str | None, synthetic: bool, asks: bool) -> Choice:
     """Return the starter, by what was given, what lies there, and answers."""
-    from transgan.errors import TransganError
-    from transgan.text import expand_home, show
-
-    def where(text: str) -> Path | None:
-        return _existing(expand_home(text)) if text else None
+    from transgan.errors import DataError, UsageError
+    from transgan.text import show
 
     if data is None and not synthetic:  # asked before anything is loaded
-        data = _ask(_WHERE, where, None)
+        data = _ask(_WHERE, _place)
     from transgan.registry import Registry
 
     registry = Registry.installed()
     while True:
         try:
-            if data is None:
-                return _synthetic(kind, registry, asks)
-            return _suited(_existing(data), kind, registry, asks)
-        except TransganError as error:
+            return _synthetic(kind, registry) if data is None else _suited(data, kind, registry, asks)
+        except (DataError, UsageError) as error:
             if not asks:
                 raise
             show(str(error))
             kind = None
-            if data is not None:
-                data = _ask(_WHERE, where, None)
+            if isinstance(error, DataError):
+                data = _ask(_WHERE, _place)
+
+
+def _place(text: str) -> Path | None:
+    """Return the folder or table of an answer; None for an empty one."""
+    from transgan.text import expand_home
+
+    return _existing(expand_home(text)) if text else None
 
 
 def _existing(path: Path) -> Path:
-    from transgan.errors import UsageError
+    from transgan.errors import DataError
 
     if not path.exists():
-        raise UsageError(f"--data {path}: there is no such folder or file")
+        raise DataError(f"--data {path}: there is no such folder or file")
     return path
 
 
-def _synthetic(kind: str | None, registry: "Registry", asks: bool) -> Choice:
+def _synthetic(kind: str | None, registry: "Registry") -> Choice:
     from transgan.text import show
 
     if kind is None:
-        for name, starter in registry.starters.items():
-            show(f"  {name:<10} {starter.title}")
-        starter = _ask("What will your data be?", lambda text: _starter(text, registry), None)
+        show("\n".join(_titles(registry.starters)))
+        starter = _ask("What will your data be?", lambda text: _starter(text, registry.starters))
     else:
-        starter = _starter(kind, registry)
+        starter = _starter(kind, registry.starters)
     return Choice(starter, starter.synthetic)
+
+
+def _titles(starters: Mapping[str, "Starter"]) -> list[str]:
+    return [f"  {name:<10} {starter.title}" for name, starter in starters.items()]
 
 
 def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> Choice:
@@ -162,39 +159,35 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
     from transgan.errors import DataError
     from transgan.text import show
 
+    _existing(data)
     if kind is not None:
-        starter = _starter(kind, registry)
+        starter = _starter(kind, registry.starters)
         try:
             return Choice(starter, starter.look(data), data)
         except DataError as error:
             raise DataError(f"--kind {kind}, {starter.title}: {error}") from None
     suited: dict[str, Choice] = {}
     for starter in sorted(registry.starters.values(), key=lambda each: -each.rank):
-        try:
+        with suppress(DataError):
             suited[starter.name] = Choice(starter, starter.look(data), data)
-        except DataError:
-            continue
     if not suited:
         known = "; ".join(each.title for each in registry.starters.values())
-        raise DataError(
-            f"{data}: nothing there that a recipe suits. Expected one of: {known}. --kind KIND says why not"
-        )
+        raise DataError(f"{data}: no recipe suits what is there. Expected one of: {known}. --kind KIND says why not")
     first, *others = suited
     if others and asks:
-        for name, each in suited.items():
-            show(f"  {name:<10} {each.starter.title}")
-        return _ask("Which of these are they?", lambda text: suited[_starter(text, suited).name], suited[first], first)
+        starters = {name: each.starter for name, each in suited.items()}
+        show("\n".join(_titles(starters)))
+        return _ask(
+            "Which of these are they?", lambda text: suited[_starter(text, starters).name], suited[first], first
+        )
     if others:
         show(f"Taken for {first}; --kind {' or '.join(others)} would suit these data too.")
     return suited[first]
 
 
-def _starter(name: str, known: "Registry | Mapping[str, Choice]") -> "Starter":
+def _starter(name: str, starters: Mapping[str, "Starter"]) -> "Starter":
     from transgan.errors import UsageError, did_you_mean
 
-    starters = (
-        {each: choice.starter for each, choice in known.items()} if isinstance(known, Mapping) else known.starters
-    )
     if name not in starters:
         raise UsageError(f"--kind {name}: no such kind of data. {did_you_mean(name, starters)}")
     return starters[name]
@@ -237,23 +230,31 @@ def _new_file(text: str, force: bool) -> Path:
     return path
 
 
-def _answer(text: str, option: str, parse: Callable[[str], T], asks: bool, question: str) -> T:
-    """Return an answer that was given as an option; on a terminal a wrong one is asked for again."""
+def _answer(given: str | None, question: str, parse: Callable[[str], T], default: T, asks: bool) -> T:
+    """Return the answer that was given as an option, or else asked for, or else the default.
+
+    On a terminal a wrong one is asked for again.
+    """
     from transgan.errors import UsageError
     from transgan.text import show
 
-    try:
-        return parse(text)
-    except UsageError as error:
-        if not asks:
-            raise
-        show(str(error))
-        return _ask(question, parse)
+    if given is not None:
+        try:
+            return parse(given)
+        except UsageError as error:
+            if not asks:
+                raise
+            show(str(error))
+    return _ask(question, parse, default) if asks else parse(str(default))
 
 
-def _ask(question: str, parse: Callable[[str], T], default: Any = ..., shown: str | None = None) -> T:
-    """Ask on the terminal until there is an answer that `parse` takes; without an answer return the default."""
-    from rich.console import Console
+def _ask(question: str, parse: Callable[[str], T], default: Any = ..., shown: str = "") -> T:
+    """Ask on the terminal until there is an answer that `parse` takes.
+
+    Args:
+        default: what an empty answer means, which is parsed like any other where there is none.
+        shown: what stands for the default.
+    """
     from rich.markup import escape
     from rich.prompt import InvalidResponse, PromptBase
     from rich.text import Text
@@ -262,8 +263,6 @@ def _ask(question: str, parse: Callable[[str], T], default: Any = ..., shown: st
     from transgan.text import printable
 
     class Answer(PromptBase[Any]):
-        response_type = str
-
         def process_response(self, value: str) -> Any:
             try:
                 return parse(value.strip())
@@ -273,30 +272,28 @@ def _ask(question: str, parse: Callable[[str], T], default: Any = ..., shown: st
         def render_default(self, default: Any) -> Text:
             return Text(f"[{shown or default}]", "prompt.default")
 
-    show_default = default is not ... and default is not None
     try:
-        prompt = Text(question)
-        if default is None:
-            answer = Answer.ask(prompt, console=Console(), default="", show_default=False)
-            return parse("") if answer == "" else answer  # type: ignore[no-any-return]
-        return Answer.ask(prompt, console=Console(), default=default, show_default=show_default)  # type: ignore[no-any-return]
+        answer: T = Answer.ask(Text(question), default=default)
     except EOFError:
         raise KeyboardInterrupt from None
+    return answer
 
 
-def _default_name(chosen: Choice) -> str:
+def _default_file(chosen: Choice, free: bool) -> Path:
+    """Return a file that is named after the data, or their kind; a new one where it is to be free."""
     from transgan.api import as_name
 
     place = chosen.data.resolve() if chosen.data else Path(chosen.starter.name)
-    name = place.stem if chosen.data is None or place.is_file() else place.name
-    return as_name(name or chosen.starter.name)
+    name = as_name(place.name if place.is_dir() else place.stem)
+    files = (Path(f"{name}-{number}.toml" if number > 1 else f"{name}.toml") for number in count(1))
+    return next(file for file in files if not free or not os.path.lexists(file))
 
 
 def _write(path: Path, chosen: Choice, machine: Machine) -> None:
     """Write the recipe, once it has been planned, and say what comes next."""
     from transgan.cli.schema import schema_line
-    from transgan.errors import PluginError
-    from transgan.plan import make_plan, options_checker
+    from transgan.errors import DataError, PluginError
+    from transgan.plan import make_plan
     from transgan.recipe import installed_recipes, parse_recipe
     from transgan.recipe.edit import edit
     from transgan.registry import Registry
@@ -304,7 +301,7 @@ def _write(path: Path, chosen: Choice, machine: Machine) -> None:
     from transgan.text import show
 
     registry = Registry.installed()
-    setup = chosen.starter.setups[machine.setup]
+    setup = chosen.starter.setup(machine.setup)
     base = installed_recipes().get(setup.recipe)
     if base is None:
         raise PluginError(f"the recipe '{setup.recipe}' is not installed, with which '{chosen.starter.name}' begins")
@@ -314,39 +311,39 @@ def _write(path: Path, chosen: Choice, machine: Machine) -> None:
         changes |= _shared(tomllib.loads(text), changes, machine.count)
     root = {"data.root": str(chosen.data)} if chosen.data else {}
     changes |= {**root, **chosen.finding.changes}
-    recipe = edit(text, changes, chosen.starter.comments, _header(path, chosen, machine))
-    make_plan(parse_recipe(recipe, str(path), (), options_checker(registry)), registry)
+    try:
+        recipe = edit(text, changes, chosen.starter.comments, _header(path, chosen, machine))
+    except ValueError:
+        raise DataError(
+            f"{chosen.data}: a name in it is not valid UTF-8, and cannot be in a recipe; rename it"
+        ) from None
+    make_plan(parse_recipe(recipe, str(path)), registry)
     write_text(path, schema_line(registry) + recipe)
     show(f"Wrote {path}. Next:")
     for command in _commands(path, machine):
         show(f"  {command}")
 
 
-def _shared(recipe: Mapping[str, Any], changes: Mapping[str, Any], count: int) -> dict[str, Any]:
+def _shared(recipe: Mapping[str, Any], changes: Mapping[str, Any], gpus: int) -> dict[str, Any]:
     """Return batches for several GPUs, each with one of the size for one, and as many fewer steps."""
     train = recipe["train"]
-    steps = max(1, changes.get("train.steps", train["steps"]) // count)
-    shared = {"train.steps": steps, "train.batch": changes.get("train.batch", train.get("batch", 1)) * count}
-    if stages := recipe.get("stages"):
-        shared["stages"] = [
-            {**stage, "batch": stage["batch"] * count} if "batch" in stage else stage for stage in stages
-        ]
+    steps = max(1, changes.get("train.steps", train["steps"]) // gpus)
+    shared = {"train.steps": steps, "train.batch": changes.get("train.batch", train.get("batch", 1)) * gpus}
+    for index, stage in enumerate(recipe.get("stages", [])):
+        if "batch" in stage:
+            shared[f"stages.{index}.batch"] = stage["batch"] * gpus
     return shared
 
 
 def _commands(path: Path, machine: Machine) -> list[str]:
-    run = (
-        f"accelerate launch --multi_gpu --num_processes {machine.count} -m transgan"
-        if machine.count > 1
-        else "transgan"
-    )
-    return [f"transgan check {shlex.quote(str(path))}", f"{run} run {shlex.quote(str(path))}"]
+    launch = f"accelerate launch --multi_gpu --num_processes {machine.count} -m " if machine.count > 1 else ""
+    return [f"transgan check {shlex.quote(str(path))}", f"{launch}transgan run {shlex.quote(str(path))}"]
 
 
 def _header(path: Path, chosen: Choice, machine: Machine) -> str:
     """Return the comment that the recipe begins with."""
     starter = chosen.starter
-    setup = starter.setups[machine.setup]
+    setup = starter.setup(machine.setup)
     what = chosen.finding.what
     lines = [
         *wrap(f"{path.stem}: {what}.", _WIDTH - 2),

@@ -18,10 +18,13 @@ def edit(text: str, changes: Mapping[str, Any], comments: Mapping[str, str], hea
 
     Args:
         text: the recipe, in TOML.
-        changes: values by their keys, such as `{"train.steps": 2000}`; a table replaces all of one, and None takes out
-            what is there.
+        changes: values by their keys, such as `{"train.steps": 2000, "stages.0.batch": 4}`; a table replaces all of
+            one, and None takes out what is there.
         comments: what is written beside values and headers of tables, by their keys; those of others are ignored.
         header: replaces the comment that the recipe begins with.
+
+    Raises:
+        ValueError: a value has characters that TOML cannot hold, such as a file's name that is not valid UTF-8.
     """
     body = "\n".join(dropwhile(lambda line: line.startswith("#") or not line.strip(), text.splitlines()))
     document = tomlkit.parse(body.rstrip() + "\n")
@@ -47,6 +50,9 @@ def _set(table: Any, keys: list[str], value: Any) -> None:
     """Set the value at a path below a table; tables on the way to it are added."""
     *way, last = keys
     for key in way:
+        if isinstance(table, list):
+            table = table[int(key)]
+            continue
         if key not in table:
             if value is None:
                 return
