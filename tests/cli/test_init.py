@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import types
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -294,6 +295,21 @@ def test_a_starter_of_another_package(tmp_path: Path) -> None:
     assert "expected a transgan.api.Starter" in registry.broken["starters of broken"]
 
 
+def test_the_starter_of_the_page_works(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs/howto/start_a_recipe.md"
+    _, _, source = page.read_text(encoding="utf-8").partition("```python\n")
+    module = types.ModuleType("starters_of_a_page")
+    exec(source.partition("```")[0], module.__dict__)  # noqa: S102 - a page of this repository
+    registry = Registry()
+    registry.add(module, "page")
+    for name in ("first/1.npy", "second/1.npy"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = registry.starters["scans"].look(tmp_path)
+    assert found.what == "arrays in two folders: 1 in first, 1 in second"
+    assert found.changes["domains"] == {"first": "first", "second": "second"}
+
+
 def test_values_change_and_comments_stay() -> None:
     text = """\
 # Old.
@@ -312,9 +328,12 @@ a = "a"
 
 [train]
 steps = 5      # stale too
+
+[[stages]]
+batch = 1
 """
     changes = {"data.size": 64, "data.media.flip": False, "domains": {"b": {"path": "c d"}}, "train.steps": None}
-    changes |= {"nothing.here": None, "train.batch": 2}
+    changes |= {"nothing.here": None, "train.batch": 2, "stages.0.batch": 3}
     edited = edit(text, changes, {"data.size": "pixels", "domains": "new", "no.such": "x"}, "# New.\n")
     assert (
         edited

@@ -20,7 +20,7 @@ class Finding:
     """Data that suit a starter."""
 
     what: str
-    """What was found, with counts, to stand behind a colon: `1,067 pictures in trainA, 1,334 in trainB`."""
+    """What was found, with counts, to stand behind a colon: `1,067 samples in trainA, 1,334 in trainB`."""
     changes: Changes
     """How the recipe names them: values of `data`, `domains`, `tasks`; `data.root` is set by the command."""
 
@@ -43,7 +43,7 @@ class Starter:
     name: str
     """What `--kind` calls the data: a word, in the plural."""
     title: str
-    """The data in a line, to choose from: `two folders of pictures, of which no two belong together`."""
+    """The data in a line, to choose from: `two folders of arrays, of which no two belong together`."""
     why: str
     """A sentence or two on what is trained, and why that suits these data."""
     look: Callable[[Path], Finding]
@@ -91,7 +91,7 @@ def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
     """Return the folders below one that are a domain each, as data sets arrange them; empty where there is none.
 
     These are `trainA`, `trainB`, `testA` and `testB`; or `train/cat`, `train/dog`, `val/cat` and `val/dog`; or else
-    all folders. What is beside `train` folders is left out.
+    all folders. What is beside `train` folders is ignored.
 
     Args:
         root: the folder of the data.
