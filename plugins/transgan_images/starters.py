@@ -1,8 +1,9 @@
 """Recipes to begin with for pictures: pairs, two folders, many folders, and a table with labels."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from transgan.api import (
     DataError,
     DomainFolder,
     Finding,
-    Sample,
     Setup,
     Starter,
     as_name,
@@ -157,8 +157,9 @@ def _of_table(path: Path) -> Finding:
     if folder is None:
         raise DataError(f"{path}: the pictures that it lists, such as {files[0]}, are in no folder beside it")
     labels = list(dict.fromkeys(name for sample in samples for name in sample.attributes))
-    for label in labels:
-        if domains := dict(_domains_by(label, samples)):
+    # A label with a few values comes before a number, which is only divided into low and high.
+    for divide, label in product((_by_value, _by_thirds), labels):
+        if domains := divide(label, [each.attributes[label] for each in samples if label in each.attributes]):
             others = f"; other labels: {listed((each for each in labels if each != label), 6)}" if labels[1:] else ""
             found = f"{len(samples):,} pictures with labels in {path.name}; domains by {label}{others}"
             source = {"use": "labelled_table", "table": path.name, "folder": folder}
@@ -168,24 +169,27 @@ def _of_table(path: Path) -> Finding:
     raise DataError(f"{path}: no column divides the pictures into groups of {FEWEST} or more")
 
 
-def _domains_by(label: str, samples: list[Sample]) -> Iterator[tuple[str, Any]]:
-    """Yield domains by the values of a label: one for each of a few values, or the lowest and the highest third."""
-    values = [sample.attributes[label] for sample in samples if label in sample.attributes]
-    if not values or not all(isinstance(each, (str, int, float)) for each in values):
-        return
-    counts = Counter(values)
+def _by_value(label: str, values: list[Any]) -> dict[str, Any]:
+    """Return a domain for each of the few values of a label; none where it has many, or most have one."""
+    counts = Counter(each for each in values if isinstance(each, (str, int, float)))
     fewest = max(FEWEST, _SMALLEST_SHARE * len(values))
     frequent = sorted((value for value, count in counts.items() if count >= fewest), key=str)
-    is_number = not any(isinstance(each, (str, bool)) for each in values)
-    if len(counts) <= _MOST_VALUES and len(frequent) > 1:
-        for value in frequent:
-            yield as_name(f"{label}_{value}" if not isinstance(value, str) else value), {label: value}
-    elif is_number and len(values) >= 3 * FEWEST:
-        ordered = sorted(values)
-        low, high = ordered[len(ordered) // 3], ordered[-(len(ordered) // 3)]
-        if low < high:
-            yield as_name(f"low_{label}"), {label: [ordered[0], low]}
-            yield as_name(f"high_{label}"), {label: [high, ordered[-1]]}
+    if len(frequent) < 2 or len(counts) > _MOST_VALUES:
+        return {}
+    names = [as_name(each if isinstance(each, str) else f"{label}_{each}") for each in frequent]
+    return {name: {label: value} for name, value in zip(names, frequent, strict=True)}
+
+
+def _by_thirds(label: str, values: list[Any]) -> dict[str, Any]:
+    """Return the lowest and the highest third of a label that is a number as domains; none for other labels."""
+    if len(values) < 3 * FEWEST or not all(
+        isinstance(each, (int, float)) and not isinstance(each, bool) for each in values
+    ):
+        return {}
+    ordered = sorted(values)
+    low, high = ordered[len(ordered) // 3], ordered[-(len(ordered) // 3)]
+    ranges = {as_name(f"low_{label}"): [ordered[0], low], as_name(f"high_{label}"): [high, ordered[-1]]}
+    return {name: {label: each} for name, each in ranges.items()} if low < high else {}
 
 
 _SHAPES = {"data.source": {"use": "synthetic_shapes", "count": 1000}}

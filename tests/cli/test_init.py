@@ -214,7 +214,7 @@ def test_where_several_kinds_suit_the_others_are_named(transgan: Command, tmp_pa
 
 
 @pytest.mark.skipif(not hasattr(os, "login_tty"), reason="needs terminals")
-def test_on_a_terminal_it_asks_and_asks_again(tmp_path: Path) -> None:
+def test_on_a_terminal_it_asks_and_asks_again(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     import pty
 
     pictures(tmp_path / "streets", "maps", "photos", prefix=False)
@@ -224,6 +224,7 @@ def test_on_a_terminal_it_asks_and_asks_again(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "transgan", "init"]
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
     process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
+    request.addfinalizer(lambda: (process.kill(), process.wait(), os.close(ours)))
     os.close(theirs)
     seen = ""
 
@@ -243,7 +244,7 @@ def test_on_a_terminal_it_asks_and_asks_again(tmp_path: Path) -> None:
 
     for question, wrong, why, right in (
         ("Where are your data?", "strets", "there is no such folder or file", "streets"),
-        ("Which are they?", "pear", "no such kind of data", "unpaired"),
+        ("Which of these are they?", "pear", "no such kind of data", "unpaired"),
         ("Where to train?", "tpu", "expected cpu, gpu, apple, or 4gpus", "cpu"),
         ("Which file is the recipe to be?", "old.toml", "exists, and was left as it is", ""),
     ):
@@ -255,7 +256,6 @@ def test_on_a_terminal_it_asks_and_asks_again(tmp_path: Path) -> None:
     until("Wrote streets-2.toml. Next:")
     until("transgan run streets-2.toml")
     assert process.wait(60) == 0
-    os.close(ours)
     assert {(tmp_path / f"{name}.toml").read_text(encoding="utf-8") for name in ("old", "streets")} == {"mine"}
     assert read_recipe(tmp_path / "streets-2.toml").recipe.tasks["look"].between == ["maps", "photos"]
 
@@ -332,12 +332,7 @@ steps = 5      # stale too
 [[stages]]
 batch = 1
 """
-    changes = {"data.size": 64, "data.media.flip": False, "domains": {"b": {"path": "c d"}}, "train.steps": None}
-    changes |= {"nothing.here": None, "train.batch": 2, "stages.0.batch": 3}
-    edited = edit(text, changes, {"data.size": "pixels", "domains": "new", "no.such": "x"}, "# New.\n")
-    assert (
-        edited
-        == """\
+    expected = """\
 # New.
 
 [data]
@@ -353,6 +348,12 @@ b = { path = "c d" }
 
 [train]
 batch = 2
+
+[[stages]]
+batch = 3
 """
-    )
+    changes = {"data.size": 64, "data.media.flip": False, "domains": {"b": {"path": "c d"}}, "train.steps": None}
+    changes |= {"nothing.here": None, "train.batch": 2, "stages.0.batch": 3}
+    edited = edit(text, changes, {"data.size": "pixels", "domains": "new", "no.such": "x"}, "# New.\n")
+    assert edited == expected
     assert tomllib.loads(edited)["domains"] == {"b": {"path": "c d"}}
