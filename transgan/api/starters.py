@@ -9,7 +9,7 @@ from typing import Any
 from transgan.api.files import find_files
 
 #: Folders that divide data into samples to train on and samples that are held out, by how their names begin.
-_TRAINED, _HELD_OUT = ("train",), ("test", "val", "valid", "held_out")
+_TRAINED, _HELD_OUT = ("train",), ("test", "eval", "val", "valid", "held_out")
 
 Changes = Mapping[str, Any]
 """Values of a recipe by their keys, as `--set` takes them: `{"train.steps": 2000}`; None takes a key out."""

@@ -59,7 +59,7 @@ def editor_schema(plugins: Plugins) -> dict[str, Any]:
     tables["nodes"] = {"$ref": _place_of("nodes", "any")}
     tables["guard"]["properties"]["fallback"]["properties"]["penalty"] = {"$ref": _place_of("losses", "any")}
     tables["domains"]["additionalProperties"] = {"type": ["string", "object"]}
-    whole = {name: {"required": _required(raw, name)} for name in ("data", "train")}
+    whole: dict[str, Any] = {name: {"required": _required(raw, name)} for name in ("data", "train")}
     whole |= {
         kind: {"properties": dict.fromkeys(plugins.get(kind, {}), True), "additionalProperties": _NAMES_A_PLUGIN}
         for kind in SLOTS
@@ -119,7 +119,7 @@ def _definitions(kind: str, cls: type[Slot], plugins: Plugins) -> dict[str, Any]
 def _slot(kind: str, cls: type[Slot], name: str, plugin: Described) -> dict[str, Any]:
     """Return the schema of a slot with a plugin's name, which another plugin may fill."""
     own = {"$ref": _place_of(kind, name)}
-    dispatch = {"if": _uses(name, other=True), "then": {"$ref": _place_of(kind, "any")}, "else": own}
+    dispatch: dict[str, Any] = {"if": _uses(name, other=True), "then": {"$ref": _place_of(kind, "any")}, "else": own}
     if cls is LossSlot:
         dispatch = {"if": _IS_SCHEDULE, "then": _SCHEDULE, "else": dispatch}
     return {"description": plugin.description, **dispatch, "anyOf": [{}, own]}
@@ -127,7 +127,7 @@ def _slot(kind: str, cls: type[Slot], name: str, plugin: Described) -> dict[str,
 
 def _other_slot(kind: str, cls: type[Slot]) -> dict[str, Any]:
     """Return the schema of a slot whose name is no plugin's."""
-    slot = {"$ref": _place_of(kind, "any")}
+    slot: dict[str, Any] = {"$ref": _place_of(kind, "any")}
     if cls is LossSlot:  # in a recipe that extends another one it may be a weight
         slot = {"if": {"anyOf": [{"type": "number"}, _IS_SCHEDULE]}, "then": _SCHEDULE, "else": slot}
     return {"if": {"const": False}, "else": slot, "anyOf": [{}, {"$ref": _place_of(kind, "any")}]}
