@@ -192,7 +192,9 @@ def test_wrong_answers_are_one_line(transgan: Command, tmp_path: Path) -> None:
     assert "ending in .toml" in transgan("init", "mine.txt", "--data", "seasons").error(2)
     (tmp_path / "empty").mkdir()
     nothing = transgan("init", "--data", "empty").error(3)
-    assert "no recipe suits what is there" in nothing and "two folders of clips" in nothing
+    assert "no recipe suits what is there, no files" in nothing and "clips, faces, many, pairs" in nothing
+    (tmp_path / "empty/notes.txt").touch()
+    assert "1 file (ending: 1 in .txt)" in transgan("init", "--data", "empty").error(3)
     assert not list(tmp_path.glob("*.toml"))
 
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def _choose(data: Path | None, kind: str | None, synthetic: bool, asks: bool) ->
                 raise
             show(str(error))
             kind = None
+            show("\n".join(_titles(registry.starters)))
             if isinstance(error, DataError):
                 data = _ask(_WHERE, _place)
 
@@ -171,8 +173,11 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
         with suppress(DataError):
             suited[starter.name] = Choice(starter, starter.look(data), data)
     if not suited:
-        known = "; ".join(each.title for each in registry.starters.values())
-        raise DataError(f"{data}: no recipe suits what is there. Expected one of: {known}. --kind KIND says why not")
+        kinds = ", ".join(registry.starters)
+        raise DataError(
+            f"{data}: no recipe suits what is there, {_contents(data)}. Kinds of data are {kinds}; "
+            "--kind KIND says what it expects, and what is missing for it"
+        )
     first, *others = suited
     if others and asks:
         starters = {name: each.starter for name, each in suited.items()}
@@ -183,6 +188,17 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
     if others:
         show(f"Taken for {first}; --kind {' or '.join(others)} would suit these data too.")
     return suited[first]
+
+
+def _contents(data: Path) -> str:
+    """Return what a folder holds, or which file it is."""
+    from transgan.api import find_files
+    from transgan.text import listed
+
+    files = find_files(data).files if data.is_dir() else [data]
+    endings = Counter(path.suffix.lower() or "nothing" for path in files)
+    counts = listed((f"{count:,} in {ending}" for ending, count in endings.most_common()), 5)
+    return f"{len(files):,} {'files' if len(files) != 1 else 'file'} (ending: {counts})" if files else "no files"
 
 
 def _starter(name: str, starters: Mapping[str, "Starter"]) -> "Starter":
