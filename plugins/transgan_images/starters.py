@@ -224,14 +224,14 @@ UNPAIRED = Starter(
             {
                 "data.media.enlarge": 1.1,
                 "data.size": 64,
-                "train.steps": 3000,
+                "train.steps": 2000,
                 "train.ema": 0.99,
                 "generators.resnet.width": 24,
                 "generators.resnet.blocks": 4,
                 "discriminators.patch.width": 24,
                 "discriminators.patch.layers": 2,
             },
-            "half an hour",
+            "half an hour to an hour",
         ),
         "apple": Setup(
             "cyclegan",
@@ -280,7 +280,7 @@ PAIRS = Starter(
                 "discriminators.patch.width": 24,
                 "discriminators.patch.layers": 2,
             },
-            "half an hour",
+            "half an hour to an hour",
         ),
         "apple": Setup(
             "pix2pix",

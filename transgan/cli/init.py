@@ -369,7 +369,7 @@ def _header(path: Path, chosen: Choice, machine: Machine) -> str:
         f"  'transgan recipes {setup.recipe}' says where they come from.",
         "Commands:",
         *(f"  {command}" for command in _commands(path, machine)),
-        *([f"Time: {setup.time}, more or less."] if setup.time and machine.count == 1 else []),
+        *([f"Time: {setup.time}, by estimate; the run itself says how long it will take."] if setup.time and machine.count == 1 else []),
         "What to change first:",
         *(f"  {line}" for line in ("train.steps, data.size   see beside them", *starter.advice)),
     ]
