@@ -361,6 +361,7 @@ def _header(path: Path, chosen: Choice, machine: Machine) -> str:
     starter = chosen.starter
     setup = starter.setup(machine.setup)
     what = chosen.finding.what
+    time = f"Time: {setup.time}, by estimate; the run itself says how long it will take."
     lines = [
         *wrap(f"{path.stem}: {what}.", _WIDTH - 2),
         "",
@@ -369,7 +370,7 @@ def _header(path: Path, chosen: Choice, machine: Machine) -> str:
         f"  'transgan recipes {setup.recipe}' says where they come from.",
         "Commands:",
         *(f"  {command}" for command in _commands(path, machine)),
-        *([f"Time: {setup.time}, by estimate; the run itself says how long it will take."] if setup.time and machine.count == 1 else []),
+        *([time] if setup.time and machine.count == 1 else []),
         "What to change first:",
         *(f"  {line}" for line in ("train.steps, data.size   see beside them", *starter.advice)),
     ]
