@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from transgan.api import hooks, protocols, samples
 from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Argument
+from transgan.api.starters import Finding, Setup, Starter
 from transgan.api.weights import WeightFile
 from transgan.cli.new_plugin import module_of
 from transgan.inference.translator import Translator
@@ -332,7 +333,7 @@ def _plugins() -> Iterator[str]:
             yield from (f"### `{name}`", "", "```python", _signature(name, function), "```", "")
             yield from (_text(function.__doc__), "")
     yield from ("## Base classes", "", _text(protocols.__doc__), "")
-    for cls in (*_api_classes(), WeightFile):
+    for cls in (*_api_classes(), WeightFile, Starter, Setup, Finding):
         yield from _class(cls)
     yield from ("### `Options`", "", _text(Options.__doc__), "", _text(Configurable.__doc__), "")
     yield "An option cannot have the name of a key that its slot has anyway, such as `use`, `per` or `weight`.\n"
@@ -550,6 +551,8 @@ def _type(annotation: Any) -> str:
         return "Register"
     if annotation is hooks.RegisterWeightFiles:
         return "RegisterWeightFiles"
+    if annotation is hooks.RegisterStarters:
+        return "RegisterStarters"
     return type_name(annotation)
 
 

@@ -1,6 +1,6 @@
 """Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
-from transgan.api import Register, RegisterCommands, RegisterExamples, RegisterWeightFiles, hookimpl
+from transgan.api import Register, RegisterCommands, RegisterExamples, RegisterStarters, RegisterWeightFiles, hookimpl
 from transgan_faces import (
     detection,
     identities,
@@ -58,3 +58,10 @@ def register_examples(register: RegisterExamples) -> None:
     register(examples.PORTRAIT_EXAMPLES)
     register(examples.GROUP_EXAMPLES)
     register(examples.CLIP_EXAMPLES)
+
+
+@hookimpl
+def register_starters(register: RegisterStarters) -> None:
+    from transgan_faces import starters
+
+    register(starters.FACES)

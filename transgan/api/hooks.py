@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookimplMarker, HookspecMarker
 
 from transgan.api.examples import Examples
+from transgan.api.starters import Starter
 from transgan.api.weights import WeightFile
 
 if TYPE_CHECKING:  # so that listing plugins does not import torch
@@ -19,6 +20,8 @@ Register = Callable[[str, type[Any]], None]
 """`register(name, cls)`: offer a class under the name that recipes use."""
 RegisterWeightFiles = Callable[[WeightFile], None]
 """`register(WeightFile(...))`: announce a file that `transgan download` can fetch."""
+RegisterStarters = Callable[[Starter], None]
+"""`register(Starter(...))`: offer a recipe to begin with."""
 RegisterCommands = Callable[[str, Any], None]
 """`register(name, app)`: offer the commands of a `typer.Typer` under a name."""
 RegisterExamples = Callable[[Examples], None]
@@ -96,6 +99,14 @@ def register_hooks(register: Register) -> None:
 @hookspec
 def register_weight_files(register: RegisterWeightFiles) -> None:
     """Announce weight files, pinned by their hash, that `transgan download` can fetch: `register(WeightFile(...))`."""
+
+
+@hookspec
+def register_starters(register: RegisterStarters) -> None:
+    """Offer recipes to begin with, each for a kind of data, to `transgan init`: `register(Starter(...))`.
+
+    Called by `transgan init` only.
+    """
 
 
 @hookspec

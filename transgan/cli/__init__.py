@@ -231,11 +231,13 @@ def _add_commands() -> None:
         finish,
         import_,
         info,
+        init,
         plugins,
         recipes,
         resume,
         run,
         samples,
+        schema,
         translate,
         watch,
     )
@@ -243,6 +245,7 @@ def _add_commands() -> None:
     app.registered_commands.clear()
     app.registered_groups.clear()
     for module in (
+        init,
         run,
         resume,
         finish,
@@ -250,6 +253,7 @@ def _add_commands() -> None:
         compare,
         check,
         recipes,
+        schema,
         data,
         samples,
         translate,

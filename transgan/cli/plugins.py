@@ -126,7 +126,7 @@ def _list(registry: "Registry") -> Iterator[str]:
     from transgan.text import cut, line_width, printable
 
     own, width = f"transgan {__version__}", line_width()
-    names = [*(each.name for each in registry.candidates()), *(each.name for each in registry.examples)]
+    names = [*(each.name for each in registry.candidates()), *registry.examples]
     column = max(map(len, [*names, *registry.commands]), default=0) + 4
     for kind in KINDS:
         entries = sorted(registry.candidates(kind), key=lambda entry: (entry.name, entry.package))
@@ -144,7 +144,7 @@ def _list(registry: "Registry") -> Iterator[str]:
         )
     if examples := registry.examples:
         yield "examples (transgan samples FOLDER writes them)"
-        yield from (f"  {each.name}".ljust(column) + cut(each.summary, width - column) for each in examples)
+        yield from (f"  {each.name}".ljust(column) + cut(each.summary, width - column) for each in examples.values())
     for (kind, name), others in registry.others.items():
         packages = list(dict.fromkeys(each.package for each in (registry.entries[kind, name], *others)))
         choice = " or ".join(f'"{each}:{name}"' for each in packages)

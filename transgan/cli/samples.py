@@ -36,7 +36,7 @@ def samples(
     registry = Registry.installed()
     if not registry.examples:
         raise UsageError(f"no plugin offers files to try.{registry.not_loaded}")
-    wanted = [folder / name for each in registry.examples for name in each.files]
+    wanted = [folder / name for each in registry.examples.values() for name in each.files]
     existing = [path for path in wanted if os.path.lexists(path)]
     if existing and not overwrite:
         raise UsageError(
@@ -45,7 +45,7 @@ def samples(
         )
     with disk_errors(folder):
         make_folder(folder)
-    for each in registry.examples:
+    for each in registry.examples.values():
         try:
             each.write(folder, seed)
         except PluginError as error:

@@ -89,11 +89,11 @@ def _samples(plan: Plan, step: int) -> Samples:
 def _inputs(plan: Plan, samples: Samples, clock: Clock) -> dict[Key, Any]:
     inputs: dict[Key, Any] = {}
     for each in plan.translations:
-        sides = []
-        for domain in (each.source, each.target):
-            x = samples[each.task, domain]
-            sides.append(Side(x, domain_index(plan, domain, len(x), "cpu")))
-        count = len(sides[0].domain)
+        source, target = (
+            Side(x := samples[each.task, domain], domain_index(plan, domain, len(x), "cpu"))
+            for domain in (each.source, each.target)
+        )
+        count = len(source.domain)
         rng = CounterRng(0, np.full(count, clock.step), np.arange(count), dtype=torch.float64)
-        inputs |= assemble_inputs(plan, each, *sides, rng, clock, training=True)
+        inputs |= assemble_inputs(plan, each, source, target, rng, clock, training=True)
     return inputs
