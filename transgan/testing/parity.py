@@ -89,11 +89,12 @@ def _samples(plan: Plan, step: int) -> Samples:
 def _inputs(plan: Plan, samples: Samples, clock: Clock) -> dict[Key, Any]:
     inputs: dict[Key, Any] = {}
     for each in plan.translations:
-        sides = []
-        for domain in (each.source, each.target):
-            x = samples[each.task, domain]
-            sides.append(Side(x, domain_index(plan, domain, len(x), "cpu")))
-        count = len(sides[0].domain)
+        source, target = samples[each.task, each.source], samples[each.task, each.target]
+        count = len(source)
         rng = CounterRng(0, np.full(count, clock.step), np.arange(count), dtype=torch.float64)
+        sides = (
+            Side(source, domain_index(plan, each.source, count, "cpu")),
+            Side(target, domain_index(plan, each.target, count, "cpu")),
+        )
         inputs |= assemble_inputs(plan, each, *sides, rng, clock, training=True)
     return inputs
