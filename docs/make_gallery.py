@@ -33,8 +33,8 @@ from transgan.plan import Direction
 from transgan.reporting.curves import Curves
 
 HERE = Path(__file__).resolve().parent
-#: Pictures of each column of a sheet, and the most translations of a task of which the truth is shown.
-ROWS, FEW = 6, 3
+#: Pictures of each column by the number of blocks, else 2; and the most domains of a task of which each has a block.
+ROWS, FEW = {1: 4, 2: 3}, 3
 #: Answers of a model with latent codes.
 CODES = 3
 #: Quality of a recording, from 0 to 1, and samples of each.
@@ -47,7 +47,7 @@ class Run:
     def __init__(self, folder: Path):
         self.folder = folder
         self.translator = Translator.from_pretrained(folder, "cpu")
-        self.plan = evaluation_plan(self.translator.config, folder, None, ["metrics={}"])
+        self.plan = evaluation_plan(self.translator.config, folder, None, [])
         self.domains = Domains(self.plan)
         self.domains.statistics.update(self.translator.statistics)
         self.networks = Networks(self.plan, "cpu", self.translator.networks)
@@ -69,7 +69,7 @@ class Run:
     def media(self, domain: str) -> Media[Any]:
         return self.domains.media_at(domain, self.plan.stages[-1].size)
 
-    def columns(self, direction: Direction, rows: int, truth: bool) -> Iterator[tuple[str, str, Tensor]]:
+    def columns(self, direction: Direction, rows: int) -> Iterator[tuple[str, str, Tensor]]:
         """Yield what is shown of a translation: the text above, the domain, and samples (N, C, *space)."""
         translation, planned = direction.translation, direction.planned
         source, target = translation.source, translation.target
@@ -90,7 +90,7 @@ class Run:
             yield f"{target}\n(reference)", target, reference
             yield f"to {target}\nin its style", target, styled
         true = true_translations(self.domains, translation, samples)
-        found = counterparts(self.domains, direction, true, inputs, "cpu") if truth else None
+        found = counterparts(self.domains, direction, true, inputs, "cpu")
         if found is not None:
             yield f"{target}\n(truth)", target, found
 
@@ -103,20 +103,37 @@ class Run:
 
 
 def blocks_of(run: Run) -> list[Block]:
-    """Return a block for each task and source domain, with its translations to all target domains."""
-    groups, blocks = run.groups(), []
-    most = max(len(group) for group in groups)
+    """Return a block for each task and source domain; one for all where a task has more than `FEW` domains."""
+    groups = run.groups()
+    if max(len(group) for group in groups) >= FEW:
+        return [_matrix(run, groups)]
+    blocks = []
     for group in groups:
-        rows = max(2, ROWS // len(groups) + (len(groups) > 2)) if most < FEW else 2
         columns: dict[str, list[Image.Image]] = {}
         for direction in group:
-            for text, domain, x in run.columns(direction, rows, truth=most < FEW):
-                if len(group) == 1 or not text.endswith(("(reference)", "code 3")):
+            for text, domain, x in run.columns(direction, ROWS.get(len(groups), 2)):
+                if len(group) == 1 or not text.endswith(("(truth)", f"code {CODES}")):
                     columns.setdefault(text, pictures(run, domain, x))
         translation = group[0].translation
-        ends = f"{translation.source} -> {translation.target if len(group) == 1 else 'each other'}"
+        ends = f"{translation.source} -> {translation.target if len(group) == 1 else 'the others'}"
         blocks.append(Block(f"{translation.task}: {ends}" if len(run.plan.recipe.tasks) > 1 else ends, columns))
     return blocks
+
+
+def _matrix(run: Run, groups: Sequence[Sequence[Direction]]) -> Block:
+    """Return a block with a column for each target domain, in which the rows of one source domain follow each other."""
+    targets = {each.translation.target: f"to {each.translation.target}" for group in groups for each in group}
+    columns: dict[str, list[Image.Image]] = {"source": [], **{text: [] for text in targets.values()}}
+    for group in groups:
+        found: dict[str, list[Image.Image]] = {}
+        for direction in group:
+            for text, domain, x in run.columns(direction, 2):
+                found.setdefault(text, pictures(run, domain, x))
+        source = found[group[0].translation.source]
+        columns["source"] += source
+        for text in targets.values():
+            columns[text] += found.get(text, [Image.new("RGB", each.size, "white") for each in source])
+    return Block("", columns)
 
 
 def pictures(run: Run, domain: str, x: Tensor) -> list[Image.Image]:
@@ -145,7 +162,7 @@ def write_recordings(run: Run, out: Path) -> list[Path]:
     direction, paths = run.plan.directions[0], []
     if not isinstance(run.media(direction.translation.source), VoiceMedia):
         return []
-    for text, domain, x in run.columns(direction, ROWS, truth=True):
+    for text, domain, x in run.columns(direction, ROWS[1]):
         media: Any = run.media(domain)
         statistics = media.domain_statistics(domain)
         frames = [media.extractor.from_frames(media.denormalize(each, domain), statistics) for each in x[:SPOKEN]]
