@@ -522,3 +522,15 @@ def order_of_imports() -> tuple[str, ...]:
             found: tuple[str, ...] = ast.literal_eval(each.value)
             return found
     raise AssertionError("tests/test_layers.py has no ROOMS")
+
+
+def test_every_extra_is_on_the_page_of_installing() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "docs/howto/install.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(project["optional-dependencies"])
+
+
+def test_every_plugin_package_is_in_the_architecture() -> None:
+    text = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    for package in (path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")):
+        assert f"`{package}`" in text
