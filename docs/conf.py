@@ -23,5 +23,5 @@ html_title = "TransGAN"
 html_copy_source = False
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
-html_search_scorer = "static/scorer.js"
+html_search_scorer = str(Path(__file__).parent / "static" / "scorer.js")
 html_show_copyright = False

@@ -107,11 +107,12 @@ def blocks_of(run: Run) -> list[Block]:
     groups = run.groups()
     if max(len(group) for group in groups) >= FEW:
         return [_matrix(run, groups)]
+    sounds = len(run.media(groups[0][0].translation.source).space) == 1
     blocks = []
-    for group in groups:
+    for group in groups[:1] if sounds else groups:  # spectrograms are large
         columns: dict[str, list[Image.Image]] = {}
         for direction in group:
-            for text, domain, x in run.columns(direction, ROWS.get(len(groups), 2)):
+            for text, domain, x in run.columns(direction, 2 if sounds else ROWS.get(len(groups), 2)):
                 if len(group) == 1 or not text.endswith(("(truth)", f"code {CODES}")):
                     columns.setdefault(text, pictures(run, domain, x))
         translation = group[0].translation
@@ -122,7 +123,8 @@ def blocks_of(run: Run) -> list[Block]:
 
 def _matrix(run: Run, groups: Sequence[Sequence[Direction]]) -> Block:
     """Return a block with a column for each target domain, in which the rows of one source domain follow each other."""
-    targets = {each.translation.target: f"to {each.translation.target}" for group in groups for each in group}
+    found_targets = {each.translation.target for group in groups for each in group}
+    targets = {name: f"to {name}" for name in run.plan.recipe.domains if name in found_targets}
     columns: dict[str, list[Image.Image]] = {"source": [], **{text: [] for text in targets.values()}}
     for group in groups:
         found: dict[str, list[Image.Image]] = {}
@@ -173,13 +175,13 @@ def write_recordings(run: Run, out: Path) -> list[Path]:
     return paths
 
 
-def make(folders: Sequence[Path], out: Path) -> None:
+def make(folders: Sequence[Path], out: Path, sounds: Path) -> None:
     for folder in folders:
         run = Run(folder)
         about: Mapping[str, str | int] = run.about()
         path = out / f"{run.name}.png"
         save(sheet(blocks_of(run)), path, about)
-        recordings = write_recordings(run, out)
+        recordings = write_recordings(run, sounds)
         written = ", ".join(f"{each.name} {each.stat().st_size // 1000} kB" for each in (path, *recordings))
         print(f"{written}: {about['steps']} steps, seed {about['seed']}, {about['minutes']} minutes", flush=True)
 
@@ -188,9 +190,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs")
     parser.add_argument("--out", type=Path, default=HERE / "pictures" / "gallery", help="folder for the pictures")
+    parser.add_argument("--sounds", type=Path, default=HERE / "static", help="folder for recordings")
     given = parser.parse_args()
     try:
-        make(given.runs, given.out)
+        make(given.runs, given.out, given.sounds)
     except TransganError as error:
         sys.exit(f"error: {error}")
 

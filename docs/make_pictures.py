@@ -73,7 +73,7 @@ def clips(runs: Path) -> Image.Image:
     ]
     lines = {name: flicker_of(before, frames) for name, frames in rows.items()}
     page = sheet(blocks, side=64, width=500)
-    return stacked(page, chart(lines, "flicker between neighbouring frames, levels of 0 to 255", page.width, 170))
+    return stacked(page, chart(lines, "flicker between neighbouring frames, levels of 0 to 255; means", 620, 170))
 
 
 def flicker_of(before: Sequence[np.ndarray], frames: Sequence[np.ndarray]) -> list[float]:
@@ -244,7 +244,7 @@ def large_pictures(runs: Path) -> Image.Image:
         f"of tiles {seam(torch.from_numpy(tiled.astype(np.float32)).permute(2, 0, 1), borders):.2f}"
     )
     columns = {"source": grid, "whole": whole, "in tiles": tiled, "squares, each by itself": squares}
-    return sheet([Block("", {name: [image(each)]}) for name, each in columns.items()], side=1, width=790)
+    return sheet([Block("", {name: [image(each)]}) for name, each in columns.items()], side=1, width=820)
 
 
 @picture
@@ -253,7 +253,7 @@ def synthetic_faces(runs: Path) -> Image.Image:
     ages = (20, 30, 40, 50, 60, 70)
     columns = {
         f"{age} years": [
-            image(render(sample_person(0, NEW + i), age=age, race=RACES[i % 4], size=96)) for i in range(3)
+            image(render(sample_person(0, NEW + i), age=age, race=RACES[i % 4], size=88)) for i in range(3)
         ]
         for age in ages
     }
@@ -262,8 +262,8 @@ def synthetic_faces(runs: Path) -> Image.Image:
 
 @picture
 def report(runs: Path) -> Image.Image:
-    """The page of a run on a wide and on a narrow screen. Needs conditional_face, and Chromium."""
-    page = runs / "conditional_face" / "report.html"
+    """The page of a run on a wide and on a narrow screen. Needs conditional_face_embedding, and Chromium."""
+    page = runs / "conditional_face_embedding" / "report.html"
     found = (screenshot(page, 1280, 1000), screenshot(page, 390, 1000))
     parts = [each.resize((each.width * 56 // 100, each.height * 56 // 100), Image.Resampling.LANCZOS) for each in found]
     return strip_of(parts, 20)
@@ -271,8 +271,8 @@ def report(runs: Path) -> Image.Image:
 
 @picture
 def report_curves(runs: Path) -> Image.Image:
-    """The curves of a run. Needs conditional_face, and Chromium."""
-    page = runs / "conditional_face" / "report.html"
+    """The curves of a run. Needs conditional_face_embedding, and Chromium."""
+    page = runs / "conditional_face_embedding" / "report.html"
     found = screenshot(page, 1000, 1400, "#curves")
     return found.resize((found.width * 3 // 4, found.height * 3 // 4), Image.Resampling.LANCZOS)
 

@@ -10,7 +10,9 @@ from PIL.PngImagePlugin import PngInfo
 #: Space between pictures, and between blocks; the height of a line of text, in pixels.
 GAP, BETWEEN, LINE = 4, 20, 15
 #: Bytes that a picture of these pages may have.
-LARGEST = 150_000
+LARGEST = 110_000
+#: Numbers of colours of pictures that are larger with all of theirs.
+COLOURS = (256, 128, 64, 32)
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,7 @@ def _block(block: Block, side: int) -> Image.Image:
     title = 2 * GAP + LINE if block.title else GAP
     header = title + LINE * max(1 + name.count("\n") for name in block.columns) + GAP
     widths = [
-        max(
-            *(each.width * factor for each in column),
-            *(round(font.getlength(line)) + GAP for line in name.split("\n")),
-        )
+        max([each.width * factor for each in column] + [round(font.getlength(line)) + GAP for line in name.split("\n")])
         for name, column in block.columns.items()
     ]
     rows = max(len(column) for column in block.columns.values())
@@ -94,17 +93,18 @@ def strip(frames: Sequence[Image.Image], gap: int = 1) -> Image.Image:
 
 
 def save(picture: Image.Image, path: Path, about: Mapping[str, str | int | float] | None = None) -> None:
-    """Write a picture as PNG, with what it shows in its metadata; with 256 colours where it would be too large.
+    """Write a picture as PNG, with what it shows in its metadata; where it would be too large with fewer colours.
 
     Raises:
-        ValueError: it is too large also then.
+        ValueError: it is too large with few colours, too.
     """
     info = PngInfo()
     for key, value in (about or {}).items():
         info.add_text(key, str(value))
     picture.save(path, "PNG", optimize=True, pnginfo=info)
-    if path.stat().st_size > LARGEST:
-        fewer = picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        fewer.save(path, "PNG", optimize=True, pnginfo=info)
+    for colours in COLOURS:
+        if path.stat().st_size > LARGEST:
+            fewer = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            fewer.save(path, "PNG", optimize=True, pnginfo=info)
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} has {path.stat().st_size} bytes, more than {LARGEST}; show fewer pictures")

@@ -49,7 +49,7 @@ def commands(page: Path) -> Iterator[list[str]]:
     """Yield every command line of the page's shell blocks, split into words; of a loop the first round."""
     for block in blocks(page, "shell", "bash"):
         values: dict[str, str] = {}
-        for line in block.replace("\\\n", " ").splitlines():
+        for line in whole_lines(block):
             if loop := re.match(r"for (\w+) in (\S+)", line):
                 values[f"${loop[1]}"] = loop[2]
                 continue
@@ -58,6 +58,20 @@ def commands(page: Path) -> Iterator[list[str]]:
             for part in line.split("&&"):
                 words = shlex.split(part, comments=True)
                 yield from (words_of(words),) if words else ()
+
+
+def whole_lines(block: str) -> Iterator[str]:
+    """Yield the lines of a block, those joined that a backslash or a quotation goes on over."""
+    line = ""
+    for each in block.replace("\\\n", " ").splitlines():
+        line = f"{line}\n{each}" if line else each
+        try:
+            shlex.split(line, comments=True)
+        except ValueError:  # no closing quotation yet
+            continue
+        yield line
+        line = ""
+    assert not line, f"a quotation without end: {line}"
 
 
 def words_of(words: list[str]) -> list[str]:
@@ -175,7 +189,8 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
                 document = read_recipe(path, overrides, options_checker(plugins))
             make_plan(document, plugins)
         except TransganError as error:
-            absent = ('pip install "transgan[', "run 'transgan download ")  # an extra or weights that are not here
+            # An extra or weights that are not here.
+            absent = ('pip install "transgan[', "run 'transgan download ", ": no such file")
             assert invalid or any(each in str(error) for each in absent), error
             continue
         assert not invalid
@@ -455,7 +470,9 @@ def test_pictures_are_small_used_and_described() -> None:
             assert len(alt) > 20, f"{name(page)}: {link}: say what the picture shows, for those who do not see it"
             used.add((page.parent / link).resolve())
         for link in re.findall(r'src="([^"]+)"', page.read_text(encoding="utf-8")):
-            used.add((page.parent / link).resolve())
+            file = page.parent / link.replace("_static/", "static/")
+            assert file.is_file(), f"{name(page)}: {link}"
+            used.add(file.resolve())
     assert not [name(path) for path in found if path.resolve() not in used]
 
 
