@@ -104,7 +104,7 @@ def save(picture: Image.Image, path: Path, about: Mapping[str, str | int | float
     picture.save(path, "PNG", optimize=True, pnginfo=info)
     for colours in COLOURS:
         if path.stat().st_size > LARGEST:
-            fewer = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            fewer = picture.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
             fewer.save(path, "PNG", optimize=True, pnginfo=info)
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} has {path.stat().st_size} bytes, more than {LARGEST}; show fewer pictures")
