@@ -19,14 +19,14 @@ from pydantic_core import PydanticUndefined
 
 from transgan.api import hooks, protocols, samples
 from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Argument
-from transgan.api.options import Configurable, Options
-from transgan.api.schedule import Clock, Schedule
 from transgan.api.weights import WeightFile
 from transgan.cli.new_plugin import module_of
+from transgan.options import Configurable, Options
 from transgan.recipe import schema, slots
 from transgan.recipe.describe import expected, json_schema, subschema
 from transgan.registry import KINDS, PluginKind, Registered, Registry
 from transgan.reporting.plugins import OUTPUT, conditions_of, inputs_of, networks_of, nodes_of, type_name
+from transgan.schedule import Clock, Schedule
 from transgan.testing import CHECKERS
 
 HERE = Path(__file__).resolve().parent

@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transgan.api.options import Size
 from transgan.api.protocols import DiscriminatorOutput, Network
 from transgan.api.samples import Column
-from transgan.api.schedule import Clock
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.domains import Domains
 from transgan.errors import RecipeError, TransganError, did_you_mean
 from transgan.graph import Pass, accepts_any_keyword, argument_names
 from transgan.networks import Networks
+from transgan.options import Size
 from transgan.plan import Conditioned, Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
 from transgan.plan.kept import KEPT
 from transgan.plugin_errors import notes_of, plugin_of
 from transgan.registry import Registry
 from transgan.reporting.console import progress_bar
+from transgan.schedule import Clock
 from transgan.text import listed, size_of
 from transgan.training.engine import phases_sharing_nodes
 from transgan.training.initialization import initial_weights

@@ -15,10 +15,10 @@ from typing import Any
 from pluggy import PluginManager
 
 from transgan.api import hooks, protocols, samples
-from transgan.api.options import Options
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
+from transgan.options import Options
 from transgan.recipe.slots import SLOTS, Slot
 from transgan.text import expand_home, listed
 

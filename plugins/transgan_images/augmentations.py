@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from transgan.api import Augmentation, Clock, NetworkSpec, Options, SampleRng, Schedule, UsageError, constant
-from transgan.api.options import OptionsT
+from transgan.options import OptionsT
 
 
 class ImageAugmentation(Augmentation[OptionsT]):

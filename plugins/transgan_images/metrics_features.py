@@ -143,18 +143,27 @@ class Frechet(FeatureMetric):
 
     FID is this figure with the network `inception`. `..._of_source` is the distance of the untranslated sources. Small
     samples bias the figure upwards: compare only figures of the same name, on the same data and number of samples.
+    `..._of_real` says how much: it is the distance of as many real target images, chosen at random, to the others,
+    where there are at least as many others. A translation can hardly be expected to have less.
     """
 
     prefix = "frechet"
     fits_covariance = True
 
     def figures(self, source: Features, fake: Features, real: Features) -> dict[str, Figure]:
-        real_gaussian = distances.mean_and_root(real[0])
+        def distance_to(reference: np.ndarray) -> Callable[[np.ndarray], float]:
+            gaussian = distances.mean_and_root(reference)
+            return lambda x: distances.frechet_between(distances.mean_and_root(x), gaussian)
 
-        def to_real(x: np.ndarray) -> float:
-            return distances.frechet_between(distances.mean_and_root(x), real_gaussian)
+        to_real, count = distance_to(real[0]), len(fake[0])
+        found: dict[str, Figure] = {"": (to_real, [fake[0]]), "_of_source": (to_real, [source[0]])}
+        if len(real[0]) >= 2 * count:
+            mixed = real[0][np.random.default_rng(self.seed).permutation(len(real[0]))]
+            found["_of_real"] = (distance_to(mixed[count:]), [mixed[:count]])
+        return found
 
-        return {"": (to_real, [fake[0]]), "_of_source": (to_real, [source[0]])}
+    def has_interval(self, figure: str) -> bool:
+        return figure != "_of_real"
 
 
 class Kernel(FeatureMetric):

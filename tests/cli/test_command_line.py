@@ -23,6 +23,21 @@ assert not heavy, heavy
 """
 
 
+RECIPE_CHECK = """
+import sys
+from transgan.cli import main
+
+for command in ("check", "run", "data"):
+    sys.argv = ["transgan", command, *(["check"] if command == "data" else []), *sys.argv[-1:]]
+    try:
+        main()
+    except SystemExit as stop:
+        assert stop.code == 2, stop.code
+heavy = {"torch", "numpy", "accelerate", "PIL"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
 def python(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *map(str, words)],
@@ -39,6 +54,18 @@ def test_help_and_version_import_no_heavy_packages() -> None:
     assert "Usage: transgan [OPTIONS] COMMAND" in done.stdout
     assert done.stdout.splitlines()[-1] == f"transgan {__version__}"
     assert done.stderr == ""
+
+
+def test_mistakes_in_a_recipe_are_reported_before_heavy_packages_are_imported(recipe: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(recipe.read_text().replace("steps", "stepz"), encoding="utf-8")
+    done = python("-c", RECIPE_CHECK, wrong)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("[train] stepz: unknown key. Did you mean 'steps'?") == 3
+    wrong.write_text("[data\n", encoding="utf-8")
+    done = python("-c", RECIPE_CHECK, wrong)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("not valid TOML") == 3
 
 
 def test_run_folder_is_locked_against_other_processes(recipe: Path, tmp_path: Path) -> None:

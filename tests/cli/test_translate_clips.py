@@ -107,6 +107,17 @@ def test_frames_are_translated_as_pictures_are(transgan: Any, model: Path, write
     assert sound_of("out/a.mkv") == sound_of(path)
 
 
+def test_large_frames_are_translated_in_tiles(transgan: Any, model: Path, write_clip: Callable[..., Path]) -> None:
+    write_clip("a.mkv")
+    common = ("translate", model, "a.mkv", "--to", "old", "--native", *LOSSLESS)
+    assert transgan(*common, "-o", "whole").err == ""
+    done = transgan(*common, "-o", "tiles", "--memory", "30kB")
+    assert (done.code, done.err.count("\n")) == (0, 1)  # said once, and not of each frame
+    assert "of memory at once, and 30 kB are allowed: translated in tiles, with the same result" in done.err
+    for one, other in zip(frames_of("whole/a.mkv"), frames_of("tiles/a.mkv"), strict=True):
+        assert one.std() > 1 and np.abs(one.astype(int) - other).max() <= 1
+
+
 def test_a_clip_of_an_unlucky_frame_fails_in_one_line(
     transgan: Any, model: Path, write_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from transgan.api.options import Options
-from transgan.api.schedule import Schedule, constant
 from transgan.errors import RecipeError
+from transgan.options import Options
 from transgan.recipe import Problems, parse_recipe
+from transgan.schedule import Schedule, constant
 
 NAME = "recipes/face.toml"
 

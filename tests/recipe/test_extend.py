@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transgan.api.schedule import Schedule, constant
 from transgan.errors import RecipeError
 from transgan.recipe import Recipe, parse_recipe, read_recipe, write_recipe
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.extend import extend
+from transgan.schedule import Schedule, constant
 
 
 @pytest.fixture

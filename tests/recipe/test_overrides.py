@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from transgan.api.schedule import Schedule, constant
 from transgan.errors import RecipeError
 from transgan.recipe import Recipe, parse_recipe
+from transgan.schedule import Schedule, constant
 
 
 def read(text: str, *overrides: str) -> Recipe:

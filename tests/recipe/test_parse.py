@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from transgan.api.schedule import constant
 from transgan.errors import RecipeError, UsageError
 from transgan.recipe import parse_recipe, read_recipe
+from transgan.schedule import constant
 
 
 def test_the_example(face: str) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transgan.api.options import Options
-from transgan.api.schedule import Schedule, constant
+from transgan.options import Options
 from transgan.recipe import SLOTS, parse_recipe, read_recipe, write_recipe
+from transgan.schedule import Schedule, constant
 
 
 def test_every_value_has_its_origin(face: str) -> None:

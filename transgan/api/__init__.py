@@ -7,7 +7,6 @@ from transgan.api.failures import Failures
 from transgan.api.files import FoundFiles, find_files
 from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, hookimpl
 from transgan.api.labels import NumericRange, select
-from transgan.api.options import Options, OptionsT, Size
 from transgan.api.protocols import (
     Augmentation,
     Call,
@@ -42,7 +41,6 @@ from transgan.api.samples import (
     SampleRng,
     Source,
 )
-from transgan.api.schedule import Clock, Schedule, constant
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import (
@@ -55,6 +53,8 @@ from transgan.errors import (
     as_user_error,
     did_you_mean,
 )
+from transgan.options import Options, OptionsT, Size
+from transgan.schedule import Clock, Schedule, constant
 from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
 from transgan.text import expand_home, listed, printable, show
 

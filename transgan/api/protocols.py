@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from transgan.api.options import Configurable, OptionsT
 from transgan.api.samples import Domain, SampleRng
-from transgan.api.schedule import Clock
+from transgan.options import Configurable, OptionsT
+from transgan.schedule import Clock
 
 Conditions = Mapping[str, Any]
 """What a network is conditioned on, by name; tensors have N first."""

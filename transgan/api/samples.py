@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from transgan.api.options import Configurable, OptionsT, Size
 from transgan.errors import DataWarning, UsageError
+from transgan.options import Configurable, OptionsT, Size
 
 
 @dataclass(frozen=True)

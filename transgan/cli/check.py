@@ -17,14 +17,15 @@ def check(
     plugin: list[Path] = PluginFiles,
 ) -> None:
     """Check a recipe and describe its run, without training: data, tasks, networks, passes, memory."""
-    from transgan.dry_run import describe
-    from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
-    from transgan.registry import Registry, use_files
     from transgan.text import expand_home, show
 
+    document = read_recipe(expand_home(recipe), set_ or [])  # without torch, so that its mistakes are reported at once
+
+    from transgan.dry_run import describe
+    from transgan.plan import make_plan
+    from transgan.registry import Registry, use_files
+
     use_files(plugin or [])
-    registry = Registry.installed()
-    document = read_recipe(expand_home(recipe), set_ or [], options_checker(registry))
-    for line in describe(make_plan(document, registry)):
+    for line in describe(make_plan(document, Registry.installed())):
         show(line)

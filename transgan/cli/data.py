@@ -31,25 +31,28 @@ def check(
     strict: bool = typer.Option(False, "--strict", help="Exit with code 3 if anything is found."),
 ) -> None:
     """Inspect every file: unreadable ones, copies, near-duplicates, overlaps of splits and domains, statistics."""
-    from transgan.data.domains import Domains
-    from transgan.data.quality import check_data, of_folder, of_recipe
     from transgan.errors import DataError, UsageError
-    from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
-    from transgan.registry import Registry
-    from transgan.reporting.console import progress_bar
     from transgan.text import expand_home, show
 
-    registry, path = Registry.installed(), expand_home(data)
-    if path.is_dir():
-        if set_:
-            raise UsageError(f"--set changes a recipe, and {path} is a folder")
+    path = expand_home(data)
+    if path.is_dir() and set_:
+        raise UsageError(f"--set changes a recipe, and {path} is a folder")
+    if not path.is_dir() and media is not None:
+        raise UsageError("--media is for a folder; a recipe names its media: --set data.media=NAME")
+    document = None if path.is_dir() else read_recipe(path, set_ or [])  # before torch is imported, as `check` does
+
+    from transgan.data.domains import Domains
+    from transgan.data.quality import check_data, of_folder, of_recipe
+    from transgan.plan import make_plan
+    from transgan.registry import Registry
+    from transgan.reporting.console import progress_bar
+
+    registry = Registry.installed()
+    if document is None:
         checked = of_folder(path, registry, media)
     else:
-        if media is not None:
-            raise UsageError("--media is for a folder; a recipe names its media: --set data.media=NAME")
-        plan = make_plan(read_recipe(path, set_ or [], options_checker(registry)), registry)
-        checked = of_recipe(Domains(plan), str(path))
+        checked = of_recipe(Domains(make_plan(document, registry)), str(path))
     with progress_bar("reading the data", checked.count) as seen:
         found = check_data(checked, seen)
     if as_json:

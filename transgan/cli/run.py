@@ -30,15 +30,17 @@ def run(
 
     With several processes: accelerate launch --multi_gpu --num_processes 2 -m transgan run RECIPE.
     """
-    from transgan.cli.launch import relaunch, requested_processes
-    from transgan.plan import make_plan, options_checker
     from transgan.recipe import read_recipe
-    from transgan.registry import Registry, use_files
     from transgan.text import expand_home
+
+    document = read_recipe(expand_home(recipe), set_ or [])  # without torch, so that its mistakes are reported at once
+
+    from transgan.cli.launch import relaunch, requested_processes
+    from transgan.plan import make_plan
+    from transgan.registry import Registry, use_files
 
     use_files(plugin or [])
     registry = Registry.installed()
-    document = read_recipe(expand_home(recipe), set_ or [], options_checker(registry))
     if (processes := requested_processes()) > 1:
         from transgan.data.batches import check_divisible
 

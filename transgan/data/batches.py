@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from transgan.api.options import Size
 from transgan.api.protocols import Translation
-from transgan.api.schedule import Clock
 from transgan.data.attributes import EncodedLabels
 from transgan.data.balance import balances
 from transgan.data.domains import Domains
 from transgan.data.inputs import BatchInputs, Side, as_tensors, assemble_inputs
 from transgan.errors import DataError, UsageError
 from transgan.graph import Key
+from transgan.options import Size
 from transgan.plan.plan import ROLES, Plan
 from transgan.rng import CounterRng, permutation, stable_hash
+from transgan.schedule import Clock
 
 
 @dataclass(frozen=True)

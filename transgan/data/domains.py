@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.options import Options, Size
 from transgan.api.samples import Media, Sample, SampleRng, Source
 from transgan.data.attributes import EncodedLabels, encode_labels
 from transgan.data.balance import balance_warnings
@@ -21,6 +20,7 @@ from transgan.data.kept import encode_kept
 from transgan.data.splits import FoundSamples, counted, shared, split
 from transgan.errors import DataError, PluginError, UsageError
 from transgan.graph import error_context
+from transgan.options import Options, Size
 from transgan.plan.kept import KEPT
 from transgan.plan.plan import MediaPlan, Plan
 from transgan.rng import stable_hash

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from transgan.api.protocols import Translation
 from transgan.api.samples import SampleRng
-from transgan.api.schedule import Clock
 from transgan.data.attributes import EncodedLabels
 from transgan.graph import Key
 from transgan.plan.plan import ROLES, Plan
 from transgan.rng import ScopedRng
+from transgan.schedule import Clock
 
 BatchInputs = Mapping[Key, Any]
 """The batch inputs of every translation, by translation and name."""

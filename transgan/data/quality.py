@@ -10,7 +10,6 @@ from statistics import fmean, median
 from typing import Any
 
 from transgan.api.files import find_files
-from transgan.api.options import Options
 from transgan.api.samples import Media, Sample
 from transgan.data.cache import code_of
 from transgan.data.contents import Contents, file_of, part_of
@@ -19,6 +18,7 @@ from transgan.data.records import Records, name_of
 from transgan.data.similar import near_duplicates
 from transgan.data.splits import counted, shared
 from transgan.errors import DataError, TransganError, UsageError
+from transgan.options import Options
 from transgan.plan.plan import MediaPlan
 from transgan.plugin_errors import in_one_line
 from transgan.registry import Registry

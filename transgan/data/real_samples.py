@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from transgan.api.options import Options, Size
 from transgan.api.samples import Domain, Sample, Source
 from transgan.data.cache import DecodedCache
 from transgan.data.contents import Contents
 from transgan.data.domains import Domains, check_tolerated
 from transgan.data.splits import FoundSamples, split
 from transgan.errors import DataError
+from transgan.options import Options, Size
 from transgan.text import expand_home
 
 

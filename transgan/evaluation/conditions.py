@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transgan.api.schedule import Clock
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, assemble_inputs, further_inputs
 from transgan.evaluation.evaluate import held_out_batches
 from transgan.graph import Key
 from transgan.networks import Networks
 from transgan.plan import Direction, Plan
+from transgan.schedule import Clock
 
 #: A condition has no visible effect if outputs differ by less than this share of what a translation changes ...
 OF_CHANGE = 0.01

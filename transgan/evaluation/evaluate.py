@@ -14,7 +14,6 @@ from torch import Tensor
 from transgan.api.names import METRIC_ARGUMENTS
 from transgan.api.protocols import DiscriminatorOutput, Metric, Translation
 from transgan.api.samples import Column, Sample
-from transgan.api.schedule import Clock
 from transgan.data.attributes import encode_labels
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index, further_inputs
@@ -24,6 +23,7 @@ from transgan.networks import Networks
 from transgan.plan import Direction, Plan
 from transgan.plan.plan import DiscriminatorUse
 from transgan.rng import CounterRng, ScopedRng
+from transgan.schedule import Clock
 from transgan.text import listed
 
 

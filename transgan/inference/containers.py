@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transgan.api.options import Options
 from transgan.api.samples import Container
+from transgan.options import Options
 from transgan.plan import Direction, Plan
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides

@@ -13,7 +13,6 @@ from torch import Tensor
 import transgan
 from transgan.api.protocols import ImportedGenerator
 from transgan.api.samples import Source
-from transgan.api.schedule import Clock
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
@@ -27,6 +26,7 @@ from transgan.recipe.upgrade import upgrade
 from transgan.recipe.write import value_in_toml
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
+from transgan.schedule import Clock
 from transgan.storage import (
     RunFolder,
     check_model_place,

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from transgan.api.options import Options
 from transgan.api.samples import Media, Region, RegionDetector
 from transgan.errors import DataError
+from transgan.options import Options
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.registry import Registry

@@ -12,10 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transgan.api.options import Options
 from transgan.api.protocols import Translation
 from transgan.api.samples import Media, Region
-from transgan.api.schedule import Clock
 from transgan.data.attributes import encode
 from transgan.data.domains import statistics_from_tensors
 from transgan.data.inputs import Side, assemble_inputs, domain_index
@@ -25,11 +23,13 @@ from transgan.inference.regions import RegionSelection
 from transgan.inference.tiling import Tiles, Wrap
 from transgan.inference.variation import PLAIN, Variation, check_inputs, check_variation
 from transgan.networks import Networks, load_network_tensors
+from transgan.options import Options
 from transgan.plan import Direction, Plan, build_networks
 from transgan.plugin_errors import in_one_line
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.rng import CounterRng, stable_hash
+from transgan.schedule import Clock
 
 #: Chunks of a long item that are translated in one pass.
 AT_ONCE = 16

@@ -2,7 +2,7 @@
 
 from transgan.plan.build import Conditioned, build_network, build_networks, mixes_batch
 from transgan.plan.plan import Direction, DiscriminatorUse, MediaPlan, NetworkPlan, Plan, Stage, Term
-from transgan.plan.resolve import make_plan, options_checker
+from transgan.plan.resolve import make_plan
 
 __all__ = [
     "Conditioned",
@@ -17,5 +17,4 @@ __all__ = [
     "build_networks",
     "make_plan",
     "mixes_batch",
-    "options_checker",
 ]

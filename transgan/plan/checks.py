@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from transgan.api.protocols import Loss
-from transgan.api.schedule import Schedule
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import argument_names
 from transgan.plan.build import Conditioned, build_network, mixes_batch, on_meta_device
@@ -12,6 +11,7 @@ from transgan.plan.kept import KEPT, check_kept
 from transgan.plan.plan import Plan, Term, is_frozen, matches
 from transgan.recipe import Problems, Recipe
 from transgan.recipe.schema import Phase
+from transgan.schedule import Schedule
 
 Place = tuple[str | int, ...]
 

@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from transgan.api.names import LOSS_ARGUMENTS
-from transgan.api.options import Options, Size
 from transgan.api.protocols import Augmentation, Hooks, Loss, Metric, NetworkSpec, Nodes, Translation
 from transgan.api.samples import Media
-from transgan.api.schedule import Clock, Schedule
 from transgan.graph import Graph, Key, argument_names, used_arguments
+from transgan.options import Options, Size
 from transgan.recipe.schema import Optimizers, Phase, Recipe
 from transgan.recipe.slots import Adapt
+from transgan.schedule import Clock, Schedule
 
 #: The batch inputs that are samples; a further input of theirs is called `source_mask`, `pair_target_mask`, ...
 ROLES = ("source", "target", "other_source", "other_target", "pair_source", "pair_target")

@@ -11,7 +11,7 @@ from transgan.plan.assign import Assigner, Chosen, no_match
 from transgan.plan.checks import check_plan
 from transgan.plan.fallback import with_fallback
 from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any
-from transgan.recipe import Document, Inspection, Problems
+from transgan.recipe import Document
 from transgan.recipe.schema import Recipe, as_size, smaller_size
 from transgan.recipe.slots import Slot
 from transgan.registry import Registry
@@ -33,24 +33,6 @@ def make_plan(document: Document, registry: Registry) -> Plan:
                 document.problems.add(("guard",), f"'fallback' would not run: {line}")
         document.problems.stop()
     return plan
-
-
-def options_checker(registry: Registry) -> Inspection:
-    """Return, for `read_recipe`, a check of the options of every plugin that a recipe with other mistakes names."""
-
-    def inspect(slots: Mapping[tuple[str, ...], Mapping[str, Any]], problems: Problems) -> None:
-        for place, slot in slots.items():
-            kind = (
-                {"source": "sources", "default": "sources", "media": "media"}[place[1]]
-                if place[0] == "data"
-                else place[0]
-            )
-            try:
-                problems.validate(registry.get(kind, slot["use"]).Options, slot["options"], place)
-            except PluginError as error:
-                problems.add((*place, "use"), str(error))
-
-    return inspect
 
 
 class _Planner:

@@ -6,13 +6,11 @@ from transgan.recipe.parse import Document, parse_recipe, read_recipe
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import SLOTS, Section
 from transgan.recipe.upgrade import upgrade
-from transgan.recipe.validate import Inspection
 from transgan.recipe.write import write_recipe
 
 __all__ = [
     "SLOTS",
     "Document",
-    "Inspection",
     "InstalledRecipe",
     "Origin",
     "Problems",

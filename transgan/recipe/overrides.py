@@ -4,12 +4,12 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any
 
-from transgan.api.schedule import SCHEDULE_KEYS
 from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS, SLOTS_OF_DATA
 from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines, split_key
+from transgan.schedule import SCHEDULE_KEYS
 
 MAX_LENGTH = 4096
 

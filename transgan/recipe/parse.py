@@ -17,7 +17,7 @@ from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.schema import Recipe
 from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines
 from transgan.recipe.upgrade import EXPECTED_VERSION, is_known_version, renamed_keys, upgrade
-from transgan.recipe.validate import Inspection, validate
+from transgan.recipe.validate import validate
 from transgan.text import printable
 
 MAX_BYTES = 256 * 1024
@@ -42,32 +42,28 @@ class Document:
     """Collects problems that are found later; it knows where each value comes from."""
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = (), inspect: Inspection | None = None) -> Document:
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Document:
     """Read a recipe from a file.
 
     Args:
         path: the TOML file, or the name of an installed recipe.
         overrides: values of `--set`, such as `train.steps=500`.
-        inspect: checks the options of plugins, to report their problems together with the others.
 
     Raises:
         UsageError: the file cannot be read.
         RecipeError: the recipe is invalid; reports all problems. A recipe that it extends cannot be read.
     """
     path = locate_recipe(path)
-    return parse_recipe(_decode(_read_bytes(path), str(path)), str(path), overrides, inspect)
+    return parse_recipe(_decode(_read_bytes(path), str(path)), str(path), overrides)
 
 
-def parse_recipe(
-    text: str, name: str = "recipe", overrides: Sequence[str] = (), inspect: Inspection | None = None
-) -> Document:
+def parse_recipe(text: str, name: str = "recipe", overrides: Sequence[str] = ()) -> Document:
     """Parse a recipe from its text, as `read_recipe` does.
 
     Args:
         text: TOML.
         name: the file to name in messages, from whose folder `extends` is looked for.
         overrides: values of `--set`, such as `train.steps=500`.
-        inspect: checks the options of plugins, to report their problems together with the others.
 
     Raises:
         RecipeError: the recipe is invalid; reports all problems.
@@ -77,7 +73,7 @@ def parse_recipe(
     if "extends" in table:
         problems.add(("extends",), "expected in a file only; give the file of another recipe instead")
     table.setdefault("name", _default_name(name))
-    recipe = validate(table, problems, inspect)
+    recipe = validate(table, problems)
     problems.stop()
     assert recipe is not None  # since there are no problems
     return Document(recipe, name, problems)

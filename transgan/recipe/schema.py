@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, model_validator
 
-from transgan.api.options import Size
-from transgan.api.schedule import Schedule, constant
+from transgan.options import Size
 from transgan.recipe.slots import DiscriminatorSlot, LossSlot, NetworkSlot, Section, Slot
 from transgan.recipe.upgrade import EXPECTED_VERSION
+from transgan.schedule import Schedule, constant
 from transgan.text import listed
 
 Side = Literal["generator", "discriminator"]

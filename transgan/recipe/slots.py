@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from transgan.api.schedule import Schedule, constant
+from transgan.schedule import Schedule, constant
 
 Per = Literal["run", "task", "domain", "direction", "translation"]
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transgan.errors import did_you_mean
@@ -18,40 +18,20 @@ _MAX_INTEGER = 2**63
 #: A path of Windows in double quotes, such as "C:\\temp", in which a backslash and a letter have become one character.
 _UNESCAPED = re.compile(r"[A-Za-z]:[^\r\n]*?[\b\t\n\f\r\x1b]")
 
-Inspection = Callable[[Mapping[tuple[str, ...], Mapping[str, Any]], Problems], None]
-"""`inspect(slots, problems)`: check the options of a recipe's slots, in their long form, by their path.
 
-It is called where the recipe is invalid, so that problems of plugins' options are reported together with the others.
-"""
-
-
-def validate(table: dict[str, Any], problems: Problems, inspect: Inspection | None = None) -> Recipe | None:
+def validate(table: dict[str, Any], problems: Problems) -> Recipe | None:
     """Return a table as a recipe; where it is invalid, add all its problems and return None.
 
     Args:
         table: the recipe as read from TOML, in the newest version of the format. It is not changed.
         problems: collects the problems.
-        inspect: checks the options of plugins where there are problems.
     """
     table = _add_augmentations(_check_values(table, (), problems), problems)
     _check_names(table, problems)
     _check_domains(table, problems)
     _check_stages(table, problems)
     expanded = _expand_slots(table, problems)
-    recipe = problems.validate(Recipe, expanded, ())
-    if problems and inspect:
-        inspect(dict(_slots(expanded)), problems)
-    return recipe
-
-
-def _slots(expanded: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Yield the path and the long form of every slot that names a plugin."""
-    paths = [(section, name) for section in SLOTS for name in _table(expanded.get(section))]
-    paths += [("data", key) for key in SLOTS_OF_DATA]
-    for section, name in paths:
-        slot = _table(_table(expanded.get(section)).get(name))
-        if isinstance(slot.get("use"), str) and isinstance(slot.get("options"), dict):
-            yield (section, name), slot
+    return problems.validate(Recipe, expanded, ())
 
 
 def _check_values(value: Any, path: Keys, problems: Problems) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from transgan.api.schedule import SCHEDULE_KEYS, constant
 from transgan.recipe.parse import Document
 from transgan.recipe.slots import Section, Slot
 from transgan.recipe.toml_lines import Keys
+from transgan.schedule import SCHEDULE_KEYS, constant
 
 #: Longer lists and strings are written over several lines.
 _MAX_WIDTH = 100

@@ -14,9 +14,9 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from transgan.api.options import Options, Size
 from transgan.api.protocols import NetworkSpec
 from transgan.errors import TransganError
+from transgan.options import Options, Size
 from transgan.recipe.slots import SLOTS, Slot
 from transgan.recipe.write import value_in_toml
 from transgan.registry import PluginKind

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from transgan.api.protocols import MOMENTS, RunInfo
-from transgan.api.schedule import Clock
 from transgan.errors import closest
+from transgan.schedule import Clock
 from transgan.testing.checker import Checker, Fault, N, in_a_line, parameters_of
 from transgan.testing.values import differ, rng_of, sample
 from transgan.training.shapes import MetaRng

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from transgan.api.protocols import DiscriminatorOutput, NetworkSpec, Translation
 from transgan.api.samples import Sample
-from transgan.api.schedule import Clock
 from transgan.plan.plan import ROLES
 from transgan.rng import CounterRng, ScopedRng
+from transgan.schedule import Clock
 from transgan.testing.checker import Given, N
 from transgan.training.shapes import MetaRng
 from transgan.tree import map_tensors

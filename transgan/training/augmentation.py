@@ -5,9 +5,9 @@ from torch import Tensor
 
 from transgan.api.protocols import DiscriminatorOutput
 from transgan.api.samples import SampleRng
-from transgan.api.schedule import Clock
 from transgan.plan.plan import DiscriminatorUse, Plan
 from transgan.rng import ScopedRng
+from transgan.schedule import Clock
 from transgan.training.buffers import LossBuffers
 
 #: The probability is adapted every N steps, as in Karras et al. (2020).

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from transgan.api.schedule import Clock
 from transgan.data.batches import Batches
 from transgan.data.inputs import BatchInputs
 from transgan.graph import Step, error_context
@@ -13,6 +12,7 @@ from transgan.networks import Networks
 from transgan.plan import Plan
 from transgan.recipe.schema import Phase
 from transgan.rng import stable_hash
+from transgan.schedule import Clock
 from transgan.training.distributed import Processes
 from transgan.training.model_weights import MovingAverage
 from transgan.training.non_finite import NonFiniteGuard

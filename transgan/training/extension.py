@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from transgan import storage
-from transgan.api.schedule import Clock, Schedule
 from transgan.errors import UsageError
 from transgan.plan import Plan
 from transgan.recipe import Document, Origin, Problems
 from transgan.recipe.toml_lines import key_lines
+from transgan.schedule import Clock, Schedule
 
 #: The origin, in the resolved recipe, of a number of steps that was changed.
 BY = "--steps"

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transgan.api.schedule import Clock
 from transgan.networks import load_network_tensors, network_tensors
 from transgan.plan import Plan
+from transgan.schedule import Clock
 
 
 class MovingAverage(Mapping[str, nn.Module]):

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from transgan.api.names import DISCRIMINATOR_ARGUMENTS
 from transgan.api.protocols import Call, Conditions, DiscriminatorOutput, Translation
-from transgan.api.schedule import Clock
 from transgan.graph import Key, Step, error_context
 from transgan.monitoring.diagnostics import StepDiagnostics
 from transgan.networks import Networks
@@ -18,6 +17,7 @@ from transgan.plan.kept import KEPT
 from transgan.plan.plan import DiscriminatorUse, Plan, Term
 from transgan.recipe.schema import Phase
 from transgan.rng import ScopedRng
+from transgan.schedule import Clock
 from transgan.training.augmentation import Augmenter
 from transgan.training.buffers import HistoryPool, LossBuffers
 from transgan.training.distributed import Processes

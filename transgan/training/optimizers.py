@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transgan.api.schedule import Clock
 from transgan.networks import Networks
 from transgan.plan import Plan
 from transgan.recipe.schema import Optimizer
+from transgan.schedule import Clock
 from transgan.training.distributed import Processes
 from transgan.training.non_finite import NonFiniteGuard
 

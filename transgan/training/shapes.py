@@ -9,7 +9,6 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from transgan.api.protocols import Translation
-from transgan.api.schedule import Clock
 from transgan.data.inputs import Side, assemble_inputs
 from transgan.errors import UsageError
 from transgan.graph import Key
@@ -18,6 +17,7 @@ from transgan.plan import Plan, Stage
 from transgan.plan.kept import KEPT, kept_values
 from transgan.plan.plan import MediaPlan
 from transgan.rng import stable_hash
+from transgan.schedule import Clock
 from transgan.training.objective import Objective
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from transgan.api.schedule import Clock
 from transgan.monitoring.diagnostics import StepDiagnostics
 from transgan.plan import Plan
 from transgan.rng import stable_hash
+from transgan.schedule import Clock
 from transgan.training.distributed import Processes
 
 #: Lags are read from the device, and averaged over processes, every N steps.

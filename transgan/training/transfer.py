@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transgan.api.options import Options
 from transgan.errors import TransganError, UsageError
+from transgan.options import Options
 from transgan.plan import NetworkPlan, Plan, build_networks
 from transgan.plan.layout import Entries, Label, Names, layout_of, unnamed_layout, with_names
 from transgan.recipe.upgrade import upgrade

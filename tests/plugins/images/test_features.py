@@ -214,6 +214,20 @@ def test_figures_are_named_after_network_and_size_and_come_with_those_of_the_sou
     }
 
 
+def test_real_images_say_how_much_small_samples_bias_the_frechet_distance(weights: Path, images: Tensor) -> None:
+    options = metrics_features.FeatureOptions(network="squeezenet", weights=str(weights), halves=10)
+    noise = torch.Generator().manual_seed(0)
+    real = (images.repeat(3, 1, 1, 1) + 0.1 * torch.randn(36, 3, 40, 40, generator=noise)).clamp(-1, 1)
+    figures = evaluate(metrics_features.Frechet(options), images[:8] * 0.3, real[:8].clone(), real)
+    extractor = load("squeezenet", weights)
+    reals = np.concatenate([extractor(real[:3])[0], extractor(real)[0]])
+    order = np.random.default_rng(3).permutation(len(reals))
+    expected = distances.frechet(reals[order[:8]], reals[order[8:]])
+    assert figures["frechet_squeezenet_40px_of_real"] == pytest.approx(expected, rel=1e-9)
+    assert 0 < expected < figures["frechet_squeezenet_40px_of_source"]
+    assert "frechet_squeezenet_40px_of_real_low" not in figures
+
+
 def test_copies_preserve_all_content_and_a_single_output_has_no_diversity(weights: Path, images: Tensor) -> None:
     options = metrics_features.FeatureOptions(network="squeezenet", weights=str(weights), halves=0)
     content = evaluate(metrics_features.Content(options), images, images.clone(), images)
