@@ -10,9 +10,9 @@ from PIL.PngImagePlugin import PngInfo
 #: Space between pictures, and between blocks; the height of a line of text, in pixels.
 GAP, BETWEEN, LINE = 4, 20, 15
 #: Bytes that a picture of these pages may have.
-LARGEST = 110_000
-#: Numbers of colours of pictures that are larger with all of theirs.
-COLOURS = (256, 128, 64, 32)
+LARGEST = 120_000
+#: Levels of each colour that are tried, the finest first.
+LEVELS = (256, 128, 64, 43, 32, 24)
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,18 @@ def strip(frames: Sequence[Image.Image], gap: int = 1) -> Image.Image:
 
 
 def save(picture: Image.Image, path: Path, about: Mapping[str, str | int | float] | None = None) -> None:
-    """Write a picture as PNG, with what it shows in its metadata; where it would be too large with fewer colours.
+    """Write a picture as PNG, with what it shows in its metadata; where it would be too large with coarser colours.
 
     Raises:
-        ValueError: it is too large with few colours, too.
+        ValueError: it is too large with the coarsest, too.
     """
     info = PngInfo()
     for key, value in (about or {}).items():
         info.add_text(key, str(value))
-    picture.save(path, "PNG", optimize=True, pnginfo=info)
-    for colours in COLOURS:
-        if path.stat().st_size > LARGEST:
-            fewer = picture.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
-            fewer.save(path, "PNG", optimize=True, pnginfo=info)
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, more than {LARGEST}; show fewer pictures")
+    for levels in LEVELS:
+        step = 255 / (levels - 1)
+        coarser = [round(round(value / step) * step) for value in range(256)]
+        picture.point(coarser * len(picture.getbands())).save(path, "PNG", optimize=True, pnginfo=info)
+        if path.stat().st_size <= LARGEST:
+            return
+    raise ValueError(f"{path} has {path.stat().st_size} bytes, more than {LARGEST}; show fewer pictures")

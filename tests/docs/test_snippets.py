@@ -133,8 +133,10 @@ def with_plugins_of(page: Path) -> Registry:
 def check_options(document: Document, registry: Registry) -> None:
     """Check plugins and their options, but not, as planning does, what they need of the rest of the recipe."""
     recipe, problems = document.recipe, document.problems
-    slots = [
-        (kind, ("data", key), getattr(recipe.data, key)) for key, kind in (("source", "sources"), ("media", "media"))
+    slots: list[tuple[str, tuple[str, ...], Any]] = [
+        ("sources", ("data", "source"), recipe.data.source),
+        ("media", ("data", "media"), recipe.data.media),
+        ("nodes", ("nodes",), recipe.nodes),
     ]
     for kind in KINDS:
         tables = getattr(recipe, kind, None)
