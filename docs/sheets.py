@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 #: Space between pictures, and between blocks; the height of a line of text, in pixels.
 GAP, BETWEEN, LINE = 4, 20, 15
 #: Bytes that a picture of these pages may have.
-LARGEST = 120_000
+LARGEST = 80_000
 #: Levels of each colour that are tried, the finest first.
 LEVELS = (256, 128, 64, 43, 32, 24)
 
@@ -103,8 +103,9 @@ def save(picture: Image.Image, path: Path, about: Mapping[str, str | int | float
         info.add_text(key, str(value))
     for levels in LEVELS:
         step = 255 / (levels - 1)
-        coarser = [round(round(value / step) * step) for value in range(256)]
-        picture.point(coarser * len(picture.getbands())).save(path, "PNG", optimize=True, pnginfo=info)
-        if path.stat().st_size <= LARGEST:
-            return
+        coarser = picture.point([round(round(value / step) * step) for value in range(256)] * len(picture.getbands()))
+        for kept in (coarser, coarser.quantize(256, dither=Image.Dither.NONE)) if levels < 64 else (coarser,):
+            kept.save(path, "PNG", optimize=True, pnginfo=info)
+            if path.stat().st_size <= LARGEST:
+                return
     raise ValueError(f"{path} has {path.stat().st_size} bytes, more than {LARGEST}; show fewer pictures")
