@@ -173,9 +173,11 @@ def is_absent(error: TransganError) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(page: Path, registry: Registry) -> None:
+def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(
+    page: Path, with_plugins_of: Callable[[Path], Registry]
+) -> None:
     written = {title[1]: block for block in blocks(page, "toml") if (title := re.match(r"# (\w+\.toml)\n", block))}
-    plugins = with_losses_of_the_tutorial() if page == TUTORIAL else registry
+    plugins = with_plugins_of(page)
     for words in transgan_commands(page):
         if is_synopsis(words) or not (words[0] in ("run", "check") or words[:2] == ["data", "check"]):
             continue
@@ -185,13 +187,13 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
         recipe, overrides = str(arguments.get("recipe", arguments.get("data"))), arguments.get("set_") or []
         if words[0] == "data" and not recipe.endswith(".toml"):
             continue  # a folder
-        invalid = any("cycel" in override for override in overrides)
+        invalid = any(mistake in override for override in overrides for mistake in ("cycel", "noise = -1"))
         try:
             if recipe in written:
                 document = parse_recipe(written[recipe], str(ROOT / recipe), overrides)
             else:
-                path = ROOT / recipe if "/" in recipe else Path(recipe)  # an installed one by its name
-                document = read_recipe(path, overrides)
+                file = ROOT / recipe
+                document = read_recipe(file if file.exists() else Path(recipe), overrides)  # or an installed one's name
             make_plan(document, plugins)
         except TransganError as error:
             assert invalid or is_absent(error), error

@@ -116,20 +116,6 @@ def completed(text: str) -> str:
     return text
 
 
-def with_plugins_of(page: Path) -> Registry:
-    """Return the installed plugins, and those that a page shows; of two with one name the later one."""
-    shown: dict[str, str] = {}
-    for block in blocks(page, "python"):
-        if "@hookimpl" in block:
-            shown[re.search(r'register\("(\w+)"', block)[1]] = block  # type: ignore[index]
-    found = Registry.installed()
-    for each in shown.values():
-        module = types.ModuleType("plugin_of_a_page")
-        exec(each, module.__dict__)  # noqa: S102 - a page of this repository
-        found.add(module, "of_a_page", "of-a-page", "0.1.0")
-    return found
-
-
 def check_options(document: Document, registry: Registry) -> None:
     """Check plugins and their options, but not, as planning does, what they need of the rest of the recipe."""
     recipe, problems = document.recipe, document.problems
@@ -151,7 +137,7 @@ def check_options(document: Document, registry: Registry) -> None:
 
 
 @having("toml")
-def test_toml_has_only_keys_and_values_that_there_are(page: Path) -> None:
+def test_toml_has_only_keys_and_values_that_there_are(page: Path, with_plugins_of: Callable[[Path], Registry]) -> None:
     registry = with_plugins_of(page)
     for block in blocks(page, "toml"):
         if {"project", "build-system"} & tomllib.loads(block).keys():
