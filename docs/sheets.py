@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 #: Space between pictures, and between blocks; the height of a line of text, in pixels.
 GAP, BETWEEN, LINE = 4, 20, 15
 #: Bytes that a picture of these pages may have.
-LARGEST = 80_000
+LARGEST = 110_000
 #: Levels of each colour that are tried, the finest first.
 LEVELS = (256, 128, 64, 43, 32, 24)
 

@@ -109,7 +109,7 @@ def test_blocks_stand_side_by_side_where_there_is_room(scripts: Any) -> None:
 def test_a_picture_that_is_too_large_is_none(scripts: Any, tmp_path: Path) -> None:
     _, sheets = scripts
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3)).astype(np.uint8)
-    with pytest.raises(ValueError, match="more than 80000; show fewer pictures"):
+    with pytest.raises(ValueError, match="more than 110000; show fewer pictures"):
         sheets.save(Image.fromarray(noise), tmp_path / "a.png")
 
 
