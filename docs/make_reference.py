@@ -1,4 +1,4 @@
-"""Generate the reference pages `reference/recipe.md`, `reference/plugins.md` and `reference/api/` from the code.
+"""Generate the reference pages `recipe.md`, `plugins.md`, `python.md` and `api/` below `reference/` from the code.
 
     python docs/make_reference.py            write the pages that are out of date
     python docs/make_reference.py --check    list the pages that are out of date; exit code 1 if there are any
@@ -9,6 +9,7 @@ The text comes from docstrings, option classes and signatures; only introduction
 import argparse
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from transgan.api import hooks, protocols, samples
 from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Argument
 from transgan.api.weights import WeightFile
 from transgan.cli.new_plugin import module_of
+from transgan.inference.translator import Translator
 from transgan.options import Configurable, Options
 from transgan.recipe import schema, slots
 from transgan.recipe.describe import expected, json_schema, subschema
@@ -28,6 +30,7 @@ from transgan.registry import KINDS, PluginKind, Registered, Registry
 from transgan.reporting.plugins import OUTPUT, conditions_of, inputs_of, networks_of, nodes_of, type_name
 from transgan.schedule import Clock, Schedule
 from transgan.testing import CHECKERS
+from transgan.training.run import Run, open_run, train
 
 HERE = Path(__file__).resolve().parent
 #: The package whose plugins are documented here; other packages may be installed where this runs.
@@ -69,6 +72,7 @@ def pages() -> dict[Path, str]:
     return {
         HERE / "reference" / "recipe.md": _page(_recipe()),
         HERE / "reference" / "plugins.md": _page(_plugins()),
+        HERE / "reference" / "python.md": _page(_python()),
         **{HERE / "reference" / "api" / f"{kind.name}.md": _page(_kind(kind)) for kind in KINDS.values()},
     }
 
@@ -240,6 +244,72 @@ def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{}" if not value else "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
     return str(value)
+
+
+# Python
+
+
+def _python() -> Iterator[str]:
+    yield from ("# Translator and train", "", NOTE, "")
+    yield _PYTHON
+    for cls in (Translator, Run):
+        yield from (f"## `{cls.__name__}`", "", _text(cls.__doc__), "")
+        for name in _PUBLIC[cls]:
+            yield from _member(cls, name)
+    for function in (train, open_run):
+        yield from (f"## `{function.__name__}`", "", "```python", _lines_of(function.__name__, function), "```", "")
+        yield from (_text(function.__doc__), "")
+
+
+_PYTHON = """What a script or a notebook imports from `transgan`, beside the errors (`transgan.TransganError` and its
+subclasses, see [](exit_codes.md)) and what plugins import ([](plugins.md)). How to: [](../howto/python.md).
+"""
+
+#: The members that are documented, in order.
+_PUBLIC: dict[type[Any], tuple[str, ...]] = {
+    Translator: (
+        "from_pretrained",
+        "__call__",
+        "translate_sequence",
+        "to",
+        "set_media_options",
+        "translations",
+        "device",
+    ),
+    Run: ("figures", "losses", "translator", "resume", "report", "result"),
+}
+
+
+def _member(cls: type[Any], name: str) -> Iterator[str]:
+    """Yield the description of a method or property of a class, with a heading."""
+    member = inspect.getattr_static(cls, name)
+    function = member.fget if isinstance(member, property) else getattr(cls, name)
+    shown = _lines_of("translator" if name == "__call__" else name, function)
+    shown = shown.replace("()", "", 1) if isinstance(member, property) else shown
+    yield from (
+        "### Calling a translator" if name == "__call__" else f"### `{name}`",
+        "",
+        "```python",
+        shown,
+        "```",
+        "",
+    )
+    yield from (_text(function.__doc__), "")
+
+
+def _lines_of(name: str, function: Any) -> str:
+    """Return a signature as authors of scripts read it: over several lines where it is long."""
+    shown = (
+        _signature(name, function)
+        .replace("Conditions", "Mapping[str, Any]")
+        .replace("device | str", "torch.device | str")
+    )
+    if len(shown) <= 100:
+        return shown
+    head, _, rest = shown.partition("(")
+    arguments, _, answer = rest.rpartition(") -> ")
+    inner = re.sub(r", (?=\w+: )", ",\n    ", arguments)
+    return f"{head}(\n    {inner},\n) -> {answer}"
 
 
 # Plugins

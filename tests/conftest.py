@@ -22,14 +22,16 @@ from torch import Tensor, nn
 from transgan import storage
 from transgan.api import Clock
 from transgan.cli import main
-from transgan.cli.training import train
+from transgan.cli.flags import as_flag
 from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.graph import Key
 from transgan.plan import Plan, make_plan
 from transgan.recipe import parse_recipe, read_recipe
 from transgan.registry import Registry
 from transgan.rng import CounterRng
+from transgan.text import spelling_options
 from transgan.training import Engine
+from transgan.training.start import train
 
 # One thread: sums are then in the same order here and in processes that a test starts, and several processes on a small
 # machine do not slow each other down. Runs on the CPU, since tests compare with figures computed there.
@@ -116,12 +118,19 @@ def trained() -> Callable[..., storage.Checkpoint]:
     """`trained(recipe, out, *overrides, plugin)`: the newest checkpoint, after training within this process."""
 
     def run(recipe: Path, out: Path, *overrides: str, plugin: object = None) -> storage.Checkpoint:
-        assert train(read_recipe(recipe, overrides), with_plugin(plugin), out, quiet=True) == 0
+        assert train(read_recipe(recipe, overrides), with_plugin(plugin), out, quiet=True).code == 0
         checkpoint, rejected = storage.newest(out / "checkpoints")
         assert checkpoint is not None and not rejected
         return checkpoint
 
     return run
+
+
+@pytest.fixture(scope="module")
+def on_the_command_line() -> Iterator[None]:
+    """Messages name options as flags, as a command prints them."""
+    with spelling_options(as_flag):
+        yield
 
 
 @pytest.fixture(scope="session")

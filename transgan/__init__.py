@@ -13,6 +13,10 @@ def __getattr__(name: str) -> Any:
         from transgan.inference.translator import Translator
 
         return Translator
+    if name in ("Run", "open_run", "train"):
+        from transgan.training import run
+
+        return getattr(run, name)
     if name.startswith("_"):
         raise AttributeError(f"module 'transgan' has no attribute '{name}'")
     import transgan.api as api  # `from transgan import api` would call this function again

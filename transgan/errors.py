@@ -3,10 +3,14 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from transgan.text import listed, printable
+from transgan.text import listed, option, printable
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 """Exit codes after SIGHUP, SIGINT and SIGTERM."""
+
+
+TRAINING_REMEDY = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
+"""What to do where memory is short for training."""
 
 
 class TransganError(Exception):
@@ -37,8 +41,11 @@ class RecipeError(UsageError):
         self.recipe = printable(recipe)
 
     def __str__(self) -> str:
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        return "\n".join([f"{self.recipe}: {count}", *(f"  {problem}" for problem in self.problems)])
+        if len(self.problems) == 1:
+            (problem,) = self.problems
+            says_where = self.recipe in problem or problem.startswith(option("overrides"))
+            return problem if says_where else f"{self.recipe}: {problem}"
+        return "\n".join([f"{self.recipe}: {len(self.problems)} problems", *(f"  {each}" for each in self.problems)])
 
 
 class PluginError(UsageError):

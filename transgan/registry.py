@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -20,7 +21,7 @@ from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
 from transgan.options import Options
 from transgan.recipe.slots import SLOTS, Slot
-from transgan.text import expand_home, listed
+from transgan.text import expand_home, listed, option
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ def use_files(paths: Iterable[Path]) -> None:
     for path in map(expand_home, paths):
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "there is no such file"
-            raise PluginError(f"--plugin {path}: {what}; expected a Python file such as my_loss.py")
+            raise PluginError(f"{option('plugins', [path])}: {what}; expected a Python file such as my_loss.py")
         if path.suffix != ".py":
-            raise PluginError(f"--plugin {path}: not a Python file; expected one such as my_loss.py")
+            raise PluginError(f"{option('plugins', [path])}: not a Python file; expected one such as my_loss.py")
         name = f"transgan_file_{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
         spec = spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None, "a .py file has a loader"
@@ -102,8 +103,27 @@ def use_files(paths: Iterable[Path]) -> None:
         except (Exception, SystemExit) as error:  # it is code of any kind
             del sys.modules[name]
             why = " ".join(str(error).split())
-            raise PluginError(f"--plugin {path}: cannot be imported: {type(error).__name__}: {why}") from error
+            raise PluginError(
+                f"{option('plugins', [path])}: cannot be imported: {type(error).__name__}: {why}"
+            ) from error
         _FILES[path] = module
+
+
+@contextmanager
+def using_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
+    """Do what `use_files` does while the body runs; without files nothing changes.
+
+    Raises:
+        PluginError: see `use_files`.
+    """
+    given, before = list(map(Path, paths)), dict(_FILES)
+    try:
+        if given:
+            use_files(given)
+        yield
+    finally:
+        _FILES.clear()
+        _FILES.update(before)
 
 
 class Registry:
@@ -152,7 +172,7 @@ class Registry:
         try:
             self.add(module, str(path), path.name, OF_FILE)
         except Exception as error:
-            raise PluginError(f"--plugin {path}: {' '.join(str(error).split())}") from error
+            raise PluginError(f"{option('plugins', [path])}: {' '.join(str(error).split())}") from error
 
     def add(self, plugin: object, name: str, package: str = "", version: str = "") -> None:
         """Register everything that a module or object with hook implementations offers; where it fails, nothing.

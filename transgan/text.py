@@ -6,10 +6,11 @@ them, bytes that are no text at all. `printable` is idempotent, so a text may pa
 """
 
 import errno
+import json
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import shorten
@@ -43,6 +44,52 @@ def listed(names: Iterable[object], most: int = MAX_LISTED) -> str:
     words = [str(name) for name in names]
     rest = len(words) - most
     return (", ".join(words[:most]) + (f" and {rest:,} more" if rest > 0 else "")) or "none"
+
+
+class Blank(str):
+    """A value that a message leaves to its reader, such as `FOLDER`; it stands in it without quotation marks."""
+
+
+def option(name: str, *value: object) -> str:
+    """Return how a message names an option, in the words of whoever reads it: `native=True`, `device="cpu"`.
+
+    These are arguments in Python. The command line shows its own flags instead: `--native`, `--device cpu`.
+
+    Args:
+        name: of the argument.
+        value: at most one; without it the name alone.
+    """
+    return _spelling(name, *value)
+
+
+@contextmanager
+def spelling_options(spelling: Callable[..., str]) -> Iterator[None]:
+    """Let `option` return what a function of its arguments returns, in all threads, while the body runs."""
+    global _spelling
+    before, _spelling = _spelling, spelling
+    try:
+        yield
+    finally:
+        _spelling = before
+
+
+def _as_argument(name: str, *value: object) -> str:
+    return f"{name}={_in_python(value[0])}" if value else name
+
+
+def _in_python(value: object) -> str:
+    if isinstance(value, Blank):
+        return str(value)
+    if isinstance(value, (str, os.PathLike)):
+        return json.dumps(os.fspath(value), ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_in_python(key)}: {_in_python(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_in_python, value))}]"
+    return repr(value)
+
+
+_spelling: Callable[..., str] = _as_argument
 
 
 def line_width() -> int:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from transgan.api import PluginError, WeightFile, require
+from transgan.api import Blank, PluginError, WeightFile, option, require
 from transgan_faces.pasting import Square
 
 #: Wu et al., "YuNet: a tiny millisecond-level face detector", 2023: bounding boxes and five landmarks.
@@ -193,7 +193,7 @@ class Cascades:
         if not hasattr(self.cv2, "CascadeClassifier") or not all(file.is_file() for file in files):
             raise PluginError(
                 f"OpenCV {self.cv2.__version__} comes without a face detector: 'transgan download {YUNET.name}' "
-                "fetches one, or --set weights=FILE names one"
+                f"fetches one, or {option('options', {'weights': Blank('FILE')})} names one"
             )
         self.cascades = [self.cv2.CascadeClassifier(str(file)) for file in files]
 

@@ -30,6 +30,7 @@ from transgan.api import (
     as_user_error,
     expand_home,
     find_files,
+    option,
     replacing_file,
     require,
     show,
@@ -103,13 +104,13 @@ def run(inputs: Sequence[Path], out: Path, chosen: Extraction) -> None:
         PluginError: OpenCV, or what reads clips, is not installed.
     """
     if chosen.which not in WHICH:
-        raise UsageError(f"--which {chosen.which}: expected one of {', '.join(WHICH)}")
+        raise UsageError(f"{option('which', chosen.which)}: expected one of {', '.join(WHICH)}")
     chosen = replace(chosen, ending="." + chosen.ending.lower().removeprefix("."))
     if chosen.ending not in ENDINGS:
-        raise UsageError(f"--ending {chosen.ending}: expected one of {', '.join(ENDINGS)}")
+        raise UsageError(f"{option('ending', chosen.ending)}: expected one of {', '.join(ENDINGS)}")
     out = expand_home(out)
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file; expected a folder")
+        raise UsageError(f"{option('out', out)} is a file; expected a folder")
     items = find_items(inputs, out)
     _check_results(items, out, chosen)
     faces = Faces(FacesOptions(weights=chosen.weights, margin=chosen.margin))
@@ -142,7 +143,7 @@ def find_items(inputs: Sequence[Path], out: Path) -> list[Item]:
     paths: dict[Path, str] = {}
     for given in map(expand_home, inputs):
         if given.resolve() == results or (given.is_file() and given.resolve().parent == results):
-            raise UsageError(f"--out {out} holds what is to be read, {given}; choose another folder")
+            raise UsageError(f"{option('out', out)} holds what is to be read, {given}; choose another folder")
         if given.is_dir():
             inside = [path for path in find_files(given).files if path.suffix.lower() in known]
             inside = [path for path in inside if results not in path.resolve().parents]
@@ -175,7 +176,9 @@ def _check_results(items: Sequence[Item], out: Path, chosen: Extraction) -> None
     stems = {re.sub(r"(-f\d{6})?(-\d+)?$", "", path.stem).casefold(): path for path in reversed(there)}
     for item in items:
         if old := stems.get(item.name.casefold()):
-            raise UsageError(f"{old} exists; choose another --out, or replace faces with --overwrite")
+            raise UsageError(
+                f"{old} exists; choose another {option('out')}, or replace faces with {option('overwrite', True)}"
+            )
 
 
 def _extract(item: Item, out: Path, chosen: Extraction, faces: Faces, fingerprints: list[int], report: Report) -> None:

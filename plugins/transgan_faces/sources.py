@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from transgan.api import DataError, Options, Sample, Source, UsageError, find_files, select
+from transgan.api import Blank, DataError, Options, Sample, Source, UsageError, find_files, option, select
 from transgan.api.files import FoundFiles
 from transgan_faces.synthetic import RACES, render, sample_person
 
@@ -45,7 +45,9 @@ class LabelledFaces(Source):
     def found(self) -> tuple[Path, FoundFiles]:
         """The folder, `data.root`, and the files below it; every domain selects from them."""
         if self.root is None:
-            raise DataError("data.root is missing: give the folder with the photographs, --set data.root=FOLDER")
+            raise DataError(
+                f"data.root is missing: give the folder, {option('overrides', {'data.root': Blank('FOLDER')})}"
+            )
         return self.root, find_files(self.root)
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:

@@ -1,6 +1,7 @@
 """Reading untrusted image files: one declared range of numbers, opacity, colour profiles, orientation, metadata."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 from pydantic import Field, field_validator
 
-from transgan.api import DataError, DataWarning, Notes, Options
+from transgan.api import Blank, DataError, DataWarning, Notes, Options, option
 from transgan_images.metadata import Metadata, read_metadata
 from transgan_images.pictures import (
     HalfImage,
@@ -68,7 +69,7 @@ class ReadingOptions(Options):
         return value
 
 
-def read_picture(location: Path | HalfImage | str, options: ReadingOptions, notes: Notes | None = None) -> Picture:
+def read_picture(location: str | os.PathLike[str], options: ReadingOptions, notes: Notes | None = None) -> Picture:
     """Return the picture in a file: of several frames the first.
 
     Raises:
@@ -148,8 +149,9 @@ def _check_size(path: Path, file: Image.Image, options: ReadingOptions) -> None:
         memory = f"to translate it takes about {pixels * BYTES / 2**30:,.1f} GiB of memory"
         raise DataError(
             f"{path}: {file.width} x {file.height} pixels, {pixels / 1e6:,.1f} million; at most max_pixels = "
-            f"{options.max_pixels:,} are read, and {memory}; raise this option of the media, as with "
-            f"--set data.media.max_pixels={pixels}, or --set media.max_pixels={pixels} of transgan translate"
+            f"{options.max_pixels:,} are read, and {memory}; raise this option of the media: "
+            f"data.media.max_pixels = {pixels} in a recipe, "
+            f"{option('media_options', {'max_pixels': pixels})} of a model"
         )
 
 
@@ -320,6 +322,6 @@ def _numbers(stored: np.ndarray, name: str, options: ReadingOptions) -> Numbers:
     why = "which may be fewer than 16 bits" if dtype == np.uint16 else "whose range is not known"
     raise DataError(
         f"{name}: numbers of type {dtype} from {stored.min():g} to {stored.max():g}, {why}; declare which are black "
-        f"and white in all files, as with --set data.media.range={example} (--set media.range={example} of transgan "
-        "translate)"
+        f"and white in all files: data.media.range = {example} in a recipe, "
+        f"{option('media_options', {'range': Blank(example)})} of a model"
     )

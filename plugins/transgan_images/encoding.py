@@ -61,6 +61,27 @@ def as_pil(picture: Picture) -> Image.Image:
     return image
 
 
+def as_array(picture: Picture, dtype: np.dtype) -> np.ndarray:
+    """Return a picture as an array (H, W, bands) of a type, with its opacity as the last band where it has some.
+
+    Floating point is from 0 to 1, or in the range of the file's numbers where that was declared.
+    """
+    pixels, original = picture.pixels, picture.original
+    numbers = picture.numbers or Numbers(pixels.dtype, 0, np.iinfo(pixels.dtype).max)
+    alpha = original.alpha if original and pixels.shape[:2] == original.alpha_shape else None
+    if original and alpha is not None:
+        pixels = np.dstack([original.without_ground(pixels), _as_deep(alpha, pixels.dtype)])
+    if not numbers.full:
+        return numbers.stored(pixels).astype(dtype if dtype.kind == numbers.dtype.kind else numbers.dtype, copy=False)
+    if dtype.kind == "f":
+        return (pixels / np.iinfo(pixels.dtype).max).astype(dtype)
+    return _as_deep(pixels, dtype if dtype in (np.uint8, np.uint16) else pixels.dtype)
+
+
+def _as_deep(levels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return eight_bits(levels) if dtype == np.uint8 else sixteen_bits(levels)
+
+
 def _given_back(picture: Picture, format: str) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
     """Return colours (H, W, bands), opacity (H, W) and profile of a picture, as a format can hold them."""
     array, original = picture.pixels, picture.original
@@ -77,7 +98,7 @@ def _given_back(picture: Picture, format: str) -> tuple[np.ndarray, np.ndarray |
         array = numbers.to_levels(array)
         array = array if _holds(array.dtype, array.shape[-1], format) else eight_bits(array)
     if alpha is not None and alpha.dtype != array.dtype:
-        alpha = eight_bits(alpha) if array.dtype == np.uint8 else sixteen_bits(alpha)
+        alpha = _as_deep(alpha, array.dtype)
     return array, alpha, profile
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transgan.api import DataError, Media, SampleRng, Size
-from transgan_images.media import ImageMedia, ImageOptions, resized_pixels
+from transgan_images.media import ImageMedia, ImageOptions, resized_pixels, to_bytes
 from transgan_images.pictures import Picture
 
 #: What a pixel of no class is, once a map is decoded; hence the largest number of classes.
@@ -79,13 +79,24 @@ class _NumberMedia(ImageMedia):
             raise DataError(f"{location} returns {array.dtype}, {array.shape}; expected whole numbers, (H, W)")
         return array[..., :1]
 
-    def read(self, item: Any) -> Picture:
-        """Return the numbers of an item, of the types that `image` reads.
+    def read(self, item: Any) -> Any:
+        """Return the numbers of an item, of the types that `image` reads; of a tensor in floating point, planes
+        (channels, H, W), it is these.
 
         Raises:
             DataError: it cannot be read, or has numbers that it must not have.
         """
+        if isinstance(item, Tensor) and item.is_floating_point():
+            return super().read(item)
         return self._numbers_of(item)
+
+    def _array(self, x: Picture | Tensor, like: np.ndarray) -> np.ndarray:
+        """Return the numbers of an item, of whatever type `like` is."""
+        array = (self._picture(x) if isinstance(x, Tensor) else x).pixels
+        return array[..., 0] if like.ndim == 2 and array.shape[2] == 1 else array
+
+    def _picture(self, planes: Tensor) -> Picture:
+        return Picture(to_bytes(planes))
 
     def batch(self, decoded: Tensor | Sequence[Tensor], rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
         """Return decoded numbers, augmented as `image` does, as planes (N, channels, *data.size)."""

@@ -1,6 +1,7 @@
 """The media `image`: decodes files, augments batches, turns whole images into tensors and back."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from colorsys import hsv_to_rgb
 from dataclasses import replace
@@ -24,12 +25,13 @@ from transgan.api import (
     SampleRng,
     Size,
     UsageError,
+    option,
     replacing_file,
     require,
 )
 from transgan_images import colours, encoding, quality
 from transgan_images.decoding import ReadingOptions, picture_of, read_picture
-from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits
+from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits, unit_levels
 from transgan_images.sheets import contact_sheet, embedded, save_sheet
 
 __all__ = ["HalfImage", "ImageMedia", "ImageOptions", "Picture"]
@@ -180,20 +182,49 @@ class ImageMedia(Media[ImageOptions]):
 
     # Whole images
 
-    def read(self, item: Any) -> Picture:
+    def is_item(self, value: Any) -> bool:
+        """Return whether a value is one image: an array (N, H, W, C) and a tensor (N, C, H, W) hold several."""
+        return value.ndim <= 3 if isinstance(value, np.ndarray) else super().is_item(value)
+
+    def read(self, item: Any) -> Any:
         """Return an item.
 
         Args:
-            item: a path, a PIL image, an array (H, W) or (H, W, 1, 3 or 4), or a `Picture`.
+            item: a path, a PIL image, or a `Picture`; an array (H, W) or (H, W, 1, 3 or 4), 4 with opacity: uint8,
+                floating point from 0 to 1, or numbers of a declared `range`; a tensor (channels, H, W): floating point
+                from -1 to 1, or uint8.
 
         Raises:
-            DataError: the file cannot be read, an array has another shape, or the range of numbers is not known.
+            DataError: the file cannot be read, an array or a tensor has another shape, its numbers are out of range, or
+                their range is not known.
         """
         if isinstance(item, Picture):
             return item
+        if isinstance(item, Tensor):
+            return self._read_tensor(item)
+        if isinstance(item, np.ndarray):
+            item = np.require(item, requirements=("C", "W"))  # what tensors can share memory with
+        if isinstance(item, np.ndarray) and item.dtype.kind == "f" and not (self.options.range or self.options.labels):
+            return picture_of(unit_levels(item), self.options.model_copy(update={"range": (0, 65535)}))
         if isinstance(item, (Image.Image, np.ndarray)):
             return picture_of(item, self.options)
+        if not isinstance(item, (str, os.PathLike)):
+            raise DataError(f"found {type(item).__name__}; expected a path, a PIL image, an array or a tensor")
         return read_picture(item, self.options, self.notes)
+
+    def _read_tensor(self, x: Tensor) -> Picture | Tensor:
+        name = f"a tensor of {str(x.dtype).removeprefix('torch.')}, {tuple(x.shape)}"
+        channels = self.channels if x.is_floating_point() else self.options.channels
+        if x.dim() != 3 or x.shape[0] != channels or not x.numel():
+            raise DataError(f"{name}: expected ({channels}, H, W)")
+        if x.dtype == torch.uint8:
+            return picture_of(x.permute(1, 2, 0).cpu().numpy(), self.options)
+        if not x.is_floating_point():
+            raise DataError(f"{name}: expected floating point from -1 to 1, or uint8")
+        low, high = (float(each) for each in x.detach().aminmax())
+        if not -1.001 <= low <= high <= 1.001:  # also false for nan
+            raise DataError(f"{name}: numbers from {low:g} to {high:g}; expected -1 to 1, such as x / 127.5 - 1")
+        return x.detach().float()
 
     def describe(self, x: Picture) -> Description:
         return quality.describe(x, self.sides)
@@ -201,6 +232,22 @@ class ImageMedia(Media[ImageOptions]):
     def export(self, x: Picture | Tensor) -> Image.Image:
         """Return an item as a PIL image; see `encoding.as_pil`."""
         return encoding.as_pil(_as_picture(x))
+
+    def export_like(self, x: Picture | Tensor, like: Any) -> Any:
+        """Return an item as an array or a tensor where `like` is one, see `read`, and else as a PIL image.
+
+        An array is (H, W, channels), with opacity where the source has it, or (H, W) for grey where `like` is; a tensor
+        is (channels, H, W). Whole numbers of other types than those of 8 and 16 bits come back as one of these.
+        """
+        if isinstance(like, Tensor) and like.is_floating_point():
+            return self.as_tensor(x).to(like.device, like.dtype)
+        if isinstance(like, Tensor):
+            return torch.from_numpy(self._array(x, np.zeros((1, 1, 1), np.uint8))).permute(2, 0, 1).to(like.device)
+        return self._array(x, like) if isinstance(like, np.ndarray) else self.export(x)
+
+    def _array(self, x: Picture | Tensor, like: np.ndarray) -> np.ndarray:
+        array = encoding.as_array(_as_picture(x), like.dtype)
+        return array[..., 0] if like.ndim == 2 and array.shape[2] == 1 else array
 
     def as_tensor(self, x: Picture | Tensor) -> Tensor:
         """Return an item as (C, H, W) in [-1, 1]."""
@@ -248,11 +295,13 @@ class ImageMedia(Media[ImageOptions]):
         size = tuple(x.shape[-2:] if isinstance(x, Tensor) else x.pixels.shape[:2])
         resized = size if native or self.options.fit == "none" else self._resized_size(*size)
         if not isinstance(x, Tensor) and size[0] > MUCH_SMALLER * resized[0]:
+            ways = (
+                f"at the full size with {option('native', True)}, or only regions, as with {option('regions', 'faces')}"
+            )
             self.notes.say(
                 "much smaller",
                 f"{x.name}: {size[1]} x {size[0]} pixels are made {resized[1]} x {resized[0]} for the model, and large "
-                "again: fine detail is lost; translate at the full size with --native, or only regions, as with "
-                "--faces",
+                f"again: fine detail is lost; translate {ways}",
             )
         if resized == size:
             y = self.as_tensor(x)[None]

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from transgan.api import DataError
 from transgan_images import colours
 from transgan_images.metadata import Metadata
 
@@ -182,6 +183,21 @@ def eight_bits(array: np.ndarray) -> np.ndarray:
     for rows in parts(len(array)):
         result[rows] = (array[rows].astype(np.uint32) + 128) // 257
     return result
+
+
+def unit_levels(array: np.ndarray) -> np.ndarray:
+    """Return numbers in [0, 1] as levels, uint16.
+
+    Raises:
+        DataError: some are not in that range.
+    """
+    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+    if not -0.001 <= low <= high <= 1.001:  # also false for nan
+        name = f"an array of {array.dtype}, {array.shape}"
+        what = "expected 0 to 1, or the option range of the media, which says what is black and white"
+        raise DataError(f"{name}: numbers from {low:g} to {high:g}; {what}")
+    levels: np.ndarray = np.rint(array.astype(np.float64).clip(0, 1) * 65535).astype(np.uint16)
+    return levels
 
 
 def sixteen_bits(array: np.ndarray) -> np.ndarray:

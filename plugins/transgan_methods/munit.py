@@ -24,6 +24,7 @@ from transgan.api import (
     Translation,
     UsageError,
     node,
+    option,
 )
 from transgan_methods.autoencoder import ContentDecoder, ContentEncoder, StyleEncoder
 
@@ -228,7 +229,9 @@ class UnitNodes(Nodes):
         if reference is None and strength is None:
             return Call("generator", noisy_latent, decode)
         if reference is None:
-            raise UsageError("strength interpolates between the source and a reference; give --reference too")
+            raise UsageError(
+                f"strength interpolates between the source and a reference; give {option('reference')} too"
+            )
         return self._between(noisy_latent, reference, 1.0 if strength is None else strength, translation.target)
 
     def _between(self, latent: Tensor, reference: Tensor, strength: float, target: str) -> Passes:

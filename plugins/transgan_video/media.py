@@ -86,18 +86,27 @@ class ClipMedia(Media[ClipOptions]):
         x = self.pictures.batch(pictures, rng, domains)
         return x.reshape(len(x), self.options.frames, -1, *x.shape[2:]).transpose(1, 2).contiguous()
 
+    def is_item(self, value: Any) -> bool:
+        """Return whether a value is one frame or one clip; a list of frames is a clip."""
+        if isinstance(value, list):
+            return all(self.pictures.is_item(each) for each in value)
+        return value.ndim <= 4 if isinstance(value, np.ndarray) else super().is_item(value)
+
     def read(self, item: Any) -> Item:
-        """Return an item: of a path, an array (H, W, 3) or a PIL image a frame; of a list of these, an array
-        (T, H, W, 3) or a `ClipPart` a list of frames.
+        """Return an item: of a path, a PIL image, an array (H, W, 3) or a tensor (3, H, W) a frame; of a list of these,
+        an array (T, H, W, 3), a tensor (3, T, H, W) or a `ClipPart` a list of frames. Ranges are those of `image`.
 
         Raises:
             DataError: it cannot be read.
         """
         if isinstance(item, ClipPart):
             item = item.read(self.options.frames, self.options.step)
+        if isinstance(item, Tensor) and item.dim() == 4:
+            item = list(item.unbind(1))
         if isinstance(item, list) or (isinstance(item, np.ndarray) and item.ndim == 4):
             return [self.pictures.read(each) for each in item]
-        return self.pictures.read(item)
+        frame: Frame = self.pictures.read(item)
+        return frame
 
     def describe(self, x: Item) -> Description:
         """Return what is in the first frame."""
@@ -107,6 +116,17 @@ class ClipMedia(Media[ClipOptions]):
     def export(self, x: Item) -> Any:
         """Return a frame as a PIL image, and several as a list of them."""
         return [self.pictures.export(each) for each in x] if isinstance(x, list) else self.pictures.export(x)
+
+    def export_like(self, x: Item, like: Any) -> Any:
+        """Return a frame, or the frames of a clip, as they were given: see the media `image`."""
+        if not isinstance(x, list):
+            return self.pictures.export_like(x, like)
+        if isinstance(like, Tensor):
+            return torch.stack([self.pictures.export_like(each, like[:, 0]) for each in x], 1)
+        if isinstance(like, np.ndarray):
+            return np.stack([self.pictures.export_like(each, like[0]) for each in x])
+        frames = like if isinstance(like, list) else [None] * len(x)
+        return [self.pictures.export_like(each, frame) for each, frame in zip(x, frames, strict=True)]
 
     def as_tensor(self, x: Item) -> Tensor | None:
         """Return a frame as (3, H, W) in [-1, 1]; None for several, in which no regions are found."""

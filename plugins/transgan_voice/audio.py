@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from transgan.api import DataError, DiskError, replacing_file, require
+from transgan.api import DataError, DiskError, option, replacing_file, require
 from transgan_voice.wav_header import checked_wav
 
 SUFFIXES = (".wav", ".flac", ".ogg")
@@ -155,8 +155,8 @@ def _read_errors(path: Path) -> Iterator[None]:
 def _too_long(path: Path, length: str, max_seconds: float) -> DataError:
     return DataError(
         f"{path}: {length} long; at most max_seconds = {max_seconds:g} s are read; cut the recording, or raise this "
-        "option of the media, as with --set data.media.max_seconds=3600, or --set media.max_seconds=3600 of "
-        "transgan translate"
+        "option of the media: data.media.max_seconds = 3600 in a recipe, "
+        f"{option('media_options', {'max_seconds': 3600})} of a model"
     )
 
 
@@ -261,6 +261,23 @@ def to_sound(samples: np.ndarray, rate: int, where: str) -> Sound:
         encoding = _with_channels(encoding, covariance, weights)
         array = array.mean(1) if weights.max() < 1 else array[:, weights.argmax()]
     return _without_offset(Sound(array.astype(np.float32), int(rate), encoding, where))
+
+
+def samples_like(sound: Sound, like: np.ndarray) -> np.ndarray:
+    """Return a sound's samples in the type of others, (n,), or (n, channels) where these have channels.
+
+    Integers have full scale at the ends of their type; a sound that would clip is scaled down as a whole.
+    """
+    samples = sound.samples
+    if like.ndim == 2:
+        samples = samples[:, None] * np.array(sound.encoding.gains, np.float32)
+    if like.dtype.kind == "f":
+        return samples.astype(like.dtype)
+    half = 2.0 ** (8 * like.dtype.itemsize - 1)
+    levels = samples / max(1.0, float(np.abs(samples).max(initial=0.0))) * half
+    levels = np.rint(levels.astype(np.float64)).clip(-half, half - 1) + (half if like.dtype.kind == "u" else 0)
+    integers: np.ndarray = levels.astype(like.dtype)
+    return integers
 
 
 def _without_offset(sound: Sound) -> Sound:

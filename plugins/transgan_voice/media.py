@@ -1,5 +1,6 @@
 """The media `voice`: recordings as normalized acoustic features, and recordings synthesized from them."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,16 +136,41 @@ class VoiceMedia(Media[VoiceMediaOptions]):
 
     # Reading and training
 
+    def is_item(self, value: Any) -> bool:
+        """Return whether a value is one recording; a pair (samples, rate) is."""
+        return _is_pair(value) or super().is_item(value)
+
     def read(self, item: Any) -> Sound:
-        """Return a sound, from a path, a `Sound`, an array of samples at 16 kHz, or a callable of the sample rate."""
+        """Return a sound.
+
+        Args:
+            item: a path, a `Sound`, or a pair of samples and their rate in Hz. Samples are an array (n,) or
+                (n, channels), or a tensor (n,) or (channels, n): floating point from -1 to 1, or integers of full
+                scale; without a rate they are at 16 kHz. A callable is called with the sample rate.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        if _is_pair(item):
+            return self._read_samples(item[0], int(item[1]))
+        if isinstance(item, (np.ndarray, Tensor)):
+            return self._read_samples(item, self.extractor.rate)
         if isinstance(item, Sound):
             return replace(audio.to_sound(item.samples, item.rate, item.name), encoding=item.encoding)
         if callable(item):
             samples = np.asarray(item(self.extractor.rate), dtype=np.float32)
             return Sound(samples, self.extractor.rate, name="a synthesized sound")
-        if isinstance(item, np.ndarray):
-            return audio.to_sound(item, self.extractor.rate, "an array")
+        if not isinstance(item, (str, os.PathLike)):
+            raise DataError(f"found {type(item).__name__}; expected a path, a pair (samples, rate), or an array")
         return audio.read_sound(Path(item), self.options.max_seconds)
+
+    def _read_samples(self, samples: Any, rate: int) -> Sound:
+        low, high = audio.RATES
+        if not low <= rate <= high:
+            raise DataError(f"sample rate of {rate} Hz; expected {low:,} to {high:,} Hz")
+        if isinstance(samples, Tensor):
+            return audio.to_sound(samples.detach().cpu().numpy().T, rate, "a tensor")
+        return audio.to_sound(samples, rate, "an array")
 
     def describe(self, x: Sound) -> Description:
         samples = self.size * self.extractor.hop
@@ -348,6 +374,19 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         """Return the sound itself, which has `samples`, `rate` and `save(path)`."""
         return x
 
+    def export_like(self, x: Sound, like: Any) -> Any:
+        """Return a sound as a pair of samples and their rate, or as samples, where `like` is one, see `read`.
+
+        They have the type, the channels and the device of those. As integers a sound that would clip is scaled down as
+        a whole.
+        """
+        if _is_pair(like):
+            return self.export_like(x, like[0]), x.rate
+        if isinstance(like, Tensor):
+            array = audio.samples_like(x, like.detach().cpu().numpy().T)
+            return torch.from_numpy(np.ascontiguousarray(array.T)).to(like.device)
+        return audio.samples_like(x, like) if isinstance(like, np.ndarray) else x
+
     def write(self, x: Sound, path: Path) -> None:
         factor = audio.write_sound(x, path)
         if factor < QUIETER:
@@ -371,6 +410,12 @@ class VoiceMedia(Media[VoiceMediaOptions]):
     def embed(cls, path: Path, side: int) -> Embedded:
         """Return the image of spectrograms for a web page as WebP; recordings as they are."""
         return embedded(path, side) if path.suffix == ".png" else super().embed(path, side)
+
+
+def _is_pair(value: Any) -> bool:
+    """Return whether a value is samples with their rate."""
+    pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], (np.ndarray, Tensor))
+    return pair and isinstance(value[1], (int, float, np.number))
 
 
 def reflect(numbers: np.ndarray, length: int) -> np.ndarray:

@@ -144,14 +144,28 @@ def test_a_file_is_translated_together_with_its_mask(masked: Path, pictures: Pat
     assert np.array_equal(whole[:, :5], after[:, :5]) and np.abs(before[:, 5:] - whole[:, 5:]).max() > 2
 
 
+def test_several_files_have_as_many_masks(masked: Path, pictures: Path) -> None:
+    translator = Translator.from_pretrained(masked)
+    files, masks = ([pictures / folder / f"{number:02}.png" for number in range(3)] for folder in ("a", "masks"))
+    together = translator(files, to="b", inputs={"mask": masks})
+    for file, mask, each in zip(files, masks, together, strict=True):
+        assert np.abs(pixels(translator(file, to="b", inputs={"mask": mask})) - pixels(each)).max() <= 1
+    with pytest.raises(UsageError, match=r"item 2 has none; expected one for each item"):
+        translator(files, to="b", inputs={"mask": masks[:2]})
+    with pytest.raises(UsageError, match=r"more than the 2 items"):
+        translator(files[:2], to="b", inputs={"mask": masks})
+
+
 def test_a_model_without_its_mask_says_what_it_needs(masked: Path, pictures: Path) -> None:
     translator = Translator.from_pretrained(masked)
     file = pictures / "a" / "01.png"
-    with pytest.raises(UsageError, match=r"translates a file together with its 'mask', .* with --input mask=FOLDER"):
+    with pytest.raises(
+        UsageError, match=r"translates a file together with its 'mask'; give it with inputs=\{\"mask\": PATH\}"
+    ):
         translator(file, to="b")
-    with pytest.raises(UsageError, match=r"--input masc: \[t: a -> b\] of this model takes no such input.* mask"):
+    with pytest.raises(UsageError, match=r"inputs=\"masc\": \[t: a -> b\] of this model takes no such input.* mask"):
         translator(file, to="b", inputs={"masc": file})
-    with pytest.raises(UsageError, match="--input is of a whole file, and only regions are translated"):
+    with pytest.raises(UsageError, match=r"^inputs is of a whole file, and only regions are translated"):
         translator(file, to="b", inputs={"mask": file}, regions="faces")
     with pytest.raises(DataError, match=r"the 'mask' is \(1, 32, 16\) for the model, and the file \(1, 16, 16\)"):
         translator(file, to="b", inputs={"mask": Image.new("L", (16, 32))})

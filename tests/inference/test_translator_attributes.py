@@ -72,10 +72,10 @@ def test_values_default_to_the_typical_ones_of_the_target(translator: Translator
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"age": 90}, "--with age=90: found 90, expected a number from 15 to 65"),
-        ({"aeg": 43}, r"--with aeg=43: this model has no such attribute. Did you mean 'age'\?"),
-        ({"age": "ripe"}, "--with age=ripe: found 'ripe', expected a number from 15 to 65"),
-        ({"race": "Whte"}, r"--with race=Whte: found 'Whte'. Did you mean 'White'\?"),
+        ({"age": 90}, r"^attributes=\{\"age\": 90\}: found 90, expected a number from 15 to 65"),
+        ({"aeg": 43}, r"^attributes=\{\"aeg\": 43\}: this model has no such attribute. Did you mean 'age'\?"),
+        ({"age": "ripe"}, r"^attributes=\{\"age\": \"ripe\"\}: found 'ripe', expected a number from 15 to 65"),
+        ({"race": "Whte"}, r"^attributes=\{\"race\": \"Whte\"\}: found 'Whte'. Did you mean 'White'\?"),
     ],
 )
 def test_an_invalid_attribute_is_refused(translator: Translator, attributes: dict[str, object], message: str) -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from transgan.api import Generator, Loss, Register, hookimpl
-from transgan.cli.training import train
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.monitoring.advice import Advice, advise
@@ -18,6 +17,7 @@ from transgan.monitoring.faults import LossRoles
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
 from transgan.training.engine import Engine
+from transgan.training.start import train
 
 RECIPE = """
 [data]
@@ -103,7 +103,7 @@ def test_advice_is_in_the_progress_the_log_the_result_and_the_report(
     folder = tmp_path / "timid"
     overrides = ("train.steps=6", "train.log_every=1")
     monkeypatch.setattr("transgan.monitoring.advice.RULES", [("timid", "hint", lambda window: "say <so>")])
-    assert train(read_recipe(recipe_file(RECIPE), overrides), Registry.installed(), folder, quiet=False) == 0
+    assert train(read_recipe(recipe_file(RECIPE), overrides), Registry.installed(), folder, quiet=False).code == 0
     line = "hint: age: young -> old: say <so>"
     printed = [each for each in capsys.readouterr().err.splitlines() if "say <so>" in each]
     first, last = [each for each in printed if "young -> old" in each]

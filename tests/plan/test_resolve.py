@@ -24,6 +24,8 @@ from transgan.errors import RecipeError
 from transgan.plan import build_networks
 from transgan.recipe import Document, Problems, write_recipe
 
+pytestmark = pytest.mark.usefixtures("on_the_command_line")
+
 FACE = """
 [tasks]
 age = { between = ["young", "old"] }

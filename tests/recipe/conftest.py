@@ -54,3 +54,8 @@ cycle_error = true
 @pytest.fixture(scope="session")
 def face() -> str:
     return FACE
+
+
+@pytest.fixture(autouse=True, scope="module")
+def words_of_the_command_line(on_the_command_line: None) -> None:
+    """Problems of overrides are as a command prints them."""

@@ -216,7 +216,7 @@ def test_control_characters_are_escaped(face: str) -> None:
     assert all(line.isprintable() for line in reported(text))
     with pytest.raises(RecipeError) as error:
         parse_recipe("x", "a\x1b\nb.toml")
-    assert str(error.value).split("\n")[1].strip().startswith("a\\u001b\\u000ab.toml:1")
+    assert str(error.value).startswith("a\\u001b\\u000ab.toml:1")
 
 
 class Wide(Options):
@@ -254,5 +254,5 @@ def test_a_problem_without_a_line() -> None:
     assert not problems
     problems.add((), "something is wrong")
     problems.add((), "something is wrong")
-    with pytest.raises(RecipeError, match=r"x\.toml: 1 problem\n  x.toml: something is wrong$"):
+    with pytest.raises(RecipeError, match=r"^x\.toml: something is wrong$"):
         problems.stop()

@@ -55,6 +55,30 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return stream
 
 
+def test_a_notebook_overwrites_the_line_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr("sys.stderr", stream)
+    progress = Progress(10)
+    shown = []
+    for step in (1, 2):
+        progress.step(step, {"age: young -> old/loss_G/lsgan": 1.0})
+        shown.append(as_page(stream.getvalue()))
+    progress.message("done")
+    assert [each[:9] for each in shown] == ["step 1/10", "step 2/10"] and "\n" not in "".join(shown)
+    assert as_page(stream.getvalue()) == "done\n" and "\x1b" not in stream.getvalue()
+
+
+def as_page(text: str) -> str:
+    """Return a text as a page shows it: what follows a carriage return overwrites what is before it."""
+    lines = []
+    for line in text.split("\n"):
+        cells: list[str] = []
+        for part in line.split("\r"):
+            cells[: len(part)] = part
+        lines.append("".join(cells).rstrip())
+    return "\n".join(lines)
+
+
 def test_quiet_is_quiet_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the kind: every method of the console, on a terminal and elsewhere; other processes are quiet the same way."""
     stream = terminal(monkeypatch)

@@ -16,10 +16,10 @@ from transgan_images.media import ImageMedia
 from transgan import storage
 from transgan.api import DataError, Hooks, Metric, Register, RunInfo, Tensor, Translation, hookimpl
 from transgan.api.protocols import MOMENTS
-from transgan.cli.training import train
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
 from transgan.reporting.html import escape
+from transgan.training.start import train
 
 RECIPE = """
 [train]
@@ -195,7 +195,7 @@ def test_hooks_that_raise_are_reported_and_not_called_again(recipe_file: Any, tm
     registry.add(Offering(healthy=Healthy, unnamed=Unnamed), "healthy")
     registry.add(Offering(failing=Failing), "failing", "fancy-hooks", "3.1")
     recipe = read_recipe(recipe_file(RECIPE.replace("broken = true", "") + "[hooks]\nfailing = true\nhealthy = true\n"))
-    assert train(recipe, registry, folder, quiet=True) == 0
+    assert train(recipe, registry, folder, quiet=True).code == 0
     stopped = moment == "evaluated"  # it has asked for the end, which is heard all the same
     assert storage.saved_steps(folder / "checkpoints") == ([2] if stopped else [2, 4])
     assert all(Healthy.calls[each] > 0 for each in MOMENTS)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from transgan import storage
-from transgan.cli.training import train
 from transgan.errors import DiskError
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
 from transgan.storage import MetricsLog, atomic, read_metrics
+from transgan.training.start import train
 from transgan.training.trainer import Trainer
 
 RECIPE = """

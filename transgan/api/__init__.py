@@ -56,11 +56,12 @@ from transgan.errors import (
 from transgan.options import Options, OptionsT, Size
 from transgan.schedule import Clock, Schedule, constant
 from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
-from transgan.text import expand_home, listed, printable, show
+from transgan.text import Blank, expand_home, listed, option, printable, show
 
 __all__ = [
     "VERSION",
     "Augmentation",
+    "Blank",
     "Call",
     "Clock",
     "Column",
@@ -119,6 +120,7 @@ __all__ = [
     "locate",
     "make_folder",
     "node",
+    "option",
     "printable",
     "replacing_file",
     "replacing_folder",

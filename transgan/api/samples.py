@@ -4,6 +4,7 @@ Shapes are those of `transgan.api.protocols`.
 """
 
 import mimetypes
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -188,8 +189,21 @@ class Media(Configurable[OptionsT]):
         """
         raise NotImplementedError
 
+    def is_item(self, value: Any) -> bool:
+        """Return whether `read` takes a value as one item. Every other value holds several: it is iterated.
+
+        By default arrays, and all that cannot be iterated, are one item; a tensor is one unless it has an axis more
+        than (C, *space).
+        """
+        if isinstance(value, Tensor):
+            return value.dim() <= len(self.space) + 1
+        one = (str, bytes, os.PathLike, Mapping, np.ndarray)
+        return isinstance(value, one) or not isinstance(value, Iterable)
+
     def read(self, item: Any) -> Any:
-        """Return the item in a file, or in a Python object such as a PIL image.
+        """Return the item in a file, or in a Python object such as a PIL image, an array or a tensor.
+
+        Which objects these are, and in which ranges, the media says.
 
         Raises:
             DataError: it cannot be read.
@@ -203,6 +217,16 @@ class Media(Configurable[OptionsT]):
     def export(self, x: Any) -> Any:
         """Return an item as a common Python object: the opposite of `read`."""
         raise NotImplementedError
+
+    def export_like(self, x: Any, like: Any) -> Any:
+        """Return an item as a Python object of the kind of another one; by default what `export` returns.
+
+        Args:
+            x: the item.
+            like: what `read`, of the media of the source, has taken. For an array it is an array of the same type, for
+                a tensor a tensor on the same device.
+        """
+        return self.export(x)
 
     def as_tensor(self, x: Any) -> Tensor | None:
         """Return an item as (C, *space) in [-1, 1], of which regions are cut out; None where that cannot be."""

@@ -14,8 +14,17 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from transgan.errors import INTERRUPTED, DataWarning, RecipeError, TransganError, as_user_error, did_you_mean
-from transgan.text import open_standard_streams, printable, show
+from transgan.cli.flags import as_flag
+from transgan.errors import (
+    INTERRUPTED,
+    TRAINING_REMEDY,
+    DataWarning,
+    RecipeError,
+    TransganError,
+    as_user_error,
+    did_you_mean,
+)
+from transgan.text import open_standard_streams, printable, show, spelling_options
 
 
 class Commands(TyperGroup):
@@ -48,11 +57,10 @@ app = typer.Typer(
 
 #: Seconds that another process waits for the main one to say what went wrong.
 WAIT = 10.0
-_TRAINING = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
 #: What to do where memory is short, by command.
 _REMEDIES = {
-    "run": _TRAINING,
-    "resume": _TRAINING,
+    "run": TRAINING_REMEDY,
+    "resume": TRAINING_REMEDY,
     "finish": "lower evaluate.batch in recipe.toml",
     "translate": "translate smaller files, leave out --native, or give --device cpu",
     "evaluate": "lower evaluate.batch, or give --device cpu",
@@ -63,6 +71,11 @@ _CLICK_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run a command; turn each error that a user can mend into one line on stderr and an exit code."""
+    with spelling_options(as_flag):
+        _main()
+
+
+def _main() -> None:
     open_standard_streams()
     _add_commands()
     debug = "--debug" in sys.argv[1:]
@@ -137,12 +150,7 @@ def _write_traceback(error: Exception) -> str:
 
 def _as_line(error: TransganError) -> str:
     """Return the error's message, on one line where it reports one problem."""
-    if isinstance(error, RecipeError):
-        if len(error.problems) > 1:
-            return str(error)
-        (problem,) = error.problems
-        return problem if error.recipe in problem or problem.startswith("--set ") else f"{error.recipe}: {problem}"
-    return printable(error)
+    return str(error) if isinstance(error, RecipeError) else printable(error)
 
 
 def _exit(text: str, code: int) -> None:

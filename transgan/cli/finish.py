@@ -4,7 +4,6 @@ from pathlib import Path
 
 import typer
 
-from transgan.cli.resume import check_plugins, read_run
 from transgan.cli.run import PluginFiles
 
 
@@ -18,13 +17,14 @@ def finish(
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
     """Measure the model of a run's newest checkpoint and write figures and report, without training further."""
+    from transgan.cli.launch import is_launched
+    from transgan.plan.of_run import check_plugins, read_run
     from transgan.registry import Registry, use_files
     from transgan.text import expand_home
+    from transgan.training.start import train
 
     folder = expand_home(folder)
     use_files(plugin or [])
     registry, document = Registry.installed(), read_run(folder)
     check_plugins(folder, registry)
-    from transgan.cli.training import train
-
-    raise typer.Exit(train(document, registry, folder, quiet, finish=True))
+    raise typer.Exit(train(document, registry, folder, quiet, finish=True, launched=is_launched()).code)

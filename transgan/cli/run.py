@@ -35,7 +35,7 @@ def run(
 
     document = read_recipe(expand_home(recipe), set_ or [])  # without torch, so that its mistakes are reported at once
 
-    from transgan.cli.launch import relaunch, requested_processes
+    from transgan.cli.launch import is_launched, relaunch, requested_processes
     from transgan.plan import make_plan
     from transgan.registry import Registry, use_files
 
@@ -46,6 +46,6 @@ def run(
 
         check_divisible(make_plan(document, registry), processes)  # a mistake is reported here, once
         relaunch(processes)
-    from transgan.cli.training import train
+    from transgan.training.start import train
 
-    raise typer.Exit(train(document, registry, out, quiet))
+    raise typer.Exit(train(document, registry, out, quiet, launched=is_launched()).code)

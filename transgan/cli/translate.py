@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
+from transgan.cli.importing import importing
 from transgan.cli.run import PluginFiles
 from transgan.errors import (
     DataError,
@@ -109,21 +110,22 @@ def translate(
     ),
 ) -> None:
     """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
-    from transgan.api import Failures
-    from transgan.cli.file_translator import FileTranslator, results_of
-    from transgan.inference.containers import Containers, is_setting
-    from transgan.inference.translator import Translator
-    from transgan.inference.variation import check_inputs, check_variation
-    from transgan.registry import Registry, use_files
-    from transgan.reporting.console import share_bar
-    from transgan.storage.atomic import disk_errors, make_folder
+    with importing():
+        from transgan.api import Failures
+        from transgan.cli.file_translator import FileTranslator, results_of
+        from transgan.inference.containers import Containers, is_setting
+        from transgan.inference.translator import Translator
+        from transgan.inference.variation import check_inputs, check_variation
+        from transgan.registry import Registry, use_files
+        from transgan.reporting.console import share_bar
+        from transgan.storage.atomic import disk_errors, make_folder
 
-    use_files(plugin or [])
+        use_files(plugin or [])
+        registry = Registry.installed()
     out = expand_home(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a folder")
     media_settings = [each for each in settings or [] if each.startswith("media.")]
-    registry = Registry.installed()
     container_settings = [each for each in settings or [] if is_setting(each, registry.names("containers"))]
     settings = [each for each in settings or [] if each not in media_settings + container_settings]
     values = {"--only-largest": only_largest, "--min-size": min_size, "--show-boxes": show_boxes, "--set": settings}

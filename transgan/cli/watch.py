@@ -42,9 +42,9 @@ def open_run(path: Path) -> "tuple[RunFolder, Plan | None]":
         RecipeError: its recipe is none.
         UsageError: it is not the folder of a run.
     """
-    from transgan.cli.resume import read_run
     from transgan.errors import TransganError, UsageError
     from transgan.plan import make_plan
+    from transgan.plan.of_run import read_run
     from transgan.registry import Registry
     from transgan.storage import RunFolder
     from transgan.text import expand_home, show

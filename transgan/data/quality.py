@@ -22,9 +22,9 @@ from transgan.options import Options
 from transgan.plan.plan import MediaPlan
 from transgan.plugin_errors import in_one_line
 from transgan.registry import Registry
-from transgan.text import listed
+from transgan.text import listed, option
 
-#: Largest number of files, or of groups of them, that a finding lists; `--json` has all.
+#: Largest number of files, or of groups of them, that a finding lists; the JSON has all.
 MAX_LISTED = 4
 #: Domains of a task whose sizes differ by more than this factor are reported.
 UNBALANCED = 4.0
@@ -110,7 +110,7 @@ def of_folder(folder: Path, registry: Registry, use: str | None) -> CheckedData:
     found = find_files(folder)
     known = {e.name: e.cls for e in registry.entries.values() if e.kind == "media" and e.cls.suffixes}
     if use is not None and use not in known:
-        raise UsageError(f"--media {use}: there is no such media. {registry.hint(use, known)}")
+        raise UsageError(f"{option('media', use)}: there is no such media. {registry.hint(use, known)}")
     endings = Counter(path.suffix.lower() for path in found.files)
     read = {name: sum(endings[suffix] for suffix in cls.suffixes) for name, cls in known.items()}
     name = use or max(read, key=lambda each: read[each], default="")
@@ -147,7 +147,7 @@ def check_data(data: CheckedData, seen: Callable[[], object] = lambda: None) -> 
         seen: called after each sample.
 
     Returns:
-        What `--json` prints: `domains` by name, `copies` and `near_duplicates` as lists of files, `skipped` and
+        What is printed as JSON: `domains` by name, `copies` and `near_duplicates` as lists of files, `skipped` and
         `findings` as sentences.
     """
     common = _common_folder(file_of(s) for d in data.domains for s in (*d.samples, *d.held_out))

@@ -19,7 +19,7 @@ from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.upgrade import upgrade
 from transgan.recipe.validate import validate
 from transgan.registry import Registry
-from transgan.text import expand_home
+from transgan.text import Blank, expand_home, option
 
 #: Tables of a recipe that say what a model is measured on.
 MEASURED = ("data", "domains", "inputs", "metrics", "evaluate")
@@ -46,7 +46,7 @@ def measure_model(
     Args:
         path: a model folder, the folder of a checkpoint, or a run folder, whose recipe says where its data are.
         root: the folder with the data; defaults to the recipe's.
-        overrides: `--set` texts, for the tables of `MEASURED` and `train.seed`.
+        overrides: changes such as `evaluate.samples=64`, for the tables of `MEASURED` and `train.seed`.
         step: of a run folder, the checkpoint of this step instead of its model.
 
     Raises:
@@ -111,9 +111,8 @@ def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, ov
     problems = Problems(name)
     apply_overrides(table, overrides, problems)
     if table["data"].get("source") in (NO_SOURCE, {"use": NO_SOURCE}):
-        raise UsageError(
-            f"{name}: does not say what data the model is for; give --set data.source=folders --set domains.X=..."
-        )
+        wanted = option("overrides", {"data.source": "folders", "domains.X": Blank("...")})
+        raise UsageError(f"{name}: does not say what data the model is for; give {wanted}")
     recipe = validate(table, problems)
     problems.stop()
     assert recipe is not None

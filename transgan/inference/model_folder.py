@@ -36,7 +36,7 @@ from transgan.storage import (
     saved_steps,
     write_model,
 )
-from transgan.text import expand_home, listed, printable
+from transgan.text import expand_home, listed, option, printable
 
 #: Tables of a recipe that a model needs, and the keys of [train] and [data] that it needs.
 TABLES = ("version", "name", "data", "domains", "tasks", "inputs", "attributes", "train", "nodes", "conditionings",
@@ -139,7 +139,7 @@ def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
     run = RunFolder.at(folder)
     if is_checkpoint(folder) or (folder / "config.json").exists() or not run.recipe.exists():
         if step is not None:
-            raise UsageError(f"--step {step}: {folder} is not the folder of a run")
+            raise UsageError(f"{option('step', step)}: {folder} is not the folder of a run")
         around = folder.absolute().parents[1 if is_checkpoint(folder) else 0]
         return ModelPlace(folder, around if RunFolder.at(around).recipe.exists() else None, is_checkpoint(folder))
     if step is None:
@@ -149,7 +149,7 @@ def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
     place = folder / run.checkpoints.name / f"step-{step:08d}"
     if not is_checkpoint(place):
         known = listed(saved_steps(run.checkpoints))
-        raise DataError(f"--step {step}: {folder} has no checkpoint of this step; it has {known}")
+        raise DataError(f"{option('step', step)}: {folder} has no checkpoint of this step; it has {known}")
     return ModelPlace(place, folder, True)
 
 
@@ -259,7 +259,7 @@ def plan_of(config: Mapping[str, Any], where: str) -> Plan:
         absent = [package for package in config.get("plugins", {}) if package not in here]
         hint = f"; it was made with {listed(absent)}, not installed here" if absent else ""
         if files := registry.absent_files(config.get("plugins", {})):
-            hint += f"; give it the file again: {' '.join(f'--plugin {file}' for file in files)}"
+            hint += f"; give it the file again: {option('plugins', files)}"
         problems, rest = error.problems[:MAX_PROBLEMS], len(error.problems) - MAX_PROBLEMS
         problems += [f"and {rest} more problems"] if rest > 0 else []
         raise PluginError("; ".join(problems) + hint) from None
@@ -320,7 +320,9 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
         UsageError: `out` holds something else.
     """
     if source == target:
-        raise UsageError(f"--from and --to are both '{source}'; a translation is between two domains")
+        raise UsageError(
+            f"{option('source')} and {option('target')} are both '{source}'; a translation is between two domains"
+        )
     check_model_place(out)
     if not weights.is_file():
         raise DataError(f"{weights}: {'a folder, not a file' if weights.is_dir() else 'there is no such file'}")

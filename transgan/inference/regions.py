@@ -47,7 +47,7 @@ class RegionSelection:
             RecipeError: an option is unknown or invalid.
         """
         detector = (registry or Registry.installed()).get("region_detectors", name)
-        table, problems = dict(options or {}), Problems(f"the options of {name}")
+        table, problems = dict(options or {}), Problems(f"the options of {name}", argument="options")
         apply_overrides(table, settings, problems)
         checked = problems.validate(detector.Options, table, ())
         problems.stop()
@@ -67,7 +67,7 @@ class RegionSelection:
         tensor = media.as_tensor(x) if tensor is None else tensor
         if tensor is None:
             raise DataError(f"{self.name} cannot be detected in this kind of file")
-        return tensor
+        return tensor.cpu()
 
     def of(self, x: Tensor) -> list[Region]:
         """Return the regions of an item (C, *space), the largest first."""

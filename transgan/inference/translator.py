@@ -1,12 +1,15 @@
 """A trained model as an object: `Translator.from_pretrained("runs/old-1")(path, to="old")`."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
+from threading import RLock
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self, TypedDict, Unpack, overload
 
 import numpy as np
 import torch
@@ -14,10 +17,10 @@ from torch import Tensor
 
 from transgan.api.protocols import Translation
 from transgan.api.samples import Media, Region
-from transgan.data.attributes import encode
+from transgan.data.attributes import describe_attribute, encode
 from transgan.data.domains import statistics_from_tensors
 from transgan.data.inputs import Side, assemble_inputs, domain_index
-from transgan.errors import DataError, UsageError, did_you_mean
+from transgan.errors import DataError, OutOfMemory, UsageError, did_you_mean, is_out_of_memory
 from transgan.inference.model_folder import STATISTICS, find_model, plan_of
 from transgan.inference.regions import RegionSelection
 from transgan.inference.tiling import Tiles, Wrap
@@ -28,18 +31,98 @@ from transgan.plan import Direction, Plan, build_networks
 from transgan.plugin_errors import in_one_line
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
+from transgan.recipe.write import as_overrides
+from transgan.registry import using_files
 from transgan.rng import CounterRng, stable_hash
 from transgan.schedule import Clock
+from transgan.text import option
 
 #: Chunks of a long item that are translated in one pass.
 AT_ONCE = 16
+#: Numbers of items that are prepared for one pass, unless a single one has more: of large items a few at a time.
+MOST_AT_ONCE = 1 << 25
 
 Encoded = Mapping[str, list[float]]
 """The encoding of an attribute value, by the attribute's name."""
 
 
+class How(TypedDict, total=False):
+    """The arguments of `Translator.__call__` that say nothing of the type of its result."""
+
+    task: str | None
+    source: str | None
+    native: bool
+    attributes: Mapping[str, Any] | None
+    regions: RegionSelection | str | None
+    seed: int | None
+    reference: Any
+    strength: float | None
+    inputs: Mapping[str, Any] | None
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class _Given:
+    """An item as it was given."""
+
+    item: Any
+    inputs: Mapping[str, Any]
+    number: int | None = None
+    """Its number among several, counted from 0."""
+
+    @property
+    def is_path(self) -> bool:
+        return isinstance(self.item, (str, os.PathLike))
+
+    @property
+    def name(self) -> str:
+        """The name of its file, from which its latent codes are; an object has none."""
+        return Path(self.item).name if self.is_path else ""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of all items of a call."""
+
+    direction: Direction
+    native: bool
+    attributes: Mapping[str, Any] | None
+    regions: RegionSelection | None
+    samples: int | None
+    variation: Variation
+
+    def variations(self) -> Iterator[Variation]:
+        """Yield the variation of each of the translations of an item."""
+        return (replace(self.variation, sample=number) for number in range(1 if self.samples is None else self.samples))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """An item as a generator takes it."""
+
+    rows: Tensor
+    """(N, C, *space)"""
+    further: Mapping[str, Tensor]
+    """Further inputs by name, (N, C, *space) each."""
+    name: str
+    undo: Any
+    """What `media.from_model` needs."""
+
+    @property
+    def shapes(self) -> Any:
+        """What items that are computed together have in common."""
+        return self.rows.shape[1:], self.rows.device, *((key, each.shape[1:]) for key, each in self.further.items())
+
+
 class Translator:
-    """A model that translates. Create one with `from_pretrained`."""
+    """A model that translates. Create one with `from_pretrained`.
+
+        translator = Translator.from_pretrained("runs/conditional_face-1")
+        translator("photo.jpg", to="old").save("old.png")
+
+    Several threads can use one translator at a time: files are read and written at once, and the networks run for one
+    call after the other. `to`, `set_media_options`, `memory` and `on_progress` change it for all of them.
+    """
 
     def __init__(
         self,
@@ -50,7 +133,6 @@ class Translator:
     ):
         self.plan = plan
         self.config = config
-        self.device = torch.device(device)
         if mismatch := _mismatch(plan, tensors):  # before anything as large as the config says is allocated
             raise DataError(f"the weights do not fit the config: {mismatch}")
         self.networks = Networks(plan, device)
@@ -76,11 +158,46 @@ class Translator:
         self.on_progress: Callable[[float], None] | None = None
         """Called during a translation in tiles with the share that is done, 0 to 1."""
         self._tiles = Tiles()
+        self._lock = RLock()
+        """Held while networks run: tiles remember what they need, and most devices compute one thing at a time."""
+
+    def __repr__(self) -> str:
+        count = sum(each.numel() for network in self.networks.values() for each in network.parameters())
+        parts = [f"[{each}]" for each in self.translations]
+        if attributes := self.plan.recipe.attributes:
+            parts.append(
+                f"attributes {', '.join(f'{name} ({describe_attribute(a)})' for name, a in attributes.items())}"
+            )
+        parts += [f"size {self.plan.recipe.data.size}", str(self.device), f"{count:,} parameters"]
+        return f"<Translator {self.plan.recipe.name}: {', '.join(parts)}>"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.networks.device
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the networks to another device; return the translator.
+
+        Raises:
+            UsageError: there is no such device.
+        """
+        where = _device(device)
+        with self._lock:
+            self.networks = Networks(self.plan, where, self.networks)
+            for network in self.networks.values():
+                network.eval().requires_grad_(False)
+        return self
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, device: torch.device | str | None = None, step: int | None = None
-    ) -> "Translator":
+        cls,
+        path: str | Path,
+        device: torch.device | str | None = None,
+        step: int | None = None,
+        media_options: Mapping[str, Any] | None = None,
+        plugins: Iterable[str | Path] = (),
+    ) -> Self:
         """Read a model folder, the model of a run folder, or the model in a checkpoint.
 
         Args:
@@ -88,45 +205,53 @@ class Translator:
                 folder of a checkpoint.
             device: where the model runs; defaults to a GPU if there is one.
             step: of a run folder, the checkpoint of this step instead of its model.
+            media_options: see `set_media_options`.
+            plugins: Python files with plugins of the model that are not installed.
 
         Raises:
             DataError: there is no model, or it is damaged.
             DiskError: the checkpoint is damaged.
             PluginError: it needs a plugin that is not installed.
+            RecipeError: an option of the media is invalid.
             UsageError: there is no such device, or `step` is given for what is no run folder.
         """
         place = find_model(path, step)
         where = _device(device)
         tensors, config = place.read()
         try:
-            return cls(plan_of(config, str(place.config)), tensors, config, where)
+            with using_files(plugins):
+                translator = cls(plan_of(config, str(place.config)), tensors, config, where)
         except DataError as error:
             raise DataError(f"model {place.folder}: {str(error).removeprefix(f'{place.folder}/')}") from None
+        translator.set_media_options(media_options or {})
+        return translator
 
-    def set_media_options(self, settings: Iterable[str]) -> None:
+    def set_media_options(self, options: Mapping[str, Any] | Iterable[str]) -> None:
         """Change options of the media of all domains that may differ from those of training: `Media.options_at_use`.
 
         Args:
-            settings: as on the command line: `"media.limit=600"`.
+            options: values by name, or texts as on the command line: `"media.limit=600"`.
 
         Raises:
             RecipeError: a value is invalid.
             UsageError: there is no such option, or it may not differ.
         """
-        settings = list(settings)
+        settings = as_overrides(options) if isinstance(options, Mapping) else options
+        settings = [each.strip().removeprefix("media.") for each in settings]
         for name, each in self.plan.media.items() if settings else ():
-            changed: dict[str, Any] = {"media": {}}
-            problems = Problems(f"the options of the media '{each.use}'")
+            changed: dict[str, Any] = {}
+            problems = Problems(f"the options of the media '{each.use}'", argument="media_options")
             apply_overrides(changed, settings, problems)
             problems.stop()
             free = each.cls.options_at_use
-            if fixed := [key for key in changed["media"] if key not in free]:
+            if fixed := [key for key in changed if key not in free]:
                 what = f"the media '{each.use}' has no such option that may differ from training"
-                raise UsageError(f"--set media.{fixed[0]}: {what}. {did_you_mean(fixed[0], free)}")
-            table = each.options.model_dump(mode="json") | changed["media"]
-            options: Any = problems.validate(each.cls.Options, table, ("media",))
+                given = option("media_options", {fixed[0]: changed[fixed[0]]})
+                raise UsageError(f"{given}: {what}. {did_you_mean(fixed[0], free)}")
+            table = each.options.model_dump(mode="json") | changed
+            checked: Any = problems.validate(each.cls.Options, table, ("media",))
             problems.stop()
-            self.media[name] = each.cls(options, self.media[name].size)
+            self.media[name] = each.cls(checked, self.media[name].size)
             self.media[name].statistics = self.statistics
 
     @property
@@ -145,12 +270,14 @@ class Translator:
         for word, kind, part, value in (
             ("to", "domain", "target", to),
             ("task", "task", "task", task),
-            ("from", "domain", "source", source),
+            ("source", "domain", "source", source),
         ):
             if value is not None:
                 known = {getattr(each.translation, part) for each in every}
                 if value not in known:
-                    raise UsageError(f"--{word} {value}: this model has no such {kind}. {did_you_mean(value, known)}")
+                    raise UsageError(
+                        f"{option(word, value)}: this model has no such {kind}. {did_you_mean(value, known)}"
+                    )
                 wanted = [each for each in wanted if getattr(each.translation, part) == value]
         if not wanted:
             known_ones = ", ".join(f"[{each.translation}]" for each in every)
@@ -163,7 +290,8 @@ class Translator:
         }
         if len(same) > 1:
             matching = ", ".join(f"[{each.translation}]" for each in wanted)
-            raise UsageError(f"more than one translation matches: {matching}; choose with --to, --task and --from")
+            choices = f"{option('to')}, {option('task')} and {option('source')}"
+            raise UsageError(f"more than one translation matches: {matching}; choose with {choices}")
         return wanted[0]
 
     def encode_attributes(
@@ -177,17 +305,32 @@ class Translator:
         known, values = self.plan.recipe.attributes, dict(attributes or {})
         for name, value in values.items():
             if name not in known:
-                raise UsageError(
-                    f"--with {name}={value}: this model has no such attribute. {did_you_mean(name, known)}"
-                )
+                given = option("attributes", {name: value})
+                raise UsageError(f"{given}: this model has no such attribute. {did_you_mean(name, known)}")
             try:
                 encode(known[name], value)
             except ValueError as error:
-                raise UsageError(f"--with {name}={value}: {error}") from None
+                raise UsageError(f"{option('attributes', {name: value})}: {error}") from None
         return self._encode({**self.typical[direction.translation.target], **values})
 
     def _encode(self, values: Mapping[str, Any]) -> dict[str, list[float]]:
         return {name: encode(attribute, values[name]) for name, attribute in self.plan.recipe.attributes.items()}
+
+    @overload
+    def __call__(
+        self, item: np.ndarray, to: str | None = None, *, samples: None = None, **how: Unpack[How]
+    ) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, item: Tensor, to: str | None = None, *, samples: None = None, **how: Unpack[How]) -> Tensor: ...
+
+    @overload
+    def __call__(
+        self, item: list[Any], to: str | None = None, *, samples: int | None = None, **how: Unpack[How]
+    ) -> list[Any]: ...
+
+    @overload
+    def __call__(self, item: Any, to: str | None = None, *, samples: int | None = None, **how: Unpack[How]) -> Any: ...
 
     def __call__(
         self,
@@ -203,51 +346,129 @@ class Translator:
         reference: Any = None,
         strength: float | None = None,
         inputs: Mapping[str, Any] | None = None,
+        batch_size: int = 8,
     ) -> Any:
-        """Translate one item.
+        """Translate an item, or several; return the same kind of object.
+
+        What an item can be besides a path, and in which range its numbers are, its media says
+        (docs/reference/media.md). Of images: a PIL image, an array (H, W) or (H, W, C), and a tensor (C, H, W) in
+        [-1, 1]. Several are a list or another iterable of such objects, or an array or tensor with an axis more:
+        (N, H, W, C), (N, C, H, W).
+
+            translator("photo.jpg", to="old").save("old.png")
+            translator(["a.jpg", "b.jpg"], to="old", batch_size=16)  # a list of two images
 
         Args:
-            item: a path, or an object that the media reads, such as a PIL image.
+            item: a path or an object, or several.
             to: target domain; needed unless the model has only one.
             task: the task, where the target domain does not decide.
             source: the source domain, where it is not clear.
             native: translate at the item's own size, instead of the training size.
             attributes: values by name; others have the target domain's typical value.
             regions: translate only the regions that the detector of this name finds (`"faces"`).
-            samples: return a list of this number of translations, each with other latent codes.
+            samples: return a list of this number of translations of each item, each with other latent codes.
             seed: of the latent codes; the same seed gives the same translation of a file of the same name.
             reference: a sample of the target domain, a path or an object, whose style the translation takes.
             strength: how much of the change is made: 0 for none, 1 for all of it, more to exaggerate.
-            inputs: further inputs of the item, such as its mask, by name: paths or objects.
+            inputs: further inputs of the item, such as its mask, by name: paths or objects; of several items as many.
+            batch_size: of several items, how many are read, and translated in one pass where they have one size; not
+                with `regions`, which are translated one by one.
 
         Returns:
-            What the media exports, such as a PIL image; with `samples` a list.
+            For a path what the media exports, such as a PIL image, and for an object one of its kind: an array of the
+            same type, a tensor on the same device and of the same type. For several items a list, or an array or tensor
+            of them. With `samples` a list for each item.
 
         Raises:
-            DataError: the item or the reference cannot be read.
+            DataError: an item or the reference cannot be read.
+            OutOfMemory: the device has too little memory.
             UsageError: no single translation, an invalid attribute value, or something that this model cannot do.
         """
         direction = self.choose(to, task, source)
         check_variation(self.plan, samples, seed, reference is not None, strength)
         check_inputs(self.plan, direction, inputs or (), regions is not None)
-        further = {name: self.read_input(name, each, direction) for name, each in (inputs or {}).items()}
+        if batch_size < 1:
+            raise UsageError(f"{option('batch_size', batch_size)}: expected a number of 1 or more")
+        wanted = _Wanted(
+            direction,
+            native,
+            attributes,
+            RegionSelection.named(regions) if isinstance(regions, str) else regions,
+            samples,
+            Variation(seed or 0, reference=self._read_style(reference, direction), strength=strength),
+        )
+        try:
+            if self.sides(direction)[0].is_item(item):
+                return self._translated([_Given(item, inputs or {})], wanted)[0]
+            found: list[Any] = []
+            given = _several(item, inputs or {})
+            while batch := list(islice(given, batch_size)):
+                found += self._translated(batch, wanted)
+        except Exception as error:
+            if not is_out_of_memory(error) or isinstance(error, OutOfMemory):
+                raise
+            remedies = f"give {option('device', 'cpu')}, a smaller {option('batch_size')}, or less memory to tiles"
+            raise OutOfMemory(f"out of memory; {remedies}: translator.memory = 1_000_000_000") from error
+        return _joined(found, item) if samples is None else found
+
+    def _read_style(self, reference: Any, direction: Direction) -> Tensor | None:
+        return None if reference is None else self.read_reference(reference, direction)
+
+    @torch.no_grad()
+    def _translated(self, batch: Sequence[_Given], wanted: _Wanted) -> list[Any]:
+        """Return the translations of items; with `samples` a list for each."""
+        direction = wanted.direction
         reader, writer = self.sides(direction)
-        x = reader.read(item)
-        style = None if reference is None else self.read_reference(reference, direction)
-        name = Path(item).name if isinstance(item, (str, Path)) else ""
-        selection = RegionSelection.named(regions) if isinstance(regions, str) else regions
-        tensor = selection.tensor_of(x, reader) if selection else x
-        found = selection.of(tensor) if selection else []
-        exported = []
-        for number in range(1 if samples is None else samples):
-            variation = Variation(seed or 0, number, name, style, strength, further)
-            if selection:
-                y = self.translate_regions(tensor, selection, found, direction, native, attributes, variation)
-                y = writer.with_tensor(x, y)
-            else:
-                y = self.translate(x, direction, native, attributes, variation)
-            exported.append(writer.export(y))
-        return exported[0] if samples is None else exported
+        items = [self._read(each, reader) for each in batch]
+        results: list[list[Any]] = [[] for _ in batch]
+        if wanted.regions:
+            translated = self._in_regions(items, batch, wanted)
+        else:
+            further = [
+                {name: self.read_input(name, each, direction) for name, each in given.inputs.items()} for given in batch
+            ]
+            translated = self._whole(items, further, batch, wanted)
+        for i, y in translated:
+            given = batch[i]
+            results[i].append(writer.export(y) if given.is_path else writer.export_like(y, given.item))
+        return [result[0] for result in results] if wanted.samples is None else results
+
+    def _whole(
+        self, items: Sequence[Any], further: Sequence[Mapping[str, Any]], batch: Sequence[_Given], wanted: _Wanted
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the translations of whole items with their numbers: of each item one after the other."""
+        direction, target = wanted.direction, wanted.direction.translation.target
+        encoded = self.encode_attributes(direction, wanted.attributes)
+        for variation in wanted.variations():
+            waiting: dict[int, _Prepared] = {}
+            for i, given in enumerate(batch):
+                own = replace(variation, name=given.name, inputs=further[i])
+                waiting[i] = self._prepare(items[i], direction, wanted.native, own)
+                if i + 1 < len(batch) and sum(each.rows.numel() for each in waiting.values()) < MOST_AT_ONCE:
+                    continue
+                outputs = self._outputs(list(waiting.values()), direction, encoded, variation)
+                for (number, prepared), y in zip(waiting.items(), outputs, strict=True):
+                    yield number, self.media[target].from_model(y, prepared.undo, target)
+                waiting = {}
+
+    def _in_regions(self, items: Sequence[Any], batch: Sequence[_Given], wanted: _Wanted) -> Iterator[tuple[int, Any]]:
+        """Yield items with their regions translated, with their numbers: of each item one after the other."""
+        assert wanted.regions is not None
+        reader, writer = self.sides(wanted.direction)
+        for i, (x, given) in enumerate(zip(items, batch, strict=True)):
+            tensor = wanted.regions.tensor_of(x, reader)
+            found = wanted.regions.of(tensor)
+            for variation in wanted.variations():
+                how = wanted.direction, wanted.native, wanted.attributes, replace(variation, name=given.name)
+                yield i, writer.with_tensor(x, self.translate_regions(tensor, wanted.regions, found, *how))
+
+    def _read(self, given: _Given, reader: Media[Options]) -> Any:
+        try:
+            return reader.read(given.item)
+        except DataError as error:
+            if given.number is None or given.is_path:
+                raise
+            raise DataError(f"item {given.number}: {error}") from error
 
     def translate_sequence(
         self,
@@ -269,8 +490,8 @@ class Translator:
         reader = self.sides(self.choose(to, task, source))[0]
         for item in items:
             # An item of a file has latent codes of its own, by its name; an object has none.
-            x = reader.read(item) if isinstance(item, (str, Path)) else item
-            yield self(x, to, task, source, **how)
+            x = reader.read(item) if isinstance(item, (str, os.PathLike)) else item
+            yield self(x, to, task=task, source=source, **how)
 
     def read_input(self, name: str, item: Any, direction: Direction) -> Any:
         """Return a further input of an item of a direction's source domain, as its media reads it.
@@ -358,43 +579,74 @@ class Translator:
         variation: Variation,
     ) -> tuple[Tensor, Tensor, Any]:
         """Return a generator's input for an item, its output, and what `media.from_model` needs."""
-        check_inputs(self.plan, direction, variation.inputs)
+        prepared = self._prepare(x, direction, native, variation)
         encoded = self.encode_attributes(direction, attributes)
+        (y,) = self._outputs([prepared], direction, encoded, variation)
+        return prepared.rows, y, prepared.undo
+
+    def _prepare(self, x: Any, direction: Direction, native: bool, variation: Variation) -> _Prepared:
+        """Return an item, with its further inputs, as the generator takes it."""
+        check_inputs(self.plan, direction, variation.inputs)
+        source = direction.translation.source
         name = self.plan.roles[direction.planned]["generator"]
         stride = int(getattr(self.networks[name], "stride", 1))
-        inputs, undo = self.sides(direction)[0].to_model(x, stride, native, direction.translation.source)
+        rows, undo = self.media[source].to_model(x, stride, native, source)
         further = {}
         for key, item in variation.inputs.items():
-            media = self.input_media[f"{direction.translation.source}.{key}"]
-            further[key] = media.to_model(item, stride, native, direction.translation.source)[0]
-            sizes = [(len(each), *each.shape[2:]) for each in (further[key], inputs)]
+            further[key] = self.input_media[f"{source}.{key}"].to_model(item, stride, native, source)[0]
+            sizes = [(len(each), *each.shape[2:]) for each in (further[key], rows)]
             if sizes[0] != sizes[1]:
                 raise DataError(f"the '{key}' is {sizes[0]} for the model, and the file {sizes[1]}; expected one size")
-        outputs = []
-        for first in range(0, len(inputs), AT_ONCE):
-            rows = slice(first, first + AT_ONCE)
-            chunk = {key: each[rows].to(self.device) for key, each in further.items()}
-            outputs.append(self._run_in_memory(inputs[rows].to(self.device), direction, encoded, variation, chunk))
-        return inputs, torch.cat(outputs) if len(outputs) > 1 else outputs[0], undo
+        return _Prepared(rows, further, variation.name, undo)
+
+    def _outputs(
+        self, prepared: Sequence[_Prepared], direction: Direction, encoded: Encoded, variation: Variation
+    ) -> list[Tensor]:
+        """Return the generator's output for each item; those of one size are computed in common passes."""
+        groups: dict[Any, list[int]] = {}
+        for i, each in enumerate(prepared):
+            groups.setdefault(each.shapes, []).append(i)
+        outputs: dict[int, Tensor] = {}
+        for numbers in groups.values():
+            group = [prepared[i] for i in numbers]
+            rows = torch.cat([each.rows for each in group])
+            further = {key: torch.cat([each.further[key] for each in group]) for key in group[0].further}
+            names = [each.name for each in group for _ in each.rows]
+            parts, at_once = [], max(AT_ONCE, len(group))
+            for first in range(0, len(rows), at_once):
+                own = slice(first, first + at_once)
+                chunk = {key: each[own].to(self.device) for key, each in further.items()}
+                x = rows[own].to(self.device)
+                parts.append(self._run_in_memory(x, direction, encoded, variation, chunk, names[own]))
+            joined = torch.cat(parts) if len(parts) > 1 else parts[0]
+            outputs |= dict(zip(numbers, torch.split(joined, [len(each.rows) for each in group]), strict=True))
+        return [outputs[i] for i in range(len(prepared))]
 
     def _run_in_memory(
-        self, x: Tensor, direction: Direction, encoded: Encoded, variation: Variation, further: Mapping[str, Tensor]
+        self,
+        x: Tensor,
+        direction: Direction,
+        encoded: Encoded,
+        variation: Variation,
+        further: Mapping[str, Tensor],
+        names: Sequence[str],
     ) -> Tensor:
         """Do what `_run` does, in tiles where the whole needs more memory than it may take."""
         style = variation.reference
 
         def run(wrap: Wrap) -> Tensor:
             inputs = {name: wrap(each) for name, each in further.items()}
-            return self._run(wrap(x), direction, encoded, variation, inputs)
+            return self._run(wrap(x), direction, encoded, variation, inputs, names=names)
 
         def trace() -> Tensor:
             inputs = {name: each.to("meta") for name, each in further.items()}
             without = replace(variation, reference=None if style is None else style.to("meta"))
-            return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, True)
+            return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, names, True)
 
         key = (direction.planned, tuple(x.shape), tuple(sorted(further)), style is None, variation.strength is None)
-        compute = partial(self._tiles.compute, name=variation.name, memory=self.memory, on_progress=self.on_progress)
-        return compute(run, x, trace, key)
+        compute = partial(self._tiles.compute, name=names[0], memory=self.memory, on_progress=self.on_progress)
+        with self._lock:
+            return compute(run, x, trace, key)
 
     @cached_property
     def _meta_networks(self) -> Networks:
@@ -410,11 +662,13 @@ class Translator:
         encoded: Encoded,
         variation: Variation,
         further: Mapping[str, Tensor] = MappingProxyType({}),
+        names: Sequence[str] | None = None,
         without_numbers: bool = False,
     ) -> Tensor:
         """Return the translation of samples.
 
         Args:
+            names: of the item that each sample is of, whose latent code it has; by default that of the variation.
             without_numbers: whether x, and all other tensors, are on the meta device.
         """
         count, translation = len(x), direction.translation
@@ -426,8 +680,10 @@ class Translator:
             return Side(x, domain_index(self.plan, name, count, device), attributes)
 
         zero = np.zeros(count, dtype=np.uint64)
-        name = np.full(count, stable_hash(variation.name), dtype=np.uint64)  # all chunks of an item have its code
-        codes = CounterRng(("latents", variation.seed), zero + np.uint64(variation.sample), name, device)
+        names = [variation.name] * count if names is None else names
+        hashes = {name: stable_hash(name) for name in set(names)}
+        items = np.array([hashes[name] for name in names], dtype=np.uint64)
+        codes = CounterRng(("latents", variation.seed), zero + np.uint64(variation.sample), items, device)
         reference = variation.reference
         inputs = assemble_inputs(
             self.plan,
@@ -443,6 +699,34 @@ class Translator:
         )
         fake: Tensor = networks.compute(inputs, direction.planned, ["fake"])["fake"]
         return fake
+
+
+def _several(items: Any, inputs: Mapping[str, Any]) -> Iterator[_Given]:
+    """Yield several items, each with its further inputs.
+
+    Raises:
+        UsageError: there are more or fewer further inputs than items.
+    """
+    further = {name: iter(each) for name, each in inputs.items() if isinstance(each, Iterable)}
+    missing = object()
+    number = -1
+    for number, item in enumerate(items):
+        own = {name: next(further[name], missing) if name in further else missing for name in inputs}
+        if short := [name for name, each in own.items() if each is missing]:
+            raise UsageError(f"{option('inputs', short[0])}: item {number} has none; expected one for each item")
+        yield _Given(item, own, number)
+    for name, rest in further.items():
+        if next(rest, missing) is not missing:
+            raise UsageError(f"{option('inputs', name)}: more than the {number + 1} items; expected one for each")
+
+
+def _joined(found: list[Any], like: Any) -> Any:
+    """Return translations as one array or tensor, where the items were one."""
+    if isinstance(like, Tensor):
+        return torch.stack(found) if found else like
+    if isinstance(like, np.ndarray):
+        return np.stack(found) if found else like
+    return found
 
 
 def _clock(config: Mapping[str, Any], steps: int) -> Clock:
@@ -494,5 +778,5 @@ def _device(device: torch.device | str | None) -> torch.device:
         # torch's messages list every backend, or advise how to build torch
         first = str(error).splitlines()[0]
         why = "there is none here" if first.startswith("Could not run") else re.split(r"[.:](\s|$)", first)[0][:100]
-        raise UsageError(f"--device {device}: cannot be used: {why}; without it {best} is used") from None
+        raise UsageError(f"{option('device', str(device))}: cannot be used: {why}; without it {best} is used") from None
     return found

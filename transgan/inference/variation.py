@@ -10,7 +10,7 @@ from transgan.api.names import BATCH_INPUTS
 from transgan.errors import UsageError
 from transgan.plan import Direction, Plan
 from transgan.plan.plan import ROLES
-from transgan.text import listed
+from transgan.text import Blank, listed, option
 
 #: Bounds on what may be asked for: translations of a file, and multiples of a change.
 MAX_SAMPLES, MAX_STRENGTH = 1_000, 10
@@ -52,21 +52,21 @@ def check_variation(
         "reference": (has_reference, "reference"),
         "strength": (strength is not None, "strength"),
     }
-    can = [f"--{name}" for name, (_, needed) in asked.items() if plan.varies_by(needed)]
+    can = [option(name) for name, (_, needed) in asked.items() if plan.varies_by(needed)]
     why = {
         "latents": "this model has no latent codes: it gives one translation of each file",
         "reference": "this model takes no style from a reference",
         "strength": "this model cannot scale its change",
     }
     for name, (wanted, needed) in asked.items():
-        if wanted and f"--{name}" not in can:
-            raise UsageError(f"--{name}: {why[needed]}. It can: {listed(can) or 'none of these'}")
+        if wanted and option(name) not in can:
+            raise UsageError(f"{option(name)}: {why[needed]}. It can: {listed(can) or 'none of these'}")
     if samples is not None and not 1 <= samples <= MAX_SAMPLES:
-        raise UsageError(f"--samples {samples}: expected a number from 1 to {MAX_SAMPLES:,}")
+        raise UsageError(f"{option('samples', samples)}: expected a number from 1 to {MAX_SAMPLES:,}")
     if seed is not None and not 0 <= seed < 2**63:
-        raise UsageError(f"--seed {seed}: expected a whole number of 0 or more, below 2^63")
+        raise UsageError(f"{option('seed', seed)}: expected a whole number of 0 or more, below 2^63")
     if strength is not None and not 0 <= strength <= MAX_STRENGTH:  # also false for nan
-        raise UsageError(f"--strength {strength:g}: expected a number from 0 to {MAX_STRENGTH}")
+        raise UsageError(f"{option('strength', strength)}: expected a number from 0 to {MAX_STRENGTH}")
 
 
 def check_inputs(plan: Plan, direction: Direction, given: Collection[str], regions: bool = False) -> None:
@@ -85,13 +85,15 @@ def check_inputs(plan: Plan, direction: Direction, given: Collection[str], regio
     for name in given:
         if name not in own or f"{domain}.{name}" not in plan.input_media:
             what = f"[{direction.translation}] of this model takes no such input"
-            raise UsageError(f"--input {name}: {what}. It takes: {listed(own) or 'none'}")
+            raise UsageError(f"{option('inputs', name)}: {what}. It takes: {listed(own) or 'none'}")
     if given and regions:
-        raise UsageError("--input is of a whole file, and only regions are translated; leave one of them out")
+        raise UsageError(
+            f"{option('inputs')} is of a whole file, and only regions are translated; leave one of them out"
+        )
     if missing := [name for name in own if name not in given]:
         raise UsageError(
-            f"this model translates a file together with its '{missing[0]}', a file of the same name; give the "
-            f"folder of these with --input {missing[0]}=FOLDER"
+            f"this model translates a file together with its '{missing[0]}'; give it with "
+            f"{option('inputs', {missing[0]: Blank('PATH')})}"
         )
     in_training = {name for name in used if name not in (*BATCH_INPUTS, *(f"source_{each}" for each in own))}
     in_training |= used & {"target", *ROLES[2:], "pair_target_attributes"}

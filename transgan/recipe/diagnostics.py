@@ -12,7 +12,7 @@ from transgan.errors import RecipeError, did_you_mean
 from transgan.recipe.describe import expected, found, json_schema, known_keys, quoted, subschema
 from transgan.recipe.slots import SLOTS, SLOTS_OF_DATA
 from transgan.recipe.toml_lines import Keys
-from transgan.text import printable
+from transgan.text import Blank, option, printable
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -26,16 +26,16 @@ MAX_PROBLEMS = 100
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value comes from: a line of the file, a `--set`, or the program."""
+    """Where a value comes from: a line of the file, an override, or the program."""
 
     line: int = 0
     """Counted from 1; 0 where the value is not from a file."""
     file: str = ""
     """The file of the line, where it is not the recipe's own but one that it extends."""
     override: str = ""
-    """The `--set`, as given."""
+    """The override, as given: `"train.steps=500"`."""
     sets: Keys = ()
-    """Path of the value that the `--set` sets."""
+    """Path of the value that the override sets."""
     by: str = ""
     """The part of the program that sets the value."""
 
@@ -49,13 +49,15 @@ class Problems:
     Args:
         name: the recipe's file.
         origins: where each value comes from, by its path.
+        argument: what overrides are given as, see `transgan.text.option`.
     """
 
-    def __init__(self, name: str, origins: Origins | None = None):
+    def __init__(self, name: str, origins: Origins | None = None, argument: str = "overrides"):
         self.name = printable(name)
+        self.argument = argument
         self.origins: Origins = {} if origins is None else origins
         self.implicit: Origins = {}
-        """Tables that exist only because a `--set` sets a key in them."""
+        """Tables that exist only because an override sets a key in them."""
         self._lines: dict[str, tuple[int, str, int]] = {}  # each with its rank in the report
         self._reported: set[Keys] = set()
 
@@ -82,9 +84,11 @@ class Problems:
             self._add_line(f"{place}: {label}: {message}" if label else f"{place}: {message}", rank)
 
     def add_override(self, override: str, message: str) -> None:
-        """Add a problem of a `--set`."""
+        """Add a problem of an override."""
         shown = override if len(override) <= 80 else override[:80] + "..."
-        self._add_line(f"--set {shown}: {message}", (1, "", 0))
+        key, equals, value = shown.partition("=")
+        given = {key: Blank(value)} if equals else shown
+        self._add_line(f"{option(self.argument, given)}: {message}", (1, "", 0))
 
     def _add_line(self, line: str, rank: tuple[int, str, int]) -> None:
         self._lines.setdefault(printable(line), rank)

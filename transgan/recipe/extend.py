@@ -17,7 +17,7 @@ def extend(base: dict[str, Any], problems_of_base: Problems, table: Mapping[str,
 
     Tables are merged key by key. Replaced as a whole are lists and single values, tables that are empty, schedules and
     ranges (with `from`), those in REPLACED, and slots that another plugin fills. A weight alone keeps the options of a
-    loss, as with `--set`.
+    loss, as with an override.
 
     Args:
         base: the table of the extended recipe; of its keys all but `name` are inherited.

@@ -1,4 +1,4 @@
-"""Overrides of a recipe's values from the command line: `--set a.b.c=value`."""
+"""Overrides of a recipe's values: `a.b.c=value`."""
 
 import tomllib
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def apply_overrides(table: dict[str, Any], overrides: Iterable[str], problems: P
 
     Args:
         table: the recipe, as read from TOML.
-        overrides: as given after `--set`: `"train.steps=500"`.
+        overrides: such as `"train.steps=500"`; the value is TOML.
         problems: collects those that cannot be applied; records the origin of the values that are set.
     """
     for override in overrides:

@@ -47,7 +47,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Document:
 
     Args:
         path: the TOML file, or the name of an installed recipe.
-        overrides: values of `--set`, such as `train.steps=500`.
+        overrides: changes of it, such as `train.steps=500`.
 
     Raises:
         UsageError: the file cannot be read.
@@ -63,7 +63,7 @@ def parse_recipe(text: str, name: str = "recipe", overrides: Sequence[str] = ())
     Args:
         text: TOML.
         name: the file to name in messages, from whose folder `extends` is looked for.
-        overrides: values of `--set`, such as `train.steps=500`.
+        overrides: changes of it, such as `train.steps=500`.
 
     Raises:
         RecipeError: the recipe is invalid; reports all problems.

@@ -9,10 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from transgan.errors import UsageError
 from transgan.recipe.parse import Document
 from transgan.recipe.slots import Section, Slot
 from transgan.recipe.toml_lines import Keys
 from transgan.schedule import SCHEDULE_KEYS, constant
+from transgan.text import option
 
 #: Longer lists and strings are written over several lines.
 _MAX_WIDTH = 100
@@ -77,8 +79,9 @@ class _Writer:
         if origin is None:
             return "default"
         if origin.override or origin.by:
-            return origin.by or "--set"
-        return self.document.problems.place(origin) + (", --set" if path in self.changed_inside else "")
+            return origin.by or option("overrides")
+        changed = f", {option('overrides')}" if path in self.changed_inside else ""
+        return self.document.problems.place(origin) + changed
 
 
 def _fields(table: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +128,20 @@ def value_in_toml(value: Any) -> str:
             [value_in_toml(each) for each in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
         )
     return _write_string(str(value))
+
+
+def as_overrides(values: Mapping[str, Any]) -> list[str]:
+    """Return values by key, `{"train.steps": 200}`, as the texts of overrides, `["train.steps=200"]`.
+
+    Raises:
+        UsageError: a value is of a type that recipes do not have.
+    """
+    texts = []
+    for key, value in values.items():
+        if value is None:
+            raise UsageError(f"{option('overrides', {key: value})}: found None; leave the key out for its default")
+        texts.append(f"{key}={value_in_toml(value)}")
+    return texts
 
 
 def _write_list(values: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The console of a run: on stderr, one line that is overwritten on a terminal, plain lines elsewhere."""
+"""The console of a run: on stderr, one line that is overwritten on a terminal or in a notebook, else plain lines."""
 
 import shutil
 import sys
@@ -59,8 +59,8 @@ class Progress:
         now = time.monotonic()
         if self.started is None:
             self.started = (now, step)
-        terminal = _is_terminal()
-        if self.quiet or (not terminal and now - self.printed < EVERY and step not in (1, self.steps)):
+        clear = _clearing()
+        if self.quiet or (not clear and now - self.printed < EVERY and step not in (1, self.steps)):
             return
         self.printed = now
         by_loss: dict[str, list[float]] = {}
@@ -70,14 +70,14 @@ class Progress:
         passed, done = now - self.started[0], step - self.started[1]
         left = f"{_duration(passed / done * (self.steps - step))} left" if done else ""
         line = "  ".join(part for part in (f"step {step}/{self.steps}", left, tasks, means) if part)
-        if terminal:
-            write(_CLEAR + printable(line)[: shutil.get_terminal_size().columns - 1], error=True)
+        if clear:
+            write(clear + printable(line)[: shutil.get_terminal_size().columns - 1], error=True)
         else:
             show(line, error=True)
 
     def _clear(self) -> None:
-        if _is_terminal():
-            write(_CLEAR, error=True)
+        if clear := _clearing():
+            write(clear, error=True)
 
     def result(self, result: Mapping[str, Any], folder: RunFolder) -> None:
         """Print the table of figures, on stdout, and where the results are."""
@@ -158,6 +158,14 @@ def show_figures(translations: Mapping[str, Mapping[str, float]], title: str) ->
     with console.capture() as captured:
         console.print(figures_table(translations, title, console.width))
     write(captured.get())
+
+
+def _clearing() -> str:
+    """Return what clears the current line of stderr; an empty text where no line can be overwritten."""
+    if _is_terminal():
+        return _CLEAR
+    in_notebook = type(sys.stderr).__module__.startswith("ipykernel.")  # which knows \r, and no escape sequence
+    return f"\r{' ' * (shutil.get_terminal_size().columns - 1)}\r" if in_notebook else ""
 
 
 def _is_terminal() -> bool:

@@ -412,8 +412,11 @@ def _commands(view: RunView, table: Mapping[str, Any]) -> list[tuple[str, str]]:
     run = shlex.quote(str(path))
     tasks = table.get("tasks", {})
     targets = [each for task in tasks.values() if isinstance(task, dict) for each in task.get("between", [])[1:]]
-    to = f" --to {shlex.quote(str(targets[0]))}" if targets else ""
-    translate = ("translate files", f"transgan translate {run} FILES{to}")
+    target = shlex.quote(str(targets[0])) if targets else ""
+    translate = (
+        "translate files",
+        f"transgan translate {run} FILES --to {target}" if target else f"transgan translate {run} FILES",
+    )
     watch = ("watch it live", f"transgan watch {run}")
     compare = ("compare it with another run", f"transgan compare {run} OTHER-RUN")
     if view.state == "running":

@@ -170,8 +170,10 @@ class StopRequests:
 
     @contextmanager
     def handling_signals(self) -> Iterator[None]:
-        """Handle signals while the body runs."""
-
+        """Handle signals while the body runs. In another thread than the main one they are not those of the run."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         codes = {getattr(signal, name): code for name, code in self.CODES.items() if hasattr(signal, name)}
         first = 0.0
 

@@ -11,9 +11,7 @@ from transgan.plan import Plan
 from transgan.recipe import Document, Origin, Problems
 from transgan.recipe.toml_lines import key_lines
 from transgan.schedule import Clock, Schedule
-
-#: The origin, in the resolved recipe, of a number of steps that was changed.
-BY = "--steps"
+from transgan.text import option
 
 _KEYS = {field.alias or name for name, field in Schedule.model_fields.items()}
 
@@ -22,7 +20,7 @@ def with_steps(document: Document, steps: int) -> Document:
     """Return the recipe with another number of steps, and otherwise as it is."""
     recipe = document.recipe
     changed = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
-    origins = {**document.problems.origins, ("train", "steps"): Origin(by=BY)}
+    origins = {**document.problems.origins, ("train", "steps"): Origin(by=option("steps"))}
     return Document(changed, document.name, Problems(document.name, origins))
 
 
@@ -71,7 +69,7 @@ def _with_steps(path: Path, steps: int) -> str:
     line = key_lines("\n".join(lines))["train", "steps"] - 1
     if not re.fullmatch(r"\s*steps\s*=\s*[\d_]+\s*(#.*)?", lines[line]):
         raise UsageError(f"{path}:{line + 1}: train.steps is not on a line of its own; change it there")
-    lines[line] = f"steps = {steps}  # {BY}"
+    lines[line] = f"steps = {steps}  # {option('steps')}"
     return "\n".join(lines)
 
 

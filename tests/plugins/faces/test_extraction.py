@@ -158,7 +158,7 @@ def test_nothing_is_replaced_unless_wanted(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run([file], out, Extraction())
     before = (out / "a.png").stat().st_mtime_ns
-    with pytest.raises(UsageError, match=re.escape(f"{out / 'a.png'} exists; choose another --out, or")):
+    with pytest.raises(UsageError, match=re.escape(f"{out / 'a.png'} exists; choose another out, or")):
         run([file], out, Extraction())
     assert (out / "a.png").stat().st_mtime_ns == before
     run([write(tmp_path / "b.png", picture((BERT, (60, 40, 140))))], out, Extraction())  # beside it
@@ -206,8 +206,8 @@ def test_a_picture_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: p
         (lambda folder: ([folder / "none"], {}), "none: no such file or folder"),
         (lambda folder: ([folder / "a.txt"], {}), "expected a photograph or a clip"),
         (lambda folder: ([folder / "empty"], {}), "no photographs or clips in it"),
-        (lambda folder: ([folder / "a.png"], {"which": "best"}), "--which best: expected one of largest, longest, all"),
-        (lambda folder: ([folder / "a.png"], {"ending": ".bmp"}), "--ending .bmp: expected one of .png"),
+        (lambda folder: ([folder / "a.png"], {"which": "best"}), 'which="best": expected one of largest, longest, all'),
+        (lambda folder: ([folder / "a.png"], {"ending": ".bmp"}), 'ending=".bmp": expected one of .png'),
     ],
 )
 def test_mistakes_are_found_before_anything_is_written(

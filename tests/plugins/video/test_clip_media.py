@@ -91,6 +91,21 @@ def test_frames_and_clips_survive_the_way_through_a_model(side: int) -> None:
         np.testing.assert_array_equal(np.asarray(media.export(media.from_model(x, undo, "a"))), frames[0])
 
 
+def test_clips_as_objects_come_back_as_they_were_given() -> None:
+    media = ClipMedia(ClipOptions(), 16)
+    frames = numbered(5, side=20)
+    tensor = torch.from_numpy(frames).permute(3, 0, 1, 2)
+    for clip in (frames, frames / 255, tensor, tensor.float() / 127.5 - 1, list(frames)):
+        assert media.is_item(clip) and not media.is_item([clip, clip])
+        x, undo = media.to_model(media.read(clip), 4, True, "a")
+        back = media.export_like(media.from_model(x, undo, "a"), clip)
+        assert type(back) is type(clip)
+        if isinstance(clip, list):
+            back, clip = np.stack(back), np.stack(clip)
+        assert back.dtype == clip.dtype and back.shape == clip.shape
+        assert float(abs(torch.as_tensor(back).double() - torch.as_tensor(clip).double()).max()) < 1e-5
+
+
 def test_frames_one_by_one_give_what_the_clip_gives_at_once() -> None:
     media = ClipMedia(ClipOptions(), 16)
     frames = numbered(3, side=30)

@@ -169,8 +169,8 @@ def test_a_long_file_is_refused_before_it_is_decoded(
         read_sound(tmp_path / name, 10.0)
     assert str(raised.value) == (
         f"{tmp_path / name}: 12 s (192,000 samples) long; at most max_seconds = 10 s are read; cut the recording, or "
-        "raise this option of the media, as with --set data.media.max_seconds=3600, or --set media.max_seconds=3600 of "
-        "transgan translate"
+        "raise this option of the media: data.media.max_seconds = 3600 in a recipe, "
+        'media_options={"max_seconds": 3600} of a model'
     )
 
 

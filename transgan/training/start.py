@@ -1,8 +1,8 @@
-"""Training for the commands `run`, `resume` and `finish`: plan, processes, run folder and trainer."""
+"""How a run starts, goes on or is ended, from a command or from Python: plan, processes, run folder and trainer."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from transgan.cli.launch import is_launched
 from transgan.data.domains import Domains
 from transgan.errors import DataError, TransganError, UsageError
 from transgan.plan import Plan, make_plan
@@ -12,12 +12,22 @@ from transgan.registry import Registry
 from transgan.reporting.console import Progress, progress_bar
 from transgan.rng import stable_hash
 from transgan.storage import RunFolder, TextLog, saved_steps, write_text
-from transgan.text import expand_home, listed
+from transgan.text import Blank, expand_home, listed, option
 from transgan.training.distributed import Processes
 from transgan.training.extension import describe_extension, with_steps, write_steps
 from transgan.training.initialization import initial_weights
 from transgan.training.outputs import is_finished
 from transgan.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How training has ended, where nothing has failed."""
+
+    folder: Path
+    """The run's."""
+    code: int
+    """The exit code: 0, or that of the signal that has ended it early."""
 
 
 def train(
@@ -27,7 +37,8 @@ def train(
     quiet: bool,
     steps: int | None = None,
     finish: bool = False,
-) -> int:
+    launched: bool = False,
+) -> Ended:
     """Train a recipe.
 
     Args:
@@ -37,26 +48,24 @@ def train(
         quiet: print nothing but errors.
         steps: another number of steps for the run in `out`.
         finish: write the model of the newest checkpoint in `out` and measure it, without training.
-
-    Returns:
-        The exit code.
+        launched: a launcher has started this process, and waits for it.
 
     Raises:
         UsageError: `out` holds a run of another recipe, or one that has done more than `steps`.
     """
     new = document if steps is None else with_steps(document, steps)
     plan = make_plan(new, registry)
-    processes = Processes(is_launched())
+    processes = Processes(launched)
     progress = Progress(plan.recipe.train.steps, quiet or not processes.main)
     with processes.alike():
         finished = out is not None and _is_finished(document, plan, out)
-    if processes.broadcast(finished):
+    if out is not None and processes.broadcast(finished):
         progress.message(
             f"{out} is finished: {plan.recipe.train.steps} steps, model and figures; nothing was done. "
-            f"transgan resume {out} --steps N extends it"
+            f"To extend it, resume it with {option('steps', Blank('N'))}"
         )
         processes.end()
-        return 0
+        return Ended(expand_home(out), 0)
     with processes.alike():  # before the folder is created: a mistake in the data leaves none behind
         domains = Domains(plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
@@ -83,7 +92,8 @@ def train(
         del weights  # as large as a checkpoint; the trainer drops them once they are loaded
         if folder:
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
-        return trainer.fit(progress, train=not finish)
+        code = trainer.fit(progress, train=not finish)
+        return Ended(trainer.path, code)
     finally:
         if folder:
             folder.close()
@@ -124,7 +134,7 @@ def _extend(folder: RunFolder, old: Plan, new: Plan, progress: Progress) -> None
     """Change the number of steps of a run, and report what that changes."""
     done, steps = max(saved_steps(folder.checkpoints), default=0), new.recipe.train.steps
     if steps < done:
-        raise UsageError(f"--steps {steps}: the run has done {done} steps; expected at least {done}")
+        raise UsageError(f"{option('steps', steps)}: the run has done {done} steps; expected at least {done}")
     if steps == old.recipe.train.steps:
         return
     write_steps(folder, steps)
@@ -152,7 +162,7 @@ def _check_same_recipe(document: Document, folder: RunFolder, out: Path) -> None
         if keys:
             raise UsageError(
                 f"{out} holds a run of another recipe; they differ in {listed(keys, 6)}. "
-                f"Choose another --out, or transgan resume {out}"
+                f"Choose another {option('out')}, or resume that one"
             )
 
 
