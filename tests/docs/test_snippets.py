@@ -34,7 +34,7 @@ from transgan.registry import KINDS, Registry
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)])
 #: What a block of code may be, and which tests run it. `text` is what a command prints.
-LANGUAGES = {"shell", "bash", "python", "toml", "json", "text", "{toctree}", "{figure}", "{image}"}
+LANGUAGES = {"shell", "bash", "powershell", "python", "toml", "json", "text", "{toctree}", "{figure}", "{image}"}
 
 
 def name(page: Path) -> str:
