@@ -3,7 +3,7 @@
 import inspect
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,8 +25,8 @@ from transgan.plan import Conditioned, Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
 from transgan.plan.kept import KEPT
 from transgan.plugin_errors import notes_of, plugin_of
+from transgan.progress import progress_bar
 from transgan.registry import Registry
-from transgan.reporting.console import progress_bar
 from transgan.schedule import Clock
 from transgan.text import listed, size_of
 from transgan.training.engine import phases_sharing_nodes
@@ -174,7 +174,16 @@ def _size(saved: list[Tensor]) -> int:
 
 
 def describe(plan: Plan) -> Iterator[str]:
-    """Yield the lines of `transgan check`.
+    """Yield the lines of `transgan check`: see `examine`.
+
+    Raises:
+        TransganError: whatever would stop the run.
+    """
+    return lines_of(examine(plan))
+
+
+def examine(plan: Plan) -> dict[str, Any]:
+    """Return what `transgan check --json` prints: what a plan will run, and its size, in the types of JSON.
 
     Raises:
         TransganError: whatever would stop the run.
@@ -184,63 +193,150 @@ def describe(plan: Plan) -> Iterator[str]:
     domains = Domains(plan)
     with progress_bar("reading the data", domains.count_files()) as seen:
         domains.exclude_unreadable(seen)
-    yield f"{recipe.name}: {recipe.train.steps} steps, seed {recipe.train.seed}, {recipe.train.precision}"
-    yield "domains"
-    for name, domain in domains.items():
-        example = domain.samples[0]
+    for name in domains:
         for part in domains.parts(name):
             _round_trip(domains, part.name, plan.stages[-1].size)
-        yield f"  {name}: {len(domain.samples)} samples, {len(domain.held_out)} held out; the first is {example.key}"
-    for note in domains.notes:
-        yield f"  {note}"
-    for name, attribute in recipe.attributes.items():
-        typical = ", ".join(f"{domain} {typical_label(name, each.samples)}" for domain, each in domains.items())
-        yield f"  attribute {name}: {describe_attribute(attribute)}; typically {typical}"
-    for name, task in recipe.tasks.items():
+    networks, initial = Networks(plan, "meta"), initial_weights(plan)
+    build_lazy_modules(plan, networks)
+    costs = _costs(plan, networks, [trace for _, phases in traces for trace in phases])
+    return {
+        "recipe": recipe.name,
+        "steps": recipe.train.steps,
+        "seed": recipe.train.seed,
+        "precision": recipe.train.precision,
+        "domains": {
+            name: {"samples": len(each.samples), "held_out": len(each.held_out), "first": each.samples[0].key}
+            for name, each in domains.items()
+        },
+        "notes": list(domains.notes),
+        "attributes": {
+            name: {
+                "values": describe_attribute(attribute),
+                "typical": {domain: typical_label(name, each.samples) for domain, each in domains.items()},
+            }
+            for name, attribute in recipe.attributes.items()
+        },
+        "pairs": dict(_pairs(plan, domains)),
+        "translations": [
+            {
+                "translation": str(direction.translation),
+                "generator": plan.roles[direction.planned].get("generator"),
+                "discriminators": [use.network for use in plan.discriminators[direction.planned]],
+            }
+            for direction in plan.directions
+        ],
+        "networks": {
+            name: _network(plan, networks, name, notes=not initial or name not in initial.whole) for name in networks
+        },
+        "initial_weights": list(initial.report()) if initial else [],
+        "stages": [_stage(stage, phases) for stage, phases in traces],
+        **costs,
+        "warnings": [*_short_of(costs), *domains.warnings, *check_conditioning(plan)],
+    }
+
+
+def _pairs(plan: Plan, domains: Domains) -> Iterator[tuple[str, list[str]]]:
+    """Yield each task with known pairs, and the first of them."""
+    for name, task in plan.recipe.tasks.items():
         if task.paired:
             first, second = task.domains[:2]
             pairs = domains[first].samples if task.paired is True else domains[first].evaluated
             if task.share_of_pairs is not None:
                 pairs = [domains[first].samples[i] for i, _ in domains.training_pairs(name, first, second)]
-            yield f"  pairs of {name}: {', '.join(sample.key for sample in pairs[:5])}, ..."
+            yield name, [sample.key for sample in pairs[:5]]
+
+
+def _network(plan: Plan, networks: Networks, name: str, notes: bool) -> dict[str, Any]:
+    """Return what a network is, and how it is trained.
+
+    Args:
+        notes: say what it says of its weights.
+    """
+    planned, network = plan.networks[name], networks[name]
+    by, _ = plan.recipe.optimizers.of(name, planned.side)
+    return {
+        "use": planned.use,
+        "parameters": count_parameters(network),
+        "trained": sum(parameter.numel() for parameter in networks.trainable(name)),
+        "side": planned.side,
+        "optimizer": by,
+        "notes": [each.note for each in network.modules() if isinstance(each, Network) and each.note] if notes else [],
+    }
+
+
+def _stage(stage: Stage, phases: list[PhaseTrace]) -> dict[str, Any]:
+    return {
+        "first": stage.first,
+        "last": stage.last,
+        "size": stage.size,
+        "batch": stage.batch,
+        "conditions": dict(stage.conditions),
+        "frozen": list(stage.freeze),
+        "phases": [
+            {
+                "phase": trace.side,
+                "losses": trace.losses,
+                "calls": sum(len(each.nodes) for each in trace.passes),
+                "passes": [
+                    {"network": each.network, "samples": each.samples, "nodes": list(each.nodes)}
+                    for each in trace.passes
+                ],
+            }
+            for trace in phases
+        ],
+    }
+
+
+def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what `examine` has found, as lines for people."""
+    yield f"{found['recipe']}: {found['steps']} steps, seed {found['seed']}, {found['precision']}"
+    yield "domains"
+    for name, domain in found["domains"].items():
+        counts = f"{domain['samples']} samples, {domain['held_out']} held out"
+        yield f"  {name}: {counts}; the first is {domain['first']}"
+    for note in found["notes"]:
+        yield f"  {note}"
+    for name, attribute in found["attributes"].items():
+        typical = ", ".join(f"{domain} {value}" for domain, value in attribute["typical"].items())
+        yield f"  attribute {name}: {attribute['values']}; typically {typical}"
+    for name, pairs in found["pairs"].items():
+        yield f"  pairs of {name}: {', '.join(pairs)}, ..."
     yield "translations"
-    for direction in plan.directions:
-        generator = plan.roles[direction.planned].get("generator")
-        discriminators = ", ".join(use.network for use in plan.discriminators[direction.planned]) or "none"
-        yield f"  {direction.translation}  generator {generator}, discriminators {discriminators}"
+    for each in found["translations"]:
+        discriminators = ", ".join(each["discriminators"]) or "none"
+        yield f"  {each['translation']}  generator {each['generator']}, discriminators {discriminators}"
     yield "networks"
-    networks, initial = Networks(plan, "meta"), initial_weights(plan)
-    build_lazy_modules(plan, networks)
-    for name, network in networks.items():
-        planned = plan.networks[name]
-        size = f"{count_parameters(network):,} parameters"
-        count = sum(parameter.numel() for parameter in networks.trainable(name))
-        some = f"{count:,} of them " if 0 < count < count_parameters(network) else ""
-        by, _ = recipe.optimizers.of(name, planned.side)
-        own = f" by [optimizers.{by}]" if by != planned.side else ""
-        trained = f"{some}trained in the {planned.side} phase{own}" if count else "frozen"
-        yield f"  {name}: {planned.use}, {size}, {trained}"
-        if not initial or name not in initial.whole:
-            notes = [each.note for each in network.modules() if isinstance(each, Network) and each.note]
-            yield from (f"    note: {note}" for note in notes)
-    if initial:
-        yield from initial.report()
-    for number, (stage, phases) in enumerate(traces):
-        if len(traces) > 1:
-            frozen = f", {listed(stage.freeze)} frozen" if stage.freeze else ""
-            length = f"steps {stage.first} to {stage.last}"
-            own = "".join(f", {name} = {value}" for name, value in stage.conditions.items())
-            yield f"stage {number + 1}: {length}, size {stage.size}, batch {stage.batch}{own}{frozen}"
-        for trace in phases:
-            calls = sum(len(each.nodes) for each in trace.passes)
-            what = "nodes" if trace.side == "nodes" else f"{trace.side} phase"
-            losses = f" -> {', '.join(trace.losses) or 'no loss'}" if trace.side != "nodes" else ""
-            yield f"{what}: {calls} calls in {len(trace.passes)} passes if merged{losses}"
-            for each in trace.passes:
-                yield f"  {each.network:<24} {each.samples:>4} samples  {_nodes(each)}"
-    yield from _costs(plan, networks, [trace for _, phases in traces for trace in phases])
-    for warning in (*domains.warnings, *check_conditioning(plan)):
-        yield f"warning: {warning}"
+    for name, network in found["networks"].items():
+        trained, count = network["trained"], network["parameters"]
+        some = f"{trained:,} of them " if 0 < trained < count else ""
+        own = f" by [optimizers.{network['optimizer']}]" if network["optimizer"] != network["side"] else ""
+        how = f"{some}trained in the {network['side']} phase{own}" if trained else "frozen"
+        yield f"  {name}: {network['use']}, {count:,} parameters, {how}"
+        yield from (f"    note: {note}" for note in network["notes"])
+    yield from found["initial_weights"]
+    for number, stage in enumerate(found["stages"]):
+        if len(found["stages"]) > 1:
+            frozen = f", {listed(stage['frozen'])} frozen" if stage["frozen"] else ""
+            own = "".join(f", {name} = {value}" for name, value in stage["conditions"].items())
+            length = f"steps {stage['first']} to {stage['last']}"
+            yield f"stage {number + 1}: {length}, size {stage['size']}, batch {stage['batch']}{own}{frozen}"
+        for phase in stage["phases"]:
+            shared = phase["phase"] == "nodes"
+            what = "nodes" if shared else f"{phase['phase']} phase"
+            losses = "" if shared else f" -> {', '.join(phase['losses']) or 'no loss'}"
+            yield f"{what}: {phase['calls']} calls in {len(phase['passes'])} passes if merged{losses}"
+            for each in phase["passes"]:
+                yield f"  {each['network']:<24} {each['samples']:>4} samples  {_nodes(each['nodes'])}"
+    memory, disk = found["memory"], found["disk"]
+    yield (
+        f"memory: about {size_of(memory['needed'])}: {size_of(memory['state'])} for weights, gradients and optimizers, "
+        f"{size_of(memory['activations'])} for activations"
+    )
+    yield (
+        f"disk: {size_of(disk['checkpoint'])} a checkpoint, {disk['kept']} kept, {size_of(disk['model'])} the model; "
+        f"{size_of(disk['free'])} free"
+    )
+    yield from (f"warning: {warning}" for warning in found["warnings"])
     yield "It will run."
 
 
@@ -269,10 +365,10 @@ def _round_trip(domains: Domains, name: str, size: Size) -> None:
             del domains.statistics[name]
 
 
-def _nodes(one: Pass) -> str:
+def _nodes(names: Iterable[str]) -> str:
     """Return the nodes of a pass, each once, with its translation or the number of translations."""
     nodes: dict[str, list[str]] = {}
-    for name in one.nodes:
+    for name in names:
         translation, _, node = name.rpartition(": ")
         nodes.setdefault(node, []).append(translation)
     return ", ".join(
@@ -280,8 +376,8 @@ def _nodes(one: Pass) -> str:
     )
 
 
-def _costs(plan: Plan, networks: Mapping[str, nn.Module], traces: list[PhaseTrace]) -> Iterator[str]:
-    """Yield estimates of memory and disk."""
+def _costs(plan: Plan, networks: Mapping[str, nn.Module], traces: list[PhaseTrace]) -> dict[str, Any]:
+    """Return estimates of memory and disk, in bytes."""
     weights = 4 * sum(count_parameters(network) for network in networks.values())
     held = {name: _state_size(network) for name, network in networks.items()}
     translating = sum(held[name] for name in plan.generator_side)
@@ -292,19 +388,20 @@ def _costs(plan: Plan, networks: Mapping[str, nn.Module], traces: list[PhaseTrac
     if plan.recipe.train.precision == "bf16":
         activations //= 2
     state = sum(held.values()) + 3 * weights + average + best  # a gradient and two moments each
-    yield (
-        f"memory: about {size_of(state + activations)}: {size_of(state)} for weights, gradients and optimizers, "
-        f"{size_of(activations)} for activations"
-    )
-    if state + activations > (there := _memory()):
-        yield f"warning: the device has {size_of(there)}; lower train.batch or data.size, or raise train.accumulate"
     checkpoint = sum(held.values()) + 2 * weights + average + best
-    free = shutil.disk_usage(Path.cwd()).free
-    kept = plan.recipe.train.keep
-    model = size_of(translating)
-    yield f"disk: {size_of(checkpoint)} a checkpoint, {kept} kept, {model} the model; {size_of(free)} free"
-    if free < (kept + 1) * checkpoint:
-        yield "warning: the disk may become full; lower train.keep or make room"
+    memory = {"needed": state + activations, "state": state, "activations": activations, "available": _memory()}
+    disk = {"checkpoint": checkpoint, "kept": plan.recipe.train.keep, "model": translating}
+    return {"memory": memory, "disk": {**disk, "free": shutil.disk_usage(Path.cwd()).free}}
+
+
+def _short_of(costs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a warning where there is less memory, or room on the disk, than a run needs."""
+    memory, disk = costs["memory"], costs["disk"]
+    if memory["needed"] > memory["available"]:
+        there = size_of(memory["available"])
+        yield f"the device has {there} of memory; lower train.batch or data.size, or raise train.accumulate"
+    if disk["free"] < (disk["kept"] + 1) * disk["checkpoint"]:
+        yield "the disk may become full; lower train.keep or make room"
 
 
 def _memory() -> int:

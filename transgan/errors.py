@@ -27,17 +27,47 @@ class UsageError(TransganError):
     exit_code = 2
 
 
+class Problem(str):
+    """A line about something that is wrong in a recipe, and its parts, for programs.
+
+    Args:
+        line: what people read: place, key and message.
+        message: without the place and the key; defaults to the line.
+        file: the recipe's file, or the one that it extends; None where a `--set`, or nothing, says it.
+        number: of the line in that file, from 1; None where it is not known.
+        key: with its tables, `generators.face.width`; None where it is about no key.
+    """
+
+    message: str
+    file: str | None
+    line: int | None
+    key: str | None
+
+    def __new__(
+        cls,
+        line: str,
+        message: str | None = None,
+        file: str | None = None,
+        number: int | None = None,
+        key: str | None = None,
+    ) -> "Problem":
+        self = super().__new__(cls, line)
+        self.message = line if message is None else message
+        self.file, self.line, self.key = file, number, key
+        return self
+
+
 class RecipeError(UsageError):
     """All problems found in one recipe.
 
     Args:
-        problems: one line each.
+        problems: one line each, which may be a `Problem`.
         recipe: the recipe's file.
     """
 
     def __init__(self, problems: Sequence[str], recipe: str = "recipe"):
         super().__init__(problems, recipe)  # as given: processes send each other errors
-        self.problems = list(map(printable, problems))
+        self.problems = [each if isinstance(each, Problem) else Problem(printable(each)) for each in problems]
         self.recipe = printable(recipe)
 
     def __str__(self) -> str:

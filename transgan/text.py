@@ -116,6 +116,43 @@ def show(text: object = "", error: bool = False) -> None:
     write(printable_lines(text) + "\n", error)
 
 
+class _Quiet:
+    """Whether this process omits notes and progress, as `--quiet` wishes."""
+
+    on = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Omit notes and progress from now on, or print them again."""
+    _Quiet.on = quiet
+
+
+@contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """Omit notes and progress while the body runs, or print them; afterwards it is as before."""
+    before = _Quiet.on
+    set_quiet(quiet)
+    try:
+        yield
+    finally:
+        set_quiet(before)
+
+
+def is_quiet() -> bool:
+    """Return whether notes and progress are omitted."""
+    return _Quiet.on
+
+
+def note(text: object, error: bool = True) -> None:
+    """Print lines that are neither an error nor the result that was asked for, unless these are omitted.
+
+    Args:
+        error: on stderr; else on stdout, among the lines of a result for people.
+    """
+    if not is_quiet():
+        show(text, error)
+
+
 def write(text: str, error: bool = False) -> None:
     """Write text as it is on stdout or stderr; characters that it cannot encode become escape sequences.
 

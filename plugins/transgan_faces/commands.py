@@ -12,13 +12,17 @@ def faces() -> None:
     """Cut faces out of photographs and clips."""
 
 
-@app.command()
+@app.command(
+    epilog="\b\nExamples:\n  transgan faces extract photos --out faces\n"
+    "  transgan faces extract clip.mp4 --every 10 --which longest --size 256"
+)
 def extract(
     inputs: list[Path] = typer.Argument(help="Photographs, clips, and folders of them, which are searched."),  # noqa: B008
-    out: Path = typer.Option("faces", "--out", "-o", help="The folder for the faces."),  # noqa: B008
+    out: Path = typer.Option("faces", "--out", "-o", metavar="FOLDER", help="The folder for the faces."),  # noqa: B008
     which: str = typer.Option(
         "largest",
         "--which",
+        metavar="WHICH",
         help="largest: the largest face of each frame; longest: the face that is there in most frames of a clip; all.",
     ),
     every: int = typer.Option(1, "--every", min=1, metavar="N", help="Of clips, keep faces of every Nth frame only."),
@@ -38,13 +42,21 @@ def extract(
         None, "--size", min=16, metavar="PIXELS", help="The side of the pictures; by default as large as each face is."
     ),
     margin: float = typer.Option(
-        0.0, "--margin", min=-0.25, max=2, help="What is added on each side, as a share of the side of the crop."
+        0.0,
+        "--margin",
+        min=-0.25,
+        max=2,
+        metavar="SHARE",
+        help="What is added on each side, as a share of the side of the crop.",
     ),
     ending: str = typer.Option(".png", "--ending", metavar=".ENDING", help="The file type: .png, or .jpg."),
     weights: str = typer.Option(None, "--weights", metavar="FILE", help="YuNet's weights; see transgan plugins faces."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace pictures that exist; inputs never are."),
 ) -> None:
-    """Find faces, cut each out upright as translate --faces does, and write those that are fit for training."""
+    """Find faces, and write those that are fit for training.
+
+    Each is cut out upright, as translate --faces does. With --quiet, the folder for the faces is printed.
+    """
     from transgan_faces.extraction import SHARP, Extraction, run
 
     chosen = Extraction(

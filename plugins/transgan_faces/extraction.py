@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,7 +30,10 @@ from transgan.api import (
     as_user_error,
     expand_home,
     find_files,
+    is_quiet,
+    note,
     option,
+    progress_bar,
     replacing_file,
     require,
     show,
@@ -115,16 +118,19 @@ def run(inputs: Sequence[Path], out: Path, chosen: Extraction) -> None:
     _check_results(items, out, chosen)
     faces = Faces(FacesOptions(weights=chosen.weights, margin=chosen.margin))
     if faces.note:
-        show(f"note: {faces.note}", error=True)
+        note(f"note: {faces.note}")
     report, failures = Report(), Failures(_failure)
     fingerprints: list[int] = []
-    for item in items:
-        with failures.of(item.path):
-            _extract(item, out, chosen, faces, fingerprints, report)
+    count = None if any(item.is_clip for item in items) else len(items)  # of frames, which a clip may not say
+    with progress_bar("looking for faces", count) as seen:
+        for item in items:
+            with failures.of(item.path):
+                _extract(item, out, chosen, faces, fingerprints, report, seen)
     omitted = "".join(f", {count:,} {reason}" for reason, count in report.omitted.most_common())
-    show(f"{report.frames:,} pictures, {report.found:,} faces: {len(report.written):,} written into {out}{omitted}")
+    written = f"{report.frames:,} pictures, {report.found:,} faces: {len(report.written):,} written into {out}{omitted}"
+    show(out if is_quiet() else written)
     if report.written:
-        show(f"contact sheet {contact_sheet(report.written, out, chosen.overwrite)}")
+        note(f"contact sheet {contact_sheet(report.written, out, chosen.overwrite)}", error=False)
     failures.stop(len(items), "read or written")
 
 
@@ -181,11 +187,20 @@ def _check_results(items: Sequence[Item], out: Path, chosen: Extraction) -> None
             )
 
 
-def _extract(item: Item, out: Path, chosen: Extraction, faces: Faces, fingerprints: list[int], report: Report) -> None:
+def _extract(
+    item: Item,
+    out: Path,
+    chosen: Extraction,
+    faces: Faces,
+    fingerprints: list[int],
+    report: Report,
+    seen: Callable[[], None],
+) -> None:
     """Write the faces of a photograph or clip that are wanted."""
     longest = _longest(item, chosen, faces) if item.is_clip and chosen.which == "longest" else None
     tracker = Tracker(0.0, GAP)
     for number, x in _frames(item):
+        seen()
         follow = longest is not None
         if not follow and number % chosen.every:
             continue

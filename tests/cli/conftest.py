@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from transgan.cli.offered import Offered
+
 FACES = """\
 name = "small"
 [data]
@@ -74,6 +76,12 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run every test in its own working folder, with its own cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRANSGAN_CACHE", str(tmp_path / ".cache"))
+
+
+@pytest.fixture
+def unread_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be known of plugins from their source: they may offer anything."""
+    monkeypatch.setattr(Offered, "may_have", lambda self, hook, name: True)
 
 
 @pytest.fixture(scope="session")

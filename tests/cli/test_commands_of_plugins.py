@@ -35,7 +35,7 @@ class Broken:
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry(unread_plugins: None, monkeypatch: pytest.MonkeyPatch) -> Registry:
     found = Registry()
     found.add(Broken(), "broken", "broken-package", "1.0")
     found.add(Plugin(), "polite", "polite-package", "1.0")

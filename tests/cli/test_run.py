@@ -72,8 +72,15 @@ def test_run_writes_a_model_and_a_report(transgan: Any, recipe: Path, tmp_path: 
     assert "result" not in done.err and "cycle_error" in done.out
 
 
-def test_quiet_prints_nothing(transgan: Any, recipe: Path) -> None:
-    assert transgan("run", recipe, "-q") == (0, "", "")
+def test_quiet_prints_the_model_alone(transgan: Any, recipe: Path, tmp_path: Path) -> None:
+    model = f"{tmp_path / 'runs/small-1/model'}\n"
+    assert transgan("run", recipe, "-q") == (0, model, "")
+    assert transgan("resume", "runs/small-1", "-q") == (
+        0,
+        model,
+        "",
+    )  # nothing was left to do
+    assert transgan("finish", "runs/small-1", "--quiet") == (0, model, "")
 
 
 def test_same_recipe_resumes_and_another_is_refused(transgan: Any, recipe: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Plugin:
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry(unread_plugins: None, monkeypatch: pytest.MonkeyPatch) -> Registry:
     found = Registry.installed()
     found.add(Plugin(), "blocks")
     monkeypatch.setattr(Registry, "installed", staticmethod(lambda: found))

@@ -6,7 +6,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from transgan.reporting.console import Progress, progress_bar, show_figures
+from transgan.progress import progress_bar
+from transgan.reporting.console import Progress, show_figures
 from transgan.reporting.tables import figures_table
 
 SPEAKERS = ["anna", "bert", "cleo", "dora"]

@@ -54,9 +54,10 @@ from transgan.errors import (
     did_you_mean,
 )
 from transgan.options import Options, OptionsT, Size
+from transgan.progress import progress_bar
 from transgan.schedule import Clock, Schedule, constant
 from transgan.storage.atomic import disk_errors, make_folder, replacing_file, replacing_folder
-from transgan.text import Blank, expand_home, listed, option, printable, show
+from transgan.text import Blank, expand_home, is_quiet, listed, note, option, printable, show
 
 __all__ = [
     "VERSION",
@@ -116,12 +117,15 @@ __all__ = [
     "expand_home",
     "find_files",
     "hookimpl",
+    "is_quiet",
     "listed",
     "locate",
     "make_folder",
     "node",
+    "note",
     "option",
     "printable",
+    "progress_bar",
     "replacing_file",
     "replacing_folder",
     "require",

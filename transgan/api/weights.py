@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import platformdirs
 
 from transgan.errors import DataError
+from transgan.progress import share_bar
 from transgan.storage.atomic import disk_errors, make_folder, replacing_file, set_aside
 from transgan.text import expand_home
 
@@ -98,9 +99,10 @@ def download(weights: WeightFile) -> Path:
     path = weights.path
     with disk_errors(path):
         make_folder(path.parent)
-        with replacing_file(path) as file:
+        with replacing_file(path) as file, share_bar(f"downloading {weights.name}") as done:
             for chunk in _chunks(weights):
                 file.write(chunk)
+                done(file.tell() / max(1, weights.size))
             if path.is_symlink() or (path.exists() and not _matches(path, weights)):
                 set_aside(path)
     return path

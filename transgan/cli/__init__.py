@@ -1,20 +1,22 @@
 """The command line: one module a command; heavy packages such as torch are imported when a command runs."""
 
-import io
 import os
-import re
 import sys
 import tempfile
 import time
 import traceback
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from transgan.cli import completion, output
 from transgan.cli.flags import as_flag
+from transgan.cli.options import add_quiet, examples
+from transgan.cli.usage import explain
 from transgan.errors import (
     INTERRUPTED,
     TRAINING_REMEDY,
@@ -22,22 +24,41 @@ from transgan.errors import (
     RecipeError,
     TransganError,
     as_user_error,
-    did_you_mean,
 )
-from transgan.text import open_standard_streams, printable, show, spelling_options
+from transgan.text import note, open_standard_streams, printable, set_quiet, show, spelling_options
 
 
 class Commands(TyperGroup):
     """The commands of TransGAN, and those of plugins, which are loaded only where none of its own has the name."""
 
+    def __init__(self, **attributes: Any):
+        super().__init__(**attributes)
+        add_quiet(self)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
-        if found is None and (group := _commands_of_plugins().get(cmd_name)) is not None:
-            return typer.main.get_group(group)
+        if found is None and (group := _commands_of_plugins(cmd_name).get(cmd_name)) is not None:
+            return add_quiet(typer.main.get_group(group))
         return found
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete the commands of plugins too, which are in no list that can be read at once."""
+        from transgan.cli.offered import offered
 
-def _commands_of_plugins() -> dict[str, typer.Typer]:
+        if [*getattr(ctx, "_protected_args", ()), *ctx.args]:  # behind a command that is none of TransGAN's own
+            return []
+        names = offered().names["commands"] - self.commands.keys()
+        further = sorted(name for name in names if name.startswith(incomplete))
+        item = type(super().shell_complete(ctx, "")[0])  # its module differs between versions of typer
+        return [*super().shell_complete(ctx, incomplete), *map(item, further)]
+
+
+def _commands_of_plugins(wanted: str) -> Mapping[str, typer.Typer]:
+    """Return the commands of plugins, which are loaded for it; none where none of them can have this name."""
+    from transgan.cli.offered import offered
+
+    if completion.is_asked() or not offered().may_have("commands", wanted):
+        return {}
     from transgan.registry import Registry
 
     return Registry.installed().commands
@@ -46,8 +67,10 @@ def _commands_of_plugins() -> dict[str, typer.Typer]:
 app = typer.Typer(
     cls=Commands,
     name="transgan",
-    help="Train and run translations between domains.",
-    epilog="Plugins may offer further commands: 'transgan plugins' lists them.",
+    help="Train networks that translate between domains, and run them.",
+    epilog="Plugins may offer further commands: 'transgan plugins' lists them.\n\n"
+    + examples("transgan check my.toml", "transgan run cut_shapes", "transgan translate runs/cut_shapes-1 FILES"),
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     invoke_without_command=True,
     add_completion=True,
@@ -78,23 +101,30 @@ def main() -> None:
 def _main() -> None:
     open_standard_streams()
     _add_commands()
+    if completion.is_asked():
+        completion.answer(app)
+    set_quiet(False)
+    output.want_json(False)
     debug = "--debug" in sys.argv[1:]
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
         with warnings.catch_warnings():
             if not debug and not sys.warnoptions:
                 warnings.simplefilter("ignore")  # they address programmers
-                if not {"-q", "--quiet"} & set(sys.argv):
-                    warnings.simplefilter("always", DataWarning)  # and this the user
+                warnings.simplefilter("always", DataWarning)  # and this the user
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             code = app(prog_name="transgan", standalone_mode=False)
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
-            _exit(_usage(error), error.exit_code)  # type: ignore[attr-defined]
-        if debug:
-            show("".join(traceback.format_exception(error)).rstrip("\n"), error=True)
-        _exit(*_report(error))
-    except KeyboardInterrupt:
+            text, code = _usage(error), error.exit_code  # type: ignore[attr-defined]
+        else:
+            if debug:
+                show("".join(traceback.format_exception(error)).rstrip("\n"), error=True)
+            text, code = _report(error)
+        output.show_error(error, text, code)
+        _exit(text, code)
+    except KeyboardInterrupt as error:
+        output.show_error(error, "interrupted", INTERRUPTED)
         _exit("interrupted", INTERRUPTED)
     else:
         _exit("", code or 0)
@@ -102,18 +132,16 @@ def _main() -> None:
 
 def _usage(error: Exception) -> str:
     """Return what is printed about a mistake in the command line."""
-    text = io.StringIO()
-    error.show(text)  # type: ignore[attr-defined]
-    usage = text.getvalue().rstrip("\n")
-    if match := re.search(r"No such command '(.*)'\.$", usage, re.DOTALL):
-        names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
-        names += [*(each.name or "" for each in app.registered_groups), *_commands_of_plugins()]
-        usage += f" {did_you_mean(match[1], names)}"
-    return usage
+    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    names += [each.name or "" for each in app.registered_groups]
+    from transgan.cli.offered import offered
+
+    return explain(error, [*names, *offered().names["commands"], *_commands_of_plugins("")])
 
 
 def _show_warning(message: Warning | str, *where: object) -> None:
-    show(f"warning: {message}", error=True)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # others warn of the same
+        note(f"warning: {message}")
 
 
 def _report(error: Exception) -> tuple[str, int]:
@@ -229,7 +257,7 @@ def _add_commands() -> None:
 @app.callback()
 def _options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-    debug: bool = typer.Option(False, "--debug", help="Print the traceback of an error."),
+    debug: bool = typer.Option(False, "--debug", help="Print the traceback of an error, too."),
 ) -> None:
     if version:
         from transgan import __version__

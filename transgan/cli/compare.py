@@ -4,20 +4,28 @@ from pathlib import Path
 
 import typer
 
+from transgan.cli import completion
+from transgan.cli.options import examples
+
 
 def add(app: typer.Typer) -> None:
-    app.command()(compare)
+    app.command(epilog=examples("transgan compare runs/cut-1 runs/cut-2 --out cut.html"))(compare)
 
 
 def compare(
-    folders: list[Path] = typer.Argument(help="The folders of two runs or more.", metavar="RUNS..."),
-    out: Path = typer.Option("comparison.html", "--out", "-o", help="The file for the page."),
+    folders: list[Path] = typer.Argument(
+        metavar="FOLDERS", help="The folders of two runs or more.", autocompletion=completion.runs
+    ),
+    out: Path = typer.Option("comparison.html", "--out", "-o", metavar="FILE", help="The file for the page."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace that file if it exists."),
 ) -> None:
-    """Write a page with runs side by side: differing keys of their recipes, figures, curves, previews."""
+    """Write a page with several runs side by side.
+
+    It has the keys in which their recipes differ, figures, curves and previews. A short table is printed.
+    """
     from transgan.cli.watch import open_run
     from transgan.errors import UsageError
-    from transgan.text import expand_home, line_width, show
+    from transgan.text import expand_home, is_quiet, line_width, show
 
     out = expand_home(out)
     if not 2 <= len(folders) <= 8:
@@ -36,6 +44,6 @@ def compare(
 
     views = [RunReader(run, plan, KINDS).read() for run, plan in runs]
     write_text(out, compare_runs(views))
-    for line in short_table(views, line_width()):
+    for line in short_table(views, line_width()) if not is_quiet() else ():
         show(line.rstrip())
-    show(f"page  {out}")
+    show(out if is_quiet() else f"page  {out}")

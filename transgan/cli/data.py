@@ -1,12 +1,14 @@
 """`transgan data`: look at the data of a recipe, or at a folder."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from transgan.cli import completion
+from transgan.cli.options import Json, examples
+from transgan.cli.output import show_json
 from transgan.cli.run import Set
 from transgan.text import listed
 
@@ -15,25 +17,39 @@ MAX_SHOWN = 8
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="Look at data.", no_args_is_help=True, rich_markup_mode=None)
-    group.command()(check)
+    group = typer.Typer(
+        help="Look at the data of a recipe, or at a folder.", no_args_is_help=True, rich_markup_mode=None
+    )
+    group.command(
+        epilog=examples("transgan data check FOLDER", "transgan data check my.toml --strict --json > found.json")
+    )(check)
     group.callback()(lambda: None)  # else a single command would take the group's place
     app.add_typer(group, name="data")
 
 
 def check(
-    data: Path = typer.Argument(help="A recipe in TOML, or a folder of files."),
+    data: Path = typer.Argument(
+        metavar="DATA", help="A recipe in TOML, or a folder of files.", autocompletion=completion.recipe_files
+    ),
     set_: list[str] = Set,
     media: str = typer.Option(
-        None, "--media", help="For a folder, the media that reads it; defaults to that which reads most of its files."
+        None,
+        "--media",
+        metavar="NAME",
+        help="For a folder, the media that reads it; defaults to that which reads most of its files.",
+        autocompletion=completion.names_of("media"),
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print everything that was found, as JSON."),
+    as_json: bool = Json,
     strict: bool = typer.Option(False, "--strict", help="Exit with code 3 if anything is found."),
 ) -> None:
-    """Inspect every file: unreadable ones, copies, near-duplicates, overlaps of splits and domains, statistics."""
+    """Inspect every file of a recipe's data, or of a folder.
+
+    Reports unreadable files, copies, near-duplicates, overlaps of splits and domains, and statistics. With --quiet,
+    only what is probably wrong is printed.
+    """
     from transgan.errors import DataError, UsageError
     from transgan.recipe import read_recipe
-    from transgan.text import expand_home, show
+    from transgan.text import expand_home, is_quiet, show
 
     path = expand_home(data)
     if path.is_dir() and set_:
@@ -45,8 +61,8 @@ def check(
     from transgan.data.domains import Domains
     from transgan.data.quality import check_data, of_folder, of_recipe
     from transgan.plan import make_plan
+    from transgan.progress import progress_bar
     from transgan.registry import Registry
-    from transgan.reporting.console import progress_bar
 
     registry = Registry.installed()
     if document is None:
@@ -56,9 +72,9 @@ def check(
     with progress_bar("reading the data", checked.count) as seen:
         found = check_data(checked, seen)
     if as_json:
-        show(json.dumps(found, indent=2))
+        show_json(found)
     else:
-        for line in describe(found):
+        for line in _warnings(found) if is_quiet() else describe(found):
             show(line)
     if strict and found["findings"]:
         raise typer.Exit(DataError.exit_code)
@@ -84,8 +100,11 @@ def describe(found: Mapping[str, Any]) -> Iterator[str]:
     yield from found["skipped"]
     if not found["findings"]:
         yield "Nothing was found that is wrong."
-    for finding in found["findings"]:
-        yield f"warning: {finding}"
+    yield from _warnings(found)
+
+
+def _warnings(found: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"warning: {finding}" for finding in found["findings"])
 
 
 def _number(value: float) -> str:

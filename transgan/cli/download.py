@@ -2,19 +2,24 @@
 
 import typer
 
+from transgan.cli.options import examples
+
 
 def add(app: typer.Typer) -> None:
-    app.command()(download)
+    app.command(epilog=examples("transgan download", "transgan download inception"))(download)
 
 
 def download(
-    name: str = typer.Argument(None, help="The weight file to download; without it, list all."),
+    name: str = typer.Argument(None, metavar="NAME", help="The weight file to download; without it, list all."),
 ) -> None:
-    """Download a weight file that a plugin needs into the cache folder, and verify it; or list all weight files."""
+    """Download a weight file that a plugin needs, or list all.
+
+    It is verified and kept in the cache folder. No other command uses the network.
+    """
     from transgan.api.weights import download as fetch
     from transgan.errors import UsageError, did_you_mean
     from transgan.registry import Registry
-    from transgan.text import show
+    from transgan.text import is_quiet, show
 
     registry = Registry.installed()
     known = registry.weight_files
@@ -25,4 +30,5 @@ def download(
         return
     if name not in known:
         raise UsageError(f"no weight file '{name}'. {did_you_mean(name, known)}{registry.not_loaded}")
-    show(f"{fetch(known[name])}, {known[name].terms}")
+    path = fetch(known[name])
+    show(path if is_quiet() else f"{path}, {known[name].terms}")

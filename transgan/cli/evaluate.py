@@ -1,44 +1,78 @@
 """`transgan evaluate`: measure a trained model."""
 
-import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from transgan.cli import completion
+from transgan.cli.options import Json, examples
+from transgan.cli.output import json_text, show_json
 from transgan.cli.run import PluginFiles
+
+if TYPE_CHECKING:
+    from transgan.evaluation.model import Measured
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(evaluate)
+    app.command(
+        epilog=examples(
+            "transgan evaluate runs/cut-1",
+            "transgan evaluate runs/cut-1 --metric frechet --samples 500 --out frechet.json",
+            "transgan evaluate MODEL --data FOLDER --json",
+        )
+    )(evaluate)
 
 
 def evaluate(
-    model: Path = typer.Argument(help="A model folder, or the folder of a run or a checkpoint."),
+    model: Path = typer.Argument(
+        metavar="MODEL",
+        help="A model folder, or the folder of a run or a checkpoint.",
+        autocompletion=completion.models,
+    ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
-    data: Path = typer.Option(None, "--data", help="The folder with the data; defaults to that of the recipe."),
-    samples: int = typer.Option(None, "--samples", min=1, help="Use at most N held-out samples of each domain."),
+    data: Path = typer.Option(
+        None, "--data", metavar="FOLDER", help="The folder with the data; defaults to that of the recipe."
+    ),
+    samples: int = typer.Option(
+        None, "--samples", min=1, metavar="N", help="Use at most N held-out samples of each domain."
+    ),
     metric: list[str] = typer.Option(
-        None, "--metric", metavar="NAME[=OPTIONS]", help="Add a metric: --metric frechet, or with options in TOML."
+        None,
+        "--metric",
+        metavar="NAME[=OPTIONS]",
+        help="Add a metric: --metric frechet, or with options in TOML. Repeatable.",
+        autocompletion=completion.names_of("metrics"),
     ),
     set_: list[str] = typer.Option(
         None,
         "--set",
         metavar="KEY=VALUE",
         help="Change the data, domains or metrics: --set data.held_out=0.2. Repeatable; the value is TOML.",
+        autocompletion=completion.settings,
     ),
-    out: Path = typer.Option("evaluation.json", "--out", "-o", help="The file for the results."),
+    out: Path = typer.Option("evaluation.json", "--out", "-o", metavar="FILE", help="The file for the results."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file for the results if it exists."),
     plugin: list[Path] = PluginFiles,
-    device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
+    device: str = typer.Option(
+        None,
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1; defaults to a GPU if there is one.",
+        autocompletion=completion.one_of("cpu", "cuda"),
+    ),
+    json_: bool = Json,
 ) -> None:
-    """Measure a model on held-out samples, by the metrics of its recipe and further ones."""
+    """Measure a model on held-out samples.
+
+    It is measured by the metrics of its recipe, and by further ones.
+    """
     from transgan.errors import TransganError, UsageError
     from transgan.evaluation.model import measure_model
     from transgan.registry import use_files
-    from transgan.reporting.console import show_figures
     from transgan.storage import write_text
-    from transgan.text import expand_home, show
+    from transgan.text import expand_home
 
     use_files(plugin or [])
     out = expand_home(out)
@@ -49,19 +83,29 @@ def evaluate(
     if samples is not None:
         overrides.append(f"evaluate.samples={samples}")
     measured = measure_model(model, data, [*overrides, *(set_ or ())], device, step)
-    write_text(out, json.dumps(measured.result, indent=2) + "\n")
-    if measured.result["translations"]:
-        show_figures(measured.result["translations"], measured.title)
-    for name, effect in measured.result["conditions"].items():
-        show(f"condition  {name}: outputs differ by {effect['of_change']:.2f} of their change from the input")
-    for warning in measured.result["warnings"]:
-        show(f"warning: {warning}")
-    counts = ", ".join(f"{name} {count}" for name, count in measured.result["samples"].items())
-    show(f"measured on {counts}; {measured.origin}\nfigures  {out}")
+    write_text(out, json_text(measured.result) + "\n")
+    if json_:
+        show_json(measured.result | {"file": out})
+    else:
+        _show(measured, out)
     if measured.omitted:
         failure = TransganError(f"{len(measured.omitted)} metrics could not be computed: {', '.join(measured.omitted)}")
         failure.exit_code = next(iter(measured.omitted.values())).exit_code
         raise failure
+
+
+def _show(measured: "Measured", out: Path) -> None:
+    from transgan.reporting.console import show_figures
+    from transgan.text import note
+
+    if measured.result["translations"]:
+        show_figures(measured.result["translations"], measured.title)
+    for name, effect in measured.result["conditions"].items():
+        note(f"condition  {name}: outputs differ by {effect['of_change']:.2f} of their change from the input", False)
+    for warning in measured.result["warnings"]:
+        note(f"warning: {warning}", error=False)
+    counts = ", ".join(f"{name} {count}" for name, count in measured.result["samples"].items())
+    note(f"measured on {counts}; {measured.origin}\nfigures  {out}", error=False)
 
 
 def _check_place(out: Path, model: Path, overwrite: bool) -> None:

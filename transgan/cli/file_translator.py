@@ -17,7 +17,7 @@ from transgan.inference.regions import RegionSelection
 from transgan.inference.translator import Translator
 from transgan.inference.variation import Variation
 from transgan.plan import Direction
-from transgan.reporting.console import progress_bar
+from transgan.progress import progress_bar
 from transgan.storage.atomic import disk_errors, replacing_file
 
 

@@ -4,19 +4,23 @@ from pathlib import Path
 
 import typer
 
-from transgan.cli.run import PluginFiles
+from transgan.cli import completion
+from transgan.cli.options import examples
+from transgan.cli.run import PluginFiles, show_and_exit
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(finish)
+    app.command(epilog=examples("transgan finish runs/cut-1"))(finish)
 
 
 def finish(
-    folder: Path = typer.Argument(help="The folder of a run."),
+    folder: Path = typer.Argument(metavar="FOLDER", help="The folder of a run.", autocompletion=completion.runs),
     plugin: list[Path] = PluginFiles,
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
-    """Measure the model of a run's newest checkpoint and write figures and report, without training further."""
+    """Make a model of a run's newest checkpoint, without training.
+
+    It is measured, and figures and report are written as at the end of a run. transgan resume can still go on.
+    """
     from transgan.cli.launch import is_launched
     from transgan.plan.of_run import check_plugins, read_run
     from transgan.registry import Registry, use_files
@@ -27,4 +31,4 @@ def finish(
     use_files(plugin or [])
     registry, document = Registry.installed(), read_run(folder)
     check_plugins(folder, registry)
-    raise typer.Exit(train(document, registry, folder, quiet, finish=True, launched=is_launched()).code)
+    show_and_exit(train(document, registry, folder, finish=True, launched=is_launched()))

@@ -4,22 +4,33 @@ from pathlib import Path
 
 import typer
 
+from transgan.cli.options import examples
+
 
 def add(app: typer.Typer) -> None:
-    app.command("import")(import_)
+    app.command("import", epilog=examples("transgan import latest_net_G_A.pth --out zebra --from horse --to zebra"))(
+        import_
+    )
 
 
 def import_(
     weights: Path = typer.Argument(
-        help="The generator's file, such as latest_net_G_A.pth, saved by the reference CycleGAN/pix2pix implementation."
+        metavar="WEIGHTS",
+        help="The generator's file, such as latest_net_G_A.pth, of the reference CycleGAN/pix2pix implementation.",
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="The model folder to write."),
-    source: str = typer.Option("a", "--from", help="Name for the source domain."),
-    target: str = typer.Option("b", "--to", help="Name for the target domain."),
-    size: int = typer.Option(256, "--size", min=1, help="Image size that the generator was trained at, in pixels."),
+    out: Path = typer.Option(..., "--out", "-o", metavar="FOLDER", help="The model folder to write."),
+    source: str = typer.Option("a", "--from", metavar="DOMAIN", help="Name for the source domain."),
+    target: str = typer.Option("b", "--to", metavar="DOMAIN", help="Name for the target domain."),
+    size: int = typer.Option(
+        256, "--size", min=1, metavar="PIXELS", help="Image size that the generator was trained at, in pixels."
+    ),
 ) -> None:
-    """Convert a generator's .pth into a model folder with identical outputs. Weights are read, code is never run."""
-    from transgan.inference.model_folder import import_reference
-    from transgan.text import expand_home, show
+    """Convert a generator's .pth file into a model folder.
 
-    show(import_reference(expand_home(weights), expand_home(out), source, target, size))
+    Its outputs are identical. Weights are read, code is never run.
+    """
+    from transgan.inference.model_folder import import_reference
+    from transgan.text import expand_home, is_quiet, show
+
+    written = import_reference(expand_home(weights), expand_home(out), source, target, size)
+    show(out if is_quiet() else written)

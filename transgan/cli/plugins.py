@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from transgan.cli import completion
+from transgan.cli.options import Json, examples
+from transgan.cli.output import show_json
 from transgan.cli.run import PluginFiles
 
 if TYPE_CHECKING:
@@ -13,18 +16,41 @@ if TYPE_CHECKING:
     from transgan.registry import Registered, Registry
     from transgan.reporting.plugins import Node
 
+#: What `--kind` is completed with, before any plugin is loaded.
+_KINDS = (
+    *("source", "media", "container", "conditioning", "generator", "discriminator", "encoder", "augmentation", "nodes"),
+    *("loss", "metric", "region_detector", "hooks"),
+)
 #: A space at which no line is broken.
 _SPACE = "\u00a0"
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(plugins)
+    app.command(
+        epilog=examples(
+            "transgan plugins",
+            "transgan plugins lsgan",
+            "transgan plugins --names",
+            "transgan plugins new my_loss --kind loss",
+        )
+    )(plugins)
 
 
 def plugins(
-    name: str = typer.Argument(None, help="The plugin to describe; without it, list all; new, to write one."),
-    new: str = typer.Argument(None, metavar="[NEW]", help="After new, the name of the plugin to write."),
-    kind: str = typer.Option(None, "--kind", metavar="KIND", help="After new, its kind: loss, generator, metric, ..."),
+    name: str = typer.Argument(
+        None,
+        metavar="NAME",
+        help="The plugin to describe; without it, list all; new, to write one.",
+        autocompletion=completion.names_of(),
+    ),
+    new: str = typer.Argument(None, metavar="NEW", help="After new, the name of the plugin to write."),
+    kind: str = typer.Option(
+        None,
+        "--kind",
+        metavar="KIND",
+        help="After new, its kind: loss, generator, metric, ...",
+        autocompletion=completion.one_of(*_KINDS),
+    ),
     plugin: list[Path] = PluginFiles,
     names: bool = typer.Option(
         False,
@@ -32,8 +58,11 @@ def plugins(
         help="List what arguments of nodes, losses and metrics can be named, and what they are given; "
         "of nodes, those of the set NAME, or of all.",
     ),
+    json_: bool = Json,
 ) -> None:
-    """List the installed plugins by kind; describe one: what it asks for and provides, and its options.
+    """List the installed plugins, or describe one.
+
+    A description says what a plugin asks for and provides, and lists its options.
 
     transgan plugins new NAME --kind KIND writes a package with a plugin to begin from, into a new folder NAME.
     """
@@ -48,8 +77,14 @@ def plugins(
         return
     if new is not None or kind is not None:
         raise UsageError("a second name and --kind belong to 'transgan plugins new NAME --kind KIND'")
+    if names and json_:
+        show_json(_names_as_json([*registry.candidates("nodes")] if name is None else [registry.find("nodes", name)]))
+        return
     if names:
         lines = _names(registry.candidates("nodes") if name is None else [registry.find("nodes", name)])
+    elif name is None and json_:
+        show_json(_list_as_json(registry))
+        return
     elif name is None:
         lines = _list(registry)
     else:
@@ -58,6 +93,9 @@ def plugins(
         if not found:
             known = {each for kind in KINDS for each in registry.names(kind)}
             raise UsageError(f"no plugin '{name}'. {registry.hint(name, known)}")
+        if json_:
+            show_json([_as_json(entry) for entry in found])
+            return
         lines = (line for i, entry in enumerate(found) for line in ([""] * (i > 0) + [*_describe(entry)]))
     show("\n".join(lines))
 
@@ -67,13 +105,16 @@ def _write(name: str | None, kind: str | None, registry: "Registry") -> None:
     from transgan.cli.new_plugin import write_package
     from transgan.errors import UsageError
     from transgan.registry import KINDS
-    from transgan.text import listed, show
+    from transgan.text import is_quiet, listed, show
 
     if name is None or kind is None:
         kinds = listed((each.singular.replace("set of ", "") for each in KINDS.values()), len(KINDS))
         raise UsageError(f"expected transgan plugins new NAME --kind KIND, where KIND is {kinds}")
     files = write_package(name, kind, Path(), registry)
     folder = files[0].parent
+    if is_quiet():
+        show(folder)
+        return
     show(f"{folder}: {', '.join(path.name for path in files)}")
     show(f"next: cd {folder} && pip install -e '.[test]' && pytest && transgan run recipe.toml")
 
@@ -106,6 +147,91 @@ def _list(registry: "Registry") -> Iterator[str]:
         yield f"in conflict: {KINDS[kind].singular} '{name}' of {' and of '.join(packages)}; recipes write {choice}"
     for who, why in registry.broken.items():
         yield f"not loaded: {who}: {why}"
+
+
+def _list_as_json(registry: "Registry") -> dict[str, Any]:
+    """Return what `_list` says."""
+    from transgan.registry import KINDS
+
+    entries = {kind: sorted(registry.candidates(kind), key=lambda each: (each.name, each.package)) for kind in KINDS}
+    return {
+        "plugins": [
+            {
+                "kind": kind,
+                "name": each.name,
+                "package": each.package,
+                "version": each.version,
+                "summary": _first_line(each.cls.__doc__),
+            }
+            for kind, found in entries.items()
+            for each in found
+        ],
+        "commands": [{"name": name, "summary": app.info.help or ""} for name, app in registry.commands.items()],
+        "conflicts": [{"kind": kind, "name": name} for kind, name in registry.others],
+        "not_loaded": registry.broken,
+    }
+
+
+def _names_as_json(sets: list["Registered"]) -> dict[str, Any]:
+    """Return what `_names` says."""
+    from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
+    from transgan.reporting.plugins import nodes_of
+
+    def table(arguments: Mapping[str, "Argument"]) -> list[dict[str, str]]:
+        return [
+            {"name": name, "type": kind, "shape": shape, "meaning": meaning}
+            for name, (kind, shape, meaning) in arguments.items()
+        ]
+
+    return {
+        "batch_inputs": table(BATCH_INPUTS | FURTHER_INPUTS),
+        "losses": table(LOSS_ARGUMENTS),
+        "metrics": table(METRIC_ARGUMENTS),
+        "nodes": {entry.name: [node._asdict() for node in nodes_of(entry.cls)] for entry in sets},
+    }
+
+
+def _as_json(entry: "Registered") -> dict[str, Any]:
+    """Return what `_describe` says; of what a kind of plugin does not have, null."""
+    from inspect import cleandoc
+
+    from transgan.reporting.plugins import conditions_of, inputs_of, networks_of, nodes_of
+
+    cls, kind = entry.cls, entry.kind
+    conditioned = kind in ("conditionings", "generators", "discriminators", "encoders")
+    methods = [each for each in ("for_discriminator", "for_generator", "update") if hasattr(cls, each)]
+    return {
+        "kind": kind,
+        "name": entry.name,
+        "package": entry.package,
+        "version": entry.version,
+        "description": cleandoc(cls.__doc__ or ""),
+        "conditions": conditions_of(cls) if conditioned else None,
+        "inputs": {each: inputs_of(getattr(cls, each))._asdict() for each in methods}
+        if kind in ("losses", "metrics")
+        else None,
+        "nodes": [node._asdict() for node in nodes_of(cls)] if kind in ("nodes", "losses") else None,
+        "networks": networks_of(cls) if kind == "losses" else None,
+        "figures": dict(cls.direction) if kind == "metrics" else None,
+        "options": [*_options_as_json(cls)],
+    }
+
+
+def _options_as_json(cls: type[Any]) -> Iterator[dict[str, Any]]:
+    from pydantic_core import to_jsonable_python
+
+    from transgan.recipe.describe import expected, json_schema, subschema
+
+    root = json_schema(cls.Options)
+    for key, field in cls.Options.model_fields.items():
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        yield {
+            "key": key,
+            "expected": expected(root, subschema(root, root, key)),
+            "required": field.is_required(),
+            "default": to_jsonable_python(default, serialize_unknown=True, by_alias=True),
+            "description": " ".join((field.description or "").split()),
+        }
 
 
 def _names(sets: list["Registered"]) -> Iterator[str]:

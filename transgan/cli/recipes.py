@@ -1,20 +1,32 @@
 """`transgan recipes`: list the installed recipes, or print one."""
 
-import json
-from dataclasses import asdict
+import tomllib
+from typing import TYPE_CHECKING
 
 import typer
 
+from transgan.cli import completion
+from transgan.cli.options import Json, examples
+from transgan.cli.output import show_json
+
+if TYPE_CHECKING:
+    from transgan.recipe import InstalledRecipe
+
 
 def add(app: typer.Typer) -> None:
-    app.command()(recipes)
+    app.command(epilog=examples("transgan recipes", "transgan recipes cut > my.toml"))(recipes)
 
 
 def recipes(
-    name: str = typer.Argument(None, help="The recipe to print; without it, list all."),
-    json_: bool = typer.Option(False, "--json", help="List them as JSON: name, path, package, summary."),
+    name: str = typer.Argument(
+        None,
+        metavar="NAME",
+        help="The recipe to print; without it, list all.",
+        autocompletion=completion.recipe_names,
+    ),
+    json_: bool = Json,
 ) -> None:
-    """List the installed recipes with a line for each; or print one: transgan recipes cut > my.toml.
+    """List the installed recipes, or print one.
 
     Commands that take a recipe also take such a name: transgan run cut.
     """
@@ -27,12 +39,19 @@ def recipes(
         found = installed.get(name.removesuffix(".toml"))
         if found is None:
             raise UsageError(f"no recipe '{printable(name)}'. {did_you_mean(name, installed)}")
-        show(found.path.read_text(encoding="utf-8").rstrip("\n"))
+        text = found.path.read_text(encoding="utf-8")
+        if json_:
+            show_json({**_entry(found), "recipe": tomllib.loads(text)})
+        else:
+            show(text.rstrip("\n"))
     elif json_:
-        entries = [{**asdict(each), "path": str(each.path), "summary": each.summary} for each in installed.values()]
-        show(json.dumps(entries, indent=2))
+        show_json([_entry(each) for each in installed.values()])
     else:
         column, width = max(map(len, installed), default=0) + 2, line_width()
         for each in installed.values():
             package = "" if each.package == "transgan" else f" ({each.package})"
             show(each.name.ljust(column) + cut(printable(each.summary), width - column - len(package)) + package)
+
+
+def _entry(recipe: "InstalledRecipe") -> dict[str, object]:
+    return {"name": recipe.name, "path": recipe.path, "package": recipe.package, "summary": recipe.summary}

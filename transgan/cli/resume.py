@@ -4,22 +4,26 @@ from pathlib import Path
 
 import typer
 
-from transgan.cli.run import PluginFiles
+from transgan.cli import completion
+from transgan.cli.options import examples
+from transgan.cli.run import PluginFiles, show_and_exit
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(resume)
+    app.command(epilog=examples("transgan resume runs/cut-1", "transgan resume runs/cut-1 --steps 200000"))(resume)
 
 
 def resume(
-    folder: Path = typer.Argument(help="The folder of a run."),
+    folder: Path = typer.Argument(metavar="FOLDER", help="The folder of a run.", autocompletion=completion.runs),
     steps: int = typer.Option(
         None, "--steps", min=1, metavar="N", help="Extend the run to N steps, or shorten it; schedules are stretched."
     ),
     plugin: list[Path] = PluginFiles,
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
-    """Resume a run from its newest intact checkpoint; the result is the same as without the interruption."""
+    """Resume a run from its newest intact checkpoint.
+
+    The result is the same as without the interruption. A finished run is left as it is, unless --steps extends it.
+    """
     from transgan.cli.launch import is_launched, relaunch, requested_processes
     from transgan.plan import make_plan
     from transgan.plan.of_run import check_plugins, read_run
@@ -36,4 +40,4 @@ def resume(
 
         check_divisible(make_plan(document, registry), processes)  # a mistake is reported here, once
         relaunch(processes)
-    raise typer.Exit(train(document, registry, folder, quiet, steps=steps, launched=is_launched()).code)
+    show_and_exit(train(document, registry, folder, steps=steps, launched=is_launched()))

@@ -1,11 +1,23 @@
 """`transgan run`: train a recipe."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from transgan.cli import completion
+from transgan.cli.options import examples
+from transgan.text import expand_home, is_quiet, show
+
+if TYPE_CHECKING:
+    from transgan.training.start import Ended
+
 Set = typer.Option(
-    None, "--set", metavar="KEY=VALUE", help="Change the recipe: --set train.steps=500. Repeatable; the value is TOML."
+    None,
+    "--set",
+    metavar="KEY=VALUE",
+    help="Change the recipe: --set train.steps=500. Repeatable; the value is TOML.",
+    autocompletion=completion.settings,
 )
 
 PluginFiles = typer.Option(
@@ -14,24 +26,35 @@ PluginFiles = typer.Option(
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(run)
+    app.command(
+        epilog=examples(
+            "transgan run cut_shapes",
+            "transgan run my.toml --set train.steps=500 --out runs/short",
+            "accelerate launch --multi_gpu --num_processes 2 -m transgan run my.toml",
+        )
+    )(run)
 
 
 def run(
-    recipe: Path = typer.Argument(help="A recipe in TOML, or the name of an installed one."),
+    recipe: Path = typer.Argument(
+        metavar="RECIPE",
+        help="A recipe in TOML, or the name of an installed one.",
+        autocompletion=completion.recipe_files,
+    ),
     set_: list[str] = Set,
     out: Path = typer.Option(
-        None, "--out", help="The run folder; defaults to a new one below runs/. A run in it is resumed."
+        None,
+        "--out",
+        metavar="FOLDER",
+        help="The run folder; defaults to a new one below runs/. A run in it is resumed.",
     ),
     plugin: list[Path] = PluginFiles,
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
 ) -> None:
-    """Check a recipe, train it, evaluate the model and write a model folder.
+    """Check a recipe, train it, evaluate it and write a model.
 
-    With several processes: accelerate launch --multi_gpu --num_processes 2 -m transgan run RECIPE.
+    A run that is interrupted goes on with transgan resume. With --quiet, the path of the model is printed.
     """
     from transgan.recipe import read_recipe
-    from transgan.text import expand_home
 
     document = read_recipe(expand_home(recipe), set_ or [])  # without torch, so that its mistakes are reported at once
 
@@ -48,4 +71,11 @@ def run(
         relaunch(processes)
     from transgan.training.start import train
 
-    raise typer.Exit(train(document, registry, out, quiet, launched=is_launched()).code)
+    show_and_exit(train(document, registry, out, launched=is_launched()))
+
+
+def show_and_exit(ended: "Ended") -> NoReturn:
+    """End a command that has trained; where nothing else is printed, print the path of the model."""
+    if ended.model and is_quiet():
+        show(ended.model)
+    raise typer.Exit(ended.code)

@@ -3,6 +3,8 @@
 import os
 import re
 import unicodedata
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
+from transgan.cli import completion
 from transgan.cli.importing import importing
+from transgan.cli.offered import offered
+from transgan.cli.options import examples
 from transgan.cli.run import PluginFiles
 from transgan.errors import (
     DataError,
@@ -20,7 +25,7 @@ from transgan.errors import (
     as_user_error,
     did_you_mean,
 )
-from transgan.text import expand_home, printable, show
+from transgan.text import expand_home, is_quiet, note, printable, show
 
 if TYPE_CHECKING:
     from transgan.inference.containers import Containers
@@ -28,16 +33,26 @@ if TYPE_CHECKING:
     from transgan.inference.translator import Translator
 
 
+Bar = AbstractContextManager[Callable[[float], None] | None]
+
+
 class DetectorOptions(TyperCommand):
     """A command that accepts `--NAME` for `--regions NAME`.
 
-    Any unknown option is taken for a detector; `translate` then looks it up. So `--help` need not load the plugins.
+    So is any unknown option that may be one; `translate` then looks it up. So `--help` need not load the plugins.
     """
+
+    @property
+    def further_options(self) -> list[str]:
+        """The detectors of installed plugins, as options."""
+        return [f"--{name}" for name in offered().names["region_detectors"]]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         known = {option for each in self.params for option in each.opts} | set(self.get_help_option_names(ctx))
         end = args.index("--") if "--" in args else len(args)
         flags = [each for each in args[:end] if each.startswith("--") and each.partition("=")[0] not in known]
+        if not any(each.startswith("--plugin") for each in args):  # its file may hold a detector
+            flags = [each for each in flags if offered().may_have("region_detectors", each[2:])]
         words = [word for each in args[:end] for word in (("--regions", each[2:]) if each in flags else (each,))]
         if (count := words.count("--regions")) > 1:
             ctx.fail(f"found {count} region detectors, expected one")
@@ -45,17 +60,44 @@ class DetectorOptions(TyperCommand):
 
 
 def add(app: typer.Typer) -> None:
-    app.command(cls=DetectorOptions)(translate)
+    app.command(
+        cls=DetectorOptions,
+        epilog=examples(
+            "transgan translate runs/age-1 FOLDER --to old",
+            "transgan translate runs/age-1 FILE --to old --with age=70 --out results",
+            "transgan translate runs/age-1 FOLDER --to old --regions DETECTOR",
+        ),
+    )(translate)
 
 
 def translate(
     context: typer.Context,
-    model: Path = typer.Argument(help="A model folder, or the folder of a run or a checkpoint."),
-    inputs: list[Path] = typer.Argument(help="Files and folders; folders are searched recursively."),
-    to: str = typer.Option(None, "--to", help="The target domain."),
-    task: str = typer.Option(None, "--task", help="The task, where several tasks have this target domain."),
-    source: str = typer.Option(None, "--from", help="The source domain, where the task allows several."),
-    out: Path = typer.Option("translated", "--out", "-o", help="The folder for the results; file names are kept."),
+    model: Path = typer.Argument(
+        metavar="MODEL",
+        help="A model folder, or the folder of a run or a checkpoint.",
+        autocompletion=completion.models,
+    ),
+    inputs: list[Path] = typer.Argument(metavar="INPUTS", help="Files and folders; folders are searched recursively."),
+    to: str = typer.Option(
+        None, "--to", metavar="DOMAIN", help="The target domain.", autocompletion=completion.domains
+    ),
+    task: str = typer.Option(
+        None,
+        "--task",
+        metavar="TASK",
+        help="The task, where several tasks have this target domain.",
+        autocompletion=completion.tasks,
+    ),
+    source: str = typer.Option(
+        None,
+        "--from",
+        metavar="DOMAIN",
+        help="The source domain, where the task allows several.",
+        autocompletion=completion.domains,
+    ),
+    out: Path = typer.Option(
+        "translated", "--out", "-o", metavar="FOLDER", help="The folder for the results; file names are kept."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace results that exist; inputs are never replaced."),
     native: bool = typer.Option(False, "--native", help="Translate at the files' own size, not at the training size."),
     attributes: list[str] = typer.Option(
@@ -63,6 +105,7 @@ def translate(
         "--with",
         metavar="NAME=VALUE",
         help="Condition on an attribute value; defaults to the target domain's mean or most common one. Repeatable.",
+        autocompletion=completion.attributes,
     ),
     samples: int = typer.Option(
         None, "--samples", metavar="N", help="Write N translations of each file, each with other latent codes."
@@ -82,7 +125,13 @@ def translate(
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     plugin: list[Path] = PluginFiles,
-    device: str = typer.Option(None, "--device", help="cpu, cuda, cuda:1; defaults to a GPU if there is one."),
+    device: str = typer.Option(
+        None,
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1; defaults to a GPU if there is one.",
+        autocompletion=completion.one_of("cpu", "cuda"),
+    ),
     memory: str = typer.Option(
         None,
         "--memory",
@@ -97,6 +146,7 @@ def translate(
         "--regions",
         metavar="DETECTOR",
         help="Translate only the regions that a detector finds; --DETECTOR is the short form.",
+        autocompletion=completion.names_of("region_detectors"),
     ),
     only_largest: bool = typer.Option(False, "--only-largest", help="Translate only the largest region."),
     min_size: float = typer.Option(None, "--min-size", min=0, metavar="SIZE", help="Skip smaller regions."),
@@ -109,15 +159,18 @@ def translate(
         "transgan plugins NAME. Repeatable.",
     ),
 ) -> None:
-    """Translate files and folders, or regions of them, with a trained model. File names and sizes are kept."""
+    """Translate files and folders with a trained model.
+
+    File names and sizes are kept; inputs are never replaced. With --quiet, the folder for the results is printed.
+    """
     with importing():
         from transgan.api import Failures
         from transgan.cli.file_translator import FileTranslator, results_of
         from transgan.inference.containers import Containers, is_setting
         from transgan.inference.translator import Translator
         from transgan.inference.variation import check_inputs, check_variation
+        from transgan.progress import share_bar
         from transgan.registry import Registry, use_files
-        from transgan.reporting.console import share_bar
         from transgan.storage.atomic import disk_errors, make_folder
 
         use_files(plugin or [])
@@ -168,18 +221,29 @@ def translate(
     )
 
     failures, copied, count = Failures(partial(_failure, native=native)), 0, 0
-    for path, name in files:
-        with failures.of(path), share_bar(path.name) as translator.on_progress:
-            translated = translate_file(path, name)
-            count += translated or 0
-            if translated is None:
-                copied += 1
-                show(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied", error=True)
+    together = len(files) > 1 and not any(containers.of_path(path) for path, _ in files)  # those have bars of their own
+    bar_of_all: Bar = share_bar(f"{len(files)} files") if together else nullcontext()
+    with bar_of_all as whole:
+        for number, (path, name) in enumerate(files):
+            bar: Bar = nullcontext(_part(whole, number, len(files))) if whole else share_bar(path.name)
+            with failures.of(path), bar as translator.on_progress:
+                translated = translate_file(path, name)
+                count += translated or 0
+                if translated is None:
+                    copied += 1
+                    note(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied")
+            if whole:
+                whole((number + 1) / len(files))
     done = len(files) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
     counted += f"; {samples} results each" if samples else ""
-    show(f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
+    show(out if is_quiet() else f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
     failures.stop(len(files), "translated")
+
+
+def _part(whole: Callable[[float], None], number: int, count: int) -> Callable[[float], None]:
+    """Return a function to call with the share of one file that is done, for a bar of all."""
+    return lambda share: whole((number + share) / count)
 
 
 def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:
@@ -242,7 +306,7 @@ def _select_regions(
         raise UsageError(f"--{detector}: no such option or region detector. {hint}{registry.not_loaded}")
     regions = RegionSelection.named(detector, None, min_size, only_largest, settings, registry)
     if regions.detector.note:
-        show(f"note: {regions.detector.note}", error=True)
+        note(f"note: {regions.detector.note}")
     return regions
 
 

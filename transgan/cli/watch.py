@@ -6,22 +6,28 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from transgan.cli import completion
+from transgan.cli.options import examples
+
 if TYPE_CHECKING:
     from transgan.plan import Plan
     from transgan.storage import RunFolder
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(watch)
+    app.command(epilog=examples("transgan watch runs/cut-1", "transgan watch runs/cut-1 --port 8000"))(watch)
 
 
 def watch(
-    folder: Path = typer.Argument(help="The folder of a run."),
+    folder: Path = typer.Argument(metavar="FOLDER", help="The folder of a run.", autocompletion=completion.runs),
     port: int = typer.Option(0, "--port", min=0, max=65535, metavar="N", help="Listen on port N; 0 for a free one."),
 ) -> None:
-    """Serve the report of a run as a live page, to this machine alone; Ctrl-C ends it. The run is only read."""
+    """Show a run as a live page in a browser.
+
+    Prints the address of the page, which this machine alone can open. Ctrl-C ends the server, not the run.
+    """
     from transgan.errors import UsageError
-    from transgan.text import show
+    from transgan.text import is_quiet, show
 
     run, plan = open_run(folder)
     from transgan.reporting.serving import ADDRESS, serve
@@ -31,7 +37,8 @@ def watch(
     except OSError as error:
         raise UsageError(f"--port {port}: cannot listen there: {error.strerror}; choose another, or omit it") from error
     with server, suppress(KeyboardInterrupt):
-        show(f"http://{ADDRESS}:{server.server_address[1]}/  shows {run.path}; Ctrl-C ends it")
+        address = f"http://{ADDRESS}:{server.server_address[1]}/"
+        show(address if is_quiet() else f"{address}  shows {run.path}; Ctrl-C ends it")
         server.serve_forever()
 
 
@@ -47,7 +54,7 @@ def open_run(path: Path) -> "tuple[RunFolder, Plan | None]":
     from transgan.plan.of_run import read_run
     from transgan.registry import Registry
     from transgan.storage import RunFolder
-    from transgan.text import expand_home, show
+    from transgan.text import expand_home, note
 
     path = expand_home(path)
     run = RunFolder.at(path)
@@ -58,5 +65,5 @@ def open_run(path: Path) -> "tuple[RunFolder, Plan | None]":
         return run, make_plan(document, Registry.installed())
     except TransganError as error:
         first = str(error).splitlines()[0]
-        show(f"note: {path}: losses and figures are shown without explanations: {first}", error=True)
+        note(f"note: {path}: losses and figures are shown without explanations: {first}")
         return run, None

@@ -121,6 +121,7 @@ class Evaluation:
     Args:
         failed: called with a metric's name and its error; the other metrics are computed. By default the error is
             raised.
+        seen: called after each sample of each translation; `count` says how many there are.
     """
 
     def __init__(
@@ -129,11 +130,13 @@ class Evaluation:
         domains: Domains,
         device: Any = "cpu",
         failed: Callable[[str, Exception], None] | None = None,
+        seen: Callable[[], object] = lambda: None,
     ):
         self.plan = plan
         self.domains = domains
         self.device = device
         self.failed = failed
+        self.seen = seen
         self.discriminators: Networks | None = None
         """The networks of the training, for metrics that ask what its discriminators take for the target."""
         self.prepared: set[str] = set()
@@ -141,6 +144,12 @@ class Evaluation:
         """What whoever reads the last figures should know: metrics without figures and why, too few samples."""
         self.counts: dict[Translation, int] = {}
         self.missing: dict[tuple[str, Translation], str] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of translated samples, over all translations."""
+        most = self.plan.recipe.evaluate.samples
+        return sum(min(len(self.domains[each.translation.source].evaluated), most) for each in self.plan.directions)
 
     @contextmanager
     def _dropping(self, metrics: dict[str, Metric], name: str) -> Iterator[None]:
@@ -180,6 +189,8 @@ class Evaluation:
                 self.plan, self.domains, direction, options.batch, options.samples, self.device, clock
             ):
                 self._update(metrics, direction, networks, samples, inputs)
+                for _ in samples:
+                    self.seen()
         result: dict[str, dict[str, float]] = {}
         for name in list(metrics):
             with self._dropping(metrics, name), error_context(f"computing metric '{name}'", metrics[name]):

@@ -14,6 +14,7 @@ from transgan.inference.translator import Translator
 from transgan.networks import Networks
 from transgan.plan import Plan, make_plan
 from transgan.plugin_errors import as_plugin_error
+from transgan.progress import progress_bar
 from transgan.recipe import Document, Problems, read_recipe
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.upgrade import upgrade
@@ -58,7 +59,8 @@ def measure_model(
     in_run = place.run if place.run and (place.is_checkpoint or place.run == expand_home(path)) else None
     plan = evaluation_plan(translator.config, in_run or path, root, overrides)
     domains = Domains(plan)
-    domains.exclude_unreadable()
+    with progress_bar("reading the data", domains.count_files()) as seen:
+        domains.exclude_unreadable(seen)
     domains.statistics.update(translator.statistics)
     networks = Networks(plan, translator.device, translator.networks)
     known = translator.config.get("evaluation", {}).get("trained_on", {})
@@ -73,7 +75,8 @@ def measure_model(
         omitted[name] = known
 
     evaluation = Evaluation(plan, domains, translator.device, failed)
-    figures = evaluation(networks, translator.clock)
+    with progress_bar("measuring", evaluation.count) as evaluation.seen:
+        figures = evaluation(networks, translator.clock)
     result = {
         "model": plan.recipe.name,
         "steps": translator.config.get("steps"),

@@ -260,7 +260,8 @@ def plan_of(config: Mapping[str, Any], where: str) -> Plan:
         hint = f"; it was made with {listed(absent)}, not installed here" if absent else ""
         if files := registry.absent_files(config.get("plugins", {})):
             hint += f"; give it the file again: {option('plugins', files)}"
-        problems, rest = error.problems[:MAX_PROBLEMS], len(error.problems) - MAX_PROBLEMS
+        rest = len(error.problems) - MAX_PROBLEMS
+        problems: list[str] = [*error.problems[:MAX_PROBLEMS]]
         problems += [f"and {rest} more problems"] if rest > 0 else []
         raise PluginError("; ".join(problems) + hint) from None
     except TransganError:

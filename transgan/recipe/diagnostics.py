@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from transgan.errors import RecipeError, did_you_mean
+from transgan.errors import Problem, RecipeError, did_you_mean
 from transgan.recipe.describe import expected, found, json_schema, known_keys, quoted, subschema
 from transgan.recipe.slots import SLOTS, SLOTS_OF_DATA
 from transgan.recipe.toml_lines import Keys
@@ -58,7 +58,7 @@ class Problems:
         self.origins: Origins = {} if origins is None else origins
         self.implicit: Origins = {}
         """Tables that exist only because an override sets a key in them."""
-        self._lines: dict[str, tuple[int, str, int]] = {}  # each with its rank in the report
+        self._lines: dict[Problem, tuple[int, str, int]] = {}  # each with its rank in the report
         self._reported: set[Keys] = set()
 
     def __bool__(self) -> bool:
@@ -75,23 +75,29 @@ class Problems:
         self._reported.add(keys)
         origin = self.origin(keys)
         if origin.override:
-            rest = ".".join(map(_key, keys[len(origin.sets) :]))
-            self.add_override(origin.override, f"{rest}: {message}" if rest else message)
+            rest = _dotted(keys[len(origin.sets) :])
+            self.add_override(origin.override, f"{rest}: {message}" if rest else message, _dotted(keys), message)
         else:
             place = self.place(origin)
             label = _label(keys)
-            rank = (0, origin.file, origin.line)
-            self._add_line(f"{place}: {label}: {message}" if label else f"{place}: {message}", rank)
+            line = printable(f"{place}: {label}: {message}" if label else f"{place}: {message}")
+            file, number = printable(origin.file or self.name), origin.line or None
+            problem = Problem(line, printable(message), file, number, printable(_dotted(keys)) or None)
+            self._lines.setdefault(problem, (0, origin.file, origin.line))
 
-    def add_override(self, override: str, message: str) -> None:
-        """Add a problem of an override."""
+    def add_override(self, override: str, message: str, key: str = "", short: str = "") -> None:
+        """Add a problem of an override.
+
+        Args:
+            key: that it is about; defaults to the one that is set.
+            short: the message without the key.
+        """
         shown = override if len(override) <= 80 else override[:80] + "..."
-        key, equals, value = shown.partition("=")
-        given = {key: Blank(value)} if equals else shown
-        self._add_line(f"{option(self.argument, given)}: {message}", (1, "", 0))
-
-    def _add_line(self, line: str, rank: tuple[int, str, int]) -> None:
-        self._lines.setdefault(printable(line), rank)
+        name, equals, value = shown.partition("=")
+        given = option(self.argument, {name: Blank(value)} if equals else shown)
+        key = key or override.partition("=")[0].strip()
+        problem = Problem(printable(f"{given}: {message}"), printable(short or message), key=printable(key) or None)
+        self._lines.setdefault(problem, (1, "", 0))
 
     def place(self, origin: Origin) -> str:
         """Return the file, and the line if it is known, that a value comes from."""
@@ -192,10 +198,14 @@ def _label(keys: Keys) -> str:
     if not keys:
         return ""
     if keys[0] in _TOP_LEVEL:
-        return ".".join(map(_key, keys))
+        return _dotted(keys)
     names = list(map(_key, keys))
     depth = max(1, min(_TABLE_DEPTH.get(str(keys[0]), 1), len(keys) - 1))
     return f"[{'.'.join(names[:depth])}] {'.'.join(names[depth:])}".rstrip()
+
+
+def _dotted(keys: Sequence[str | int]) -> str:
+    return ".".join(map(_key, keys))
 
 
 def _key(key: str | int) -> str:

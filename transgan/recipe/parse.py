@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Any
 
-from transgan.errors import RecipeError, UsageError
+from transgan.errors import Problem, RecipeError, UsageError
 from transgan.recipe.collection import installed_recipes, locate_recipe
 from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
@@ -194,7 +194,8 @@ def _syntax_error(message: str, text: str) -> tuple[str, int]:
 
 def _error(name: str, why: str, line: int | None = None) -> RecipeError:
     shown = printable(name)
-    return RecipeError([f"{shown}:{line}: {why}" if line else f"{shown}: {why}"], shown)
+    problem = Problem(printable(f"{shown}:{line}: {why}" if line else f"{shown}: {why}"), why, shown, line or None)
+    return RecipeError([problem], shown)
 
 
 def _default_name(file: str) -> str:

@@ -3,29 +3,18 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from statistics import fmean
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
-
+from transgan.progress import EVERY, console, duration, on_terminal
 from transgan.reporting.tables import figures_table
 from transgan.storage import RunFolder
 from transgan.text import printable, show, write
 
-#: Seconds between two plain lines.
-EVERY = 10.0
-
+#: Characters of the bar before the step, on a terminal that is wide enough for it.
+_BAR, _WIDE = 20, 80
 #: Moves the cursor of a terminal to the start of its line, and clears it.
 _CLEAR = "\r\x1b[K"
 
@@ -68,10 +57,13 @@ class Progress:
             by_loss.setdefault(name.partition("/")[2], []).append(value)
         means = "  ".join(f"{name} {fmean(values):.3f}" for name, values in by_loss.items())
         passed, done = now - self.started[0], step - self.started[1]
-        left = f"{_duration(passed / done * (self.steps - step))} left" if done else ""
+        left = f"{duration(passed / done * (self.steps - step))} left" if done else ""
         line = "  ".join(part for part in (f"step {step}/{self.steps}", left, tasks, means) if part)
         if clear:
-            write(clear + printable(line)[: shutil.get_terminal_size().columns - 1], error=True)
+            width = shutil.get_terminal_size().columns
+            filled = min(_BAR, _BAR * step // max(1, self.steps))
+            bar = f"[{'#' * filled}{'.' * (_BAR - filled)}]  " if width >= _WIDE else ""
+            write(clear + (bar + printable(line))[: width - 1], error=True)
         else:
             show(line, error=True)
 
@@ -94,88 +86,21 @@ class Progress:
             )
 
 
-@contextmanager
-def progress_bar(what: str, total: int | None, quiet: bool = False) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each of `total` items: on a terminal it advances a bar on stderr.
-
-    Args:
-        total: None where it is not known.
-        quiet: show nothing.
-    """
-    with _bar(what, total, MofNCompleteColumn(), quiet) as update:
-        count = 0
-
-        def advance() -> None:
-            nonlocal count
-            count += 1
-            update(count)
-
-        yield advance
-
-
-@contextmanager
-def share_bar(what: str) -> Iterator[Callable[[float], None]]:
-    """Yield a function to call with the share that is done, 0 to 1: on a terminal it draws a bar on stderr."""
-    with _bar(what, 1, TaskProgressColumn()) as update:
-        yield update
-
-
-@contextmanager
-def _bar(
-    what: str, total: int | None, column: ProgressColumn, quiet: bool = False
-) -> Iterator[Callable[[float], None]]:
-    """Yield a function to call with how much of the total is done; the first call shows the bar, on a terminal."""
-    console = Console(stderr=True)
-    shown = _is_terminal() and console.is_terminal and not quiet
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), column, TimeRemainingColumn()
-    bar = Bar(*columns, console=console, transient=True, auto_refresh=False, disable=not shown)
-    task = bar.add_task(printable(what), total=total)
-    refreshed = 0.0
-
-    def update(done: float) -> None:
-        nonlocal refreshed
-        with suppress(OSError, ValueError):  # the terminal may be gone
-            bar.start()
-            bar.update(task, completed=done)
-            if shown and time.monotonic() - refreshed > 0.1:
-                refreshed = time.monotonic()
-                bar.refresh()
-
-    try:
-        yield update
-    finally:
-        with suppress(OSError, ValueError):
-            bar.stop()
-
-
 def show_figures(translations: Mapping[str, Mapping[str, float]], title: str) -> None:
     """Print the table of figures on stdout.
 
     Raises:
         OSError: stdout cannot be written.
     """
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        console.print(figures_table(translations, title, console.width))
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(figures_table(translations, title, screen.width))
     write(captured.get())
 
 
 def _clearing() -> str:
     """Return what clears the current line of stderr; an empty text where no line can be overwritten."""
-    if _is_terminal():
+    if on_terminal():
         return _CLEAR
     in_notebook = type(sys.stderr).__module__.startswith("ipykernel.")  # which knows \r, and no escape sequence
     return f"\r{' ' * (shutil.get_terminal_size().columns - 1)}\r" if in_notebook else ""
-
-
-def _is_terminal() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # there is none, or it is closed
-        return False
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -26,7 +26,7 @@ from transgan.recipe.write import as_overrides
 from transgan.registry import Registry, using_files
 from transgan.reporting.html import KINDS, escape
 from transgan.reporting.runs import RunReader, RunView
-from transgan.text import expand_home, show
+from transgan.text import expand_home, quietly, show
 from transgan.training import start
 from transgan.training.distributed import StopRequests
 
@@ -67,7 +67,7 @@ def train(
     folder = None if out is None else Path(out)
 
     def begin(registry: Registry) -> start.Ended:
-        return start.train(read_recipe(expand_home(recipe), texts), registry, folder, quiet, launched=_is_launched())
+        return start.train(read_recipe(expand_home(recipe), texts), registry, folder, launched=_is_launched())
 
     return _run(begin, plugins, quiet)
 
@@ -178,7 +178,7 @@ class Run:
         def go_on(registry: Registry) -> start.Ended:
             check_plugins(self.folder, registry)
             document = read_run(self.folder)
-            return start.train(document, registry, self.folder, quiet, steps=steps, launched=_is_launched())
+            return start.train(document, registry, self.folder, steps=steps, launched=_is_launched())
 
         _run(go_on, plugins, quiet)
         return self
@@ -224,7 +224,7 @@ def _run(work: Callable[[Registry], start.Ended], plugins: Iterable[str | Path],
     Raises:
         TransganError: training has failed. An error that no user can mend is raised as it is.
     """
-    with using_files(plugins):
+    with using_files(plugins), quietly(quiet):
         registry = Registry.installed()
         try:
             with _unchanged():

@@ -7,12 +7,13 @@ from transgan.data.domains import Domains
 from transgan.errors import DataError, TransganError, UsageError
 from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
+from transgan.progress import progress_bar
 from transgan.recipe import Document, Recipe, read_recipe, write_recipe
 from transgan.registry import Registry
-from transgan.reporting.console import Progress, progress_bar
+from transgan.reporting.console import Progress
 from transgan.rng import stable_hash
 from transgan.storage import RunFolder, TextLog, saved_steps, write_text
-from transgan.text import Blank, expand_home, listed, option
+from transgan.text import Blank, expand_home, is_quiet, listed, option
 from transgan.training.distributed import Processes
 from transgan.training.extension import describe_extension, with_steps, write_steps
 from transgan.training.initialization import initial_weights
@@ -28,13 +29,14 @@ class Ended:
     """The run's."""
     code: int
     """The exit code: 0, or that of the signal that has ended it early."""
+    model: Path | None
+    """The model folder, in the main process; None in others, and where training has ended early."""
 
 
 def train(
     document: Document,
     registry: Registry,
     out: Path | None,
-    quiet: bool,
     steps: int | None = None,
     finish: bool = False,
     launched: bool = False,
@@ -45,7 +47,6 @@ def train(
         document: the recipe.
         registry: the installed plugins.
         out: the run folder, or None for a new one below runs/. A run of the same recipe in it is resumed.
-        quiet: print nothing but errors.
         steps: another number of steps for the run in `out`.
         finish: write the model of the newest checkpoint in `out` and measure it, without training.
         launched: a launcher has started this process, and waits for it.
@@ -56,7 +57,7 @@ def train(
     new = document if steps is None else with_steps(document, steps)
     plan = make_plan(new, registry)
     processes = Processes(launched)
-    progress = Progress(plan.recipe.train.steps, quiet or not processes.main)
+    progress = Progress(plan.recipe.train.steps, is_quiet() or not processes.main)
     with processes.alike():
         finished = out is not None and _is_finished(document, plan, out)
     if out is not None and processes.broadcast(finished):
@@ -65,14 +66,15 @@ def train(
             f"To extend it, resume it with {option('steps', Blank('N'))}"
         )
         processes.end()
-        return Ended(expand_home(out), 0)
+        there = expand_home(out)
+        return Ended(there, 0, RunFolder.at(there).model if processes.main else None)
     with processes.alike():  # before the folder is created: a mistake in the data leaves none behind
         domains = Domains(plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
         weights = initial_weights(plan) if new_run else None
     for warning in check_conditioning(plan) if processes.main else []:
         progress.message(f"warning: {warning}")
-    _exclude_unreadable(domains, processes, quiet)
+    _exclude_unreadable(domains, processes)
     folder, failure = None, None
     if processes.main:
         try:
@@ -93,21 +95,21 @@ def train(
         if folder:
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
         code = trainer.fit(progress, train=not finish)
-        return Ended(trainer.path, code)
+        return Ended(trainer.path, code, folder.model if folder and not code else None)
     finally:
         if folder:
             folder.close()
         processes.end()
 
 
-def _exclude_unreadable(domains: Domains, processes: Processes, quiet: bool) -> None:
+def _exclude_unreadable(domains: Domains, processes: Processes) -> None:
     """Exclude samples that cannot be read, the same ones in every process.
 
     Raises:
         DataError: too many cannot be read, or not every process can read the same ones.
     """
     failure = None
-    with progress_bar("reading the data", domains.count_files(), quiet or not processes.main) as seen:
+    with progress_bar("reading the data", domains.count_files(), not processes.main) as seen:
         try:
             domains.exclude_unreadable(seen, processes.rank, processes.world)
         except DataError as error:

@@ -1,0 +1,64 @@
+"""Mistakes in a command line, each in one line, with what was probably meant."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from transgan.errors import closest, did_you_mean
+from transgan.text import printable
+
+#: What commands of other programs are called, with TransGAN's commands for it.
+SYNONYMS = {
+    **dict.fromkeys(("train", "fit", "start"), ("run",)),
+    **dict.fromkeys(("test", "infer", "inference", "predict", "convert", "generate", "apply"), ("translate",)),
+    **dict.fromkeys(("list", "ls"), ("recipes", "plugins")),
+    **dict.fromkeys(("continue", "restart"), ("resume",)),
+    **dict.fromkeys(("eval", "measure", "metrics"), ("evaluate",)),
+    **dict.fromkeys(("validate", "verify", "lint", "dry-run"), ("check",)),
+    **dict.fromkeys(("show", "describe", "inspect", "model"), ("info",)),
+    **dict.fromkeys(("tensorboard", "monitor", "dashboard"), ("watch",)),
+    **dict.fromkeys(("diff",), ("compare",)),
+    **dict.fromkeys(("stop", "end"), ("finish",)),
+    **dict.fromkeys(("fetch", "weights"), ("download",)),
+    **dict.fromkeys(("benchmark", "profile"), ("bench",)),
+    **dict.fromkeys(("datasets", "dataset"), ("data check",)),
+    "version": ("--version",),
+    "help": ("--help",),
+}
+
+
+def explain(error: Any, commands: Iterable[str]) -> str:
+    """Return what is wrong with a command line, in one line, as an error.
+
+    Args:
+        error: of typer, or of click, which typer is made of.
+        commands: the names of all commands.
+    """
+    context: Any = getattr(error, "ctx", None)
+    path = context.command_path if context else "transgan"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error.format_message())
+    message = " ".join(str(error.format_message()).split())
+    if match := re.match(r"No such command '(.*?)'\.", message):
+        own = commands if path == "transgan" else context.command.commands
+        synonyms = SYNONYMS if path == "transgan" else {}
+        return f"error: {path} has no command '{printable(match[1])}'. {suggest_command(match[1], own, synonyms)}"
+    if type(error).__name__ == "NoSuchOption":
+        options = [each for parameter in context.command.get_params(context) for each in parameter.opts]
+        known = [each for each in options if each.startswith("--")]
+        known += getattr(context.command, "further_options", [])
+        name = printable(error.option_name)
+        return f"error: {path} has no option '{name}'. {did_you_mean(name, known)}"
+    message = message[:1].lower() + message[1:].rstrip(".")
+    usage = " ".join(context.get_usage().split()) if context else ""
+    shown = ". " + usage if message.startswith(("missing", "got unexpected")) and usage else ""
+    return f"error: {path}: {printable(message)}{shown}"
+
+
+def suggest_command(word: str, commands: Iterable[str], synonyms: Mapping[str, Sequence[str]] = SYNONYMS) -> str:
+    """Return which command was probably meant; where none is near, which there are."""
+    names = set(commands)
+    near = closest(word.lower(), {*names, *synonyms})
+    if near and near not in names:
+        return f"Did you mean {' or '.join(map(repr, synonyms[near]))}?"
+    return did_you_mean(near or word, names)
