@@ -50,13 +50,13 @@ def commands(page: Path) -> Iterator[list[str]]:
     for block in blocks(page, "shell", "bash"):
         values: dict[str, str] = {}
         for line in whole_lines(block):
-            if loop := re.match(r"for (\w+) in (\S+)", line):
-                values[f"${loop[1]}"] = loop[2]
+            if given := re.match(r"for (\w+) in (\S+)|(\w+)='([^']*)'$", line):
+                values[f"${given[1] or given[3]}"] = given[2] or given[4]
                 continue
-            for variable, value in values.items():
-                line = line.replace(variable, value)
             for part in line.split("&&"):
                 words = shlex.split(part, comments=True)
+                for variable, value in values.items():
+                    words = [word.replace(variable, value) for word in words]
                 yield from (words_of(words),) if words else ()
 
 
