@@ -172,7 +172,7 @@ def runs_elsewhere(page: Path) -> bool:
 
 def python_blocks(page: Path) -> Iterator[str]:
     for block in blocks(page, "python"):
-        if not re.fullmatch(r"[\w.]+\(.*\) -> [^\n]*\n", block, re.DOTALL):  # a signature, see test_docs.py
+        if not re.fullmatch(r"[\w.]+(\(.*\))? -> [^\n]*\n", block, re.DOTALL):  # a signature, see test_docs.py
             yield textwrap.dedent(block)
 
 
