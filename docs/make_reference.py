@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from transgan.api import hooks, protocols, samples
 from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Argument
+from transgan.api.starters import Finding, Setup, Starter
 from transgan.api.weights import WeightFile
 from transgan.cli.new_plugin import module_of
 from transgan.inference.translator import Translator
@@ -253,11 +254,12 @@ def _python() -> Iterator[str]:
     yield from ("# Translator and train", "", NOTE, "")
     yield _PYTHON
     for cls in (Translator, Run):
-        yield from (f"## `{cls.__name__}`", "", _text(cls.__doc__), "")
+        yield from (f"## `{cls.__name__}`", "", *_indexed(cls.__name__), _text(cls.__doc__), "")
         for name in _PUBLIC[cls]:
             yield from _member(cls, name)
     for function in (train, open_run):
-        yield from (f"## `{function.__name__}`", "", "```python", _lines_of(function.__name__, function), "```", "")
+        yield from (f"## `{function.__name__}`", "", *_indexed(function.__name__))
+        yield from ("```python", _lines_of(function.__name__, function), "```", "")
         yield from (_text(function.__doc__), "")
 
 
@@ -278,6 +280,11 @@ _PUBLIC: dict[type[Any], tuple[str, ...]] = {
     ),
     Run: ("figures", "losses", "translator", "resume", "report", "result"),
 }
+
+
+def _indexed(name: str) -> tuple[str, ...]:
+    """Return the lines for which a search for this name finds its section first."""
+    return ("```{index} ! " + name, "```", "")
 
 
 def _member(cls: type[Any], name: str) -> Iterator[str]:
@@ -308,7 +315,7 @@ def _lines_of(name: str, function: Any) -> str:
         return shown
     head, _, rest = shown.partition("(")
     arguments, _, answer = rest.rpartition(") -> ")
-    inner = re.sub(r", (?=\w+: )", ",\n    ", arguments)
+    inner = re.sub(r", (?=\*{0,2}\w+: )", ",\n    ", arguments)
     return f"{head}(\n    {inner},\n) -> {answer}"
 
 
@@ -326,7 +333,7 @@ def _plugins() -> Iterator[str]:
             yield from (f"### `{name}`", "", "```python", _signature(name, function), "```", "")
             yield from (_text(function.__doc__), "")
     yield from ("## Base classes", "", _text(protocols.__doc__), "")
-    for cls in (*_api_classes(), WeightFile):
+    for cls in (*_api_classes(), WeightFile, Starter, Setup, Finding):
         yield from _class(cls)
     yield from ("### `Options`", "", _text(Options.__doc__), "", _text(Configurable.__doc__), "")
     yield "An option cannot have the name of a key that its slot has anyway, such as `use`, `per` or `weight`.\n"
@@ -551,6 +558,8 @@ def _type(annotation: Any) -> str:
         return "Register"
     if annotation is hooks.RegisterWeightFiles:
         return "RegisterWeightFiles"
+    if annotation is hooks.RegisterStarters:
+        return "RegisterStarters"
     return type_name(annotation)
 
 

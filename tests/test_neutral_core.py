@@ -14,7 +14,7 @@ CORE = Path(transgan.__file__).parent
 #: The packages that the core may import, besides Python's own.
 IMPORTS = {
     "accelerate", "jinja2", "markupsafe", "numpy", "platformdirs", "pluggy", "psutil", "pydantic", "pydantic_core",
-    "rich", "safetensors", "torch", "transgan", "typer", "typing_extensions",
+    "rich", "safetensors", "tomlkit", "torch", "transgan", "typer", "typing_extensions",
 }  # fmt: skip
 #: Singulars; plurals are found too.
 WORDS = {

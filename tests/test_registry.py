@@ -104,7 +104,7 @@ def test_a_broken_plugin_is_reported_with_its_error_and_disables_nothing_else(mo
 def test_every_kind_of_plugin_has_one_registration_hook() -> None:
     registration = {
         name for name, each in vars(hooks).items() if hasattr(each, "transgan_spec") and name.startswith("register_")
-    } - {"register_weight_files", "register_commands"}
+    } - {"register_weight_files", "register_commands", "register_examples", "register_starters"}
     assert {kind.hook for kind in KINDS.values()} == registration
     assert len({kind.hook for kind in KINDS.values()}) == len(KINDS)
     assert all(name == kind.name for name, kind in KINDS.items())

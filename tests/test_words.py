@@ -66,7 +66,7 @@ JUDGES = (
     *("docs/howto/judge.md", "plugins/transgan_images/judges.py", "plugins/transgan_images/metrics.py"),
     *("plugins/transgan_images/metrics_judges.py", "plugins/transgan_images/metrics_labels.py"),
     *("docs/make_face_sheet.py", "tests/plugins/images/test_judges.py"),
-    "docs/results.md",
+    *("docs/results.md", "docs/tutorial/conditional_faces.md"),
 )
 ALLOWED |= {(file, word): "a metric's networks outside the training" for file in JUDGES for word in ("judge", "judges")}
 ALLOWED |= {(file, "judge"): "the name of the page on those" for file in ("docs/index.md", "docs/howto/evaluate.md")}

@@ -35,7 +35,7 @@ class Problem(str):
         message: without the place and the key; defaults to the line.
         file: the recipe's file, or the one that it extends; None where a `--set`, or nothing, says it.
         number: of the line in that file, from 1; None where it is not known.
-        key: with its tables, `generators.face.width`; None where it is about no key.
+        key: with its tables, `generators.main.width`; None where it is about no key.
     """
 
     message: str

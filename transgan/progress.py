@@ -5,12 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import Any
 
 from transgan.text import is_quiet, printable, show
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 #: Seconds between two plain lines.
 EVERY = 10.0
@@ -57,8 +54,8 @@ def on_terminal() -> bool:
         return False
 
 
-def console(error: bool = False) -> "Console":
-    """Return a console on stdout or stderr, without colors where the user wants none: NO_COLOR, or a dumb terminal."""
+def console(error: bool = False) -> Any:
+    """Return a `rich.console.Console` on stdout or stderr; NO_COLOR, or a dumb terminal, wants no colors."""
     from rich.console import Console
 
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "").lower() in ("dumb", "unknown")

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,6 +16,8 @@ from typing import Any
 from pluggy import PluginManager
 
 from transgan.api import hooks, protocols, samples
+from transgan.api.examples import Examples
+from transgan.api.starters import Starter
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
@@ -249,18 +251,36 @@ class Registry:
 
     @cached_property
     def commands(self) -> dict[str, Any]:
-        """The groups of commands that plugins offer, each a `typer.Typer`, by name: the first of each name.
+        """The groups of commands that plugins offer, each a `typer.Typer`, by name: the first of each name."""
+        return self._offered("commands", lambda own: own.__setitem__)
+
+    @cached_property
+    def examples(self) -> dict[str, Examples]:
+        """The example files that plugins offer, by name: the first of each name."""
+        return self._offered("examples", lambda own: partial(_add_named, own, Examples))
+
+    @cached_property
+    def starters(self) -> dict[str, Starter]:
+        """The recipes to begin with that plugins offer, by name: the first of each name."""
+        return self._offered("starters", lambda own: partial(_add_named, own, Starter))
+
+    def _offered(self, what: str, registering: Callable[[dict[str, Any]], Callable[..., None]]) -> dict[str, Any]:
+        """Return what plugins offer besides classes, by name.
 
         A plugin that fails to offer its own is listed in `broken`, and keeps no other from it.
+
+        Args:
+            what: the hook without its `register_`.
+            registering: returns the function that the hook calls, which adds to the given table.
         """
         found: dict[str, Any] = {}
         for plugin in self.manager.get_plugins():
             own: dict[str, Any] = {}
             try:
-                self._call_registration_hook("register_commands", plugin, own.__setitem__)
-            except Exception as error:  # importing commands runs arbitrary code
+                self._call_registration_hook(f"register_{what}", plugin, registering(own))
+            except Exception as error:  # importing what makes them runs arbitrary code
                 who = self.manager.get_name(plugin) or ""
-                self.broken[f"commands of {who}"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                self.broken[f"{what} of {who}"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             found = own | found
         return dict(sorted(found.items()))
 
@@ -368,6 +388,13 @@ class Registry:
         if failure:
             raise failure
         return None
+
+
+def _add_named(own: dict[str, Any], cls: type[Any], offered: Any) -> None:
+    """Add what a plugin offers under its own name; raise TypeError where it is of another class."""
+    if not isinstance(offered, cls):
+        raise TypeError(f"found {offered!r}, expected a transgan.api.{cls.__name__}")
+    own[offered.name] = offered
 
 
 def _check_version(plugin: object) -> None:

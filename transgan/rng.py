@@ -74,7 +74,7 @@ class CounterRng:
         """Return (N, *shape), uniform in [0, 1)."""
         step = torch.finfo(self.dtype).eps / 2  # rounding to a coarser dtype could return 1
         numbers = np.floor(self._uniform(purpose, int(np.prod(shape, dtype=int))) / step) * step
-        return torch.from_numpy(numbers.reshape(len(self.index), *shape)).to(self.device, self.dtype)
+        return torch.from_numpy(numbers.reshape(len(self.index), *shape)).to(self.dtype).to(self.device)
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
         """Return (N, *shape), standard normal (Box and Muller, 1958)."""
@@ -82,7 +82,7 @@ class CounterRng:
         numbers = self._uniform(purpose, 2 * count)
         radius = np.sqrt(-2.0 * np.log1p(-numbers[:, :count]))
         values = radius * np.cos(2.0 * np.pi * numbers[:, count:])
-        return torch.from_numpy(values.reshape(len(self.index), *shape)).to(self.device, self.dtype)
+        return torch.from_numpy(values.reshape(len(self.index), *shape)).to(self.dtype).to(self.device)
 
 
 class ScopedRng:

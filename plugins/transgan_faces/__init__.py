@@ -1,6 +1,6 @@
 """Faces: labelled photographs, synthetic faces that need no download, and the detection of faces in photographs."""
 
-from transgan.api import Register, RegisterCommands, RegisterWeightFiles, hookimpl
+from transgan.api import Register, RegisterCommands, RegisterExamples, RegisterStarters, RegisterWeightFiles, hookimpl
 from transgan_faces import (
     detection,
     identities,
@@ -8,6 +8,7 @@ from transgan_faces import (
     losses,
     metrics,
     metrics_expression,
+    metrics_hair,
     region_detector,
     sources,
 )
@@ -28,6 +29,7 @@ def register_losses(register: Register) -> None:
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("expression_kept", metrics_expression.ExpressionKept)
+    register("hair_edge", metrics_hair.HairEdge)
     register("synthetic_age", metrics.SyntheticAge)
     register("landmarks_moved", landmarks.LandmarksMoved)
 
@@ -47,3 +49,19 @@ def register_commands(register: RegisterCommands) -> None:
     from transgan_faces.commands import app
 
     register("faces", app)
+
+
+@hookimpl
+def register_examples(register: RegisterExamples) -> None:
+    from transgan_faces import examples
+
+    register(examples.PORTRAIT_EXAMPLES)
+    register(examples.GROUP_EXAMPLES)
+    register(examples.CLIP_EXAMPLES)
+
+
+@hookimpl
+def register_starters(register: RegisterStarters) -> None:
+    from transgan_faces import starters
+
+    register(starters.FACES)

@@ -94,7 +94,7 @@ def apparent_age(x: Tensor, rendered: Tensor) -> float:
 
     Between ages the distance is interpolated by the parabola through the least one and its neighbours.
     """
-    distance = (rendered - x).abs().flatten(1).mean(1).double().cpu().numpy()
+    distance = (rendered - x).abs().flatten(1).mean(1).cpu().double().numpy()
     i = int(distance.argmin())
     if not 0 < i < len(distance) - 1:
         return float(RENDERED[i])

@@ -42,7 +42,7 @@ from transgan_faces.synthetic_shapes import (
     smoothstep,
 )
 
-__all__ = ["AGES", "RACES", "Person", "aging_factor", "render", "sample_person"]
+__all__ = ["AGES", "RACES", "Person", "aging_factor", "hair_opacity", "render", "sample_person"]
 
 
 def render(person: Person, *, age: float, race: str, size: int = 64) -> npt.NDArray[np.uint8]:
@@ -62,10 +62,7 @@ def render(person: Person, *, age: float, race: str, size: int = 64) -> npt.NDAr
         raise ValueError(f"race must be one of {', '.join(RACES)}, not {race!r}")
     if not 16 <= size <= 1024:
         raise ValueError(f"size must be 16..1024 pixels, not {size}")
-    look = Look.of(person, age, race)
-    side = 0.62 * person.light
-    light = (side, -0.42, math.sqrt(1 - side * side - 0.42**2))
-    coords = FaceCoordinates.of(size, person.scale, person.shift, person.tilt, person.yaw, light)
+    look, coords = Look.of(person, age, race), _coordinates(person, size)
     image = _background(person, size)
     head = _head_outline(person, look, coords)
     hair = HairLayer.of(person, look, coords, head)
@@ -80,6 +77,26 @@ def render(person: Person, *, age: float, race: str, size: int = 64) -> npt.NDAr
     paint_brows(person, look, coords, image)
     paint_glasses(person, coords, image)
     return _finish(person, image)
+
+
+def hair_opacity(person: Person, age: float, race: str, size: int) -> Array:
+    """Return the opacity 0..1 of the hair in front of head and clothes, (size, size).
+
+    Args:
+        person, age, race, size: as of `render`.
+    """
+    look, coords = Look.of(person, age, race), _coordinates(person, size)
+    hair = HairLayer.of(person, look, coords, _head_outline(person, look, coords))
+    opacity = np.zeros((size, size), np.float32)
+    opacity[hair.box] = hair.front()
+    return opacity
+
+
+def _coordinates(person: Person, size: int) -> FaceCoordinates:
+    """Return the coordinates of a person's head, with the light on it."""
+    side = 0.62 * person.light
+    light = (side, -0.42, math.sqrt(1 - side * side - 0.42**2))
+    return FaceCoordinates.of(size, person.scale, person.shift, person.tilt, person.yaw, light)
 
 
 def _background(person: Person, size: int) -> Array:
@@ -162,7 +179,7 @@ def _paint_neck(person: Person, look: Look, coords: FaceCoordinates, image: Arra
 
 def _paint_clothes(person: Person, coords: FaceCoordinates, image: Array) -> None:
     """Paint shoulders and clothes into `image`."""
-    box = coords.mirrored_box(1.6, 0.6, 1.6)
+    box = coords.mirrored_box(4.5, 0.6, 4.5)
     u, v, pixel = coords.u[box], coords.v[box], coords.pixel
     side = np.abs(u)
     wide = 1.0 if person.gender == "male" else 0.88

@@ -369,13 +369,18 @@ class HairLayer:
             blend(image, self.box, coverage(self.outline, self.pixel), self.color * 0.62)
 
     def paint_front(self, image: Array) -> None:
-        """Paint the hair in front of the head: inside the outline and outside the opening for the face."""
+        """Paint the hair in front of the head."""
+        blend(image, self.box, self.front(), self.color)
+
+    def front(self) -> Array:
+        """Return the opacity 0..1 of the hair in front of the head: inside the outline and outside the opening for the
+        face."""
         front = np.maximum(self.outline, -self.window)
         if self.style.length <= 0.2:
             front = smooth_intersection(front, self.v - self.style.length, 0.03)
         soft = max(self.pixel, 0.02)
-        mask = coverage(np.maximum(front, self.outline), self.pixel) * coverage(-self.window, soft)
-        blend(image, self.box, mask, self.color)
+        mask: Array = coverage(np.maximum(front, self.outline), self.pixel) * coverage(-self.window, soft)
+        return mask
 
 
 def paint_glasses(person: Person, coords: FaceCoordinates, image: Array) -> None:

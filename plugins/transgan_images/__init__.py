@@ -1,6 +1,6 @@
 """Images: media, sources (folders, tables, synthetic shapes), augmentations, and metrics of translated images."""
 
-from transgan.api import Register, RegisterWeightFiles, hookimpl
+from transgan.api import Register, RegisterStarters, RegisterWeightFiles, hookimpl
 from transgan_images import (
     arrays,
     augmentations,
@@ -86,3 +86,11 @@ def register_metrics(register: Register) -> None:
 def register_weight_files(register: RegisterWeightFiles) -> None:
     register(inception.WEIGHTS)
     register(efficientnet.WEIGHTS)
+
+
+@hookimpl
+def register_starters(register: RegisterStarters) -> None:
+    from transgan_images import starters
+
+    for starter in starters.STARTERS:
+        register(starter)

@@ -218,5 +218,5 @@ def rgb(x: Tensor) -> Tensor:
 
 
 def _to_array(x: Tensor) -> np.ndarray:
-    array: np.ndarray = x.detach().double().cpu().numpy()
+    array: np.ndarray = x.detach().cpu().double().numpy()
     return array

@@ -229,7 +229,7 @@ class CnnModel:
         network = self.network.to(x.device)
         sides = (x, x.flip(-1)) if self.mirror else (x,)
         found = [torch.cat([network(self._resized(p))[1] for p in torch.split(each, BATCH)]) for each in sides]
-        return torch.stack(found).mean(0).double().cpu() * self.scale + self.center
+        return torch.stack(found).mean(0).cpu().double() * self.scale + self.center
 
 
 # Judges

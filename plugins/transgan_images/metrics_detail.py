@@ -39,6 +39,7 @@ class FineDetail(Metric):
 
 def laplacian_energy(x: Tensor) -> float:
     """Return the sum of squares of 4 x - its four neighbours, over all inner pixels of images (N, C, H, W)."""
-    inner = x[..., 1:-1, 1:-1].double()
+    x = x.detach().cpu().double()
+    inner = x[..., 1:-1, 1:-1]
     around = x[..., :-2, 1:-1] + x[..., 2:, 1:-1] + x[..., 1:-1, :-2] + x[..., 1:-1, 2:]
-    return float(torch.sum((4 * inner - around.double()) ** 2))
+    return float(torch.sum((4 * inner - around) ** 2))

@@ -180,7 +180,7 @@ class FactorCoverage(_MeanMetric[CoverageOptions]):
         """Return how many of each row's hues, (N, S), lie in each part of the circle, (N, bins); red is amid part 0."""
         bins = self.options.bins
         part = torch.where(hues.isnan(), bins, (hues * bins).round().remainder(bins)).long()
-        return torch.nn.functional.one_hot(part, bins + 1)[..., :bins].sum(1).double()
+        return torch.nn.functional.one_hot(part, bins + 1)[..., :bins].sum(1).cpu().double()
 
 
 def mean_distance(hues: Tensor) -> Tensor:

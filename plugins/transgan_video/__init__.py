@@ -2,7 +2,7 @@
 
 from transgan_standard import discriminators, generators, residual_unet
 
-from transgan.api import Register, hookimpl
+from transgan.api import Register, RegisterStarters, hookimpl
 from transgan_video import container, media, metrics, recycle, scenes, sources
 from transgan_video.framewise import framewise
 
@@ -56,3 +56,10 @@ def register_losses(register: Register) -> None:
 def register_metrics(register: Register) -> None:
     register("flicker", metrics.Flicker)
     register("temporal_cycle", recycle.TemporalCycle)
+
+
+@hookimpl
+def register_starters(register: RegisterStarters) -> None:
+    from transgan_video import starters
+
+    register(starters.CLIP)

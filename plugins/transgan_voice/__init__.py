@@ -1,6 +1,6 @@
 """Voice conversion: acoustic features of recordings, synthetic voices, networks, nodes and metrics."""
 
-from transgan.api import Register, hookimpl
+from transgan.api import Register, RegisterExamples, RegisterStarters, hookimpl
 from transgan_voice import discriminators, generators, media, metrics, nodes, sources
 
 
@@ -35,3 +35,18 @@ def register_nodes(register: Register) -> None:
 def register_metrics(register: Register) -> None:
     register("conversion", metrics.Conversion)
     register("feature_distance", metrics.FeatureDistance)
+
+
+@hookimpl
+def register_examples(register: RegisterExamples) -> None:
+    from transgan_voice import examples
+
+    register(examples.EXAMPLES)
+
+
+@hookimpl
+def register_starters(register: RegisterStarters) -> None:
+    from transgan_voice import starters
+
+    for starter in starters.STARTERS:
+        register(starter)

@@ -221,7 +221,7 @@ def matching_map(source: Array, target: Array, scale: Array, affine: Affine, spe
 def training_frames(domain: Domain) -> Array:
     """Return normalized frames (N, T, B) of at most MAX_RECORDINGS training recordings: the excerpts of the media."""
     batches = islice(domain.batches(False, 64), MAX_RECORDINGS // 64)
-    frames = [x.double().cpu().transpose(1, 2).numpy() for _, x in batches]
+    frames = [x.cpu().double().transpose(1, 2).numpy() for _, x in batches]
     return np.concatenate(frames)
 
 

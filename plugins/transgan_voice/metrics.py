@@ -297,7 +297,7 @@ class FeatureDistance(Metric[FeatureDistanceOptions]):
         """Return the points of x (N, B, T): (N * T / together, B * together)."""
         frames = x.shape[-1] // self.options.together * self.options.together
         windows = x[..., :frames].unfold(-1, self.options.together, self.options.together)
-        points: Array = windows.permute(0, 2, 1, 3).flatten(2).flatten(0, 1).double().cpu().numpy()
+        points: Array = windows.permute(0, 2, 1, 3).flatten(2).flatten(0, 1).cpu().double().numpy()
         return points
 
     def compute(self) -> dict[Translation, dict[str, float]]:

@@ -201,6 +201,7 @@ def test_plugins_are_listed_by_kind_with_their_package(transgan: Any) -> None:
     assert (code, err) == (0, "")
     lines = out.splitlines()
     kinds = [line for line in lines if not line.startswith((" ", "not loaded"))]
+    assert kinds.pop().startswith("examples (")
     assert kinds.pop().startswith("commands (")
     assert kinds == [kind for kind in KINDS if kind in kinds]
     assert set(kinds) >= set(KINDS) - {"encoders", "hooks"}

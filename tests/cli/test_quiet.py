@@ -19,15 +19,15 @@ Command = Callable[..., Any]
 def test_every_command_has_the_option_once() -> None:
     cli._add_commands()
 
-    def leaves(command: Any) -> Iterator[Any]:
+    def commands_of(command: Any) -> Iterator[Any]:
         for each in getattr(command, "commands", {}).values():
-            yield from leaves(each)
+            yield from commands_of(each)
         if not hasattr(command, "commands"):
             yield command
 
     root = typer.main.get_command(cli.app)
-    found = [each for name in root.commands for each in leaves(root.get_command(None, name))]
-    found += leaves(add_quiet(typer.main.get_command(Registry.installed().commands["faces"])))
+    found = [each for name in root.commands for each in commands_of(root.get_command(None, name))]
+    found += commands_of(add_quiet(typer.main.get_command(Registry.installed().commands["faces"])))
     assert len(found) >= 16
     for command in found:
         assert [each.opts for each in command.params].count(["--quiet", "-q"]) == 1, command.name

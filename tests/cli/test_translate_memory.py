@@ -36,7 +36,7 @@ def test_sizes_that_are_none(transgan: Any, model: Path, write_image: Callable[.
 def test_out_of_memory_advises_tiles(
     transgan: Any, model: Path, write_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     write_image(Path("a.png"))

@@ -133,7 +133,9 @@ def test_the_limit_of_pixels_can_be_changed(transgan: Any, model: Path, picture:
     assert done.code == 3 and "in/a.png: 50 x 40 pixels" in done.err and "--set media.max_pixels=2000" in done.err
     assert transgan(*words, "--set", "media.max_pixels=2000").code == 0
     line = transgan(*words, "--set", "media.channels=1").error(2)
-    assert line.startswith("--set media.channels: the media 'image' has no such option that may differ from training.")
+    assert line.startswith(
+        "--set media.channels=1: the media 'image' has no such option that may differ from training."
+    )
     assert transgan(*words, "--set", "media.max_pixels=many").error(2).startswith("--set media.max_pixels=many: ")
     assert transgan(*words, "--set", "media.ground=black", "--overwrite").code == 0
 

@@ -171,7 +171,7 @@ def test_regions_in_python(model: Path, photos: Path) -> None:
 def test_identity_model_changes_no_pixel(model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regions are resized for the model; detail finer than its input is kept."""
     translator = Translator.from_pretrained(model, "cpu")
-    monkeypatch.setattr(translator, "_run", lambda x, *words: x)
+    monkeypatch.setattr(translator, "_run", lambda x, *words, **names: x)
     direction = translator.choose("old")
     media = translator.sides(direction)[0]
     x = media.as_tensor(media.read("in/two.png"))

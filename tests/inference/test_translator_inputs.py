@@ -13,6 +13,7 @@ from torch import Tensor
 
 from transgan import registry as module
 from transgan.api import DataError, UsageError
+from transgan.errors import RecipeError
 from transgan.inference.translator import Translator
 
 RNG = np.random.default_rng(0)
@@ -179,6 +180,8 @@ def test_options_of_the_media(run: Path, tmp_path: Path) -> None:
     translator = Translator.from_pretrained(run, "cpu", media_options={"max_pixels": 100})
     with pytest.raises(DataError, match=r'media_options=\{"max_pixels": 1440\}'):
         translator(tmp_path / "a.png", to="old")
+    with pytest.raises(RecipeError, match=r'media_options=\{"max_pixels": .*\}: found "many" \(a string\), expected'):
+        translator.set_media_options({"max_pixels": "many"})
     translator.set_media_options({"max_pixels": 1440})
     assert translator(tmp_path / "a.png", to="old").size == (36, 40)
 

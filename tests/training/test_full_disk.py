@@ -71,9 +71,8 @@ def run_on_full_disk(
             patch.setattr(atomic, "os", system)
             patch.setattr(Trainer, "call_hook", fill)
             try:
-                return tmp_path / "run", train(
-                    read_recipe(recipe_file(RECIPE), overrides), registry, tmp_path / "run", quiet=False
-                )
+                document = read_recipe(recipe_file(RECIPE), overrides)
+                return tmp_path / "run", train(document, registry, tmp_path / "run", quiet=False).code
             except DiskError as error:
                 return tmp_path / "run", error
 

@@ -2,10 +2,18 @@
 
 from torch import Tensor
 
+from transgan.api.examples import Examples
 from transgan.api.extras import require
 from transgan.api.failures import Failures
 from transgan.api.files import FoundFiles, find_files
-from transgan.api.hooks import Register, RegisterCommands, RegisterWeightFiles, hookimpl
+from transgan.api.hooks import (
+    Register,
+    RegisterCommands,
+    RegisterExamples,
+    RegisterStarters,
+    RegisterWeightFiles,
+    hookimpl,
+)
 from transgan.api.labels import NumericRange, select
 from transgan.api.protocols import (
     Augmentation,
@@ -41,6 +49,7 @@ from transgan.api.samples import (
     SampleRng,
     Source,
 )
+from transgan.api.starters import DomainFolder, Finding, Setup, Starter, as_name, domain_folders
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import (
@@ -76,9 +85,12 @@ __all__ = [
     "DiscriminatorOutput",
     "DiskError",
     "Domain",
+    "DomainFolder",
     "Embedded",
     "Encoder",
+    "Examples",
     "Failures",
+    "Finding",
     "FoundFiles",
     "Generator",
     "Hooks",
@@ -98,22 +110,28 @@ __all__ = [
     "RegionDetector",
     "Register",
     "RegisterCommands",
+    "RegisterExamples",
+    "RegisterStarters",
     "RegisterWeightFiles",
     "RunInfo",
     "Sample",
     "SampleRng",
     "Schedule",
+    "Setup",
     "Size",
     "Source",
+    "Starter",
     "Tensor",
     "TransganError",
     "Translation",
     "UsageError",
     "WeightFile",
+    "as_name",
     "as_user_error",
     "constant",
     "did_you_mean",
     "disk_errors",
+    "domain_folders",
     "expand_home",
     "find_files",
     "hookimpl",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker, HookspecMarker
 
+from transgan.api.examples import Examples
+from transgan.api.starters import Starter
 from transgan.api.weights import WeightFile
 
 if TYPE_CHECKING:  # so that listing plugins does not import torch
@@ -18,8 +20,12 @@ Register = Callable[[str, type[Any]], None]
 """`register(name, cls)`: offer a class under the name that recipes use."""
 RegisterWeightFiles = Callable[[WeightFile], None]
 """`register(WeightFile(...))`: announce a file that `transgan download` can fetch."""
+RegisterStarters = Callable[[Starter], None]
+"""`register(Starter(...))`: offer a recipe to begin with."""
 RegisterCommands = Callable[[str, Any], None]
 """`register(name, app)`: offer the commands of a `typer.Typer` under a name."""
+RegisterExamples = Callable[[Examples], None]
+"""`register(Examples(...))`: offer files to try a model on."""
 
 
 # Registration: called once, before a recipe is resolved. `register("resnet", ResnetGenerator)`.
@@ -96,11 +102,27 @@ def register_weight_files(register: RegisterWeightFiles) -> None:
 
 
 @hookspec
+def register_starters(register: RegisterStarters) -> None:
+    """Offer recipes to begin with, each for a kind of data, to `transgan init`: `register(Starter(...))`.
+
+    Called by `transgan init` only.
+    """
+
+
+@hookspec
 def register_commands(register: RegisterCommands) -> None:
     """Offer groups of commands: `register("NAME", app)`, the app a `typer.Typer`, for `transgan NAME COMMAND`.
 
     Called only where the command line names no command of TransGAN's own, which come first, and to list commands: the
     place to import what the commands need.
+    """
+
+
+@hookspec
+def register_examples(register: RegisterExamples) -> None:
+    """Offer files to try a model on, which `transgan samples` writes: `register(Examples(...))`.
+
+    Called only by that command and to list them: the place to import what makes them.
     """
 
 

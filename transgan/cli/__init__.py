@@ -100,6 +100,7 @@ def main() -> None:
 
 def _main() -> None:
     open_standard_streams()
+    _allow_fallback()
     _add_commands()
     if completion.is_asked():
         completion.answer(app)
@@ -128,6 +129,12 @@ def _main() -> None:
         _exit("interrupted", INTERRUPTED)
     else:
         _exit("", code or 0)
+
+
+def _allow_fallback() -> None:
+    """Let torch compute on the CPU what it cannot compute on Apple's GPUs; torch reads this when it is imported."""
+    if sys.platform == "darwin":
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
 def _usage(error: Exception) -> str:
@@ -224,10 +231,13 @@ def _add_commands() -> None:
         finish,
         import_,
         info,
+        init,
         plugins,
         recipes,
         resume,
         run,
+        samples,
+        schema,
         translate,
         watch,
     )
@@ -235,6 +245,7 @@ def _add_commands() -> None:
     app.registered_commands.clear()
     app.registered_groups.clear()
     for module in (
+        init,
         run,
         resume,
         finish,
@@ -242,7 +253,9 @@ def _add_commands() -> None:
         compare,
         check,
         recipes,
+        schema,
         data,
+        samples,
         translate,
         evaluate,
         info,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from transgan.cli import completion
-from transgan.cli.options import Json, examples
+from transgan.cli.options import Device, Json, examples
 from transgan.cli.output import json_text, show_json
 from transgan.cli.run import PluginFiles
 
@@ -55,13 +55,7 @@ def evaluate(
     out: Path = typer.Option("evaluation.json", "--out", "-o", metavar="FILE", help="The file for the results."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file for the results if it exists."),
     plugin: list[Path] = PluginFiles,
-    device: str = typer.Option(
-        None,
-        "--device",
-        metavar="DEVICE",
-        help="cpu, cuda, cuda:1; defaults to a GPU if there is one.",
-        autocompletion=completion.one_of("cpu", "cuda"),
-    ),
+    device: str = Device,
     json_: bool = Json,
 ) -> None:
     """Measure a model on held-out samples.

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from transgan.api.version import VERSION
+from transgan.cli.schema import schema_line
 from transgan.errors import UsageError, did_you_mean
 from transgan.registry import KINDS, PluginKind, Registry
 from transgan.storage import write_text
@@ -163,7 +164,7 @@ def write_package(name: str, kind: str, folder: Path, registry: Registry) -> lis
     files = {
         "pyproject.toml": template("pyproject.toml"),
         "README.md": template("README.md", use=filled(example.use)),
-        "recipe.toml": template("recipe.toml", **recipe).rstrip() + "\n",
+        "recipe.toml": schema_line(registry) + template("recipe.toml", **recipe).rstrip() + "\n",
         f"{module}.py": module_of(chosen.name, module),
         f"test_{module}.py": template("test.py", imports=example.imports, tests=tests).replace(
             f"import {cls}\n", f"import {cls}{options}\n"

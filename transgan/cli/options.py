@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 
+from transgan.cli import completion
 from transgan.cli.output import want_json
 from transgan.text import set_quiet
 
@@ -30,6 +31,15 @@ Quiet = typer.Option(
 )
 #: Of commands whose result is worth parsing.
 Json = typer.Option(False, "--json", help="Print the result, or the error, as one JSON document.", callback=_json)
+
+#: Of commands that run a model.
+Device = typer.Option(
+    None,
+    "--device",
+    metavar="DEVICE",
+    help="cpu, cuda, cuda:1, mps; defaults to a GPU if there is one.",
+    autocompletion=completion.one_of("cpu", "cuda", "mps"),
+)
 
 
 def add_quiet(command: Any) -> Any:

@@ -126,7 +126,8 @@ def _list(registry: "Registry") -> Iterator[str]:
     from transgan.text import cut, line_width, printable
 
     own, width = f"transgan {__version__}", line_width()
-    column = max((len(entry.name) for entry in registry.candidates()), default=0) + 4
+    names = [*(each.name for each in registry.candidates()), *registry.examples]
+    column = max(map(len, [*names, *registry.commands]), default=0) + 4
     for kind in KINDS:
         entries = sorted(registry.candidates(kind), key=lambda entry: (entry.name, entry.package))
         if entries:
@@ -141,6 +142,9 @@ def _list(registry: "Registry") -> Iterator[str]:
         yield from (
             f"  {name}".ljust(column) + cut(app.info.help or "", width - column) for name, app in commands.items()
         )
+    if examples := registry.examples:
+        yield "examples (transgan samples FOLDER writes them)"
+        yield from (f"  {each.name}".ljust(column) + cut(each.summary, width - column) for each in examples.values())
     for (kind, name), others in registry.others.items():
         packages = list(dict.fromkeys(each.package for each in (registry.entries[kind, name], *others)))
         choice = " or ".join(f'"{each}:{name}"' for each in packages)

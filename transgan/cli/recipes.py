@@ -1,5 +1,6 @@
 """`transgan recipes`: list the installed recipes, or print one."""
 
+import sys
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,13 @@ def recipes(
 ) -> None:
     """List the installed recipes, or print one.
 
-    Commands that take a recipe also take such a name: transgan run cut.
+    Commands that take a recipe also take such a name: transgan run cut. A copy begins with a line for editors that
+    complete and check recipes.
     """
+    from transgan.cli.schema import schema_line
     from transgan.errors import UsageError, did_you_mean
     from transgan.recipe import installed_recipes
+    from transgan.recipe.collection import DIRECTIVE
     from transgan.text import cut, line_width, printable, show
 
     installed = installed_recipes()
@@ -39,11 +43,12 @@ def recipes(
         found = installed.get(name.removesuffix(".toml"))
         if found is None:
             raise UsageError(f"no recipe '{printable(name)}'. {did_you_mean(name, installed)}")
-        text = found.path.read_text(encoding="utf-8")
+        text = found.path.read_text(encoding="utf-8").rstrip("\n")
         if json_:
             show_json({**_entry(found), "recipe": tomllib.loads(text)})
         else:
-            show(text.rstrip("\n"))
+            copied = not sys.stdout.isatty() and not text.startswith(DIRECTIVE)
+            show((schema_line() if copied else "") + text)
     elif json_:
         show_json([_entry(each) for each in installed.values()])
     else:

@@ -13,9 +13,8 @@ import typer
 from typer.core import TyperCommand
 
 from transgan.cli import completion
-from transgan.cli.importing import importing
 from transgan.cli.offered import offered
-from transgan.cli.options import examples
+from transgan.cli.options import Device, examples
 from transgan.cli.run import PluginFiles
 from transgan.errors import (
     DataError,
@@ -23,6 +22,7 @@ from transgan.errors import (
     TransganError,
     UsageError,
     as_user_error,
+    closest,
     did_you_mean,
 )
 from transgan.text import expand_home, is_quiet, note, printable, show
@@ -52,7 +52,9 @@ class DetectorOptions(TyperCommand):
         end = args.index("--") if "--" in args else len(args)
         flags = [each for each in args[:end] if each.startswith("--") and each.partition("=")[0] not in known]
         if not any(each.startswith("--plugin") for each in args):  # its file may hold a detector
-            flags = [each for each in flags if offered().may_have("region_detectors", each[2:])]
+            flags = [
+                each for each in flags if offered().may_have("region_detectors", each[2:]) or not closest(each, known)
+            ]
         words = [word for each in args[:end] for word in (("--regions", each[2:]) if each in flags else (each,))]
         if (count := words.count("--regions")) > 1:
             ctx.fail(f"found {count} region detectors, expected one")
@@ -125,13 +127,7 @@ def translate(
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     plugin: list[Path] = PluginFiles,
-    device: str = typer.Option(
-        None,
-        "--device",
-        metavar="DEVICE",
-        help="cpu, cuda, cuda:1; defaults to a GPU if there is one.",
-        autocompletion=completion.one_of("cpu", "cuda"),
-    ),
+    device: str = Device,
     memory: str = typer.Option(
         None,
         "--memory",
@@ -163,22 +159,21 @@ def translate(
 
     File names and sizes are kept; inputs are never replaced. With --quiet, the folder for the results is printed.
     """
-    with importing():
-        from transgan.api import Failures
-        from transgan.cli.file_translator import FileTranslator, results_of
-        from transgan.inference.containers import Containers, is_setting
-        from transgan.inference.translator import Translator
-        from transgan.inference.variation import check_inputs, check_variation
-        from transgan.progress import share_bar
-        from transgan.registry import Registry, use_files
-        from transgan.storage.atomic import disk_errors, make_folder
+    from transgan.api import Failures
+    from transgan.cli.file_translator import FileTranslator, results_of
+    from transgan.inference.containers import Containers, is_setting
+    from transgan.inference.translator import Translator
+    from transgan.inference.variation import check_inputs, check_variation
+    from transgan.progress import share_bar
+    from transgan.registry import Registry, use_files
+    from transgan.storage.atomic import disk_errors, make_folder
 
-        use_files(plugin or [])
-        registry = Registry.installed()
+    use_files(plugin or [])
     out = expand_home(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a folder")
     media_settings = [each for each in settings or [] if each.startswith("media.")]
+    registry = Registry.installed()
     container_settings = [each for each in settings or [] if is_setting(each, registry.names("containers"))]
     settings = [each for each in settings or [] if each not in media_settings + container_settings]
     values = {"--only-largest": only_largest, "--min-size": min_size, "--show-boxes": show_boxes, "--set": settings}

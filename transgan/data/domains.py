@@ -456,7 +456,8 @@ class Domains(Mapping[str, DomainData]):
         media = self.media_at(names[0], size)
         arrays: Tensor | list[Tensor]
         if isinstance(decoded, np.ndarray):
-            arrays = torch.from_numpy(decoded).to(device, non_blocking=True)
+            # On Apple's GPUs the copy could read memory that is free again: what is not pinned is safe with CUDA alone.
+            arrays = torch.from_numpy(decoded).to(device, non_blocking=torch.device(device).type == "cuda")
         else:
             arrays = [torch.from_numpy(each) for each in decoded]
         with error_context(f"making a batch of domain '{names[0]}'", media):

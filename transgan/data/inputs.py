@@ -42,7 +42,7 @@ def domain_index(plan: Plan, name: str, count: int, device: Any) -> Tensor:
 
 def as_tensors(labels: EncodedLabels, device: Any, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """Return encoded labels as tensors, (N, k) each."""
-    return {name: torch.from_numpy(rows).to(device, dtype) for name, rows in labels.items()}
+    return {name: torch.from_numpy(rows).to(dtype).to(device) for name, rows in labels.items()}
 
 
 def further_inputs(plan: Plan, inputs: BatchInputs, translation: Translation) -> dict[str, Tensor]:

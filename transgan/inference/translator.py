@@ -249,7 +249,7 @@ class Translator:
                 given = option("media_options", {fixed[0]: changed[fixed[0]]})
                 raise UsageError(f"{given}: {what}. {did_you_mean(fixed[0], free)}")
             table = each.options.model_dump(mode="json") | changed
-            checked: Any = problems.validate(each.cls.Options, table, ("media",))
+            checked: Any = problems.validate(each.cls.Options, table, ())
             problems.stop()
             self.media[name] = each.cls(checked, self.media[name].size)
             self.media[name].statistics = self.statistics
@@ -485,7 +485,7 @@ class Translator:
             how: further arguments of `__call__`.
 
         Raises:
-            as `__call__` does.
+            TransganError: as `__call__` does.
         """
         reader = self.sides(self.choose(to, task, source))[0]
         for item in items:
@@ -636,7 +636,7 @@ class Translator:
 
         def run(wrap: Wrap) -> Tensor:
             inputs = {name: wrap(each) for name, each in further.items()}
-            return self._run(wrap(x), direction, encoded, variation, inputs, names=names)
+            return self._run(wrap(x), direction, encoded, variation, inputs, names)
 
         def trace() -> Tensor:
             inputs = {name: each.to("meta") for name, each in further.items()}
@@ -768,13 +768,20 @@ def _mismatch(plan: Plan, tensors: Mapping[str, Tensor]) -> str:
     return ""
 
 
+def best_device() -> str:
+    """Return the type of device that is used by default: a GPU of CUDA, else one of Apple's, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def _device(device: torch.device | str | None) -> torch.device:
-    """Return the device of that name, or the best there is."""
-    best = "cuda" if torch.cuda.is_available() else "cpu"
+    """Return the device of that name, or the best there is; the CPU where that is there and cannot be used."""
+    best = best_device()
     try:
         found = torch.device(device or best)
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if device is None:
+            return torch.device("cpu")
         # torch's messages list every backend, or advise how to build torch
         first = str(error).splitlines()[0]
         why = "there is none here" if first.startswith("Could not run") else re.split(r"[.:](\s|$)", first)[0][:100]

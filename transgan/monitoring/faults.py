@@ -26,8 +26,8 @@ MESSAGES: Mapping[Fault, str] = {
     ),
     "copying": (
         "the generator copies its input: it changes it by {figure:.2%} of how samples of the two domains differ "
-        "(expected above {limit:.0%}). Lower the weight of {held}, give it a schedule that rises, or choose an output "
-        "without a mask"
+        "(expected above {limit:.0%}). Lower the weight of {held}, give it a schedule that rises, or let the generator "
+        "predict a sample and not a change of one"
     ),
     "discriminator_wins": (
         "the discriminator has won: it ranks {figure:.1%} of real samples above fakes (expected below {limit:.0%}), "

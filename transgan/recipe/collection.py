@@ -9,6 +9,8 @@ from pathlib import Path
 
 #: The entry points by which a package offers recipes: each names a package of its own, a folder with TOML files.
 GROUP = "transgan.recipes"
+#: How a line begins that is for editors: `#:schema FILE`.
+DIRECTIVE = "#:"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class InstalledRecipe:
     def summary(self) -> str:
         """The first paragraph of the comment that it begins with, as one line."""
         with self.path.open(encoding="utf-8", errors="replace") as file:
-            lines = (line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), file))
+            comment = takewhile(lambda line: line.startswith("#"), file)
+            lines = (line.removeprefix("#").strip() for line in comment if not line.startswith(DIRECTIVE))
             return " ".join(takewhile(bool, lines))
 
 

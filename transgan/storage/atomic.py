@@ -5,13 +5,14 @@ any one call fail. It removes nothing but what it was given, and what has a name
 """
 
 # A test replaces this module's `os`, so all calls go through it.
-# ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108, PTH208
+# ruff: noqa: PTH102, PTH106, PTH108, PTH208
 
 import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +28,9 @@ _SWEPT = re.compile(f"({re.escape(TEMPORARY)}|{re.escape(TRASH)})[0-9a-f]{{32}}"
 _BACKUP = re.compile(f"{re.escape(BACKUP)}[0-9a-f]{{32}}-(.+)", re.DOTALL)
 
 _BINARY = getattr(os, "O_BINARY", 0)
+#: Seconds between attempts to rename on Windows, where a file that another program has open, such as a virus scanner or
+#: `transgan watch`, can be neither renamed nor replaced.
+_ATTEMPTS = (0.01, 0.03, 0.1, 0.3, 1.0)
 _REMEDIES = {
     errno.ENOSPC: "free some space and try again",
     errno.EDQUOT: "free some of your quota and try again",
@@ -124,7 +128,7 @@ def replace(path: Path, data: bytes) -> None:
     temporary = _own_path(path.parent, TEMPORARY)
     try:
         write_new(temporary, data)
-        os.replace(temporary, path)
+        _moved(os.replace, temporary, path)
         sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
@@ -155,7 +159,7 @@ def replacing_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _moved(os.replace, temporary, path)
         if durable:
             sync_folder(path.parent)
     except BaseException:
@@ -199,8 +203,8 @@ def replacing_folder(place: Path) -> Iterator[Path]:
             _exchange_content(temporary, place)
         else:
             if os.path.lexists(place):
-                os.rename(place, place.with_name(f"{BACKUP}{uuid4().hex}-{place.name}"))
-            os.rename(temporary, place)
+                _moved(os.rename, place, place.with_name(f"{BACKUP}{uuid4().hex}-{place.name}"))
+            _moved(os.rename, temporary, place)
             sync_folder(place.parent)
     except BaseException:
         with suppress(OSError):
@@ -218,14 +222,14 @@ def replacing_folder(place: Path) -> Iterator[Path]:
 def discard(path: Path) -> None:
     """Rename a file or folder to a hidden name, then delete it; the next `sweep` deletes what could not be deleted."""
     trash = _own_path(path.parent, TRASH)
-    os.rename(path, trash)
+    _moved(os.rename, path, trash)
     with suppress(OSError):
         _delete(trash)
 
 
 def set_aside(path: Path) -> None:
     """Give a file or folder that is in the way, and that nobody may delete, another visible name beside it."""
-    os.rename(path, path.with_name(f"{path.name}.{uuid4().hex[:8]}"))
+    _moved(os.rename, path, path.with_name(f"{path.name}.{uuid4().hex[:8]}"))
 
 
 def sweep(folder: Path) -> None:
@@ -286,6 +290,17 @@ def _own_path(folder: Path, kind: str) -> Path:
     return folder / f"{kind}{uuid4().hex}"
 
 
+def _moved(call: Callable[[Path, Path], None], before: Path, after: Path) -> None:
+    """Call `os.rename` or `os.replace`; on Windows again where another program has the file open for a moment."""
+    for wait in _ATTEMPTS if os.name == "nt" else ():
+        try:
+            call(before, after)
+            return
+        except PermissionError:
+            time.sleep(wait)
+    call(before, after)
+
+
 def _write_all(handle: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:  # one call may write less than it is given, and never writes more than 2 GiB
@@ -299,7 +314,7 @@ def _finish_replacement(place: Path) -> None:
             if os.path.lexists(place):
                 discard(place.with_name(name))
             else:
-                os.rename(place.with_name(name), place)
+                _moved(os.rename, place.with_name(name), place)
 
 
 def _exchange_content(temporary: Path, place: Path) -> None:
@@ -312,12 +327,12 @@ def _exchange_content(temporary: Path, place: Path) -> None:
     moved = 0
     try:
         for before, after in moves:
-            os.rename(before, after)
+            _moved(os.rename, before, after)
             moved += 1
         sync_folder(place)
     except BaseException:
         for before, after in reversed(moves[:moved]):
-            os.rename(after, before)
+            _moved(os.rename, after, before)
         os.rmdir(aside)
         raise
     with suppress(OSError):

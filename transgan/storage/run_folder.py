@@ -227,7 +227,7 @@ def _read_holder(lock: Path) -> dict[str, Any] | None:
     try:
         if not lock.is_file() or lock.is_symlink() or lock.stat().st_size > 10_000:
             return None
-        holder = json.loads(lock.read_text())
+        holder = json.loads(lock.read_text(encoding="utf-8"))
         return {**holder, "pid": int(holder["pid"])} if holder.keys() >= {"pid", "host", "started"} else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -3,6 +3,8 @@
 It checks what the plugin's kind promises: shapes, ranges, gradients, that samples of a batch do not affect each other,
 equal results for equal seeds, precision and device, state that can be saved, options that can be written down and read
 back, and one-line errors. It raises AssertionError, with a line for each thing that is wrong: what, and how to mend it.
+
+`assert_matches_loop` compares the training of a recipe with a loop that was written by hand.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +16,11 @@ from transgan.testing.losses import LossChecker
 from transgan.testing.metrics import MetricChecker
 from transgan.testing.networks import ConditioningChecker, DiscriminatorChecker, EncoderChecker, GeneratorChecker
 from transgan.testing.nodes import NodesChecker
+from transgan.testing.parity import assert_matches_loop
 from transgan.testing.samples import ContainerChecker, MediaChecker, RegionDetectorChecker, SourceChecker
 from transgan.testing.steps import AugmentationChecker, HooksChecker
 
-__all__ = ["CHECKERS", "Given", "check", "problems_of"]
+__all__ = ["CHECKERS", "Given", "assert_matches_loop", "check", "problems_of"]
 
 #: What checks the plugins of each kind.
 CHECKERS: dict[str, type[Checker]] = {
@@ -45,8 +48,8 @@ def check(plugin: Any, *options: Mapping[str, Any], except_for: Mapping[str, str
         options: tables of options as recipes have them, with each of which it is checked; none for the defaults.
         except_for: names of checks that do not hold for this plugin, each with the reason. One that holds is an error.
         given: what the kind needs besides, by the fields of `Given`: `spec`, `inputs`, `conditions`, `networks`; of
-            sources `root`, `selections` and `suffixes`; of media `files` and `size`; of containers `files`; of region
-            detectors `item`.
+            losses and metrics `nodes`; of sources `root`, `selections` and `suffixes`; of media `files` and `size`; of
+            containers `files`; of region detectors `item`.
 
     Raises:
         AssertionError: with a line for each thing that is wrong.

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from transgan.api.protocols import NetworkSpec
+from transgan.api.protocols import NetworkSpec, Nodes
 from transgan.errors import TransganError
 from transgan.options import Options, Size
 from transgan.recipe.slots import SLOTS, Slot
@@ -41,6 +41,8 @@ class Given:
     """Of networks and conditionings: values of conditions by name; tensors have 4 samples."""
     networks: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     """Of nodes and losses: networks by the role in which nodes call them; `generator` and `back` have defaults."""
+    nodes: type[Nodes[Any]] | None = None
+    """Of losses and metrics: a set of nodes that is not installed, whose nodes they may ask for."""
     root: Path | None = None
     """Of sources: `data.root`."""
     selections: Mapping[str, Any] = field(default_factory=dict)

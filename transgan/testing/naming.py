@@ -116,16 +116,18 @@ class NamingChecker(Checker):
 
     def check_arguments(self) -> Iterator[str]:
         """Every argument is a batch input, a node of the plugin, or a node of an installed set."""
-        nodes = {node.name for each in Registry.installed().candidates("nodes") for node in nodes_of(each.cls)}
+        sets = [each.cls for each in Registry.installed().candidates("nodes")]
+        sets += [self.given.nodes] if self.given.nodes else []
+        nodes = {node.name for each in sets for node in nodes_of(each)}
         known = {*BATCH_INPUTS, *self.further, *nodes, *self.given.inputs}
         for name in self.names(self.plugin):
             inputs = any(name.startswith(f"{role}_") for role in ROLES)
             if name not in known and not (inputs and not closest(name, known)):
                 close = closest(name, known)
-                hint = f"did you mean '{close}'?" if close else "`transgan plugins --names` lists what there is"
+                hint = f"did you mean '{close}'?" if close else "`transgan plugins --names` lists what there is."
                 yield (
                     f"it asks for '{name}', which is neither a batch input nor a node of an installed set; {hint} "
-                    f"For a node of a set of your own give a value: check(..., inputs={{'{name}': ...}})"
+                    "For a node of a set of your own give that set: check(..., nodes=MyNodes)"
                 )
         for each in getattr(self.plugin, "unused_inputs", ()):
             if each not in {name for function in self.functions for name in argument_names(function)}:

@@ -65,7 +65,7 @@ def write_steps(folder: storage.RunFolder, steps: int) -> None:
 
 
 def _with_steps(path: Path, steps: int) -> str:
-    lines = path.read_text().split("\n")
+    lines = path.read_text(encoding="utf-8").split("\n")
     line = key_lines("\n".join(lines))["train", "steps"] - 1
     if not re.fullmatch(r"\s*steps\s*=\s*[\d_]+\s*(#.*)?", lines[line]):
         raise UsageError(f"{path}:{line + 1}: train.steps is not on a line of its own; change it there")

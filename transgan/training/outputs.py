@@ -97,6 +97,6 @@ def is_finished(folder: storage.RunFolder, steps: int) -> bool:
     """Return whether the run in a folder has done all of its steps, and has written all of its files."""
     done = None
     with suppress(OSError, ValueError, KeyError, TypeError):
-        done = json.loads(folder.result.read_text())["steps"]
+        done = json.loads(folder.result.read_text(encoding="utf-8"))["steps"]
     saved = storage.saved_steps(folder.checkpoints)  # a user may have deleted them all, to save space
     return done == steps and folder.model.is_dir() and (not saved or saved[-1] == steps)

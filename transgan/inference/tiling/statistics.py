@@ -11,22 +11,27 @@ from transgan.inference.tiling.operations import aten, handles, local
 from transgan.inference.tiling.tensors import Lazy, Node, NotTileable, TiledTensor
 
 
+def exact(x: Tensor) -> Tensor:
+    """Return numbers in the most exact type that their device has: float64, and on Apple's GPUs float32."""
+    return x.float() if x.device.type == "mps" else x.double()
+
+
 def moments(node: Node, groups: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return mean and variance, (N, groups) each, in float64, over all tiles (Chan et al., 1983).
+    """Return mean and variance, (N, groups) each, as `exact` as the device allows, over all tiles (Chan et al., 1983).
 
     Args:
         groups: of the channels; defaults to a group for each channel.
     """
     count, n, g = 0, node.shape[0], node.shape[1] if groups is None else groups
-    mean = torch.zeros(n, g, dtype=torch.float64, device=node.device)
+    mean = exact(torch.zeros(n, g, device=node.device))
     squares = torch.zeros_like(mean)  # sums of squared differences from the mean
     for first, last in node.tiles():
         part = node.rows(first, last).reshape(n, g, -1)
         variance, own = torch.var_mean(part if part.element_size() > 2 else part.float(), -1, correction=0)
         added = part.shape[-1]
-        change = own.double() - mean
+        change = exact(own) - mean
         mean += change * added / (count + added)
-        squares += variance.double() * added + change.square() * (count * added / (count + added))
+        squares += exact(variance) * added + change.square() * (count * added / (count + added))
         count += added
     return mean, squares / count
 
@@ -39,8 +44,8 @@ def scaled(x: Tensor, mean: Tensor, variance: Tensor, eps: float, weight: Any, b
         weight, bias: (C,), or None.
     """
     scale = (variance + eps).rsqrt()
-    scale = scale if weight is None else scale * weight.double()
-    shift = -mean * scale if bias is None else bias.double() - mean * scale
+    scale = scale if weight is None else scale * exact(weight)
+    shift = -mean * scale if bias is None else exact(bias) - mean * scale
     ends = [1] * (x.dim() - 2)
     dtype = torch.promote_types(x.dtype, torch.float32)
     scale, shift = (each.reshape(*each.shape, *ends).to(dtype) for each in (scale, shift))
@@ -81,7 +86,7 @@ def _batch_norm(func: Any, args: Any, kwargs: Any) -> Any:
         mean = means.mean(0, keepdim=True)
         variance = variances.mean(0, keepdim=True) + (means - mean).square().mean(0, keepdim=True)
     else:
-        mean, variance = (each.double()[None] for each in running)
+        mean, variance = (exact(each)[None] for each in running)
     y = _three(scaled(x, mean, variance, eps, given["weight"], given["bias"]), x)
     return (
         (*y, torch.empty(0, device=x.device, dtype=torch.uint8)) if func.overloadpacket is aten.cudnn_batch_norm else y
@@ -128,7 +133,7 @@ def _reduction(func: Any, args: Any, kwargs: Any) -> Any:
         y = getattr(torch.stack(parts), name)(0)
         return y if keepdim else _squeezed(y, dims)
     total = math.prod(node.shape[each] for each in dims)
-    sums = [node.rows(*tile).double().sum(dims, keepdim=True) for tile in node.tiles()]
+    sums = [exact(node.rows(*tile)).sum(dims, keepdim=True) for tile in node.tiles()]
     total_sum = torch.stack(sums).sum(0)
     mean = total_sum / total
     if name in ("mean", "sum"):
@@ -136,7 +141,7 @@ def _reduction(func: Any, args: Any, kwargs: Any) -> Any:
         return y if keepdim else _squeezed(y, dims)
     correction = given.get("correction", 1)
     correction = 1 if correction is None else correction
-    squares = [(node.rows(*tile).double() - mean).square().sum(dims, keepdim=True) for tile in node.tiles()]
+    squares = [(exact(node.rows(*tile)) - mean).square().sum(dims, keepdim=True) for tile in node.tiles()]
     variance = torch.stack(squares).sum(0) / max(0, total - correction)
     found = [each.to(node.dtype) for each in (variance.sqrt() if name == "std" else variance, mean)]
     found = found if keepdim else [_squeezed(each, dims) for each in found]

@@ -239,9 +239,9 @@ def seam(y: Tensor, borders: list[int], axis: int = -2) -> float:
         borders: the first index of each tile along the axis, but for that of the first tile.
         axis: along which tiles follow each other.
     """
-    steps = y.double().diff(dim=axis).abs().movedim(axis, 0).flatten(1).mean(1)
-    across = torch.zeros(len(steps), dtype=torch.bool, device=y.device)
-    across[torch.tensor(borders, device=y.device) - 1] = True
+    steps = y.detach().cpu().double().diff(dim=axis).abs().movedim(axis, 0).flatten(1).mean(1)
+    across = torch.zeros(len(steps), dtype=torch.bool)
+    across[torch.tensor(borders) - 1] = True
     return float(steps[across].max() / steps[~across].max())
 
 

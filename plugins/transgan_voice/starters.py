@@ -1,0 +1,113 @@
+"""Recipes to begin with for recordings: of two speakers, and of several."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from transgan.api import DataError, Finding, Setup, Starter, domain_folders, listed
+from transgan_voice.audio import SUFFIXES
+
+_FEWEST = 4
+
+
+def _look(root: Path, many: bool) -> Finding:
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder")
+    folders = domain_folders(root, SUFFIXES)
+    expected = "three or more" if many else "two"
+    if len(folders) < 2 or many != (len(folders) > 2):
+        raise DataError(f"{root} has {len(folders)} folders with recordings; expected {expected}")
+    if few := next((each for each in folders if len(each.files) < _FEWEST), None):
+        raise DataError(f"{few.path} has only {len(few.files)} recordings; expected {_FEWEST} or more")
+    domains = {each.name: each.selection for each in folders}
+    task = {"between": [*domains], **({"targets": "random"} if many else {})}
+    changes = {"data.default": None, "domains": domains, "tasks": {"voice": task}}
+    return Finding(f"recordings in {len(folders)} folders: {listed(folders, 8)}", changes)
+
+
+def _two(root: Path) -> Finding:
+    return _look(root, many=False)
+
+
+def _several(root: Path) -> Finding:
+    return _look(root, many=True)
+
+
+_COMMENTS = {
+    "data.size": "frames of a training sample",
+    "train.steps": "more are better until the figures of the evaluations no longer fall",
+    "domains": "the recordings of each speaker",
+    "tasks": "the speakers that are converted into each other",
+}
+#: The recommended features need a package that not everybody has.
+_WORLD = find_spec("pyworld") is not None
+_WIDER = {"generators.voice.width": 128, "train.batch": 8}
+_OF_TWO = (
+    {
+        "cpu": Setup("voice_world", {"train.steps": 2000}, "half an hour"),
+        "apple": Setup("voice_world", {"train.steps": 20_000, "generators.voice.width": 64}, "some hours"),
+        "gpu": Setup(
+            "voice_world",
+            {**_WIDER, "data.size": 128, "train.steps": 100_000, "discriminators.patch.width": 128},
+            "a night",
+        ),
+    }
+    if _WORLD
+    else {
+        "cpu": Setup("voice_spectrogram", {"train.steps": 2000}, "an hour"),
+        "apple": Setup("voice_spectrogram", {"train.steps": 20_000, "generators.voice.width": 32}, "some hours"),
+        "gpu": Setup(
+            "voice_spectrogram",
+            {
+                **_WIDER,
+                "train.steps": 100_000,
+                "train.precision": "bf16",
+                "discriminators.first.width": 128,
+                "discriminators.second.width": 128,
+            },
+            "a night",
+        ),
+    }
+)
+_ADVICE = (
+    "losses.cycle        lower it if a conversion sounds like its source",
+    "data.held_out       recordings of the same name and sentence can be compared: docs/howto/voices.md",
+)
+
+VOICES = Starter(
+    "voices",
+    "two folders of recordings, a speaker each; they may say different things",
+    "CycleGAN-VC (Kaneko and Kameoka, 2018) learns both directions from different sentences; the generators begin with "
+    "a map between the two voices that is computed from the recordings.",
+    _two,
+    Finding("two synthetic voices", {"data.source": {"use": "synthetic_voices", "ratio": 1.1}, "data.default": None}),
+    _OF_TWO,
+    _COMMENTS,
+    _ADVICE,
+)
+
+SPEAKERS = Starter(
+    "speakers",
+    "three or more folders of recordings, a speaker each",
+    "One generator, conditioned on source and target speaker, converts every voice into every other, after StarGAN-VC2 "
+    "(Kaneko et al., 2019).",
+    _several,
+    Finding("four synthetic voices", {"data.source": {"use": "synthetic_voices", "count": 60}, "data.default": None}),
+    {
+        "cpu": Setup("voice_many", {"train.steps": 2000}, "an hour"),
+        "apple": Setup("voice_many", {"train.steps": 20_000, "generators.voice.width": 64}, "a night"),
+        "gpu": Setup(
+            "voice_many",
+            {
+                "train.steps": 100_000,
+                "train.batch": 32,
+                "generators.voice.width": 128,
+                "discriminators.patch.width": 128,
+            },
+            "a night",
+        ),
+    },
+    _COMMENTS,
+    _ADVICE[:1],
+)
+
+STARTERS = (VOICES, SPEAKERS)

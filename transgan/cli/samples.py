@@ -1,0 +1,74 @@
+"""`transgan samples`: write files to try a model on, which plugins make without any data."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from transgan.cli.run import PluginFiles
+
+if TYPE_CHECKING:
+    from transgan.api.examples import Examples
+
+
+def add(app: typer.Typer) -> None:
+    app.command()(samples)
+
+
+def samples(
+    folder: Path = typer.Argument(help="The folder for the files."),
+    seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, metavar="N", help="Another seed gives other files."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that exist."),
+    plugin: list[Path] = PluginFiles,
+) -> None:
+    """Write a few synthetic files to try a model on, and say what to try. Nothing is downloaded."""
+    from transgan.errors import PluginError, PluginRuntimeError, UsageError
+    from transgan.registry import Registry, use_files
+    from transgan.storage.atomic import disk_errors, make_folder
+    from transgan.text import expand_home, printable, show
+
+    use_files(plugin or [])
+    folder = expand_home(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; expected a folder")
+    registry = Registry.installed()
+    if not registry.examples:
+        raise UsageError(f"no plugin offers files to try.{registry.not_loaded}")
+    wanted = [folder / name for each in registry.examples.values() for name in each.files]
+    existing = [path for path in wanted if os.path.lexists(path)]
+    if existing and not overwrite:
+        raise UsageError(
+            f"{len(existing)} of {len(wanted)} files exist, the first is {existing[0]}; "
+            "choose another folder, or replace them with --overwrite"
+        )
+    with disk_errors(folder):
+        make_folder(folder)
+    for each in registry.examples.values():
+        try:
+            each.write(folder, seed)
+        except PluginError as error:
+            show(f"not written: {printable(each.name)}: {printable(error)}", error=True)
+            continue
+        if missing := [name for name in each.files if not (folder / name).is_file()]:
+            raise PluginRuntimeError(f"the examples {each.name!r} were not written: there is no {folder / missing[0]}")
+        _describe(each, folder)
+
+
+def _describe(examples: "Examples", folder: Path) -> None:
+    """Print what was written, and what to try."""
+    from transgan.text import printable, show
+
+    first = folder / examples.files[0]
+    show(f"{printable(first if len(examples.files) == 1 else first.parent)}: {printable(examples.summary)}")
+    for command in examples.commands:
+        show(f"  {command.format(_word(first), folder=_word(first.parent))}")
+
+
+def _word(path: Path) -> str:
+    """Return a path as one word of a command line."""
+    text = str(path)
+    if os.name == "nt":  # where a single quote is no quote in cmd.exe
+        return f'"{text}"' if " " in text else text
+    return shlex.quote(text)
