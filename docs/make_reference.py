@@ -356,7 +356,14 @@ brightness = "transgan_brightness"
 ```
 
 ```python
-from transgan.api import Register, hookimpl
+from transgan.api import Loss, Register, Tensor, hookimpl
+
+
+class Brightness(Loss):
+    \"\"\"The mean brightness of a translation equals that of its source.\"\"\"
+
+    def for_generator(self, source: Tensor, fake: Tensor) -> Tensor:
+        return (fake.flatten(1).mean(1) - source.flatten(1).mean(1)).abs().mean()
 
 
 @hookimpl

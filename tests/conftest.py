@@ -29,7 +29,7 @@ from transgan.plan import Plan, make_plan
 from transgan.recipe import parse_recipe, read_recipe
 from transgan.registry import Registry
 from transgan.rng import CounterRng
-from transgan.text import spelling_options
+from transgan.text import quietly, spelling_options
 from transgan.training import Engine
 from transgan.training.start import train
 
@@ -118,7 +118,8 @@ def trained() -> Callable[..., storage.Checkpoint]:
     """`trained(recipe, out, *overrides, plugin)`: the newest checkpoint, after training within this process."""
 
     def run(recipe: Path, out: Path, *overrides: str, plugin: object = None) -> storage.Checkpoint:
-        assert train(read_recipe(recipe, overrides), with_plugin(plugin), out, quiet=True).code == 0
+        with quietly(True):
+            assert train(read_recipe(recipe, overrides), with_plugin(plugin), out).code == 0
         checkpoint, rejected = storage.newest(out / "checkpoints")
         assert checkpoint is not None and not rejected
         return checkpoint

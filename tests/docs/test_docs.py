@@ -11,7 +11,7 @@ import sys
 import textwrap
 import tomllib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,17 @@ import typer
 
 from transgan.api import RunInfo, hooks
 from transgan.errors import TransganError
-from transgan.plan import make_plan
+from transgan.evaluation.model import MEASURED
+from transgan.plan import Plan, make_plan
 from transgan.recipe import parse_recipe, read_recipe
+from transgan.recipe.collection import installed_recipes
+from transgan.recipe.diagnostics import Problems
+from transgan.recipe.overrides import apply_overrides
 from transgan.registry import Registry
 from transgan.storage import Checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)])
-#: Pages whose recipes name plugins of packages that they install; tests/docs/test_tutorials.py runs them.
-WITH_PACKAGES = {ROOT / f"docs/tutorial/{name}.md" for name in ("own_generator", "own_media")}
 TUTORIAL, HOOKS = ROOT / "docs/tutorial/own_loss.md", ROOT / "docs/howto/hooks.md"
 BLOCK = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```", re.MULTILINE | re.DOTALL)
 
@@ -44,21 +46,48 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """Yield every command line of the page's shell blocks, split into words."""
-    for block in blocks(page, "shell"):
-        for line in block.replace("\\\n", " ").splitlines():
+    """Yield every command line of the page's shell blocks, split into words; of a loop the first round."""
+    for block in blocks(page, "shell", "bash"):
+        values: dict[str, str] = {}
+        for line in whole_lines(block):
+            if given := re.match(r"for (\w+) in (\S+)|(\w+)='([^']*)'$", line):
+                values[f"${given[1] or given[3]}"] = given[2] or given[4]
+                continue
             for part in line.split("&&"):
-                if words := shlex.split(part, comments=True):
-                    yield words
+                words = shlex.split(part, comments=True)
+                for variable, value in values.items():
+                    words = [word.replace(variable, value) for word in words]
+                yield from (words_of(words),) if words else ()
+
+
+def whole_lines(block: str) -> Iterator[str]:
+    """Yield the lines of a block, those joined that a backslash or a quotation goes on over."""
+    line = ""
+    for each in block.replace("\\\n", " ").splitlines():
+        line = f"{line}\n{each}" if line else each
+        try:
+            shlex.split(line, comments=True)
+        except ValueError:  # no closing quotation yet
+            continue
+        yield line
+        line = ""
+    assert not line, f"a quotation without end: {line}"
+
+
+def words_of(words: list[str]) -> list[str]:
+    """Return the words of a command that another one hands to a shell, else those of the command itself."""
+    inner = words[words.index("-c") + 1] if "-c" in words and "bash" in words else ""
+    return shlex.split(inner) if "transgan" in inner else words
 
 
 def transgan_commands(page: Path) -> Iterator[list[str]]:
-    """Yield the words after `transgan`, or after a launcher's `-m transgan`."""
+    """Yield the words after `transgan`: at the beginning, after `-m`, or behind another command that runs it."""
     for words in commands(page):
+        at = [i + 1 for i, word in enumerate(words[:-1]) if word == "transgan" and words[i + 1] in cli().commands]
         if words[0] == "transgan":
             yield words[1:]
-        elif "transgan" in words and words[words.index("transgan") - 1] == "-m":
-            yield words[words.index("transgan") + 1 :]
+        elif at and words[0] not in ("pip", "cd"):
+            yield words[at[-1] :]
 
 
 @cache
@@ -138,19 +167,26 @@ def test_every_launch_has_options_that_accelerate_knows(page: Path) -> None:
 # Recipes
 
 
+def is_absent(error: TransganError) -> bool:
+    """Return whether an error says that an extra or a file of weights is not here."""
+    return any(each in str(error) for each in ('pip install "transgan[', "run 'transgan download ", ": no such file"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(page: Path, registry: Registry) -> None:
+def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(
+    page: Path, with_plugins_of: Callable[[Path], Registry]
+) -> None:
     written = {title[1]: block for block in blocks(page, "toml") if (title := re.match(r"# (\w+\.toml)\n", block))}
-    plugins = with_losses_of_the_tutorial() if page == TUTORIAL else registry
-    if page in WITH_PACKAGES:
-        return
+    plugins = with_plugins_of(page)
     for words in transgan_commands(page):
-        if is_synopsis(words) or words[0] not in ("run", "check") or words[1] == "RECIPE":
+        if is_synopsis(words) or not (words[0] in ("run", "check") or words[:2] == ["data", "check"]):
             continue
         arguments = parsed(words)
-        if arguments["plugin"]:
+        if arguments.get("plugin") or "RECIPE" in words:
             continue  # a file that is not here
-        recipe, overrides = str(arguments["recipe"]), arguments["set_"] or []
+        recipe, overrides = str(arguments.get("recipe", arguments.get("data"))), arguments.get("set_") or []
+        if words[0] == "data" and not recipe.endswith(".toml"):
+            continue  # a folder
         invalid = any(mistake in override for override in overrides for mistake in ("cycel", "noise = -1"))
         try:
             if recipe in written:
@@ -160,10 +196,135 @@ def test_every_recipe_that_is_run_exists_and_can_be_planned_with_its_changes(pag
                 document = read_recipe(file if file.exists() else Path(recipe), overrides)  # or an installed one's name
             make_plan(document, plugins)
         except TransganError as error:
-            absent = ('pip install "transgan[', "run 'transgan download ")  # an extra or weights that are not here
-            assert invalid or any(each in str(error) for each in absent), error
+            assert invalid or is_absent(error), error
             continue
         assert not invalid
+
+
+def recipes_of_runs(page: Path, registry: Registry) -> dict[str, list[Plan]]:
+    """Return the plans of the runs that a page may speak of, by name: of its own recipes, and of those there are.
+
+    A run may be of a recipe as it is, or of one that a command of the page changes.
+    """
+    written = {title[1]: block for block in blocks(page, "toml") if (title := re.match(r"# (\w+)\.toml\n", block))}
+    runs: dict[str, list[Plan]] = {}
+
+    def add(name: str, overrides: Sequence[str] = (), run: str = "") -> None:
+        path = ROOT / "recipes" / f"{name}.toml"
+        if name not in written and not path.is_file():
+            return
+        try:
+            file = str(ROOT / f"{name}.toml")
+            document = parse_recipe(written[name], file, overrides) if name in written else read_recipe(path, overrides)
+            runs.setdefault(run or name, []).append(make_plan(document, registry))
+        except TransganError:
+            pass  # the test of recipes reports it
+
+    for words in transgan_commands(page):
+        if words[0] == "run" and not is_synopsis(words) and "--plugin" not in words:
+            arguments = parsed(words)
+            name = Path(str(arguments["recipe"])).name.removesuffix(".toml")
+            add(name, arguments["set_"] or [], Path(arguments["out"]).name if arguments["out"] else "")
+    for name in set(re.findall(r"runs/(\w+?)-\d", page.read_text(encoding="utf-8"))):
+        add(name)
+    return runs
+
+
+def run_of(path: Any) -> str:
+    """Return the name of the run that a path leads to: `runs/NAME-1`, `runs/NAME`, or what is inside."""
+    found = re.match(r"runs/([\w.]+?)(?:-\d+)?(?:/|$)", str(path))
+    return found[1] if found else ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_translation_is_one_that_the_model_can_make(page: Path, registry: Registry) -> None:
+    runs = recipes_of_runs(page, registry)
+    for words in transgan_commands(page):
+        if words[0] != "translate" or is_synopsis(words):
+            continue
+        given = parsed(words)
+        check_settings_of_translate(given["settings"] or [], bool(given["detector"]), registry)
+        plans = runs.get(run_of(given["model"]), [])
+        if plans:
+            assert any(can_make(plan, given) for plan in plans), f"no run of this name can: transgan {' '.join(words)}"
+
+
+def can_make(plan: Plan, given: Mapping[str, Any]) -> bool:
+    recipe = plan.recipe
+    ends = {(each.translation.task, each.translation.source, each.translation.target) for each in plan.directions}
+    asked = (given["task"], given["source"], given["to"])
+    return (
+        any(all(a in (None, b) for a, b in zip(asked, each, strict=True)) for each in ends)
+        and {each.partition("=")[0] for each in given["attributes"] or ()} <= set(recipe.attributes)
+        and {each.partition("=")[0] for each in given["further"] or ()} <= set(recipe.inputs)
+        and (given["samples"] is None or plan.varies_by("latents"))
+        and (given["reference"] is None or plan.varies_by("reference"))
+        and (given["strength"] is None or plan.varies_by("strength"))
+    )
+
+
+def check_settings_of_translate(settings: Sequence[str], regions: bool, registry: Registry) -> None:
+    """Check values of `--set` after `translate`: of a container, of the media, or of the region detector."""
+    for each in settings:
+        kind = each.partition(".")[0] if "." in each.partition("=")[0] else ""
+        if kind == "media":
+            option = each.partition("=")[0].partition(".")[2]
+            assert any(option in registry.get("media", name).options_at_use for name in registry.names("media")), each
+            continue
+        table: dict[str, Any] = {kind: {}} if kind else {}
+        problems = Problems(each)
+        apply_overrides(table, [each], problems)
+        assert kind or regions, f"{each}: an option of the region detector, without --faces"
+        plugin = registry.get("containers", kind) if kind else registry.get("region_detectors", "faces")
+        problems.validate(plugin.Options, table[kind] if kind else table, ())
+        problems.stop()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_measurement_has_metrics_and_keys_that_there_are(page: Path, registry: Registry) -> None:
+    for words in transgan_commands(page):
+        if words[0] == "evaluate" and not is_synopsis(words):
+            given = parsed(words)
+            metrics = [f"metrics.{each}" if "=" in each else f"metrics.{each}=true" for each in given["metric"] or ()]
+            recipe = ROOT / "recipes" / f"{run_of(given['model']) or 'conditional_face'}.toml"
+            if recipe.is_file():
+                keys = {each.partition(".")[0].partition("=")[0] for each in given["set_"] or ()}
+                assert keys <= {*MEASURED}, words
+                try:
+                    make_plan(read_recipe(recipe, [*(given["set_"] or ()), *metrics]), registry)
+                except TransganError as error:
+                    assert is_absent(error), error
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_name_after_a_command_is_known(page: Path, registry: Registry) -> None:
+    known: dict[str, Callable[[str], bool]] = {
+        "recipes": lambda name: name in installed_recipes(),
+        "download": lambda name: name in registry.weight_files,
+        "plugins": lambda name: any(each == name for _, each in registry.entries) or name in of_page,
+    }
+    of_page = set(re.findall(r'register\("(\w+)"|plugins new (\w+)', page.read_text(encoding="utf-8")))
+    of_page = {each for pair in of_page for each in pair}
+    for words in transgan_commands(page):
+        if words[0] in known and not is_synopsis(words) and len(words) > 1 and words[1] != "new":
+            each = words[1]
+            assert each.startswith("-") or each.isupper() or known[words[0]](each), f"transgan {' '.join(words)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_other_command_names_extras_files_and_options_that_there_are(page: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for words in commands(page):
+        for extras in re.findall(r"(?:transgan|\.)\[([\w,]+)\]", " ".join(words)) if words[0] == "pip" else ():
+            assert set(extras.split(",")) <= set(project["optional-dependencies"]), words
+        if words[0] in ("pytest", "python") and len(words) > 1 and not words[1].startswith("-m"):
+            files = [word for word in words[1:] if re.match(r"(tests|docs)/", word)]
+            assert all((ROOT / file).exists() for file in files), words
+            if words[0] == "python" and files:
+                script = (ROOT / files[0]).read_text(encoding="utf-8")
+                known = set(re.findall(r"add_argument\(\s*\"(--[\w-]+)\"", script))
+                used = {word for word in words[1:] if word.startswith("--")}
+                assert used <= known | {"--help"}, f"{files[0]} has no {', '.join(used - known)}"
 
 
 def test_recipes_of_data_sets_extend_what_their_page_says() -> None:
@@ -282,6 +443,47 @@ def test_every_file_of_this_repository_that_a_page_names_exists(page: Path) -> N
         assert (ROOT / path).exists(), path
 
 
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as MyST and GitHub make them."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.strip().lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_to_a_section_leads_to_one(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\(([^)\s#]*)#([^)\s]+)\)", BLOCK.sub("", page.read_text(encoding="utf-8"))):
+        if not re.match(r"[a-z]+:", link):
+            assert anchor in anchors_of((page.parent / link) if link else page), f"{link}#{anchor}"
+
+
+def test_every_page_is_linked_from_the_text_of_another() -> None:
+    """The index lists all of them; whoever reads a page that leads to one finds it there too."""
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", page.read_text(encoding="utf-8")))
+    }
+    pages = [page for page in PAGES if page.parent != ROOT and page.name != "index.md" and "api" not in page.parts]
+    assert not [name(page) for page in pages if page not in linked]
+
+
+def test_pictures_are_small_used_and_described() -> None:
+    found = [path for path in (ROOT / "docs/pictures").rglob("*") if path.is_file()]
+    for path in found:
+        assert path.stat().st_size <= 300_000, f"{name(path)} is large"
+    assert sum(path.stat().st_size for path in found) < 2_300_000
+    used = set()
+    for page in PAGES:
+        for alt, link in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            assert len(alt) > 20, f"{name(page)}: {link}: say what the picture shows, for those who do not see it"
+            used.add((page.parent / link).resolve())
+        for link in re.findall(r'src="([^"]+)"', page.read_text(encoding="utf-8")):
+            file = page.parent / link.replace("_static/", "static/")
+            assert file.is_file(), f"{name(page)}: {link}"
+            used.add(file.resolve())
+    assert not [name(path) for path in found if path.resolve() not in used]
+
+
 def test_every_page_is_in_the_index() -> None:
     text = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     listed = " ".join(re.findall(r"```{toctree}\n(.*?)```", text, re.DOTALL)).split()
@@ -345,3 +547,15 @@ def order_of_imports() -> tuple[str, ...]:
             found: tuple[str, ...] = ast.literal_eval(each.value)
             return found
     raise AssertionError("tests/test_layers.py has no ROOMS")
+
+
+def test_every_extra_is_on_the_page_of_installing() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "docs/howto/install.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(project["optional-dependencies"])
+
+
+def test_every_plugin_package_is_in_the_architecture() -> None:
+    text = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    for package in (path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")):
+        assert f"`{package}`" in text

@@ -195,7 +195,7 @@ def test_hooks_that_raise_are_reported_and_not_called_again(recipe_file: Any, tm
     registry.add(Offering(healthy=Healthy, unnamed=Unnamed), "healthy")
     registry.add(Offering(failing=Failing), "failing", "fancy-hooks", "3.1")
     recipe = read_recipe(recipe_file(RECIPE.replace("broken = true", "") + "[hooks]\nfailing = true\nhealthy = true\n"))
-    assert train(recipe, registry, folder, quiet=True).code == 0
+    assert train(recipe, registry, folder).code == 0
     stopped = moment == "evaluated"  # it has asked for the end, which is heard all the same
     assert storage.saved_steps(folder / "checkpoints") == ([2] if stopped else [2, 4])
     assert all(Healthy.calls[each] > 0 for each in MOMENTS)
