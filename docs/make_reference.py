@@ -31,7 +31,7 @@ from transgan.registry import KINDS, PluginKind, Registered, Registry
 from transgan.reporting.plugins import OUTPUT, conditions_of, inputs_of, networks_of, nodes_of, type_name
 from transgan.schedule import Clock, Schedule
 from transgan.testing import CHECKERS
-from transgan.training.run import Run, open_run, train
+from transgan.training.run import Run, train
 
 HERE = Path(__file__).resolve().parent
 #: The package whose plugins are documented here; other packages may be installed where this runs.
@@ -257,10 +257,8 @@ def _python() -> Iterator[str]:
         yield from (f"## `{cls.__name__}`", "", *_indexed(cls.__name__), _text(cls.__doc__), "")
         for name in _PUBLIC[cls]:
             yield from _member(cls, name)
-    for function in (train, open_run):
-        yield from (f"## `{function.__name__}`", "", *_indexed(function.__name__))
-        yield from ("```python", _lines_of(function.__name__, function), "```", "")
-        yield from (_text(function.__doc__), "")
+    yield from ("## `train`", "", *_indexed("train"), "```python", _lines_of("train", train), "```", "")
+    yield from (_text(train.__doc__), "")
 
 
 _PYTHON = """What a script or a notebook imports from `transgan`, beside the errors (`transgan.TransganError` and its

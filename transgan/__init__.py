@@ -13,7 +13,7 @@ def __getattr__(name: str) -> Any:
         from transgan.inference.translator import Translator
 
         return Translator
-    if name in ("Run", "open_run", "train"):
+    if name in ("Run", "train"):
         from transgan.training import run
 
         return getattr(run, name)

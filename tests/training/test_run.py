@@ -159,7 +159,7 @@ def test_an_interrupt_saves_a_checkpoint_and_is_raised(
     assert state() == before
     assert storage.saved_steps(tmp_path / "run/checkpoints") == [1]
     assert f"transgan.Run('{tmp_path / 'run'}').resume() goes on" in capsys.readouterr().err
-    run = transgan.open_run(tmp_path / "run")
+    run = transgan.Run(tmp_path / "run")
     assert "interrupted, step 1 of 4" in repr(run)
     with pytest.raises(DataError, match="no figures yet"):
         _ = run.figures
@@ -212,7 +212,7 @@ def test_failures_are_one_line_of_ours(
     with pytest.raises(UsageError, match=r"^no recipe 'conditional_fase'\. Did you mean '.*conditional_face"):
         transgan.train("conditional_fase")
     with pytest.raises(UsageError, match="not the folder of a run"):
-        transgan.open_run(tmp_path)
+        transgan.Run(tmp_path)
     with pytest.raises(UsageError, match=r'^plugins=\["nothing\.py"\]: there is no such file'):
         transgan.train(recipe, plugins=["nothing.py"])
 

@@ -72,15 +72,6 @@ def train(
     return _run(begin, plugins, quiet)
 
 
-def open_run(folder: str | Path) -> "Run":
-    """Return the run in a folder; the same as `Run(folder)`.
-
-    Raises:
-        UsageError: it is not the folder of a run.
-    """
-    return Run(folder)
-
-
 class Run:
     """The folder of a run, finished or not: its figures, its losses, its model. In a notebook it shows how it went.
 
