@@ -63,7 +63,8 @@ def test_every_block_says_what_it_is(page: Path) -> None:
     for each in tokens(page):
         assert each.type != "code_block" or generated, f"line {each.map[0] + 1}: an indented block; put it in a fence"
         if each.type == "fence":
-            assert each.info.split(" ")[0] in LANGUAGES, f"line {each.map[0] + 1}: a block of {each.info or 'no language'}"
+            language = each.info.split(" ")[0]
+            assert language in LANGUAGES, f"line {each.map[0] + 1}: a block of {language or 'no language'}"
 
 
 @having("bash")
