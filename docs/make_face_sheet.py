@@ -23,10 +23,12 @@ from transgan_images.judges import Judge, JudgeOptions, Question, as_number, que
 
 from transgan import Translator
 from transgan.api import Domain, Media, Sample, UsageError
+from transgan.cli.flags import as_flag
 from transgan.data.domains import Domains
 from transgan.data.real_samples import real_domains
 from transgan.errors import TransganError
 from transgan.evaluation.model import evaluation_plan
+from transgan.text import spelling_options
 
 SIDE, GAP, LINE, HEADER = 128, 6, 18, 26
 FACES, COLUMNS = 16, 4
@@ -130,10 +132,12 @@ def main() -> None:
     parser.add_argument("--from", dest="source", help="the source domain")
     parser.add_argument("--count", type=int, default=FACES)
     parser.add_argument("--out", type=Path, default=Path("faces.png"))
-    try:
-        make(parser.parse_args())
-    except TransganError as error:
-        sys.exit(f"error: {error}")
+    given = parser.parse_args()
+    with spelling_options(as_flag):
+        try:
+            make(given)
+        except TransganError as error:
+            sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
