@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from transgan.cli import training
 from transgan.storage import load, read_model, saved_steps
-from transgan.training import trainer
+from transgan.training import start, trainer
 
 FEW = ("--set", "train.steps=2", "--set", "train.checkpoint_every=1", "--set", "evaluate.samples=2", "-q")
 STILL = ("--set", "optimizers.generator.lr=0", "--set", "optimizers.discriminator.lr=0", "--set", "train.seed=5")
@@ -127,7 +126,7 @@ def test_a_run_killed_after_its_first_checkpoint_is_not_initialized_again(
         function = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, **k: calls.append(name) or function(*a, **k))
 
-    counted(training, "initial_weights")
+    counted(start, "initial_weights")
     counted(trainer, "init_from_data")
     settings = (*FEW, "--set", f"train.init_from='{first}'", "--set", "guard.action='rollback'")
 
