@@ -25,11 +25,11 @@ NO_FLAG = {"batch_size"}
 
 
 def modules() -> Iterator[Path]:
-    """Yield every module but those of the command line: `transgan/cli`, and commands of plugins."""
+    """Yield every module but those of the command line: `transgan/cli`, and commands and examples of plugins."""
     for path in [*CORE.rglob("*.py"), *PLUGINS.rglob("*.py")]:
         if (
             "cli" not in path.relative_to(CORE.parent).parts
-            and path.name != "commands.py"
+            and path.name not in ("commands.py", "examples.py")  # the latter show commands to try
             and "example" not in path.parts
         ):
             yield path
