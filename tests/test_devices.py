@@ -41,7 +41,7 @@ def test_models_run_on_the_best_device(cuda: bool, mps: bool, expected: str, mon
 def test_where_the_best_device_cannot_be_used_the_cpu_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)  # and torch here is built without it
     assert model._device(None) == torch.device("cpu")
-    with pytest.raises(transgan.errors.UsageError, match="device=\"mps\": cannot be used"):
+    with pytest.raises(transgan.errors.UsageError, match='device="mps": cannot be used'):
         model._device("mps")
 
 

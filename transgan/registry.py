@@ -393,7 +393,7 @@ class Registry:
 def _add_named(own: dict[str, Any], cls: type[Any], offered: Any) -> None:
     """Add what a plugin offers under its own name; raise TypeError where it is of another class."""
     if not isinstance(offered, cls):
-        raise TypeError(f"found {offered!r}, expected a transgan.api.{cls.__name__}")
+        raise TypeError(f"found {offered!r}, expected transgan.api.{cls.__name__}")
     own[offered.name] = offered
 
 

@@ -294,7 +294,7 @@ def test_a_starter_of_another_package(tmp_path: Path) -> None:
     registry.add(Plugin(), "plugin")
     registry.add(Broken(), "broken")
     assert [*registry.starters] == ["bells"]
-    assert "expected a transgan.api.Starter" in registry.broken["starters of broken"]
+    assert "expected transgan.api.Starter" in registry.broken["starters of broken"]
 
 
 def test_the_starter_of_the_page_works(tmp_path: Path) -> None:

@@ -211,6 +211,25 @@ def try_recipes(unchanged: Any, model: Path, recipe: Path) -> None:
     unchanged(0, "recipes", "cut")
 
 
+def try_init(unchanged: Any, model: Path, recipe: Path) -> None:
+    words = ("init", "--synthetic", "--kind", "unpaired", "--machine", "cpu")
+    for file in ("recipe.toml", "log.txt", "link.json", "samples"):
+        unchanged(2, *words, file)
+    unchanged(0, *words, "new.toml")
+
+
+def try_schema(unchanged: Any, model: Path, recipe: Path) -> None:
+    unchanged(0, "schema")
+    unchanged(0, "schema", "--out", "new.json")
+
+
+def try_samples(unchanged: Any, model: Path, recipe: Path) -> None:
+    unchanged(0, "samples", "new")
+    unchanged(2, "samples", "log.txt")
+    unchanged(0, "samples", "photos")
+    assert "exist" in unchanged(2, "samples", "photos").err
+
+
 def try_watch(unchanged: Any, model: Path, recipe: Path) -> None:
     for folder in (".", "checkpoints", "samples", "linked", "runs/small-1", "log.txt"):
         unchanged(2, "watch", folder)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from transgan.cli.options import examples
+
 if TYPE_CHECKING:
     from transgan.api import Finding, Starter
     from transgan.registry import Registry
@@ -57,7 +59,13 @@ class Choice:
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(init)
+    app.command(
+        epilog=examples(
+            "transgan init",
+            "transgan init my.toml --data FOLDER",
+            "transgan init --synthetic --kind KIND --machine gpu",
+        )
+    )(init)
 
 
 def init(
@@ -68,9 +76,9 @@ def init(
     machine: str = typer.Option(None, "--machine", help=f"Where to train: {_MACHINES}; by default this machine."),
     force: bool = typer.Option(False, "--force", help="Overwrite the recipe if it exists."),
 ) -> None:
-    """Write a recipe to begin with, for data of your own: looks at them, and asks for what was not given.
+    """Look at data of your own and write a recipe for them.
 
-    Without a terminal nothing is asked: give --data FOLDER, or --synthetic --kind KIND.
+    It asks for what was not given. Without a terminal nothing is asked: give --data FOLDER, or --synthetic --kind KIND.
     """
     from transgan.errors import UsageError
     from transgan.text import expand_home, show

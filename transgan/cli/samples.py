@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from transgan.cli.options import examples
 from transgan.cli.run import PluginFiles
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(samples)
+    app.command(epilog=examples("transgan samples examples"))(samples)
 
 
 def samples(
@@ -23,7 +24,10 @@ def samples(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that exist."),
     plugin: list[Path] = PluginFiles,
 ) -> None:
-    """Write a few synthetic files to try a model on, and say what to try. Nothing is downloaded."""
+    """Write a few synthetic files to try a model on.
+
+    It says what to try with each. Nothing is downloaded.
+    """
     from transgan.errors import PluginError, PluginRuntimeError, UsageError
     from transgan.registry import Registry, use_files
     from transgan.storage.atomic import disk_errors, make_folder

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from transgan.cli.options import examples
 from transgan.cli.run import PluginFiles
 
 if TYPE_CHECKING:
@@ -19,16 +20,17 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(schema)
+    app.command(epilog=examples("transgan schema --out recipe.schema.json"))(schema)
 
 
 def schema(
     out: Path = typer.Option(None, "--out", "-o", help="Write it into this file instead of printing it."),
     plugin: list[Path] = PluginFiles,
 ) -> None:
-    """Print the JSON Schema of recipes with the installed plugins, for editors that complete and check TOML.
+    """Print the JSON Schema of recipes, for editors.
 
-    A recipe names it in its first line: #:schema FILE. Recipes that init and recipes write have that line.
+    With it they complete and check recipes of the installed plugins. A recipe names it in its first line:
+    #:schema FILE. Recipes that init and recipes write have that line.
     """
     from transgan.registry import Registry, use_files
     from transgan.storage import write_text

@@ -65,9 +65,9 @@ def add(app: typer.Typer) -> None:
     app.command(
         cls=DetectorOptions,
         epilog=examples(
-            "transgan translate runs/age-1 FOLDER --to old",
-            "transgan translate runs/age-1 FILE --to old --with age=70 --out results",
-            "transgan translate runs/age-1 FOLDER --to old --regions DETECTOR",
+            "transgan translate runs/zebra-1 FOLDER --to zebra",
+            "transgan translate runs/zebra-1 FILE --to zebra --with NAME=VALUE --out results",
+            "transgan translate runs/zebra-1 FOLDER --to zebra --regions DETECTOR",
         ),
     )(translate)
 
