@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from transgan.cli.output import json_text
@@ -183,6 +184,7 @@ def test_every_error_is_a_document(transgan: Command, words: tuple[str, ...], co
 
 def test_values_that_json_lacks() -> None:
     value = {"a": math.nan, "b": [math.inf, -math.inf, 1.5], "c": Path("x/y"), 3: (True, None), "d": "\ud800\x1b"}
+    value |= {"e": np.float32(0.5), "f": np.int64(3), "g": np.float32("nan")}
     text = json_text(value)
     assert json.loads(text, parse_constant=_fail) == {
         "a": None,
@@ -190,6 +192,9 @@ def test_values_that_json_lacks() -> None:
         "c": "x/y",
         "3": [True, None],
         "d": "\ud800\x1b",
+        "e": 0.5,
+        "f": 3,
+        "g": None,
     }
     assert "\x1b" not in text and text.isascii()
 
