@@ -9,7 +9,8 @@ from typing import Any
 from transgan.api.files import find_files
 
 #: Folders that divide data into samples to train on and samples that are held out, by how their names begin.
-_TRAINED, _HELD_OUT = ("train",), ("test", "eval", "val", "valid", "held_out")
+_TRAINED = ("training", "train")
+_HELD_OUT = ("testing", "test", "evaluation", "eval", "validation", "valid", "val", "held_out")
 
 Changes = Mapping[str, Any]
 """Values of a recipe by their keys, as `--set` takes them: `{"train.steps": 2000}`; None takes a key out."""
@@ -140,9 +141,12 @@ def as_name(text: str) -> str:
 
 
 def _rest(folder: str, beginnings: tuple[str, ...]) -> str:
-    """Return what follows `train` or `test` in a folder's name; empty where it is not such a folder's."""
-    match = re.fullmatch(rf"(?:{'|'.join(beginnings)})[_-]?(\w{{1,64}})", folder, re.IGNORECASE)
-    return match[1] if match and folder.lower() not in _HELD_OUT else ""
+    """Return what follows `train` or `test` in a folder's name; empty where it is not such a folder's.
+
+    `trainA`, `traina`, `train_cat` and `trainCat` are such names; `training` and `trains` are not.
+    """
+    match = re.fullmatch(rf"(?i:{'|'.join(beginnings)})(?:[_-]|(?=[A-Z0-9]|[ab]$))(\w{{1,64}})", folder)
+    return match[1] if match and folder.lower() not in (*_TRAINED, *_HELD_OUT) else ""
 
 
 def _names(folders: list[str], root: str) -> list[str]:
