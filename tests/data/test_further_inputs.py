@@ -265,8 +265,8 @@ def test_check_takes_a_mask_through_its_media(plan_of: Any) -> None:
             r"\[losses\] masked: needs 'source_mask' in \[t: b -> a\], and \[inputs.mask\] has no files for "
             "domain 'b'; add domains.b there, or restrict it by 'translations'",
         ),
-        (["inputs.mask.domains.c='masks'"], r"inputs.mask.domains.c=.*: no domain 'c'. Known: a, b"),
-        (["inputs.mask.media.chanels=1"], "chanels=1: unknown key. Did you mean 'channels'"),
+        (["inputs.mask.domains.c='masks'"], r"inputs.mask.domains.c\": .*: no domain 'c'. Known: a, b"),
+        (["inputs.mask.media.chanels=1"], "chanels\": 1}: unknown key. Did you mean 'channels'"),
         (["inputs.mask.media=3"], "found 3 .*expected a string or a table"),
         (["inputs.mask=false"], "found false, expected a table"),
         (["inputs.domain={domains={a='masks'}}"], "'domain' cannot be part of an argument's name"),

@@ -103,7 +103,7 @@ def test_advice_is_in_the_progress_the_log_the_result_and_the_report(
     folder = tmp_path / "timid"
     overrides = ("train.steps=6", "train.log_every=1")
     monkeypatch.setattr("transgan.monitoring.advice.RULES", [("timid", "hint", lambda window: "say <so>")])
-    assert train(read_recipe(recipe_file(RECIPE), overrides), Registry.installed(), folder, quiet=False).code == 0
+    assert train(read_recipe(recipe_file(RECIPE), overrides), Registry.installed(), folder).code == 0
     line = "hint: age: young -> old: say <so>"
     printed = [each for each in capsys.readouterr().err.splitlines() if "say <so>" in each]
     first, last = [each for each in printed if "young -> old" in each]

@@ -91,7 +91,7 @@ def test_a_discriminator_sees_the_source_beside_the_target(plan_of: Callable[...
         ("losses.identity=1.0", r"needs equal channels: \[paint: label -> photo\] turns 1 into 3"),
         ('generators.g.per="run"', r"'g' would turn 1 channels into 3, and 3 into 1.*set per = \"translation\""),
         ('generators.g.output="edit"', r"changes the input, which has 1 channels, and the output has 3"),
-        ("domains.label.media.channel=1", r"domains.label.media.channel=1: unknown key. Did you mean 'channels'"),
+        ("domains.label.media.channel=1", r"domains.label.media.channel\": 1}: unknown key. Did you mean 'channels'"),
         ("domains.label.media=3", "expected the name of a media, or a table of its options"),
     ],
 )

@@ -17,6 +17,7 @@ from transgan.errors import RecipeError, TransganError
 from transgan.plan import Plan, make_plan
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
+from transgan.text import quietly
 from transgan.training.start import train
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,8 @@ def test_it_trains(path: Path, registry_of: Callable[[Path], Registry], tmp_path
     if plan.recipe.data.default is None:
         write_data(plan, tmp_path / "data")
         overrides.append(f"data.root={tmp_path / 'data'}")
-    assert train(read_recipe(path, overrides), registry, tmp_path / "run", quiet=True).code == 0
+    with quietly(True):
+        assert train(read_recipe(path, overrides), registry, tmp_path / "run").code == 0
     checkpoint, rejected = storage.newest(tmp_path / "run/checkpoints")
     assert checkpoint is not None and not rejected and checkpoint.step >= STEPS
     logged = [each for each in storage.read_metrics(tmp_path / "run/metrics.jsonl") if "step" in each]

@@ -143,7 +143,7 @@ def changed_values(*states: dict[str, Tensor]) -> dict[str, Tensor]:
     [
         (
             "train.freeze=['patches*']",
-            "train.freeze=['patches*']: 'patches*' matches none. Known: g.old, g.young, patch.old, patch.young.",
+            "'patches*' matches none. Known: g.old, g.young, patch.old, patch.young.",
         ),
         (
             "train.freeze=['patch*|scales.0.last.parametrizations.weight']",

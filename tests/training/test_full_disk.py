@@ -72,7 +72,7 @@ def run_on_full_disk(
             patch.setattr(Trainer, "call_hook", fill)
             try:
                 document = read_recipe(recipe_file(RECIPE), overrides)
-                return tmp_path / "run", train(document, registry, tmp_path / "run", quiet=False).code
+                return tmp_path / "run", train(document, registry, tmp_path / "run").code
             except DiskError as error:
                 return tmp_path / "run", error
 

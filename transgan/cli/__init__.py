@@ -25,7 +25,7 @@ from transgan.errors import (
     TransganError,
     as_user_error,
 )
-from transgan.text import note, open_standard_streams, printable, set_quiet, show, spelling_options
+from transgan.text import note, open_standard_streams, printable, quietly, show, spelling_options
 
 
 class Commands(TyperGroup):
@@ -94,7 +94,7 @@ _CLICK_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run a command; turn each error that a user can mend into one line on stderr and an exit code."""
-    with spelling_options(as_flag):
+    with spelling_options(as_flag), quietly(False):
         _main()
 
 
@@ -104,7 +104,6 @@ def _main() -> None:
     _add_commands()
     if completion.is_asked():
         completion.answer(app)
-    set_quiet(False)
     output.want_json(False)
     debug = "--debug" in sys.argv[1:]
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
