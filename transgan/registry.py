@@ -112,13 +112,14 @@ def use_files(paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def using_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
-    """Do what `use_files` does while the body runs; without files nothing changes.
+def using_files(paths: Iterable[str | os.PathLike[str]] | os.PathLike[str]) -> Iterator[None]:
+    """Do what `use_files` does while the body runs; without files nothing changes. A single path is one file.
 
     Raises:
         PluginError: see `use_files`.
     """
-    given, before = list(map(Path, paths)), dict(_FILES)
+    given = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else list(map(Path, paths))
+    before = dict(_FILES)
     try:
         if given:
             use_files(given)

@@ -137,7 +137,10 @@ def set_quiet(quiet: bool) -> None:
 
 @contextmanager
 def quietly(quiet: bool = True) -> Iterator[None]:
-    """Omit notes and progress while the body runs, in all threads; where not `quiet`, nothing changes."""
+    """Omit notes and progress while the body runs, in all threads; where not `quiet`, they stay as they are.
+
+    Afterwards it is as before, whatever `set_quiet` has said in between.
+    """
     before = _Quiet.on
     set_quiet(quiet or before)
     try:

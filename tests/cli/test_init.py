@@ -9,6 +9,7 @@ import time
 import tomllib
 import types
 import wave
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ COUNT = 12
 
 def picture(path: Path, width: int = 40, height: int = 36) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    seed = abs(hash(str(path))) % 2**32
+    seed = zlib.crc32(str(path).encode())
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
 
 

@@ -58,6 +58,18 @@ def test_files_are_written_and_what_to_try_is_said(transgan: Command, monkeypatc
     assert Path("my files/notes/b").read_text() == "b 3"
 
 
+def test_where_nothing_can_be_written_that_is_an_error(transgan: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Singer:
+        @hookimpl
+        def register_examples(self, register: RegisterExamples) -> None:
+            register(SONG)
+
+    of(monkeypatch, Singer())
+    result = transgan("samples", "here")
+    assert result.code == 2 and not result.out  # type: ignore[attr-defined]
+    assert result.err.splitlines()[1].startswith("error: nothing was written into here: ")  # type: ignore[attr-defined]
+
+
 def test_quietly_the_folder_is_printed(transgan: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     of(monkeypatch, Plugin())
     assert transgan("samples", "my files", "-q").out == "my files\n"  # type: ignore[attr-defined]

@@ -222,6 +222,10 @@ def test_failures_are_one_line_of_ours(
         transgan.Run(tmp_path)
     with pytest.raises(UsageError, match=r'^plugins=\["nothing\.py"\]: there is no such file'):
         transgan.train(recipe, plugins=["nothing.py"])
+    with pytest.raises(UsageError, match=r'^plugins=\["nothing\.py"\]: there is no such file'):
+        transgan.train(recipe, plugins="nothing.py")
+    with pytest.raises(RecipeError, match=r'^overrides=\{"train\.stepz": 3\}: unknown key'):
+        transgan.train(recipe, "train.stepz=3")
 
     def fail(trainer: Trainer, moment: str, **arguments: Any) -> None:
         raise MemoryError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transgan.api.files import find_files
+from transgan.errors import DataError
 
 #: Folders that divide data into samples to train on and samples that are held out, by how their names begin.
 _TRAINED = ("training", "train")
@@ -88,7 +89,7 @@ class DomainFolder:
         return f"{len(self.files):,} in {self.path}{held_out}"
 
 
-def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
+def domain_folders(root: Path, suffixes: tuple[str, ...], what: str = "files", fewest: int = 1) -> list[DomainFolder]:
     """Return the folders below one that are a domain each, as data sets arrange them; empty where there is none.
 
     These are `trainA`, `trainB`, `testA` and `testB`; or `train/cat`, `train/dog`, `val/cat` and `val/dog`; or else
@@ -97,10 +98,14 @@ def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
     Args:
         root: the folder of the data.
         suffixes: the suffixes of files that count, in lower case.
+        what: the files are, in the plural, for messages.
+        fewest: how many a domain must have.
 
     Raises:
-        DataError: the folder cannot be read.
+        DataError: it is no folder, it cannot be read, or a domain has too few files.
     """
+    if root.is_file():
+        raise DataError(f"{root} is no folder")
     files: dict[tuple[str, ...], list[Path]] = {}
     for path in find_files(root).files:
         if path.suffix.lower() in suffixes:
@@ -123,7 +128,7 @@ def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
     else:
         pairs = [(top, (top,), []) for top in tops]
     names = _names([name for name, _, _ in pairs], root.resolve().name)
-    return [
+    folders = [
         DomainFolder(
             name,
             "/".join(place),
@@ -133,6 +138,10 @@ def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
         )
         for name, (_, place, held_out) in zip(names, pairs, strict=True)
     ]
+    if few := next((each for each in folders if len(each.files) < fewest), None):
+        count = f"{len(few.files)} {what}" if len(few.files) > 1 else f"one of the {what}"
+        raise DataError(f"{few.path} has only {count}; expected {fewest} or more")
+    return folders
 
 
 def as_name(text: str) -> str:

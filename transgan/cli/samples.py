@@ -48,6 +48,7 @@ def samples(
         )
     with disk_errors(folder):
         make_folder(folder)
+    written = 0
     for each in registry.examples.values():
         try:
             each.write(folder, seed)
@@ -57,6 +58,9 @@ def samples(
         if missing := [name for name in each.files if not (folder / name).is_file()]:
             raise PluginRuntimeError(f"the examples {each.name!r} were not written: there is no {folder / missing[0]}")
         _describe(each, folder)
+        written += 1
+    if not written:
+        raise PluginError(f"nothing was written into {folder}: every plugin with files to try lacks something")
     if is_quiet():
         show(folder)
 

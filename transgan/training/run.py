@@ -66,6 +66,8 @@ def train(
         TransganError: something that can be mended, in one line: `UsageError` and `RecipeError` for the arguments and
             the recipe, `DataError`, `DivergedError`, `DiskError`, `OutOfMemory` and others for the run.
     """
+    if isinstance(overrides, str):
+        overrides = [overrides]
     texts = as_overrides(overrides) if isinstance(overrides, Mapping) else list(overrides or ())
     folder = None if out is None else Path(out)
 
