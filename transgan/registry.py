@@ -253,7 +253,7 @@ class Registry:
     @cached_property
     def commands(self) -> dict[str, Any]:
         """The groups of commands that plugins offer, each a `typer.Typer`, by name: the first of each name."""
-        return self._offered("commands", lambda own: own.__setitem__)
+        return self._offered("commands", lambda own: partial(_add_command, own))
 
     @cached_property
     def examples(self) -> dict[str, Examples]:
@@ -389,6 +389,15 @@ class Registry:
         if failure:
             raise failure
         return None
+
+
+def _add_command(own: dict[str, Any], name: str, app: Any) -> None:
+    """Add a group of commands; raise TypeError where it is none."""
+    from typer import Typer
+
+    if not isinstance(app, Typer):
+        raise TypeError(f"{name!r}: found {app!r}, expected a typer.Typer")
+    own[name] = app
 
 
 def _add_named(own: dict[str, Any], cls: type[Any], offered: Any) -> None:
