@@ -107,6 +107,7 @@ def test_plugins(document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {" ".join(line.split()[:2]) for line in plain.splitlines()}
     assert all(f"{each['name']} {each['summary'].split()[0]}" in lines for each in found["plugins"])
     assert [each["name"] for each in found["commands"]] == ["faces"] and found["not_loaded"] == registry.broken
+    assert [each["name"] for each in found["examples"]] == list(registry.examples)
 
 
 @pytest.mark.parametrize("name", ["lsgan", "cycle", "resnet", "patch", "translation", "channel", "folders", "frechet"])
