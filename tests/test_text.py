@@ -6,13 +6,15 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from transgan import text as texts
 from transgan.errors import RecipeError, did_you_mean
 from transgan.reporting.html import escape
 from transgan.rng import stable_hash
-from transgan.text import expand_home, listed, printable, printable_lines, show
+from transgan.text import expand_home, is_quiet, listed, printable, printable_lines, quietly, shell_word, show
 
 #: Of the kind: sequences for terminals, line breaks of all sorts, marks that reverse text, invalid bytes, null.
 HOSTILE = (
@@ -115,3 +117,26 @@ def test_a_standard_stream_that_is_closed_full_or_without_a_reader(redirect: str
 
 def test_pages_show_markup_and_control_characters_as_text() -> None:
     assert escape("<b onclick='x'>\x1b\n") == "&lt;b onclick=&#39;x&#39;&gt;\\u001b\\u000a"
+
+
+@pytest.mark.parametrize(
+    ("path", "word"), [(r"C:\a\b", r"C:\a\b"), (r"C:\my files\b", r'"C:\my files\b"'), ("it's", "it's")]
+)
+def test_on_windows_words_are_quoted_as_its_shells_do(path: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "os", SimpleNamespace(name="nt"))
+    assert shell_word(path) == word
+
+
+@pytest.mark.skipif(os.name == "nt", reason="asks sh")
+@pytest.mark.parametrize("word", ["plain", "my files/a", "it's", "$HOME; echo", "ü"])
+def test_a_word_is_one_to_the_shell(word: str) -> None:
+    said = subprocess.run(["sh", "-c", f"printf %s {shell_word(word)}"], capture_output=True, text=True, check=True)
+    assert said.stdout == word
+
+
+def test_within_a_quiet_command_nothing_is_noisy() -> None:
+    with quietly(True):
+        with quietly(False):
+            assert is_quiet()
+        assert is_quiet()
+    assert not is_quiet()

@@ -112,13 +112,14 @@ def use_files(paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def using_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
-    """Do what `use_files` does while the body runs; without files nothing changes.
+def using_files(paths: Iterable[str | os.PathLike[str]] | os.PathLike[str]) -> Iterator[None]:
+    """Do what `use_files` does while the body runs; without files nothing changes. A single path is one file.
 
     Raises:
         PluginError: see `use_files`.
     """
-    given, before = list(map(Path, paths)), dict(_FILES)
+    given = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else list(map(Path, paths))
+    before = dict(_FILES)
     try:
         if given:
             use_files(given)
@@ -252,7 +253,7 @@ class Registry:
     @cached_property
     def commands(self) -> dict[str, Any]:
         """The groups of commands that plugins offer, each a `typer.Typer`, by name: the first of each name."""
-        return self._offered("commands", lambda own: own.__setitem__)
+        return self._offered("commands", lambda own: partial(_add_command, own))
 
     @cached_property
     def examples(self) -> dict[str, Examples]:
@@ -388,6 +389,15 @@ class Registry:
         if failure:
             raise failure
         return None
+
+
+def _add_command(own: dict[str, Any], name: str, app: Any) -> None:
+    """Add a group of commands; raise TypeError where it is none."""
+    from typer import Typer
+
+    if not isinstance(app, Typer):
+        raise TypeError(f"{name!r}: found {app!r}, expected a typer.Typer")
+    own[name] = app
 
 
 def _add_named(own: dict[str, Any], cls: type[Any], offered: Any) -> None:

@@ -8,6 +8,7 @@ them, bytes that are no text at all. `printable` is idempotent, so a text may pa
 import errno
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -102,6 +103,13 @@ def cut(line: str, width: int) -> str:
     return shorten(line, max(width, 10), placeholder=" ...")
 
 
+def shell_word(text: object) -> str:
+    """Return a text, such as a path, as one word of a command line, for messages that show a command to type."""
+    if os.name == "nt":  # a single quote is no quote in cmd.exe
+        return f'"{text}"' if " " in str(text) else str(text)
+    return shlex.quote(str(text))
+
+
 def size_of(count: float) -> str:
     """Return a number of bytes in words: `11.4 GB`."""
     for unit in ("B", "kB", "MB"):
@@ -128,10 +136,13 @@ def set_quiet(quiet: bool) -> None:
 
 
 @contextmanager
-def quietly(quiet: bool) -> Iterator[None]:
-    """Omit notes and progress while the body runs, or print them; afterwards it is as before."""
+def quietly(quiet: bool = True) -> Iterator[None]:
+    """Omit notes and progress while the body runs, in all threads; where not `quiet`, they stay as they are.
+
+    Afterwards it is as before, whatever `set_quiet` has said in between.
+    """
     before = _Quiet.on
-    set_quiet(quiet)
+    set_quiet(quiet or before)
     try:
         yield
     finally:

@@ -44,21 +44,6 @@ COMMENTS = {
 }
 
 
-def folders_of(root: Path, suffixes: tuple[str, ...], what: str, fewest: int = FEWEST) -> list[DomainFolder]:
-    """Return the folders of domains below one, each with enough files.
-
-    Raises:
-        DataError: it is no folder, or a folder below it has too few.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root} is no folder")
-    folders = domain_folders(root, suffixes)
-    if few := next((each for each in folders if len(each.files) < fewest), None):
-        count = f"{len(few.files)} {what}" if len(few.files) > 1 else f"one of the {what}"
-        raise DataError(f"{few.path} has only {count}; expected {fewest} or more")
-    return folders
-
-
 def between(folders: Iterable[DomainFolder], task: str, **more: Any) -> dict[str, Any]:
     """Return the domains of a recipe, and a task between all of them."""
     domains = {each.name: each.selection for each in folders}
@@ -66,14 +51,14 @@ def between(folders: Iterable[DomainFolder], task: str, **more: Any) -> dict[str
 
 
 def _unpaired(root: Path) -> Finding:
-    folders = folders_of(root, ImageMedia.suffixes, "pictures")
+    folders = domain_folders(root, ImageMedia.suffixes, "pictures", FEWEST)
     if len(folders) != 2:
         raise DataError(f"{root} has {len(folders)} folders with pictures; expected two")
     return Finding(f"pictures in two folders: {listed(folders)}", between(folders, "look"))
 
 
 def _many(root: Path) -> Finding:
-    folders = folders_of(root, ImageMedia.suffixes, "pictures")
+    folders = domain_folders(root, ImageMedia.suffixes, "pictures", FEWEST)
     if len(folders) < 3:
         raise DataError(f"{root} has {len(folders)} folders with pictures; expected three or more")
     found = f"pictures in {len(folders)} folders: {listed(folders, 8)}"
@@ -81,7 +66,7 @@ def _many(root: Path) -> Finding:
 
 
 def _pairs(root: Path) -> Finding:
-    folders = folders_of(root, ImageMedia.suffixes, "pictures", fewest=1)
+    folders = domain_folders(root, ImageMedia.suffixes)
     if len(folders) == 2:
         keys = [{_key(root / each.path, path) for path in each.files} for each in folders]
         common = len(keys[0] & keys[1])

@@ -13,8 +13,6 @@ _FEWEST_FRAMES, _IN_ORDER = 3, 0.9
 
 
 def _look(root: Path) -> Finding:
-    if not root.is_dir():
-        raise DataError(f"{root} is no folder")
     folders, what = domain_folders(root, CLIPS), "clips"
     if not folders:
         folders, what = domain_folders(root, FRAMES), "folders of frames"

@@ -10,14 +10,10 @@ _FEWEST = 4
 
 
 def _look(root: Path, many: bool) -> Finding:
-    if not root.is_dir():
-        raise DataError(f"{root} is no folder")
-    folders = domain_folders(root, SUFFIXES)
+    folders = domain_folders(root, SUFFIXES, "recordings", _FEWEST)
     expected = "three or more" if many else "two"
     if len(folders) < 2 or many != (len(folders) > 2):
         raise DataError(f"{root} has {len(folders)} folders with recordings; expected {expected}")
-    if few := next((each for each in folders if len(each.files) < _FEWEST), None):
-        raise DataError(f"{few.path} has only {len(few.files)} recordings; expected {_FEWEST} or more")
     domains = {each.name: each.selection for each in folders}
     task = {"between": [*domains], **({"targets": "random"} if many else {})}
     changes = {"data.default": None, "domains": domains, "tasks": {"voice": task}}

@@ -28,6 +28,12 @@ class Plugin:
         register("check", greet())
 
 
+class Odd:
+    @hookimpl
+    def register_commands(self, register: RegisterCommands) -> None:
+        register("odd", "no app")  # type: ignore[arg-type]
+
+
 class Broken:
     @hookimpl
     def register_commands(self, register: RegisterCommands) -> None:
@@ -66,6 +72,23 @@ def test_what_is_no_command_is_answered_with_the_nearest(transgan: Callable[...,
 def test_a_plugin_that_fails_keeps_no_other_from_its_commands(registry: Registry) -> None:
     assert list(registry.commands) == ["check", "greet"]
     assert registry.broken == {"commands of broken": "ImportError: no module named politeness"}
+
+
+def test_what_is_no_group_of_commands_is_listed_as_broken() -> None:
+    found = Registry()
+    found.add(Odd(), "odd", "odd-package", "1.0")
+    assert found.commands == {}
+    assert found.broken == {"commands of odd": "TypeError: 'odd': found 'no app', expected a typer.Typer"}
+
+
+def test_why_a_command_of_a_plugin_cannot_be_loaded_is_said(
+    transgan: Callable[..., object], registry: Registry
+) -> None:
+    """Of `faces`, which an installed package offers, and the plugins of this test do not."""
+    assert transgan("faces", "extract", "x").error(2) == (  # type: ignore[attr-defined]
+        "the plugin with the command 'faces' fails to load. "
+        "Not loaded: commands of broken: ImportError: no module named politeness."
+    )
 
 
 def test_neither_help_nor_own_commands_load_plugins(

@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from transgan.cli import offered as module
 from transgan.cli.completion import _joined
 from transgan.cli.offered import offered
 from transgan.recipe import installed_recipes
@@ -160,6 +162,29 @@ def test_words_that_bash_has_split_are_joined() -> None:
     assert _joined("a\n--to\n=\ny", 3) == ("a\n--to\ny", "2")
     assert _joined("a\n--to\n=", 2) == ("a\n--to\n=", "2")
     assert _joined("a\nb\n", 2) == ("a\nb\n", "2")
+
+
+@pytest.mark.parametrize(
+    ("source", "attribute", "names", "partial"),
+    [
+        ("def register_losses(register): register('a', A); register('b', B)", "", {"a", "b"}, set()),
+        ("def register_losses(register):\n for each in (A, B): register(each.name, each)", "", set(), {"losses"}),
+        ("def register_losses(register): register('a', A); register_more(register)", "", {"a"}, {"losses"}),
+        ("from package.hooks import register_losses", "", set(), {"losses"}),
+        ("from package.hooks import *", "", set(), {"*"}),
+        ("from package.hooks import plugin", "plugin", set(), {"*"}),
+        ("def register_losses(", "", set(), {"*"}),
+    ],
+)
+def test_what_cannot_be_read_is_known(
+    source: str, attribute: str, names: set[str], partial: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_plugin.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    value = f"odd_plugin:{attribute}".rstrip(":")
+    monkeypatch.setattr(module, "entry_points", lambda group: [EntryPoint("odd", value, group)])
+    found = offered.__wrapped__()
+    assert (found.names.get("losses", set()), found.partial) == (names, partial)
 
 
 def test_what_is_read_from_source_is_what_is_registered() -> None:

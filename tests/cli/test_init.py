@@ -9,6 +9,7 @@ import time
 import tomllib
 import types
 import wave
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ COUNT = 12
 
 def picture(path: Path, width: int = 40, height: int = 36) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    seed = abs(hash(str(path))) % 2**32
+    seed = zlib.crc32(str(path).encode())
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
 
 
@@ -272,6 +273,21 @@ def test_folders_of_domains_are_found(tmp_path: Path) -> None:
         ("b", "trainB", 1),
     ]
     assert domain_folders(tmp_path / "first", (".wav",)) == []
+    for names, expected in (
+        (("trains", "cars"), {"cars": "cars", "trains": "trains"}),
+        (("training/cat", "training/dog", "validation/cat"), {
+            "cat": {"path": "training/cat", "held_out": "validation/cat"}, "dog": "training/dog",
+        }),
+        (("train_cat", "trainDog", "valid_cat", "evaluationDog"), {
+            "Dog": {"path": "trainDog", "held_out": "evaluationDog"},
+            "cat": {"path": "train_cat", "held_out": "valid_cat"},
+        }),
+    ):  # fmt: skip
+        root = tmp_path / names[0]
+        for name in names:
+            (root / name).mkdir(parents=True)
+            (root / name / "1.png").touch()
+        assert {each.name: each.selection for each in domain_folders(root, (".png",))} == expected
     with pytest.raises(DataError, match="cannot be read"):
         domain_folders(tmp_path / "nowhere", (".png",))
 
@@ -359,3 +375,13 @@ batch = 3
     edited = edit(text, changes, {"data.size": "pixels", "domains": "new", "no.such": "x"}, "# New.\n")
     assert edited == expected
     assert tomllib.loads(edited)["domains"] == {"b": {"path": "c d"}}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names that Windows does not allow")
+def test_names_with_control_characters(transgan: Command, tmp_path: Path) -> None:
+    """Of the recipe itself: a comment in TOML holds none of them."""
+    pictures(tmp_path / "data", "cat\x1b[2J", "dog\n[train]")
+    result = transgan("init", "odd\nname.toml", "--data", "data", "--machine", "cpu", "-q")
+    assert (result.code, result.out) == (0, "odd\\u000aname.toml\n")
+    recipe = read_recipe(tmp_path / "odd\nname.toml").recipe
+    assert set(recipe.domains.values()) == {"cat\x1b[2J", "dog\n[train]"}

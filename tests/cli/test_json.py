@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from transgan.cli.output import json_text
@@ -106,6 +107,7 @@ def test_plugins(document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {" ".join(line.split()[:2]) for line in plain.splitlines()}
     assert all(f"{each['name']} {each['summary'].split()[0]}" in lines for each in found["plugins"])
     assert [each["name"] for each in found["commands"]] == ["faces"] and found["not_loaded"] == registry.broken
+    assert [each["name"] for each in found["examples"]] == list(registry.examples)
 
 
 @pytest.mark.parametrize("name", ["lsgan", "cycle", "resnet", "patch", "translation", "channel", "folders", "frechet"])
@@ -183,6 +185,7 @@ def test_every_error_is_a_document(transgan: Command, words: tuple[str, ...], co
 
 def test_values_that_json_lacks() -> None:
     value = {"a": math.nan, "b": [math.inf, -math.inf, 1.5], "c": Path("x/y"), 3: (True, None), "d": "\ud800\x1b"}
+    value |= {"e": np.float32(0.5), "f": np.int64(3), "g": np.float32("nan")}
     text = json_text(value)
     assert json.loads(text, parse_constant=_fail) == {
         "a": None,
@@ -190,6 +193,9 @@ def test_values_that_json_lacks() -> None:
         "c": "x/y",
         "3": [True, None],
         "d": "\ud800\x1b",
+        "e": 0.5,
+        "f": 3,
+        "g": None,
     }
     assert "\x1b" not in text and text.isascii()
 

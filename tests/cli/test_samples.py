@@ -2,14 +2,11 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path, PureWindowsPath
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from transgan.api import Examples, PluginError, RegisterExamples, hookimpl
-from transgan.cli import samples
 from transgan.registry import Registry
 
 Command = Callable[..., object]
@@ -61,13 +58,22 @@ def test_files_are_written_and_what_to_try_is_said(transgan: Command, monkeypatc
     assert Path("my files/notes/b").read_text() == "b 3"
 
 
-@pytest.mark.parametrize(
-    ("path", "word"), [(r"C:\a\b", r"C:\a\b"), (r"C:\my files\b", r'"C:\my files\b"'), ("it's", "it's")]
-)
-def test_on_windows_paths_are_quoted_as_its_shells_do(path: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    windows_path: Any = PureWindowsPath(path)
-    monkeypatch.setattr(samples, "os", SimpleNamespace(name="nt"))
-    assert samples._word(windows_path) == word
+def test_where_nothing_can_be_written_that_is_an_error(transgan: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Singer:
+        @hookimpl
+        def register_examples(self, register: RegisterExamples) -> None:
+            register(SONG)
+
+    of(monkeypatch, Singer())
+    result = transgan("samples", "here")
+    assert result.code == 2 and not result.out  # type: ignore[attr-defined]
+    assert result.err.splitlines()[1].startswith("error: nothing was written into here: ")  # type: ignore[attr-defined]
+
+
+def test_quietly_the_folder_is_printed(transgan: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    of(monkeypatch, Plugin())
+    assert transgan("samples", "my files", "-q").out == "my files\n"  # type: ignore[attr-defined]
+    assert Path("my files/notes/b").is_file()
 
 
 def test_what_needs_an_extra_is_a_line_and_no_error(transgan: Command, monkeypatch: pytest.MonkeyPatch) -> None:

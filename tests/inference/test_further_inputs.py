@@ -154,6 +154,8 @@ def test_several_files_have_as_many_masks(masked: Path, pictures: Path) -> None:
         translator(files, to="b", inputs={"mask": masks[:2]})
     with pytest.raises(UsageError, match=r"more than the 2 items"):
         translator(files[:2], to="b", inputs={"mask": masks})
+    with pytest.raises(UsageError, match=r"^inputs=\"mask\": item 0 has none; expected one for each item"):
+        translator(files, to="b", inputs={"mask": str(mask)})
 
 
 def test_a_model_without_its_mask_says_what_it_needs(masked: Path, pictures: Path) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 import transgan
 from transgan import storage
 from transgan.errors import DataError, OutOfMemory, RecipeError, TransganError, UsageError
+from transgan.text import is_quiet
 from transgan.training.trainer import Trainer
 
 RECIPE = """
@@ -184,16 +185,22 @@ def test_another_signal_reaches_whoever_handles_it(
     assert received == [signal.SIGTERM] and storage.saved_steps(run.folder / "checkpoints") == [1]
 
 
-def test_it_runs_in_another_thread(recipe_file: Callable[[str], Path], tmp_path: Path) -> None:
+def test_it_runs_in_other_threads(
+    recipe_file: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found: list[transgan.Run] = []
+    recipe = recipe_file(RECIPE)
 
-    def work() -> None:
-        found.append(transgan.train(recipe_file(RECIPE), {"train.steps": 1}, out=tmp_path / "run", quiet=True))
+    def work(name: str) -> None:
+        found.append(transgan.train(recipe, {"train.steps": 1}, out=tmp_path / name, quiet=True))
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert "finished, step 1 of 1" in repr(found[0])
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2 and all("finished, step 1 of 1" in repr(each) for each in found)
+    assert tuple(capsys.readouterr()) == ("", "") and not is_quiet()
 
 
 def test_failures_are_one_line_of_ours(
@@ -215,6 +222,10 @@ def test_failures_are_one_line_of_ours(
         transgan.Run(tmp_path)
     with pytest.raises(UsageError, match=r'^plugins=\["nothing\.py"\]: there is no such file'):
         transgan.train(recipe, plugins=["nothing.py"])
+    with pytest.raises(UsageError, match=r'^plugins=\["nothing\.py"\]: there is no such file'):
+        transgan.train(recipe, plugins="nothing.py")
+    with pytest.raises(RecipeError, match=r'^overrides=\{"train\.stepz": 3\}: unknown key'):
+        transgan.train(recipe, "train.stepz=3")
 
     def fail(trainer: Trainer, moment: str, **arguments: Any) -> None:
         raise MemoryError

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from transgan.api.files import find_files
+from transgan.errors import DataError
 
 #: Folders that divide data into samples to train on and samples that are held out, by how their names begin.
-_TRAINED, _HELD_OUT = ("train",), ("test", "eval", "val", "valid", "held_out")
+_TRAINED = ("training", "train")
+_HELD_OUT = ("testing", "test", "evaluation", "eval", "validation", "valid", "val", "held_out")
 
 Changes = Mapping[str, Any]
 """Values of a recipe by their keys, as `--set` takes them: `{"train.steps": 2000}`; None takes a key out."""
@@ -87,7 +89,7 @@ class DomainFolder:
         return f"{len(self.files):,} in {self.path}{held_out}"
 
 
-def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
+def domain_folders(root: Path, suffixes: tuple[str, ...], what: str = "files", fewest: int = 1) -> list[DomainFolder]:
     """Return the folders below one that are a domain each, as data sets arrange them; empty where there is none.
 
     These are `trainA`, `trainB`, `testA` and `testB`; or `train/cat`, `train/dog`, `val/cat` and `val/dog`; or else
@@ -96,10 +98,14 @@ def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
     Args:
         root: the folder of the data.
         suffixes: the suffixes of files that count, in lower case.
+        what: the files are, in the plural, for messages.
+        fewest: how many a domain must have.
 
     Raises:
-        DataError: the folder cannot be read.
+        DataError: it is no folder, it cannot be read, or a domain has too few files.
     """
+    if root.is_file():
+        raise DataError(f"{root} is no folder")
     files: dict[tuple[str, ...], list[Path]] = {}
     for path in find_files(root).files:
         if path.suffix.lower() in suffixes:
@@ -122,7 +128,7 @@ def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
     else:
         pairs = [(top, (top,), []) for top in tops]
     names = _names([name for name, _, _ in pairs], root.resolve().name)
-    return [
+    folders = [
         DomainFolder(
             name,
             "/".join(place),
@@ -132,6 +138,10 @@ def domain_folders(root: Path, suffixes: tuple[str, ...]) -> list[DomainFolder]:
         )
         for name, (_, place, held_out) in zip(names, pairs, strict=True)
     ]
+    if few := next((each for each in folders if len(each.files) < fewest), None):
+        count = f"{len(few.files)} {what}" if len(few.files) > 1 else f"one of the {what}"
+        raise DataError(f"{few.path} has only {count}; expected {fewest} or more")
+    return folders
 
 
 def as_name(text: str) -> str:
@@ -140,9 +150,12 @@ def as_name(text: str) -> str:
 
 
 def _rest(folder: str, beginnings: tuple[str, ...]) -> str:
-    """Return what follows `train` or `test` in a folder's name; empty where it is not such a folder's."""
-    match = re.fullmatch(rf"(?:{'|'.join(beginnings)})[_-]?(\w{{1,64}})", folder, re.IGNORECASE)
-    return match[1] if match and folder.lower() not in _HELD_OUT else ""
+    """Return what follows `train` or `test` in a folder's name; empty where it is not such a folder's.
+
+    `trainA`, `traina`, `train_cat` and `trainCat` are such names; `training` and `trains` are not.
+    """
+    match = re.fullmatch(rf"(?i:{'|'.join(beginnings)})(?:[_-]|(?=[A-Z0-9]|[ab]$))(\w{{1,64}})", folder)
+    return match[1] if match and folder.lower() not in (*_TRAINED, *_HELD_OUT) else ""
 
 
 def _names(folders: list[str], root: str) -> list[str]:

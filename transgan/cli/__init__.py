@@ -21,6 +21,7 @@ from transgan.errors import (
     INTERRUPTED,
     TRAINING_REMEDY,
     DataWarning,
+    PluginError,
     RecipeError,
     TransganError,
     as_user_error,
@@ -54,14 +55,21 @@ class Commands(TyperGroup):
 
 
 def _commands_of_plugins(wanted: str) -> Mapping[str, typer.Typer]:
-    """Return the commands of plugins, which are loaded for it; none where none of them can have this name."""
+    """Return the commands of plugins, which are loaded for it; none where none of them can have this name.
+
+    Raises:
+        PluginError: a plugin has a command of this name, and fails to load.
+    """
     from transgan.cli.offered import offered
 
     if completion.is_asked() or not offered().may_have("commands", wanted):
         return {}
     from transgan.registry import Registry
 
-    return Registry.installed().commands
+    registry = Registry.installed()
+    if wanted in offered().names["commands"] and wanted not in registry.commands:
+        raise PluginError(f"the plugin with the command '{wanted}' fails to load.{registry.not_loaded}")
+    return registry.commands
 
 
 app = typer.Typer(

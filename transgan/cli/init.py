@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import sys
 import tomllib
 from collections import Counter
@@ -79,9 +78,10 @@ def init(
     """Look at data of your own and write a recipe for them.
 
     It asks for what was not given. Without a terminal nothing is asked: give --data FOLDER, or --synthetic --kind KIND.
+    With --quiet, the path of the recipe is printed.
     """
     from transgan.errors import UsageError
-    from transgan.text import expand_home, show
+    from transgan.text import expand_home, note
 
     if data is not None and synthetic:
         raise UsageError("--data and --synthetic exclude each other; give one of them")
@@ -98,7 +98,7 @@ def init(
     chosen = _choose(expand_home(data) if data is not None else None, kind, synthetic, asks)
     begin = "Found" if chosen.data else "No data yet:"
     for text in (f"{begin} {chosen.finding.what}.", chosen.starter.why):
-        show("\n".join(wrap(text, _WIDTH)))
+        note("\n".join(wrap(text, _WIDTH)), error=False)
     here = _detected()
     place = _answer(machine, f"Where to train? ({_MACHINES})", lambda text: _machine(text, here), here, asks)
     default = _default_file(chosen, free=asks and not force)
@@ -167,7 +167,7 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
         DataError: they suit none, or not the one that was asked for.
     """
     from transgan.errors import DataError
-    from transgan.text import show
+    from transgan.text import note, show
 
     _existing(data)
     if kind is not None:
@@ -194,7 +194,7 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
             "Which of these are they?", lambda text: suited[_starter(text, starters).name], suited[first], first
         )
     if others:
-        show(f"Taken for {first}; --kind {' or '.join(others)} would suit these data too.")
+        note(f"Taken for {first}; --kind {' or '.join(others)} would suit these data too.", error=False)
     return suited[first]
 
 
@@ -322,7 +322,7 @@ def _write(path: Path, chosen: Choice, machine: Machine) -> None:
     from transgan.recipe.edit import edit
     from transgan.registry import Registry
     from transgan.storage import write_text
-    from transgan.text import show
+    from transgan.text import is_quiet, note, printable, show
 
     registry = Registry.installed()
     setup = chosen.starter.setup(machine.setup)
@@ -343,9 +343,9 @@ def _write(path: Path, chosen: Choice, machine: Machine) -> None:
         ) from None
     make_plan(parse_recipe(recipe, str(path)), registry)
     write_text(path, schema_line(registry) + recipe)
-    show(f"Wrote {path}. Next:")
+    show(printable(path) if is_quiet() else f"Wrote {printable(path)}. Next:")
     for command in _commands(path, machine):
-        show(f"  {command}")
+        note(f"  {command}", error=False)
 
 
 def _shared(recipe: Mapping[str, Any], changes: Mapping[str, Any], gpus: int) -> dict[str, Any]:
@@ -360,12 +360,16 @@ def _shared(recipe: Mapping[str, Any], changes: Mapping[str, Any], gpus: int) ->
 
 
 def _commands(path: Path, machine: Machine) -> list[str]:
+    from transgan.text import shell_word
+
     launch = f"accelerate launch --multi_gpu --num_processes {machine.count} -m " if machine.count > 1 else ""
-    return [f"transgan check {shlex.quote(str(path))}", f"{launch}transgan run {shlex.quote(str(path))}"]
+    return [f"transgan check {shell_word(path)}", f"{launch}transgan run {shell_word(path)}"]
 
 
 def _header(path: Path, chosen: Choice, machine: Machine) -> str:
     """Return the comment that the recipe begins with."""
+    from transgan.text import printable
+
     starter = chosen.starter
     setup = starter.setup(machine.setup)
     what = chosen.finding.what
@@ -382,4 +386,5 @@ def _header(path: Path, chosen: Choice, machine: Machine) -> str:
         "What to change first:",
         *(f"  {line}" for line in ("train.steps, data.size   see beside them", *starter.advice)),
     ]
-    return "\n".join(f"# {line}".rstrip() for line in lines)
+    # Names of files and folders may hold what TOML takes for no comment.
+    return "\n".join(f"# {printable(line)}".rstrip() for line in lines)

@@ -1,7 +1,7 @@
 """What installed plugins offer, by name, read from the source of their modules: nothing of them is imported.
 
 This serves where importing them would take too long: suggestions and completion. A module that registers other names
-than literal ones is read as far as that goes, and says so.
+than literal ones, or elsewhere, is read as far as that goes, and says so.
 """
 
 import ast
@@ -33,27 +33,29 @@ def offered() -> Offered:
     for point in entry_points(group="transgan"):
         path = _module(point.module)
         tree = _parsed(path) if path else None
-        if tree is None:
+        if tree is None or point.attr:  # the class of an object may be defined anywhere
             found.partial.add("*")
-            continue
-        for node in ast.walk(tree):
+        for node in ast.walk(tree) if tree else ():
             if isinstance(node, ast.FunctionDef) and node.name.startswith("register_"):
                 _read(node, found)
+            elif isinstance(node, ast.alias) and (name := node.asname or node.name).startswith(("register_", "*")):
+                found.partial.add(name.removeprefix("register_"))
     return found
 
 
 def _read(function: ast.FunctionDef, found: Offered) -> None:
     """Add the names that a hook registers: the literal first arguments of its calls of `register`."""
     hook = function.name.removeprefix("register_")
+    uses = 0
     for node in ast.walk(function):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "register":
-            first = node.args[0] if node.args else None
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                found.names[hook].add(first.value)
-            else:
-                found.partial.add(hook)
-        elif isinstance(node, (ast.For, ast.While, ast.comprehension)):
-            found.partial.add(hook)
+        match node:
+            case ast.Call(func=ast.Name("register"), args=[ast.Constant(str(name)), *_]):
+                found.names[hook].add(name)
+                uses -= 1
+            case ast.Name("register"):
+                uses += 1
+    if uses:  # with other names, or by another function
+        found.partial.add(hook)
 
 
 def _module(name: str) -> Path | None:

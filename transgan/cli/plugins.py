@@ -171,6 +171,7 @@ def _list_as_json(registry: "Registry") -> dict[str, Any]:
             for each in found
         ],
         "commands": [{"name": name, "summary": app.info.help or ""} for name, app in registry.commands.items()],
+        "examples": [{"name": name, "summary": each.summary} for name, each in registry.examples.items()],
         "conflicts": [{"kind": kind, "name": name} for kind, name in registry.others],
         "not_loaded": registry.broken,
     }

@@ -1,7 +1,6 @@
 """`transgan samples`: write files to try a model on, which plugins make without any data."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +25,12 @@ def samples(
 ) -> None:
     """Write a few synthetic files to try a model on.
 
-    It says what to try with each. Nothing is downloaded.
+    It says what to try with each. Nothing is downloaded. With --quiet, the folder is printed.
     """
     from transgan.errors import PluginError, PluginRuntimeError, UsageError
     from transgan.registry import Registry, use_files
     from transgan.storage.atomic import disk_errors, make_folder
-    from transgan.text import expand_home, printable, show
+    from transgan.text import expand_home, is_quiet, printable, show
 
     use_files(plugin or [])
     folder = expand_home(folder)
@@ -49,6 +48,7 @@ def samples(
         )
     with disk_errors(folder):
         make_folder(folder)
+    written = 0
     for each in registry.examples.values():
         try:
             each.write(folder, seed)
@@ -58,21 +58,19 @@ def samples(
         if missing := [name for name in each.files if not (folder / name).is_file()]:
             raise PluginRuntimeError(f"the examples {each.name!r} were not written: there is no {folder / missing[0]}")
         _describe(each, folder)
+        written += 1
+    if not written:
+        raise PluginError(f"nothing was written into {folder}: every plugin with files to try lacks something")
+    if is_quiet():
+        show(folder)
 
 
 def _describe(examples: "Examples", folder: Path) -> None:
     """Print what was written, and what to try."""
-    from transgan.text import printable, show
+    from transgan.text import note, printable, shell_word
 
     first = folder / examples.files[0]
-    show(f"{printable(first if len(examples.files) == 1 else first.parent)}: {printable(examples.summary)}")
+    what = first if len(examples.files) == 1 else first.parent
+    note(f"{printable(what)}: {printable(examples.summary)}", error=False)
     for command in examples.commands:
-        show(f"  {command.format(_word(first), folder=_word(first.parent))}")
-
-
-def _word(path: Path) -> str:
-    """Return a path as one word of a command line."""
-    text = str(path)
-    if os.name == "nt":  # where a single quote is no quote in cmd.exe
-        return f'"{text}"' if " " in text else text
-    return shlex.quote(text)
+        note(f"  {command.format(shell_word(first), folder=shell_word(first.parent))}", error=False)

@@ -11,6 +11,8 @@ from transgan.text import printable
 SYNONYMS = {
     **dict.fromkeys(("train", "fit", "start"), ("run",)),
     **dict.fromkeys(("test", "infer", "inference", "predict", "convert", "generate", "apply"), ("translate",)),
+    **dict.fromkeys(("new", "create", "quickstart"), ("init",)),
+    **dict.fromkeys(("demo", "examples"), ("samples",)),
     **dict.fromkeys(("list", "ls"), ("recipes", "plugins")),
     **dict.fromkeys(("continue", "restart"), ("resume",)),
     **dict.fromkeys(("eval", "measure", "metrics"), ("evaluate",)),

@@ -276,7 +276,9 @@ def _several(items: Any, inputs: Mapping[str, Any]) -> Iterator[_Given]:
     Raises:
         UsageError: there are more or fewer further inputs than items.
     """
-    further = {name: iter(each) for name, each in inputs.items() if isinstance(each, Iterable)}
+    further = {
+        name: iter(each) for name, each in inputs.items() if isinstance(each, Iterable) and not isinstance(each, str)
+    }
     missing = object()
     number = -1
     for number, item in enumerate(items):

@@ -130,8 +130,11 @@ def value_in_toml(value: Any) -> str:
     return _write_string(str(value))
 
 
-def as_overrides(values: Mapping[str, Any]) -> list[str]:
+def as_overrides(values: Mapping[str, Any], argument: str = "overrides") -> list[str]:
     """Return values by key, `{"train.steps": 200}`, as the texts of overrides, `["train.steps=200"]`.
+
+    Args:
+        argument: that they are given as, see `transgan.text.option`.
 
     Raises:
         UsageError: a value is of a type that recipes do not have.
@@ -139,7 +142,7 @@ def as_overrides(values: Mapping[str, Any]) -> list[str]:
     texts = []
     for key, value in values.items():
         if value is None:
-            raise UsageError(f"{option('overrides', {key: value})}: found None; leave the key out for its default")
+            raise UsageError(f"{option(argument, {key: value})}: found None; leave the key out for its default")
         texts.append(f"{key}={value_in_toml(value)}")
     return texts
 

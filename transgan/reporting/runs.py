@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from transgan.reporting.curves import Curves
 from transgan.reporting.previews import Preview, Previews
 from transgan.reporting.tables import figure_text, rows
 from transgan.storage import MetricsReader, RunFolder, read_log
+from transgan.text import shell_word
 
 State = Literal["running", "finished", "stopped", "interrupted", "failed", "gone", "empty"]
 Mood = Literal["good", "watch", "bad", "early"]
@@ -409,10 +409,10 @@ def _commands(view: RunView, table: Mapping[str, Any]) -> list[tuple[str, str]]:
         path = view.path.relative_to(Path.cwd())
     except (ValueError, OSError):
         path = view.path
-    run = shlex.quote(str(path))
+    run = shell_word(path)
     tasks = table.get("tasks", {})
     targets = [each for task in tasks.values() if isinstance(task, dict) for each in task.get("between", [])[1:]]
-    target = shlex.quote(str(targets[0])) if targets else ""
+    target = shell_word(targets[0]) if targets else ""
     translate = (
         "translate files",
         f"transgan translate {run} FILES --to {target}" if target else f"transgan translate {run} FILES",

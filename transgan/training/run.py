@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from transgan.training.distributed import StopRequests
 
 Overrides = Mapping[str, Any] | Iterable[str]
 """Values by the recipe's keys, `{"train.steps": 200}`, or texts, `["train.steps=200"]`."""
+#: Held while this process trains: the processes' group, the environment and what is printed are the process's own.
+_TRAINING = threading.RLock()
 
 
 def train(
@@ -50,7 +53,7 @@ def train(
 
     An interrupt (Ctrl-C, or that of a notebook) ends it after the current step and a checkpoint, and raises
     KeyboardInterrupt; `Run(folder).resume()` goes on. Signal handlers, random generators and settings of torch are
-    afterwards as they were before.
+    afterwards as they were before. Of several threads one trains at a time, the others wait.
 
     Args:
         recipe: a TOML file, or the name of an installed recipe.
@@ -63,6 +66,8 @@ def train(
         TransganError: something that can be mended, in one line: `UsageError` and `RecipeError` for the arguments and
             the recipe, `DataError`, `DivergedError`, `DiskError`, `OutOfMemory` and others for the run.
     """
+    if isinstance(overrides, str):
+        overrides = [overrides]
     texts = as_overrides(overrides) if isinstance(overrides, Mapping) else list(overrides or ())
     folder = None if out is None else Path(out)
 
@@ -215,7 +220,7 @@ def _run(work: Callable[[Registry], start.Ended], plugins: Iterable[str | Path],
     Raises:
         TransganError: training has failed. An error that no user can mend is raised as it is.
     """
-    with using_files(plugins), quietly(quiet):
+    with _TRAINING, using_files(plugins), quietly(quiet):
         registry = Registry.installed()
         try:
             with _unchanged():
