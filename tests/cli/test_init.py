@@ -189,7 +189,8 @@ def test_wrong_answers_are_one_line(transgan: Command, tmp_path: Path) -> None:
     assert transgan("init", "--data", "nowhere").error(3) == "--data nowhere: there is no such folder or file"
     assert "Did you mean 'pairs'?" in transgan("init", "--data", "seasons", "--kind", "pair").error(2)
     assert "not named alike" in transgan("init", "--data", "seasons", "--kind", "pairs").error(3)
-    assert "expected cpu, gpu, apple, or 4gpus" in transgan("init", "--data", "seasons", "--machine", "tpu").error(2)
+    for data in ("seasons", "absent"):  # before the data are looked at
+        assert "expected cpu, gpu, apple, or 4gpus" in transgan("init", "--data", data, "--machine", "tpu").error(2)
     assert "ending in .toml" in transgan("init", "mine.txt", "--data", "seasons").error(2)
     (tmp_path / "empty").mkdir()
     nothing = transgan("init", "--data", "empty").error(3)
@@ -378,6 +379,12 @@ batch = 3
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names that Windows does not allow")
+def test_data_whose_name_has_no_letter_of_a_recipe(transgan: Command, tmp_path: Path) -> None:
+    pictures(tmp_path / "\u65e5\u672c", "cat", "dog")
+    assert transgan("init", "--data", "\u65e5\u672c", "--machine", "cpu").code == 0
+    assert Path("unpaired.toml").is_file()
+
+
 def test_names_with_control_characters(transgan: Command, tmp_path: Path) -> None:
     """Of the recipe itself: a comment in TOML holds none of them."""
     pictures(tmp_path / "data", "cat\x1b[2J", "dog\n[train]")

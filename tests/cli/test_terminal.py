@@ -1,7 +1,6 @@
 """A real terminal, with and without NO_COLOR, and none: where escape sequences are, and bars."""
 
 import os
-import pty
 import re
 import select
 import subprocess
@@ -11,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on Windows")
 
 #: What colors and styles text; other sequences move the cursor or clear a line.
 COLOR = re.compile(r"\x1b\[[0-9;]*m")

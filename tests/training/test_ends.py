@@ -5,7 +5,6 @@ killed, at each of the levels that there are between it and a worker.
 """
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import pytest
 
 from transgan import storage
 from transgan.errors import BusyError
+
+pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on Windows")
 
 # Ends by itself only if nothing else ends it.
 RECIPE = """

@@ -144,9 +144,9 @@ def domain_folders(root: Path, suffixes: tuple[str, ...], what: str = "files", f
     return folders
 
 
-def as_name(text: str) -> str:
-    """Return a text as a name in a recipe: letters, digits, `_` and `-`, 64 at most; `domain` where nothing is left."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-")[:64] or "domain"
+def as_name(text: str, otherwise: str = "domain") -> str:
+    """Return a text as a name in a recipe: letters, digits, `_` and `-`, 64 at most; `otherwise` where none is left."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-")[:64] or otherwise
 
 
 def _rest(folder: str, beginnings: tuple[str, ...]) -> str:

@@ -85,6 +85,8 @@ def init(
 
     if data is not None and synthetic:
         raise UsageError("--data and --synthetic exclude each other; give one of them")
+    if machine is not None and machine != "gpus":
+        _machine(machine, Machine("cpu"))  # a wrong one is reported before all data are looked at
     asks = sys.stdin is not None and sys.stdin.isatty()
     if not asks and data is None and not synthetic:
         raise UsageError("--data is missing: give the folder with the data, or --synthetic if there are none yet")
@@ -308,7 +310,7 @@ def _default_file(chosen: Choice, free: bool) -> Path:
     from transgan.api import as_name
 
     place = chosen.data.resolve() if chosen.data else Path(chosen.starter.name)
-    name = as_name(place.name if place.is_dir() else place.stem)
+    name = as_name(place.name if place.is_dir() else place.stem, chosen.starter.name)
     files = (Path(f"{name}-{number}.toml" if number > 1 else f"{name}.toml") for number in count(1))
     return next(file for file in files if not free or not os.path.lexists(file))
 

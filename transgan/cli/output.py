@@ -42,7 +42,9 @@ def as_json(value: Any) -> Any:
         return as_json(asdict(value))
     if isinstance(value, Mapping):
         return {str(key): as_json(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (set, frozenset)):
+        return [as_json(each) for each in sorted(value, key=str)]
+    if isinstance(value, (list, tuple)):
         return [as_json(each) for each in value]
     if value is None or isinstance(value, (bool, str)):
         return value

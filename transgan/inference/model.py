@@ -170,7 +170,9 @@ class Model:
             RecipeError: a value is invalid.
             UsageError: there is no such option, or it may not differ.
         """
-        settings = as_overrides(options, "media_options") if isinstance(options, Mapping) else options
+        if isinstance(options, Mapping):
+            options = as_overrides(options, "media_options")
+        settings = [options] if isinstance(options, str) else options
         settings = [each.strip().removeprefix("media.") for each in settings]
         for name, each in self.plan.media.items() if settings else ():
             changed: dict[str, Any] = {}
