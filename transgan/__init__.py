@@ -3,12 +3,16 @@
 Names are imported on first use, so that `transgan --help` does not import torch.
 """
 
-from typing import Any
+from typing import Any as _Any
 
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __dir__() -> list[str]:
+    return ["Run", "TransganError", "Translator", "__version__", "train"]
+
+
+def __getattr__(name: str) -> _Any:
     if name == "Translator":
         from transgan.inference.translator import Translator
 

@@ -326,7 +326,8 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
             losses = "" if shared else f" -> {', '.join(phase['losses']) or 'no loss'}"
             yield f"{what}: {phase['calls']} calls in {len(phase['passes'])} passes if merged{losses}"
             for each in phase["passes"]:
-                yield f"  {each['network']:<24} {each['samples']:>4} samples  {_nodes(each['nodes'])}"
+                samples = f"{each['samples']:>4} sample{'s'[: each['samples'] != 1]}"
+                yield f"  {each['network']:<24} {samples}  {_nodes(each['nodes'])}"
     memory, disk = found["memory"], found["disk"]
     yield (
         f"memory: about {size_of(memory['needed'])}: {size_of(memory['state'])} for weights, gradients and optimizers, "

@@ -213,7 +213,9 @@ def test_interrupted_run_saves_and_resumes_with_the_same_result(transgan: Any, r
                 os.kill(os.getpid(), number)
 
         with callbacks(step_finished=stop):
-            assert transgan("run", recipe, "--out", run, "-q", *steps).code == code
+            done = transgan("run", recipe, "--out", run, *steps)
+        assert done.code == code
+        assert done.err.splitlines()[-1] == f"interrupted after a checkpoint; transgan resume {run} goes on"
         assert load(run / "checkpoints/step-00000002").step == 2
         assert transgan("resume", run, "-q").code == 0
         whole = tmp_path / "whole/model/model.safetensors"

@@ -98,7 +98,7 @@ def test_unreadable_file_is_named_and_the_others_are_translated(
         (("deep", "--to", "old", "-o", "deep"), 2, "deep/a.png would be overwritten; choose another --out"),
         (("a.png", "deep", "--to", "old"), 2, "deep/a.png and a.png would both be written to translated/a.png; "),
         (("a.png", "--to", "old", "-o", "notes.txt"), 2, "--out notes.txt is a file; expected a folder"),
-        (("a.png", "--to", "old", "--device", "abacus"), 2, "--device abacus: cannot be used: "),
+        (("a.png", "--to", "old", "--device", "abacus"), 2, "--device abacus: expected cpu, cuda, cuda:1 or mps"),
     ],
 )
 def test_errors(

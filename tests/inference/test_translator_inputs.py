@@ -1,5 +1,6 @@
 """What a translator takes and gives back: paths, PIL images, arrays, tensors, and several of them."""
 
+import io
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,7 +170,7 @@ def test_mistakes_are_in_the_words_of_python(translator: Translator, run: Path) 
     ):
         with pytest.raises(UsageError, match=message):
             translator(COLOUR, **wrong)
-    with pytest.raises(UsageError, match=r'^device="tpu": cannot be used'):
+    with pytest.raises(UsageError, match=r'^device="tpu": expected cpu'):
         Translator.from_pretrained(run, "tpu")
     with pytest.raises(UsageError, match=r'^media_options=\{"flip": False\}'):
         Translator.from_pretrained(run, "cpu", media_options={"flip": False})
@@ -225,3 +226,12 @@ def test_several_threads_get_what_one_gets(translator: Translator) -> None:
         each.join()
     for number, expected in enumerate(alone):
         assert all(each.tobytes() == expected.tobytes() for each in found[number])
+
+
+def test_open_files_and_folders_are_named(translator: Translator, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^found BytesIO, an open file; expected a path, or .*PIL\.Image\.open"):
+        translator(io.BytesIO(b"\n\n"), to="old")
+    with pytest.raises(DataError, match="is a folder; expected a file, or a list of files"):
+        translator(tmp_path, to="old")
+    with pytest.raises(UsageError, match=r'^device="cudaa": expected cpu, cuda, cuda:1 or mps'):
+        translator.to("cudaa")

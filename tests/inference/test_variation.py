@@ -156,6 +156,9 @@ def test_a_strength_scales_the_change(plain: Translator) -> None:
         ("codes", {"seed": -1}, "^seed=-1: expected a whole number of 0 or more"),
         ("plain", {"strength": float("nan")}, "^strength=nan: expected a number from 0 to 10"),
         ("plain", {"strength": -0.1}, "^strength=-0.1: expected a number from 0 to 10"),
+        ("plain", {"strength": "a"}, '^strength="a": expected a number'),
+        ("codes", {"samples": 1.5}, "^samples=1.5: expected a number"),
+        ("codes", {"seed": True}, "^seed=True: expected a number"),
     ],
 )
 def test_what_a_model_cannot_do_is_answered_with_what_it_can(

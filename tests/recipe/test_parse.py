@@ -99,6 +99,8 @@ def test_files(face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert message("x" * 300).startswith("cannot read 'xxx")
     Path("binary.toml").write_bytes(b"a = 1\n\xff\xfe")
     assert message("binary.toml").endswith("binary.toml:2: not valid UTF-8")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    assert message("picture.png").endswith("picture.png: not a recipe: expected a text file in TOML")
     for large in (b"# \n" * 100_000, "é\n".encode() * 100_000, b"\xff" * 300_000):
         Path("large.toml").write_bytes(large)
         assert message("large.toml").endswith("large.toml: larger than 256 KiB")

@@ -29,6 +29,10 @@ from transgan.errors import (
 from transgan.text import note, open_standard_streams, printable, quietly, show, spelling_options
 
 
+class _InterruptedError(Exception):
+    """Ctrl-C, or the end of what is typed."""
+
+
 class Commands(TyperGroup):
     """The commands of TransGAN, and those of plugins, which are loaded only where none of its own has the name."""
 
@@ -41,6 +45,12 @@ class Commands(TyperGroup):
         if found is None and (group := _commands_of_plugins(cmd_name).get(cmd_name)) is not None:
             return add_quiet(typer.main.get_group(group))
         return found
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error  # typer would end the process without a word
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Complete the commands of plugins too, which are in no list that can be read at once."""
@@ -122,6 +132,9 @@ def _main() -> None:
                 warnings.simplefilter("always", DataWarning)  # and this the user
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             code = app(prog_name="transgan", standalone_mode=False)
+    except (KeyboardInterrupt, _InterruptedError) as error:
+        output.show_error(error, "interrupted", INTERRUPTED)
+        _exit("interrupted", INTERRUPTED)
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
             text, code = _usage(error), error.exit_code  # type: ignore[attr-defined]
@@ -131,9 +144,6 @@ def _main() -> None:
             text, code = _report(error)
         output.show_error(error, text, code)
         _exit(text, code)
-    except KeyboardInterrupt as error:
-        output.show_error(error, "interrupted", INTERRUPTED)
-        _exit("interrupted", INTERRUPTED)
     else:
         _exit("", code or 0)
 

@@ -30,13 +30,13 @@ def compare(
     out = expand_home(out)
     if not 2 <= len(folders) <= 8:
         raise UsageError(f"{len(folders)} run{'s'[: len(folders) != 1]} to compare; expected 2 to 8")
+    runs = [open_run(folder) for folder in folders]
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; expected a file, such as {out / 'comparison.html'}")
     if (out.is_file() or out.is_symlink()) and out.suffix != ".html":
         raise UsageError(f"--out {out} exists, and is no .html file; choose another file")
     if (out.is_file() or out.is_symlink()) and not overwrite:
         raise UsageError(f"--out {out} exists; choose another file, or replace it with --overwrite")
-    runs = [open_run(folder) for folder in folders]
     from transgan.reporting.comparison import compare_runs, short_table
     from transgan.reporting.html import KINDS
     from transgan.reporting.runs import RunReader

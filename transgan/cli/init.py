@@ -289,6 +289,9 @@ def _ask(question: str, parse: Callable[[str], T], default: Any = ..., shown: st
     from transgan.text import printable
 
     class Answer(PromptBase[Any]):
+        response_type = object  # else rich shows no default that is no text
+        prompt_suffix = " "
+
         def process_response(self, value: str) -> Any:
             try:
                 return parse(value.strip())

@@ -7,7 +7,7 @@ import typer
 
 from transgan.cli import completion
 from transgan.cli.options import examples
-from transgan.text import expand_home, is_quiet, show
+from transgan.text import expand_home, is_quiet, note, shell_word, show
 
 if TYPE_CHECKING:
     from transgan.training.start import Ended
@@ -75,7 +75,9 @@ def run(
 
 
 def show_and_exit(ended: "Ended") -> NoReturn:
-    """End a command that has trained; where nothing else is printed, print the path of the model."""
+    """End a command that has trained; say how it goes on, or where nothing else is printed, the path of the model."""
+    if ended.code and not ended.model:
+        note(f"interrupted after a checkpoint; transgan resume {shell_word(str(ended.folder))} goes on")
     if ended.model and is_quiet():
         show(ended.model)
     raise typer.Exit(ended.code)

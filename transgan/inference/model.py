@@ -515,6 +515,8 @@ def _device(device: torch.device | str | None) -> torch.device:
             return torch.device("cpu")
         # torch's messages list every backend, or advise how to build torch
         first = str(error).splitlines()[0]
+        if first.startswith("Expected one of"):
+            raise UsageError(f"{option('device', str(device))}: expected cpu, cuda, cuda:1 or mps") from None
         why = "there is none here" if first.startswith("Could not run") else re.split(r"[.:](\s|$)", first)[0][:100]
         raise UsageError(f"{option('device', str(device))}: cannot be used: {why}; without it {best} is used") from None
     return found

@@ -140,6 +140,8 @@ def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
     if is_checkpoint(folder) or (folder / "config.json").exists() or not run.recipe.exists():
         if step is not None:
             raise UsageError(f"{option('step', step)}: {folder} is not the folder of a run")
+        if not is_checkpoint(folder) and not (folder / "config.json").exists():
+            raise DataError(f"{folder} holds no model; expected the folder of a model, a run or a checkpoint")
         around = folder.absolute().parents[1 if is_checkpoint(folder) else 0]
         return ModelPlace(folder, around if RunFolder.at(around).recipe.exists() else None, is_checkpoint(folder))
     if step is None:

@@ -239,6 +239,8 @@ class Translator(Model):
                 yield i, writer.with_tensor(x, self.translate_regions(tensor, wanted.regions, found, *how))
 
     def _read(self, given: _Given, reader: Media[Options]) -> Any:
+        if given.is_path and Path(given.item).is_dir():
+            raise DataError(f"{given.item} is a folder; expected a file, or a list of files")
         try:
             return reader.read(given.item)
         except DataError as error:
@@ -279,6 +281,9 @@ def _several(items: Any, inputs: Mapping[str, Any]) -> Iterator[_Given]:
     further = {
         name: iter(each) for name, each in inputs.items() if isinstance(each, Iterable) and not isinstance(each, str)
     }
+    if hasattr(items, "read"):
+        what = f"found {type(items).__name__}, an open file"
+        raise UsageError(f"{what}; expected a path, or what is in it as an object, such as PIL.Image.open(file)")
     missing = object()
     number = -1
     for number, item in enumerate(items):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -61,6 +62,9 @@ def check_variation(
     for name, (wanted, needed) in asked.items():
         if wanted and option(name) not in can:
             raise UsageError(f"{option(name)}: {why[needed]}. It can: {listed(can) or 'none of these'}")
+    for name, number, kind in (("samples", samples, Integral), ("seed", seed, Integral), ("strength", strength, Real)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, kind)):
+            raise UsageError(f"{option(name, number)}: expected a number")
     if samples is not None and not 1 <= samples <= MAX_SAMPLES:
         raise UsageError(f"{option('samples', samples)}: expected a number from 1 to {MAX_SAMPLES:,}")
     if seed is not None and not 0 <= seed < 2**63:

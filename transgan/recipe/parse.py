@@ -153,6 +153,8 @@ def _decode(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" in data:
+            raise _error(name, "not a recipe: expected a text file in TOML") from error
         if len(data) > MAX_BYTES:  # the limit may have cut a character
             raise _error(name, f"larger than {MAX_BYTES // 1024} KiB") from error
         raise _error(name, "not valid UTF-8", data[: error.start].count(b"\n") + 1) from error

@@ -66,6 +66,10 @@ def train(
         TransganError: something that can be mended, in one line: `UsageError` and `RecipeError` for the arguments and
             the recipe, `DataError`, `DivergedError`, `DiskError`, `OutOfMemory` and others for the run.
     """
+    if not isinstance(recipe, (str, os.PathLike)):
+        raise UsageError(
+            f"found {type(recipe).__name__}; expected the file of a recipe, or the name of an installed one"
+        )
     if isinstance(overrides, str):
         overrides = [overrides]
     texts = as_overrides(overrides) if isinstance(overrides, Mapping) else list(overrides or ())
