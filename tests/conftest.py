@@ -127,6 +127,13 @@ def trained() -> Callable[..., storage.Checkpoint]:
     return run
 
 
+@pytest.fixture(autouse=True)
+def not_quiet() -> Iterator[None]:
+    """A test that parses `-q` without running a command silences none of the next."""
+    with quietly(False):
+        yield
+
+
 @pytest.fixture(scope="module")
 def on_the_command_line() -> Iterator[None]:
     """Messages name options as flags, as a command prints them."""

@@ -95,7 +95,7 @@ def test_the_command_writes_into_a_new_folder_and_says_what_to_do_next(transgan:
         (("new", "mine", "--kind", "los"), "--kind los: no such kind of plugin. Did you mean 'loss'?"),
         (("new", "cycle", "--kind", "loss"), "there is a loss 'cycle' already"),
         (("new", "torch", "--kind", "loss"), "there is a module 'torch' already"),
-        (("new", "class", "--kind", "loss"), "expected a name of small letters"),
+        (("new", "class", "--kind", "loss"), "is a word of Python"),
         (("new", "../mine", "--kind", "loss"), "expected a name of small letters"),
         (("cycle", "mine"), "belong to 'transgan plugins new NAME --kind KIND'"),
         (("cycle", "--kind", "loss"), "belong to 'transgan plugins new NAME --kind KIND'"),

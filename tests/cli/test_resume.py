@@ -231,7 +231,7 @@ def test_evaluating_a_checkpoint_repeats_the_evaluation_of_its_step(
         ("run/model", 2, 2, "is not the folder of a run"),
         ("run/checkpoints/step-00000002", 2, 2, "is not the folder of a run"),
         ("run/checkpoints/step-00000003", None, 7, "networks.safetensors"),
-        ("run/checkpoints", None, 3, "config.json"),
+        ("run/checkpoints", None, 3, "holds no model"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused(

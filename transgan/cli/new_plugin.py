@@ -136,7 +136,9 @@ def write_package(name: str, kind: str, folder: Path, registry: Registry) -> lis
     chosen = _kind(kind)
     module = name.replace("-", "_")
     package = module.replace("_", "-")
-    if not _NAME.fullmatch(name) or keyword.iskeyword(module):
+    if keyword.iskeyword(module):
+        raise UsageError(f"'{name}' is a word of Python; choose another name")
+    if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}': expected a name of small letters, digits and '_', 32 at most")
     if module in registry.names(chosen.name):
         raise UsageError(f"there is a {chosen.singular} '{module}' already; choose another name")

@@ -50,7 +50,9 @@ def explain(error: Any, commands: Iterable[str]) -> str:
         known = [each for each in options if each.startswith("--")]
         known += getattr(context.command, "further_options", [])
         name = printable(error.option_name)
-        return f"error: {path} has no option '{name}'. {did_you_mean(name, known)}"
+        hint = did_you_mean(name, known)
+        behind = " Options of a command stand behind its name." if path == "transgan" and "Known" in hint else ""
+        return f"error: {path} has no option '{name}'. {hint}{behind}"
     message = message[:1].lower() + message[1:].rstrip(".")
     usage = " ".join(context.get_usage().split()) if context else ""
     shown = ". " + usage if message.startswith(("missing", "got unexpected")) and usage else ""

@@ -49,17 +49,14 @@ def open_run(path: Path) -> "tuple[RunFolder, Plan | None]":
         RecipeError: its recipe is none.
         UsageError: it is not the folder of a run.
     """
-    from transgan.errors import TransganError, UsageError
+    from transgan.errors import TransganError
     from transgan.plan import make_plan
-    from transgan.plan.of_run import read_run
+    from transgan.plan.of_run import read_run, run_of
     from transgan.registry import Registry
-    from transgan.storage import RunFolder
     from transgan.text import expand_home, note
 
     path = expand_home(path)
-    run = RunFolder.at(path)
-    if not run.recipe.is_file():
-        raise UsageError(f"{path}: not the folder of a run: no recipe.toml in it; expected one such as runs/zebra-1")
+    run = run_of(path)
     document = read_run(path)
     try:
         return run, make_plan(document, Registry.installed())
