@@ -122,13 +122,17 @@ class _Lines:
         self.what = what
         self.total = total
         self.shares = shares
-        self.begun = self.printed = time.monotonic()
+        self.printed = time.monotonic()
+        self.first: tuple[float, float] | None = (self.printed, 0.0) if shares else None
+        """When how much was done first; of items the first, for what is prepared before is no part of an estimate."""
 
     def __call__(self, done: float) -> None:
         now = time.monotonic()
+        self.first = self.first or (now, done)
         if now - self.printed < EVERY:
             return
         self.printed = now
         count = f"{done:.0%}" if self.shares else f"{done:,.0f}" + (f" of {self.total:,}" if self.total else "")
-        left = (now - self.begun) / done * (self.total - done) if self.total and done else 0.0
+        passed, since = now - self.first[0], done - self.first[1]
+        left = passed / since * (self.total - done) if self.total and since > 0 else 0.0
         show(f"{self.what}  {count}" + (f"  {duration(left)} left" if left > 0 else ""), error=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transgan.api import DataError, Finding, Setup, Starter, domain_folders, hookimpl
+from transgan.api import DataError, Finding, Setup, Starter, as_name, domain_folders, hookimpl
 from transgan.recipe import read_recipe
 from transgan.recipe.edit import edit
 from transgan.registry import Registry
@@ -379,6 +379,12 @@ batch = 3
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names that Windows does not allow")
+def test_accents_are_dropped_from_names() -> None:
+    assert [as_name(each) for each in ("d\u00f6g s", "k\u00e4tzchen", "\u65e5", "caf\u00e9-1")] == [
+        "dog_s", "katzchen", "domain", "cafe-1"
+    ]  # fmt: skip
+
+
 def test_data_whose_name_has_no_letter_of_a_recipe(transgan: Command, tmp_path: Path) -> None:
     pictures(tmp_path / "\u65e5\u672c", "cat", "dog")
     assert transgan("init", "--data", "\u65e5\u672c", "--machine", "cpu").code == 0

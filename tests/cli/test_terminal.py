@@ -111,6 +111,11 @@ def test_work_that_takes_long_prints_lines_where_there_is_no_terminal(
         for _ in range(30):
             now += 1.0
             seen()
+    with progress.progress_bar("measuring", 4) as seen:
+        now += 600.0  # of preparing
+        for _ in range(4):
+            now += 10.0
+            seen()
     with progress.share_bar("a.file") as share:
         now += 30.0
         share(0.25)
@@ -118,6 +123,10 @@ def test_work_that_takes_long_prints_lines_where_there_is_no_terminal(
         "reading  10 of 30  0:20 left",
         "reading  20 of 30  0:10 left",
         "reading  30 of 30",
+        "measuring  1 of 4",
+        "measuring  2 of 4  0:20 left",
+        "measuring  3 of 4  0:10 left",
+        "measuring  4 of 4",
         "a.file  25%  1:30 left",
     ]
 

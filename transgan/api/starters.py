@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unicodedata import combining, normalize
 
 from transgan.api.files import find_files
 from transgan.errors import DataError
@@ -146,6 +147,7 @@ def domain_folders(root: Path, suffixes: tuple[str, ...], what: str = "files", f
 
 def as_name(text: str, otherwise: str = "domain") -> str:
     """Return a text as a name in a recipe: letters, digits, `_` and `-`, 64 at most; `otherwise` where none is left."""
+    text = "".join(each for each in normalize("NFKD", text) if not combining(each))  # accents are dropped
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-")[:64] or otherwise
 
 
