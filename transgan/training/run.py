@@ -242,6 +242,8 @@ def _run(work: Callable[[Registry], start.Ended], plugins: Iterable[str | Path],
             show(f"interrupted; transgan.Run({str(ended.folder)!r}).resume() goes on", error=True)
         names = {code: name for name, code in StopRequests.CODES.items()}
         signal.raise_signal(getattr(signal, names[ended.code]))  # for whoever handles it around this call
+        if names[ended.code] == "SIGINT":  # which may be ignored, as in the background of a script
+            raise KeyboardInterrupt
     return Run(ended.folder)
 
 
