@@ -51,16 +51,12 @@ def between(folders: Iterable[DomainFolder], task: str, **more: Any) -> dict[str
 
 
 def _unpaired(root: Path) -> Finding:
-    folders = domain_folders(root, ImageMedia.suffixes, "pictures", FEWEST)
-    if len(folders) != 2:
-        raise DataError(f"{root} has {len(folders)} folders with pictures; expected two")
+    folders = domain_folders(root, ImageMedia.suffixes, "pictures", FEWEST, "two")
     return Finding(f"pictures in two folders: {listed(folders)}", between(folders, "look"))
 
 
 def _many(root: Path) -> Finding:
-    folders = domain_folders(root, ImageMedia.suffixes, "pictures", FEWEST)
-    if len(folders) < 3:
-        raise DataError(f"{root} has {len(folders)} folders with pictures; expected three or more")
+    folders = domain_folders(root, ImageMedia.suffixes, "pictures", FEWEST, "three or more")
     found = f"pictures in {len(folders)} folders: {listed(folders, 8)}"
     return Finding(found, {"data.source": "folders", **between(folders, "look", targets="random")})
 

@@ -3,17 +3,14 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from transgan.api import DataError, Finding, Setup, Starter, domain_folders, listed
+from transgan.api import Finding, Setup, Starter, domain_folders, listed
 from transgan_voice.audio import SUFFIXES
 
 _FEWEST = 4
 
 
 def _look(root: Path, many: bool) -> Finding:
-    folders = domain_folders(root, SUFFIXES, "recordings", _FEWEST)
-    expected = "three or more" if many else "two"
-    if len(folders) < 2 or many != (len(folders) > 2):
-        raise DataError(f"{root} has {len(folders)} folders with recordings; expected {expected}")
+    folders = domain_folders(root, SUFFIXES, "recordings", _FEWEST, "three or more" if many else "two")
     domains = {each.name: each.selection for each in folders}
     task = {"between": [*domains], **({"targets": "random"} if many else {})}
     changes = {"data.default": None, "domains": domains, "tasks": {"voice": task}}

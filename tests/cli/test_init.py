@@ -200,6 +200,19 @@ def test_wrong_answers_are_one_line(transgan: Command, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.toml"))
 
 
+def test_too_few_of_a_kind_differ_from_data_of_no_kind(transgan: Command, tmp_path: Path) -> None:
+    for folder in ("cat", "dog"):
+        for i in range(3):
+            picture(tmp_path / "few" / folder / f"{folder}{i}.png")
+    message = transgan("init", "--data", "few", "--machine", "cpu").error(3)
+    assert message.endswith("cat has only 3 pictures; expected 4 or more") and message.startswith(
+        "few: two folders of "
+    )
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.txt").write_text("a")
+    assert "no recipe suits what is there" in transgan("init", "--data", "notes", "--machine", "cpu").error(3)
+
+
 def test_a_file_is_overwritten_only_with_force(transgan: Command, tmp_path: Path) -> None:
     pictures(tmp_path / "seasons", "summer", "winter")
     (tmp_path / "seasons.toml").write_text("mine", encoding="utf-8")

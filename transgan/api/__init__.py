@@ -49,7 +49,7 @@ from transgan.api.samples import (
     SampleRng,
     Source,
 )
-from transgan.api.starters import DomainFolder, Finding, Setup, Starter, as_name, domain_folders
+from transgan.api.starters import DomainFolder, Finding, Setup, Starter, TooFew, as_name, domain_folders
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import (
@@ -122,6 +122,7 @@ __all__ = [
     "Source",
     "Starter",
     "Tensor",
+    "TooFew",
     "TransganError",
     "Translation",
     "UsageError",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unicodedata import combining, normalize
 
 from transgan.api.files import find_files
@@ -16,6 +16,10 @@ _HELD_OUT = ("testing", "test", "evaluation", "eval", "validation", "valid", "va
 
 Changes = Mapping[str, Any]
 """Values of a recipe by their keys, as `--set` takes them: `{"train.steps": 2000}`; None takes a key out."""
+
+
+class TooFew(DataError):
+    """Data of this kind, but fewer than its recipe needs."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Starter:
     why: str
     """A sentence or two on what is trained, and why that suits these data."""
     look: Callable[[Path], Finding]
-    """Look at a folder, or a file; raises `DataError` with the reason where it is not of this kind."""
+    """Look at a folder, or a file; raises `DataError` with the reason where it is not of this kind, and `TooFew` where
+    it is and has too few files."""
     synthetic: Finding
     """What the recipe is trained on while there are no data."""
     setups: Mapping[str, Setup]
@@ -90,7 +95,13 @@ class DomainFolder:
         return f"{len(self.files):,} in {self.path}{held_out}"
 
 
-def domain_folders(root: Path, suffixes: tuple[str, ...], what: str = "files", fewest: int = 1) -> list[DomainFolder]:
+def domain_folders(
+    root: Path,
+    suffixes: tuple[str, ...],
+    what: str = "files",
+    fewest: int = 1,
+    domains: Literal["two", "three or more"] | None = None,
+) -> list[DomainFolder]:
     """Return the folders below one that are a domain each, as data sets arrange them; empty where there is none.
 
     These are `trainA`, `trainB`, `testA` and `testB`; or `train/cat`, `train/dog`, `val/cat` and `val/dog`; or else
@@ -101,9 +112,11 @@ def domain_folders(root: Path, suffixes: tuple[str, ...], what: str = "files", f
         suffixes: the suffixes of files that count, in lower case.
         what: the files are, in the plural, for messages.
         fewest: how many a domain must have.
+        domains: how many domains there must be.
 
     Raises:
-        DataError: it is no folder, it cannot be read, or a domain has too few files.
+        DataError: it is no folder, it cannot be read, or there are more or fewer domains.
+        TooFew: a domain has too few files.
     """
     if root.is_file():
         raise DataError(f"{root} is no folder")
@@ -139,9 +152,11 @@ def domain_folders(root: Path, suffixes: tuple[str, ...], what: str = "files", f
         )
         for name, (_, place, held_out) in zip(names, pairs, strict=True)
     ]
+    if domains and not (len(folders) == 2 if domains == "two" else len(folders) > 2):
+        raise DataError(f"{root} has {len(folders)} folders with {what}; expected {domains}")
     if few := next((each for each in folders if len(each.files) < fewest), None):
         count = f"{len(few.files)} {what}" if len(few.files) > 1 else f"one of the {what}"
-        raise DataError(f"{few.path} has only {count}; expected {fewest} or more")
+        raise TooFew(f"{few.path} has only {count}; expected {fewest} or more")
     return folders
 
 

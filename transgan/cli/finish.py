@@ -21,7 +21,6 @@ def finish(
 
     It is measured, and figures and report are written as at the end of a run. transgan resume can still go on.
     """
-    from transgan.cli.launch import is_launched
     from transgan.plan.of_run import check_plugins, read_run
     from transgan.registry import Registry, use_files
     from transgan.text import expand_home
@@ -31,4 +30,4 @@ def finish(
     use_files(plugin or [])
     registry, document = Registry.installed(), read_run(folder)
     check_plugins(folder, registry)
-    show_and_exit(train(document, registry, folder, finish=True, launched=is_launched()))
+    show_and_exit(train(document, registry, folder, finish=True))

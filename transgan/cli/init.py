@@ -6,7 +6,6 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -168,6 +167,7 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
     Raises:
         DataError: they suit none, or not the one that was asked for.
     """
+    from transgan.api import TooFew
     from transgan.errors import DataError
     from transgan.text import note, show
 
@@ -179,9 +179,16 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
         except DataError as error:
             raise DataError(f"--kind {kind}, {starter.title}: {error}") from None
     suited: dict[str, Choice] = {}
+    nearly: list[str] = []
     for starter in sorted(registry.starters.values(), key=lambda each: -each.rank):
-        with suppress(DataError):
+        try:
             suited[starter.name] = Choice(starter, starter.look(data), data)
+        except TooFew as error:
+            nearly.append(f"{starter.title}: {error}")
+        except DataError:
+            continue
+    if nearly and not suited:
+        raise DataError(f"{data}: {nearly[0]}")
     if not suited:
         kinds = ", ".join(registry.starters)
         raise DataError(

@@ -26,11 +26,6 @@ def relaunch(count: int) -> NoReturn:
     os.execv(sys.executable, (sys.executable, "-m", "transgan.cli.launch", str(count), *sys.argv[1:]))
 
 
-def is_launched() -> bool:
-    """Return whether a launcher has started this process, and waits for it."""
-    return "TORCHELASTIC_RUN_ID" in os.environ or bool(_launcher_options())
-
-
 def launch(count: int, words: list[str]) -> int:
     """Run `transgan WORDS` in several processes; return the exit code of the first one that failed, or 0.
 
@@ -67,23 +62,11 @@ def _end_without_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _launcher_options() -> list[str]:
-    """Return the words after `accelerate launch`, where that has started this process; else none."""
-    import psutil  # comes with accelerate
-
-    try:
-        parent = psutil.Process().parent()
-        words: list[str] = parent.cmdline() if parent else []
-    except psutil.Error:
-        return []
-    if "launch" not in words or not any("accelerate" in word for word in words[: words.index("launch")]):
-        return []
-    return words[words.index("launch") + 1 :]
-
-
 def _number_of_launcher() -> int:
     """Return `--num_processes` of the `accelerate launch` that started this process, or 1 where none did."""
-    options = _launcher_options()
+    from transgan.training.distributed import launcher_options
+
+    options = launcher_options()
     for i, word in enumerate(options):
         name, _, value = word.replace("-", "_").partition("=")
         if name == "__num_processes":

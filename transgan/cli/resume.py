@@ -24,7 +24,7 @@ def resume(
 
     The result is the same as without the interruption. A finished run is left as it is, unless --steps extends it.
     """
-    from transgan.cli.launch import is_launched, relaunch, requested_processes
+    from transgan.cli.launch import relaunch, requested_processes
     from transgan.plan import make_plan
     from transgan.plan.of_run import check_plugins, read_run
     from transgan.registry import Registry, use_files
@@ -40,4 +40,4 @@ def resume(
 
         check_divisible(make_plan(document, registry), processes)  # a mistake is reported here, once
         relaunch(processes)
-    show_and_exit(train(document, registry, folder, steps=steps, launched=is_launched()))
+    show_and_exit(train(document, registry, folder, steps=steps))

@@ -58,7 +58,7 @@ def run(
 
     document = read_recipe(expand_home(recipe), set_ or [])  # without torch, so that its mistakes are reported at once
 
-    from transgan.cli.launch import is_launched, relaunch, requested_processes
+    from transgan.cli.launch import relaunch, requested_processes
     from transgan.plan import make_plan
     from transgan.registry import Registry, use_files
 
@@ -71,7 +71,7 @@ def run(
         relaunch(processes)
     from transgan.training.start import train
 
-    show_and_exit(train(document, registry, out, launched=is_launched()))
+    show_and_exit(train(document, registry, out))
 
 
 def show_and_exit(ended: "Ended") -> NoReturn:

@@ -29,18 +29,35 @@ PATIENCE = timedelta(days=1)
 AGREE_EVERY = 10
 
 
+def launcher_options() -> list[str]:
+    """Return the words after `accelerate launch`, where that has started this process; else none."""
+    import psutil  # comes with accelerate
+
+    try:
+        parent = psutil.Process().parent()
+        words: list[str] = parent.cmdline() if parent else []
+    except psutil.Error:
+        return []
+    if "launch" not in words or not any("accelerate" in word for word in words[: words.index("launch")]):
+        return []
+    return words[words.index("launch") + 1 :]
+
+
+def is_launched() -> bool:
+    """Return whether a launcher has started this process, and waits for it."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or bool(launcher_options())
+
+
 class Processes:
     """This process among those of the run. With a single process nothing here communicates.
 
     Gradients are averaged by one flat all-reduce for each phase, as in StyleGAN3, and not by DDP: a network may then
     be called any number of times, by any of its methods, in any phase.
-
-    Args:
-        launched: a launcher has started this process; where it is gone, the run is to end.
     """
 
-    def __init__(self, launched: bool = False) -> None:
-        self.launched = launched
+    def __init__(self) -> None:
+        self.launched = is_launched()
+        """A launcher has started this process; where it is gone, the run is to end."""
         # Without cpu=True, Accelerate forms no process group on a machine without a GPU: each process would be a run.
         group = InitProcessGroupKwargs(backend=None, timeout=PATIENCE)
         self.accelerator = Accelerator(cpu=not torch.accelerator.is_available(), kwargs_handlers=[group])

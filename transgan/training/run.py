@@ -76,7 +76,7 @@ def train(
     folder = None if out is None else Path(out)
 
     def begin(registry: Registry) -> start.Ended:
-        return start.train(read_recipe(expand_home(recipe), texts), registry, folder, launched=_is_launched())
+        return start.train(read_recipe(expand_home(recipe), texts), registry, folder)
 
     return _run(begin, plugins, quiet)
 
@@ -178,7 +178,7 @@ class Run:
         def go_on(registry: Registry) -> start.Ended:
             check_plugins(self.folder, registry)
             document = read_run(self.folder)
-            return start.train(document, registry, self.folder, steps=steps, launched=_is_launched())
+            return start.train(document, registry, self.folder, steps=steps)
 
         _run(go_on, plugins, quiet)
         return self
@@ -211,11 +211,6 @@ def _table(view: RunView) -> list[str]:
         for row in view.figures
     ]
     return ["<table>", *(f"<tr>{row}</tr>" for row in (head, *rows)), "</table>"]
-
-
-def _is_launched() -> bool:
-    """Return whether torch's launcher, or Accelerate's, has started this process as one of several."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def _run(work: Callable[[Registry], start.Ended], plugins: Iterable[str | Path], quiet: bool) -> Run:

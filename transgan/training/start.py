@@ -39,7 +39,6 @@ def train(
     out: Path | None,
     steps: int | None = None,
     finish: bool = False,
-    launched: bool = False,
 ) -> Ended:
     """Train a recipe.
 
@@ -49,14 +48,13 @@ def train(
         out: the run folder, or None for a new one below runs/. A run of the same recipe in it is resumed.
         steps: another number of steps for the run in `out`.
         finish: write the model of the newest checkpoint in `out` and measure it, without training.
-        launched: a launcher has started this process, and waits for it.
 
     Raises:
         UsageError: `out` holds a run of another recipe, or one that has done more than `steps`.
     """
     new = document if steps is None else with_steps(document, steps)
     plan = make_plan(new, registry)
-    processes = Processes(launched)
+    processes = Processes()
     progress = Progress(plan.recipe.train.steps, is_quiet() or not processes.main)
     with processes.alike():
         finished = out is not None and _is_finished(document, plan, out)
