@@ -13,6 +13,7 @@ import pytest
 from transgan.cli import offered as module
 from transgan.cli.completion import _joined
 from transgan.cli.offered import offered
+from transgan.cli.plugins import _KINDS
 from transgan.recipe import installed_recipes
 from transgan.registry import KINDS, Registry
 
@@ -195,3 +196,8 @@ def test_what_is_read_from_source_is_what_is_registered() -> None:
         assert found.names.get(kind, set()) == installed, kind
     assert found.names["commands"] == set(registry.commands)
     assert found.partial <= {"weight_files", "examples", "starters"}
+
+
+def test_every_kind_of_plugin_is_completed() -> None:
+    words = [each.singular.removeprefix("set of ").replace(" ", "_") for each in KINDS.values()]
+    assert list(_KINDS) == words

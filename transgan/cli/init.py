@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from transgan.cli import completion
 from transgan.cli.options import examples
 
 if TYPE_CHECKING:
@@ -71,7 +72,12 @@ def init(
     data: Path = typer.Option(None, "--data", help="The folder with the data, or a table that lists them."),
     kind: str = typer.Option(None, "--kind", help="The kind of data; by default found by looking at them."),
     synthetic: bool = typer.Option(False, "--synthetic", help="No data yet: train on synthetic ones of the kind."),
-    machine: str = typer.Option(None, "--machine", help=f"Where to train: {_MACHINES}; by default this machine."),
+    machine: str = typer.Option(
+        None,
+        "--machine",
+        help=f"Where to train: {_MACHINES}; by default this machine.",
+        autocompletion=completion.one_of("cpu", "gpu", "apple"),
+    ),
     force: bool = typer.Option(False, "--force", help="Overwrite the recipe if it exists."),
 ) -> None:
     """Look at data of your own and write a recipe for them.
