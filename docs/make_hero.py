@@ -12,11 +12,10 @@ from pathlib import Path
 
 from make_gallery import Run, pictures
 from PIL import Image, ImageDraw, ImageFont
-from transgan_faces.examples import FIRST_SEED, MARGIN
+from transgan_faces.examples import FIRST_SEED
 from transgan_faces.gathering import photograph
 
 from transgan import Translator
-from transgan.inference.regions import RegionSelection
 
 #: Width in pixels; pictures of a translation; and of a row of blocks.
 WIDTH, ROWS, BESIDE = 1760, 2, 2
@@ -64,7 +63,7 @@ def page(found: dict[str, dict[str, list[Image.Image]]]) -> Image.Image:
 def group(translator: Translator) -> Image.Image:
     """Return the group of `transgan samples` before and after its translation to the domain `old`, side by side."""
     before = Image.fromarray(photograph(FIRST_SEED))
-    after = translator(before, to="old", regions=RegionSelection.named("faces", {"margin": MARGIN}))
+    after = translator(before, to="old", regions="faces")
     width = (WIDTH - GAP) // 2
     sheet = Image.new("RGB", (WIDTH, width * before.height // before.width), "white")
     for place, picture in enumerate((before, after)):

@@ -19,10 +19,6 @@ PORTRAITS, SIDE, OTHERS = 6, 256, 100
 #: Frames of the clip, how many a second, and their side in pixels.
 FRAMES, RATE, CLIP_SIDE = 50, 25, 192
 
-#: What is to be around a detected face, on each side as a share of its crop, for it to look like the synthetic faces
-#: that models are trained on.
-MARGIN = 0.6
-
 _FACES = tuple(f"faces/face-{number + 1}.png" for number in range(PORTRAITS))
 _TRANSLATE = "transgan translate runs/conditional_face-1"
 
@@ -84,7 +80,7 @@ GROUP_EXAMPLES = Examples(
     "group",
     ("group.png",),
     "a photograph-like picture of five young synthetic people",
-    (f"{_TRANSLATE} {{0}} --faces --set margin={MARGIN} --to old --out older",),
+    (f"{_TRANSLATE} {{0}} --faces --to old --out older",),
     write_group,
 )
 CLIP_EXAMPLES = Examples(

@@ -116,6 +116,7 @@ class SyntheticFaces(Source[SyntheticFacesOptions]):
     """
 
     card = "These faces are rendered from parameters and show no real person. Figures on them are about the method."
+    regions = {"faces": {"margin": 0.6}}  # heads with their hair, and some ground around them
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         if unknown := [race for race in self.options.races if race not in RACES]:

@@ -1,5 +1,7 @@
 """`transgan translate --DETECTOR`: regions change, the rest stays identical, and every error takes one line."""
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transgan.api import Options, Region, RegionDetector, Register, Tensor, hookimpl
+from transgan.api import DataError, Options, Region, RegionDetector, Register, Tensor, hookimpl
 from transgan.inference.regions import RegionSelection
 from transgan.inference.translator import Translator
 from transgan.registry import Registry
@@ -178,3 +180,22 @@ def test_identity_model_changes_no_pixel(model: Path, photos: Path, monkeypatch:
     x[:, :, 5:25] = (torch.rand(3, 40, 20) * 2).round() / 127.5 + 0.95
     regions = RegionSelection.named("blocks")
     assert torch.equal(translator.translate_regions(x, regions, regions.of(x), direction), x)
+
+
+def test_a_model_knows_how_regions_are_to_be_cut_out(transgan: Any, model: Path, photos: Path, tmp_path: Path) -> None:
+    """Its source declares options of detectors, which options of the command override."""
+    faces = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    assert faces["regions"] == {"faces": {"margin": 0.6}}  # of synthetic faces
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+
+    def found(regions: Any, *words: str) -> Any:
+        (other / "config.json").write_text(json.dumps({**faces, "regions": regions}), encoding="utf-8")
+        return transgan("translate", other, "in", "--blocks", "--to", "old", "-o", "out", "--overwrite", *words)
+
+    assert "2 blocks" in found({}).out and "0 blocks" in found({"blocks": {"level": 1.0}}).out
+    assert "2 blocks" in found({"blocks": {"level": 1.0}}, "--set", "level=0.9").out
+    with pytest.raises(DataError, match=r"config\.json: regions: found \[1\]"):
+        (other / "config.json").write_text(json.dumps({**faces, "regions": [1]}), encoding="utf-8")
+        Translator.from_pretrained(other, "cpu")("in/two.png", to="old", regions="blocks")
+    assert "options of blocks" in found({"blocks": {"levle": 1.0}}).error(2)

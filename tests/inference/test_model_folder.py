@@ -34,6 +34,7 @@ def test_the_config_holds_neither_code_nor_paths(
         "attributes",
         "discriminators",
         "evaluation",
+        "regions",
     }
 
     (tmp_path / "secret/a").mkdir(parents=True)

@@ -40,6 +40,8 @@ class Source(Configurable[OptionsT]):
 
     card: ClassVar[str] = ""
     """What the model card of a model trained on such data must say: labels, terms, intended use. Markdown."""
+    regions: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Options of region detectors, by their names, that cut out regions as such data show them; a model keeps them."""
 
     def __init__(self, options: OptionsT, root: Path | None):
         self.options = options

@@ -29,7 +29,6 @@ from transgan.text import expand_home, is_quiet, note, printable, show
 
 if TYPE_CHECKING:
     from transgan.inference.containers import Containers
-    from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
 
 
@@ -162,6 +161,7 @@ def translate(
     from transgan.api import Failures
     from transgan.cli.file_translator import FileTranslator, results_of
     from transgan.inference.containers import Containers, is_setting
+    from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
     from transgan.inference.variation import check_inputs, check_variation
     from transgan.progress import share_bar
@@ -179,13 +179,18 @@ def translate(
     values = {"--only-largest": only_largest, "--min-size": min_size, "--show-boxes": show_boxes, "--set": settings}
     region_options = [name for name, value in values.items() if value not in (None, False, [])]
     options = [option for each in context.command.params for option in each.opts if option.startswith("--")]
-    regions = None
     if detector or region_options:
-        regions = _select_regions(detector, min_size, only_largest, settings, region_options, options)
+        _check_detector(detector, region_options, options)
     limit = None if memory is None else _parse_size(memory)
     translator = Translator.from_pretrained(model, device, step)
     translator.memory = limit
     translator.set_media_options(media_settings)
+    regions = None
+    if detector:
+        fitting = translator.region_options(detector)
+        regions = RegionSelection.named(detector, fitting, min_size, only_largest, settings, registry)
+        if regions.detector.note:
+            note(f"note: {regions.detector.note}")
     direction = translator.choose(to, task, source)
     conditions = dict(_parse_attribute(each) for each in attributes or ())
     translator.encode_attributes(direction, conditions)  # report mistakes before looking for files
@@ -275,21 +280,13 @@ def _parse_input(text: str) -> tuple[str, Path]:
     return name, folder
 
 
-def _select_regions(
-    detector: str | None,
-    min_size: float | None,
-    only_largest: bool,
-    settings: list[str],
-    given: list[str],
-    options: list[str],
-) -> "RegionSelection":
-    """Return the region selection that the options describe.
+def _check_detector(detector: str | None, given: list[str], options: list[str]) -> None:
+    """Check that there is the region detector that the options name.
 
     Args:
         given: the options given that need a detector.
         options: all options of the command, to suggest one where `detector` is a misspelt option.
     """
-    from transgan.inference.regions import RegionSelection
     from transgan.registry import Registry
 
     registry = Registry.installed()
@@ -299,10 +296,6 @@ def _select_regions(
     if f"--{detector}" not in known:
         hint = did_you_mean(f"--{detector}", known + options)
         raise UsageError(f"--{detector}: no such option or region detector. {hint}{registry.not_loaded}")
-    regions = RegionSelection.named(detector, None, min_size, only_largest, settings, registry)
-    if regions.detector.note:
-        note(f"note: {regions.detector.note}")
-    return regions
 
 
 def find_files(

@@ -190,6 +190,18 @@ class Model:
             self.media[name] = each.cls(checked, self.media[name].size)
             self.media[name].statistics = self.statistics
 
+    def region_options(self, name: str) -> Mapping[str, Any]:
+        """Return the options of a region detector that suit what the model was trained on; mostly none.
+
+        Raises:
+            DataError: config.json, which may come from anybody, has none there.
+        """
+        known = self.config.get("regions", {})
+        options = known.get(name, {}) if isinstance(known, Mapping) else known
+        if not isinstance(options, Mapping):
+            raise DataError(f"config.json: regions: found {options!r:.80}; expected options by a detector's name")
+        return options
+
     @property
     def translations(self) -> list[Translation]:
         """What the model translates."""

@@ -159,8 +159,8 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
     """Return config.json: the recipe without what only training needs, and the packages of its plugins.
 
     It holds no path of the machine where the model was trained. Of a domain a model needs the name and the typical
-    values of attributes; `evaluation` is what measuring the model needs besides, and `discriminators` says what the
-    weights of those in a checkpoint are for.
+    values of attributes; `evaluation` is what measuring the model needs besides, `discriminators` says what the
+    weights of those in a checkpoint are for, and `regions` how region detectors are to cut out what it translates.
     """
     recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     recipe = {key: recipe[key] for key in TABLES}
@@ -193,6 +193,7 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
             for name in plan.recipe.attributes
         },
         "evaluation": _evaluation(plan, domains) if domains is not None else {},
+        "regions": domains.source.regions if domains is not None else {},
     }
 
 

@@ -169,7 +169,7 @@ class Translator(Model):
             direction,
             native,
             attributes,
-            RegionSelection.named(regions) if isinstance(regions, str) else regions,
+            RegionSelection.named(regions, self.region_options(regions)) if isinstance(regions, str) else regions,
             samples,
             Variation(seed or 0, reference=self._read_style(reference, direction), strength=strength),
         )
