@@ -26,6 +26,7 @@ from transgan.api import Domain, Media, Sample, UsageError
 from transgan.cli.flags import as_flag
 from transgan.data.domains import Domains
 from transgan.data.real_samples import real_domains
+from transgan.data.unreadable import exclude_unreadable
 from transgan.errors import TransganError
 from transgan.evaluation.model import evaluation_plan
 from transgan.text import spelling_options
@@ -97,7 +98,7 @@ def make(given: argparse.Namespace) -> None:
     translation = direction.translation
     plan = evaluation_plan(translator.config, given.model, given.data, ["metrics={}"])
     found = Domains(plan)
-    found.exclude_unreadable()
+    exclude_unreadable(found)
     found.statistics.update(translator.statistics)
     domains = real_domains(found, plan.stages[-1].size, "cpu")
     judge = trained_judge(

@@ -17,6 +17,7 @@ from transgan.api.protocols import DiscriminatorOutput, Network
 from transgan.api.samples import Column
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.domains import Domains
+from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import RecipeError, TransganError, did_you_mean
 from transgan.graph import Pass, accepts_any_keyword, argument_names
 from transgan.networks import Networks
@@ -191,8 +192,8 @@ def examine(plan: Plan) -> dict[str, Any]:
     recipe = plan.recipe
     traces = [(stage, trace_phases(plan, stage)) for stage in plan.stages]
     domains = Domains(plan)
-    with progress_bar("reading the data", domains.count_files()) as seen:
-        domains.exclude_unreadable(seen)
+    with progress_bar("reading the data", count_files(domains)) as seen:
+        exclude_unreadable(domains, seen)
     for name in domains:
         for part in domains.parts(name):
             _round_trip(domains, part.name, plan.stages[-1].size)
@@ -242,7 +243,7 @@ def _pairs(plan: Plan, domains: Domains) -> Iterator[tuple[str, list[str]]]:
             first, second = task.domains[:2]
             pairs = domains[first].samples if task.paired is True else domains[first].evaluated
             if task.share_of_pairs is not None:
-                pairs = [domains[first].samples[i] for i, _ in domains.training_pairs(name, first, second)]
+                pairs = [domains[first].samples[i] for i, _ in domains.pairs.training(name, first, second)]
             yield name, [sample.key for sample in pairs[:5]]
 
 

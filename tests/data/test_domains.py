@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transgan.api import Generator, Media, Register, Sample, Source, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
+from transgan.data.unreadable import exclude_unreadable
 from transgan.errors import DataError, PluginError
 from transgan.plan import Plan
 
@@ -224,6 +225,6 @@ def test_names_of_any_bytes_are_sampled(planned: Callable[..., Plan], tmp_path: 
     plan = planned(PAIRS.format(root=tmp_path))
     for _ in range(2):  # the second time with what is known from the first
         domains = Domains(plan)
-        domains.exclude_unreadable()
+        exclude_unreadable(domains)
         assert len(domains["a"].samples) + len(domains["a"].held_out) == 3
         Batches(plan, domains).at(0)

@@ -11,6 +11,7 @@ from PIL import Image
 from transgan.api import Domain
 from transgan.data.domains import Domains
 from transgan.data.real_samples import real_domains
+from transgan.data.unreadable import exclude_unreadable
 from transgan.errors import DataError, UsageError
 from transgan.plan import Plan
 
@@ -49,7 +50,7 @@ def domains(planned: Callable[..., Plan], tmp_path: Path) -> Domains:
         for age in (5, 25, 55):
             write(tmp_path / "other", age, 1000 + i, 1000 * age + i)
     found = Domains(planned(RECIPE.format(root=tmp_path / "own")))
-    found.exclude_unreadable()
+    exclude_unreadable(found)
     return found
 
 

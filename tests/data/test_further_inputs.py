@@ -13,6 +13,7 @@ from torch import Tensor
 from transgan.api import Clock, Loss, Metric, Register, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
+from transgan.data.unreadable import exclude_unreadable
 from transgan.dry_run import describe, trace_phases
 from transgan.errors import DataError, RecipeError
 from transgan.evaluation.evaluate import Evaluation, held_out_batches
@@ -347,7 +348,7 @@ def test_a_sample_whose_mask_cannot_be_read_is_not_used(plan_of: Any, tmp_path: 
             Image.new("L", (8, 8), i).save(tmp_path / name / f"{i:03}.png")
     (tmp_path / "masks" / "007.png").write_bytes(b"")
     domains = Domains(plan_of(f'data.root="{tmp_path}"'))
-    domains.exclude_unreadable()
+    exclude_unreadable(domains)
     for name in ("a", "a.mask"):
         keys = [sample.key for sample in (*domains[name].samples, *domains[name].held_out)]
         assert len(keys) == 119 and "007" not in keys

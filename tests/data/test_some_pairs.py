@@ -12,7 +12,9 @@ from torch import Tensor
 
 from transgan.api import Clock
 from transgan.data.batches import Batches
-from transgan.data.domains import Domains, paired_indices
+from transgan.data.domains import Domains
+from transgan.data.pairs import indices_of_pairs
+from transgan.data.unreadable import exclude_unreadable
 from transgan.dry_run import describe
 from transgan.errors import DataError, RecipeError
 from transgan.evaluation.evaluate import counterparts, held_out_batches, true_translations
@@ -183,7 +185,7 @@ def test_a_share_of_the_pairs_is_the_same_whatever_else_there_is(batches: Any, p
         assert len(used[share]) == count
     assert used[0.05] < used[0.25] < used[0.5] < used[1.0] == PAIRS
     fewer = Domains(plan_of("tasks.ab.paired={share=0.25}", 'domains.a="a/[12]*"'))
-    keys = {int(fewer["a"].samples[i].key) for i, _ in fewer.training_pairs("ab", "a", "b")}
+    keys = {int(fewer["a"].samples[i].key) for i, _ in fewer.pairs.training("ab", "a", "b")}
     assert keys == used[0.25]  # of the same pairs, beside other samples
     assert set(stream(batches("tasks.ab.paired={share=0.05}"), "source", 15)) == set(NAMES["a"])
 
@@ -201,9 +203,9 @@ def test_no_partner_of_a_held_out_sample_is_trained_on(plan_of: Any) -> None:
     domains = Domains(plan_of("data.held_out=0.3"))
     trained, held = ({s.key for n in "ab" for s in getattr(domains[n], side)} for side in ("samples", "held_out"))
     assert not trained & held and len(held) >= 5
-    pairs = paired_indices(domains["a"].held_out, domains["b"].held_out)
+    pairs = indices_of_pairs(domains["a"].held_out, domains["b"].held_out)
     assert {domains["a"].held_out[i].key for i, _ in pairs} == held & {f"{i}" for i in PAIRS}
-    of_training = {domains["a"].samples[i].key for i, _ in domains.training_pairs("ab", "a", "b")}
+    of_training = {domains["a"].samples[i].key for i, _ in domains.pairs.training("ab", "a", "b")}
     assert of_training == {f"{i}" for i in PAIRS} - held
 
 
@@ -235,7 +237,7 @@ def test_held_out_pairs_are_evaluated_as_pairs_and_other_samples_as_unpaired(pla
 def test_how_many_pairs_there_are_is_said(plan_of: Any) -> None:
     overrides = ('domains={a="a", b="b"}', "data.held_out=0.3", "tasks.ab.paired={share=0.5}", "train.batch=2")
     domains = Domains(plan_of(*overrides))
-    known = len(paired_indices(domains["a"].samples, domains["b"].samples))
+    known = len(indices_of_pairs(domains["a"].samples, domains["b"].samples))
     held_out = len(PAIRS) - known
     [note] = [each for each in domains.notes if each.startswith("[tasks.ab]")]
     assert note == (
@@ -261,9 +263,9 @@ def test_a_sample_whose_file_cannot_be_read_is_in_no_pair(plan_of: Any, pictures
             Image.new("L", (8, 8), i).save(tmp_path / name / f"{i:03}.png")
     (tmp_path / "b" / "007.png").write_bytes(b"")
     domains = Domains(plan_of(f'data.root="{tmp_path}"', 'domains={a="a", b="b"}'))
-    assert len(domains.training_pairs("ab", "a", "b")) == 120
-    domains.exclude_unreadable()
-    pairs = domains.training_pairs("ab", "a", "b")
+    assert len(domains.pairs.training("ab", "a", "b")) == 120
+    exclude_unreadable(domains)
+    pairs = domains.pairs.training("ab", "a", "b")
     assert [domains["a"].samples[i].key for i, _ in pairs] == [domains["b"].samples[i].key for _, i in pairs]
     assert len(pairs) == 119 and len(domains["a"].samples) == 120  # the partner is trained on as an unpaired sample
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from transgan.api import Clock
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
+from transgan.data.unreadable import exclude_unreadable
 from transgan.errors import DataError
 from transgan.evaluation.evaluate import held_out_batches
 from transgan.plan import Plan
@@ -74,7 +75,7 @@ def domains(planned: Callable[..., Plan], root: Path) -> Callable[..., Domains]:
 
     def find(*overrides: str, rank: int = 0, world: int = 1) -> Domains:
         found = Domains(planned(RECIPE, overrides=(f'data.root="{root}"', *overrides)))
-        found.exclude_unreadable(rank=rank, world=world)
+        exclude_unreadable(found, rank=rank, world=world)
         return found
 
     return find

@@ -123,7 +123,7 @@ class Batches:
         """Of streams of pairs the index in the domain of each pair's sample."""
         for task in plan.recipe.tasks:
             for first, second in plan.paired_domains(task):
-                indices = np.array(domains.training_pairs(task, first, second))
+                indices = np.array(domains.pairs.training(task, first, second))
                 self.pairs[Stream(task, first, "pair", second)] = indices[:, 0]
                 self.pairs[Stream(task, second, "pair", first)] = indices[:, 1]
         self.prefetched: tuple[int, str | None, Future[list[dict[Any, StreamSamples]]]] | None = None

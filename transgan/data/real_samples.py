@@ -11,8 +11,9 @@ from torch import Tensor
 from transgan.api.samples import Domain, Sample, Source
 from transgan.data.cache import DecodedCache
 from transgan.data.contents import Contents
-from transgan.data.domains import Domains, check_tolerated
+from transgan.data.domains import Domains
 from transgan.data.splits import FoundSamples, split
+from transgan.data.unreadable import check_tolerated
 from transgan.errors import DataError
 from transgan.options import Options, Size
 from transgan.text import expand_home

@@ -38,7 +38,7 @@ def held_out_batches(
     translation = direction.translation
     source, target = translation.source, translation.target
     used = plan.used_inputs(direction.planned, training=False)
-    pairs = domains.held_out_pairs(source, target) if plan.recipe.tasks[translation.task].paired else []
+    pairs = domains.pairs.held_out(source, target) if plan.recipe.tasks[translation.task].paired else []
     known = {source: [i for i, _ in pairs], target: [i for _, i in pairs]}
     rest = {name: sorted({*range(len(domains[name].evaluated))} - {*each}) for name, each in known.items()}
 
@@ -307,7 +307,7 @@ def true_translations(domains: Domains, translation: Translation, samples: list[
     """Return the true translation of each sample: its pair, or its counterpart where the source knows one, or None."""
     if domains.plan.recipe.tasks[translation.task].paired:
         targets = domains[translation.target].evaluated
-        pairs = {targets[i].key: targets[i] for _, i in domains.held_out_pairs(translation.source, translation.target)}
+        pairs = {targets[i].key: targets[i] for _, i in domains.pairs.held_out(translation.source, translation.target)}
         return [pairs.get(sample.key) for sample in samples]
     ends = domains.selections[translation.source], domains.selections[translation.target]
     return [domains.source.counterpart(sample, *ends) for sample in samples]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transgan.data.domains import Domains
+from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import TransganError, UsageError, as_user_error
 from transgan.evaluation.conditions import effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation
@@ -59,8 +60,8 @@ def measure_model(
     in_run = place.run if place.run and (place.is_checkpoint or place.run == expand_home(path)) else None
     plan = evaluation_plan(translator.config, in_run or path, root, overrides)
     domains = Domains(plan)
-    with progress_bar("reading the data", domains.count_files()) as seen:
-        domains.exclude_unreadable(seen)
+    with progress_bar("reading the data", count_files(domains)) as seen:
+        exclude_unreadable(domains, seen)
     domains.statistics.update(translator.statistics)
     networks = Networks(plan, translator.device, translator.networks)
     known = translator.config.get("evaluation", {}).get("trained_on", {})

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transgan.data.domains import Domains
+from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import DataError, TransganError, UsageError
 from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
@@ -107,9 +108,9 @@ def _exclude_unreadable(domains: Domains, processes: Processes) -> None:
         DataError: too many cannot be read, or not every process can read the same ones.
     """
     failure = None
-    with progress_bar("reading the data", domains.count_files(), not processes.main) as seen:
+    with progress_bar("reading the data", count_files(domains), not processes.main) as seen:
         try:
-            domains.exclude_unreadable(seen, processes.rank, processes.world)
+            exclude_unreadable(domains, seen, processes.rank, processes.world)
         except DataError as error:
             failure = error
     samples = [[sample.key for sample in (*each.samples, *each.held_out)] for each in domains.values()]

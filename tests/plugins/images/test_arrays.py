@@ -11,6 +11,7 @@ from transgan_images.media import ImageMedia
 
 from transgan.api import DataError, Sample, UsageError
 from transgan.data.domains import Domains
+from transgan.data.unreadable import exclude_unreadable
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 6), dtype=np.uint8)
 LABELS = np.arange(12, dtype=np.uint8) % 3
@@ -103,7 +104,7 @@ def test_domains_with_held_out_files_and_copies(root: Path, planned: Any) -> Non
     assert [each.key for each in domains["odd"].held_out] == ["0", "2"]
     assert any("few: held out too, as the same file or as a copy" in each for each in domains.overlaps)
     assert any("few: copies of others: 1 sample of 3: 2" in each for each in domains.copies)
-    domains.exclude_unreadable()
+    exclude_unreadable(domains)
 
 
 @pytest.mark.parametrize(
