@@ -155,8 +155,8 @@ def translate(
     File names and sizes are kept; inputs are never replaced. With --quiet, the folder for the results is printed.
     """
     from transgan.api import Failures
-    from transgan.cli.file_translator import FileTranslator, results_of
     from transgan.inference.containers import Containers, is_setting
+    from transgan.inference.file_translator import FileTranslator, results_of
     from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
     from transgan.inference.variation import check_inputs, check_variation
