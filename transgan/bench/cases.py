@@ -13,6 +13,7 @@ from transgan.plan import Plan, make_plan
 from transgan.recipe import read_recipe
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
+from transgan.text import expand_home
 
 #: Samples of noise in each domain.
 COUNT = 32
@@ -70,9 +71,17 @@ class Case:
 
 
 def cases(recipe: Path, settings: Sequence[str], others: Sequence[str], noise: bool) -> list[Case]:
-    """Return a recipe as it is, and where there are other settings, also with these."""
+    """Return a recipe as it is, and where there are other settings, also with these.
+
+    Args:
+        others: settings; at most one may be another recipe, which then takes the place of the first.
+    """
     found = [Case(recipe, tuple(settings), noise, "as given")]
-    return [*found, Case(recipe, (*settings, *others), noise, ", ".join(others))] if others else found
+    if others:
+        own = tuple(each for each in others if "=" in each)
+        other = next((expand_home(Path(each)) for each in others if "=" not in each), recipe)
+        found.append(Case(other, (*settings, *own), noise, ", ".join(others)))
+    return found
 
 
 def in_turns(count: int, rounds: int) -> Iterator[tuple[int, int]]:

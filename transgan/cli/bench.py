@@ -25,10 +25,10 @@ Versus = typer.Option(
     None,
     "--vs",
     metavar="KEY=VALUE",
-    help="Measure in turns with this setting too, and print the ratio. Repeatable: settings of the other side.",
+    help="Measure in turns with this setting, or this other recipe, and print the ratio. Repeatable.",
     autocompletion=completion.settings,
 )
-OnNoise = typer.Option(False, "--noise", help="Use pictures of noise in place of the recipe's data.")
+OnNoise = typer.Option(False, "--noise", help="Use noise in place of the recipe's data.")
 Rounds = typer.Option(5, "--rounds", min=1, metavar="N", help="Rounds; both sides of --vs take part in each.")
 Steps = typer.Option(2, "--steps", min=1, metavar="N", help="Steps of a round.")
 
@@ -145,7 +145,7 @@ def checkpoint(
 def _cases(
     recipe: Path, settings: Sequence[str], others: Sequence[str], noise: bool, plugins: Sequence[Path]
 ) -> list["Case"]:
-    """Return what is measured; mistakes in it are reported before torch is imported.
+    """Return what is measured; mistakes are reported before anything is measured.
 
     Raises:
         TransganError: the recipe or a setting is invalid.
@@ -153,14 +153,16 @@ def _cases(
     from transgan.recipe import read_recipe
 
     path = expand_home(recipe)
-    for given in {(*(settings or ()),), (*(settings or ()), *(others or ()))}:
-        read_recipe(path, list(given))
+    read_recipe(path, settings or [])
 
     from transgan.bench.cases import cases
     from transgan.registry import use_files
 
     use_files(list(plugins or ()))
-    return cases(path, settings or (), others or (), noise)
+    found = cases(path, settings or (), others or (), noise)
+    for each in found[1:]:
+        read_recipe(each.recipe, each.settings)
+    return found
 
 
 def _print(unit: str, json_: bool, title: str, found: Sequence["Measured"]) -> None:
