@@ -1,6 +1,7 @@
 """`transgan bench`: what it prints adds up, in pairs where there are two sides."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ def test_lines_for_people_name_both_sides(transgan: Any, recipe: Path) -> None:
     done = transgan("bench", "data", recipe, "--rounds", 1, "--vs", "train.batch=4")
     assert done.code == 0
     assert "as given:" in done.out and "train.batch=4:" in done.out
-    assert "as given takes so many times as long as train.batch=4" in done.out.splitlines()[-1]
+    assert re.fullmatch(
+        r"ratio +as given takes (\S+) times as long \(\S+ to \S+\) as train.batch=4", done.out.splitlines()[-1]
+    )
 
 
 def test_mistakes_are_one_line(transgan: Any, recipe: Path) -> None:

@@ -50,8 +50,8 @@ def lines(title: str, unit: str, found: Sequence[Measured]) -> Iterator[str]:
         yield from (f"{name:<14} {_figure(value, name)}" for name, value in each.figures.items())
     if len(found) == 2:
         both = ratio(*found)
-        named = f"{both['median']:.2f} ({both['min']:.2f} to {both['max']:.2f})"
-        yield f"ratio          {named}: {found[0].label} takes so many times as long as {found[1].label}"
+        times = f"{both['median']:.2f} times as long ({both['min']:.2f} to {both['max']:.2f})"
+        yield f"ratio          {found[0].label} takes {times} as {found[1].label}"
 
 
 def _line(values: Mapping[str, float]) -> str:

@@ -13,12 +13,13 @@ from transgan.bench.figures import Measured
 from transgan.data.domains import Domains, statistics_tensors
 from transgan.inference.containers import Containers
 from transgan.inference.file_translator import FileTranslator
-from transgan.inference.model_folder import STATISTICS, model_config
+from transgan.inference.model import best_device
+from transgan.inference.model_folder import STATISTICS, model_config, plan_of
 from transgan.inference.translator import Translator
 from transgan.networks import Networks, network_tensors
 
 
-def measure(cases: Sequence[Case], files: int, rounds: int, device: str | None = None) -> tuple[str, list[Measured]]:
+def measure(cases: Sequence[Case], files: int, rounds: int) -> tuple[str, list[Measured]]:
     """Return a title, and what was measured: the seconds of a file.
 
     Of one case these are two ways: one file after the other, each read, translated and written, and a folder as
@@ -37,7 +38,8 @@ def measure(cases: Sequence[Case], files: int, rounds: int, device: str | None =
             networks = Networks(plan)
             own = network_tensors({each: networks[each] for each in plan.generator_side})
             tensors = {**own, **statistics_tensors(domains.statistics, STATISTICS)}
-            translator = Translator(plan, tensors, model_config(plan, 0, domains), device or "cpu")
+            config = model_config(plan, 0, domains)
+            translator = Translator(plan_of(config, "the model"), tensors, config, best_device())
             given = _files(translator, domains, files, folder / f"in-{number}")
             if len(cases) == 1:
                 ways.append(("one by one", partial(_one_by_one, translator, given, folder / "single")))

@@ -42,7 +42,7 @@ def add(app: typer.Typer) -> None:
         )
     )(step)
     bench.command(epilog=examples("transgan bench data cut_shapes --rounds 10"))(data)
-    bench.command(epilog=examples("transgan bench translate conditional_face --files 300"))(translate)
+    bench.command(epilog=examples("transgan bench translate cut_shapes --files 300"))(translate)
     bench.command(epilog=examples("transgan bench start cut_shapes"))(start)
     bench.command(epilog=examples("transgan bench checkpoint cyclegan --noise"))(checkpoint)
     bench.callback()(lambda: None)
@@ -119,7 +119,10 @@ def start(
     rounds: int = Rounds,
     json_: bool = Json,
 ) -> None:
-    """Measure how long it takes to the end of the first step, in processes of their own."""
+    """Measure how long it takes to the end of the first step.
+
+    Each measurement is a process of its own.
+    """
     cases = _cases(recipe, set_, versus, noise, [])
     from transgan.bench.start import measure
 
