@@ -10,7 +10,7 @@ from transgan.bench.cases import Case, in_turns
 from transgan.bench.figures import Measured
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.training.checkpoint import TrainingState
+from transgan.training.checkpoint import Stateful, TrainingState
 from transgan.training.distributed import Processes
 from transgan.training.engine import Engine
 
@@ -25,7 +25,11 @@ def measure(cases: Sequence[Case], rounds: int) -> tuple[str, list[Measured]]:
         domains.fit_statistics()
         engine = Engine(plan, processes)
         list(engine.train(Batches(plan, domains, device=processes.device)))
-        parts = {"networks": engine.networks, "optimizers": engine.optimizers, "history": engine.objective.history}
+        parts: dict[str, Stateful] = {
+            "networks": engine.networks,
+            "optimizers": engine.optimizers,
+            "history": engine.objective.history,
+        }
         if engine.average:
             parts["ema"] = engine.average
         found.append((plan, TrainingState({**parts, "statistics": domains}, processes.device), Measured(case.label)))
