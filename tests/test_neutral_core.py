@@ -53,8 +53,6 @@ DOCUMENTED = {
     ("training/run.py", "face"): "the name of a recipe in an example",
     ("training/run.py", "jpg"): "the file of an example",
     ("training/run.py", "photo"): "the same file",
-    ("bench.py", "pixel"): "the unit of the size of the default media",
-    ("cli/bench.py", "pixel"): "the same unit",
     ("cli/import_.py", "image"): "what the generators of other programs translate",
     ("cli/import_.py", "pixel"): "the unit of their size",
 }

@@ -247,7 +247,8 @@ def try_compare(unchanged: Any, model: Path, recipe: Path) -> None:
 
 
 def try_bench(unchanged: Any, model: Path, recipe: Path) -> None:
-    unchanged(0, "bench", "engine", "--steps", 1, "--size", 32, "--batch", 1, "--width", 4, "--blocks", 1)
+    unchanged(0, "bench", "data", recipe, "--steps", 1, "--rounds", 1)
+    unchanged(0, "bench", "checkpoint", recipe, "--rounds", 1)
 
 
 TRIES = {name.removeprefix("try_"): each for name, each in list(globals().items()) if name.startswith("try_")}

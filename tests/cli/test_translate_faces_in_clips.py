@@ -146,7 +146,9 @@ def test_without_detail_the_translation_itself_is_pasted(model: Path) -> None:
         (side,) = {region.sample.shape[-1] for region in regions}
         results[detail] = translator.translate_regions(x, selection, regions, direction)
     assert side > 64  # more than the 32 pixels that the model sees
-    inputs, y, undo = translator._translate(regions[0].sample, direction, False, None, PLAIN)
+    prepared = translator.prepare(regions[0].sample, direction, False, PLAIN)
+    (y,) = translator.outputs([prepared], direction, translator.encode_attributes(direction), PLAIN)
+    inputs, undo = prepared.rows, prepared.undo
     source, target = translator.sides(direction)
     translated = target.from_model(y, undo, "old")
     # The middle of the face is pasted with the weight 1; the crop and the paste interpolate.

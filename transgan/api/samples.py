@@ -106,12 +106,12 @@ class Notes:
     """What a user should know of files that are read and written: of each kind the first one, as a `DataWarning`."""
 
     def __init__(self) -> None:
-        self.said: set[str] = set()
+        self.said: dict[str, object] = {}
 
     def say(self, kind: str, text: str) -> None:
         """Warn, unless something of this kind has been said."""
-        if kind not in self.said:
-            self.said.add(kind)
+        own = object()
+        if self.said.setdefault(kind, own) is own:  # in one step: several threads may read files
             warnings.warn(DataWarning(f"{text} (said once)"), stacklevel=3)
 
 

@@ -3,8 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +29,6 @@ from transgan.text import expand_home, is_quiet, note, printable, show
 if TYPE_CHECKING:
     from transgan.inference.containers import Containers
     from transgan.inference.translator import Translator
-
-
-Bar = AbstractContextManager[Callable[[float], None] | None]
 
 
 class DetectorOptions(TyperCommand):
@@ -159,12 +155,11 @@ def translate(
     File names and sizes are kept; inputs are never replaced. With --quiet, the folder for the results is printed.
     """
     from transgan.api import Failures
-    from transgan.cli.file_translator import FileTranslator, results_of
     from transgan.inference.containers import Containers, is_setting
+    from transgan.inference.file_translator import FileTranslator, results_of
     from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
     from transgan.inference.variation import check_inputs, check_variation
-    from transgan.progress import share_bar
     from transgan.registry import Registry, use_files
     from transgan.storage.atomic import disk_errors, make_folder
 
@@ -203,7 +198,7 @@ def translate(
     check_results([(path, each) for path, name in files for each in results_of(name, samples)], out, overwrite)
     with disk_errors(out):
         make_folder(out)
-    translate_file = FileTranslator(
+    translate_files = FileTranslator(
         translator=translator,
         direction=direction,
         out=out,
@@ -221,29 +216,19 @@ def translate(
     )
 
     failures, copied, count = Failures(partial(_failure, native=native)), 0, 0
-    together = len(files) > 1 and not any(containers.of_path(path) for path, _ in files)  # those have bars of their own
-    bar_of_all: Bar = share_bar(f"{len(files)} files") if together else nullcontext()
-    with bar_of_all as whole:
-        for number, (path, name) in enumerate(files):
-            bar: Bar = nullcontext(_part(whole, number, len(files))) if whole else share_bar(path.name)
-            with failures.of(path), bar as translator.on_progress:
-                translated = translate_file(path, name)
+    with closing(translate_files(files)) as outcomes:  # so that an interruption is over when the writers are
+        for path, outcome in outcomes:
+            with failures.of(path):
+                translated = outcome()
                 count += translated or 0
                 if translated is None:
                     copied += 1
                     note(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied")
-            if whole:
-                whole((number + 1) / len(files))
     done = len(files) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
     counted += f"; {samples} results each" if samples else ""
     show(out if is_quiet() else f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
     failures.stop(len(files), "translated")
-
-
-def _part(whole: Callable[[float], None], number: int, count: int) -> Callable[[float], None]:
-    """Return a function to call with the share of one file that is done, for a bar of all."""
-    return lambda share: whole((number + share) / count)
 
 
 def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:

@@ -297,8 +297,9 @@ class Model:
         variation: Variation = PLAIN,
     ) -> Any:
         """Translate an item of any size, as `media.read` returns it; return one of the same size."""
-        _, y, undo = self._translate(x, direction, native, attributes, variation)
-        return self.sides(direction)[1].from_model(y, undo, direction.translation.target)
+        prepared = self.prepare(x, direction, native, variation)
+        (y,) = self.outputs([prepared], direction, self.encode_attributes(direction, attributes), variation)
+        return self.finish(prepared, y, direction)
 
     @torch.no_grad()
     def translate_batch(self, x: Tensor, direction: Direction) -> Tensor:
@@ -333,29 +334,20 @@ class Model:
         if source.channels != target.channels:
             what = f"turns {source.channels} channels into {target.channels}"
             raise UsageError(f"{selection.name} cannot be pasted back: [{direction.translation}] {what}")
+        encoded = self.encode_attributes(direction, attributes)
         changes = []
-        for region in found:
-            inputs, y, undo = self._translate(region.sample, direction, native, attributes, variation)
-            keeps = selection.detector.keeps_detail
-            before = source.from_model(inputs, undo, direction.translation.source) if keeps else region.sample
-            changes.append(target.from_model(y, undo, direction.translation.target) - before)
+        for first in range(0, len(found), AT_ONCE):
+            regions = found[first : first + AT_ONCE]
+            prepared = [self.prepare(region.sample, direction, native, variation) for region in regions]
+            outputs = self.outputs(prepared, direction, encoded, variation)
+            for region, each, y in zip(regions, prepared, outputs, strict=True):
+                keeps = selection.detector.keeps_detail
+                rows = source.from_model(each.rows, each.undo, direction.translation.source) if keeps else region.sample
+                changes.append(self.finish(each, y, direction) - rows)
         return selection.detector.paste(x, found, changes)
 
-    def _translate(
-        self,
-        x: Any,
-        direction: Direction,
-        native: bool,
-        attributes: Mapping[str, Any] | None,
-        variation: Variation,
-    ) -> tuple[Tensor, Tensor, Any]:
-        """Return a generator's input for an item, its output, and what `media.from_model` needs."""
-        prepared = self._prepare(x, direction, native, variation)
-        encoded = self.encode_attributes(direction, attributes)
-        (y,) = self._outputs([prepared], direction, encoded, variation)
-        return prepared.rows, y, prepared.undo
-
-    def _prepare(self, x: Any, direction: Direction, native: bool, variation: Variation) -> Prepared:
+    @torch.no_grad()
+    def prepare(self, x: Any, direction: Direction, native: bool, variation: Variation) -> Prepared:
         """Return an item, with its further inputs, as the generator takes it."""
         check_inputs(self.plan, direction, variation.inputs)
         source = direction.translation.source
@@ -370,28 +362,46 @@ class Model:
                 raise DataError(f"the '{key}' is {sizes[0]} for the model, and the file {sizes[1]}; expected one size")
         return Prepared(rows, further, variation.name, undo)
 
-    def _outputs(
+    @torch.no_grad()
+    def outputs(
         self, prepared: Sequence[Prepared], direction: Direction, encoded: Encoded, variation: Variation
     ) -> list[Tensor]:
-        """Return the generator's output for each item; those of one size are computed in common passes."""
+        """Return the generator's output for each item; those of one size are computed in common passes.
+
+        A pass takes as many samples as memory allows.
+        """
         groups: dict[Any, list[int]] = {}
         for i, each in enumerate(prepared):
             groups.setdefault(each.shapes, []).append(i)
         outputs: dict[int, Tensor] = {}
+        total, done = sum(len(each.rows) for each in prepared), 0
         for numbers in groups.values():
             group = [prepared[i] for i in numbers]
             rows = torch.cat([each.rows for each in group])
             further = {key: torch.cat([each.further[key] for each in group]) for key in group[0].further}
             names = [each.name for each in group for _ in each.rows]
-            parts, at_once = [], max(AT_ONCE, len(group))
+            at_once = max(AT_ONCE, len(group))
+            if len(rows) > 1:
+                key, trace = self._traced(rows[:1], direction, encoded, variation, further, names)
+                most = self._tiles.samples_at_once(min(at_once, len(rows)), rows, trace, key, self.memory, self.device)
+                at_once = min(at_once, most)
+            parts = []
             for first in range(0, len(rows), at_once):
                 own = slice(first, first + at_once)
                 chunk = {key: each[own].to(self.device) for key, each in further.items()}
                 x = rows[own].to(self.device)
-                parts.append(self._run_in_memory(x, direction, encoded, variation, chunk, names[own]))
+                share = done / total, len(x) / total
+                parts.append(self._run_in_memory(x, direction, encoded, variation, chunk, names[own], share))
+                done += len(x)
             joined = torch.cat(parts) if len(parts) > 1 else parts[0]
             outputs |= dict(zip(numbers, torch.split(joined, [len(each.rows) for each in group]), strict=True))
         return [outputs[i] for i in range(len(prepared))]
+
+    @torch.no_grad()
+    def finish(self, prepared: Prepared, y: Tensor, direction: Direction) -> Any:
+        """Return a generator's output for an item as an item of the original size, which `media.write` takes."""
+        target = direction.translation.target
+        return self.media[target].from_model(y, prepared.undo, target)
 
     def _run_in_memory(
         self,
@@ -401,23 +411,45 @@ class Model:
         variation: Variation,
         further: Mapping[str, Tensor],
         names: Sequence[str],
+        share: tuple[float, float],
     ) -> Tensor:
-        """Do what `_run` does, in tiles where the whole needs more memory than it may take."""
-        style = variation.reference
+        """Do what `_run` does, in tiles where the whole needs more memory than it may take.
+
+        Args:
+            share: how much of all that is translated is done before, and how much this is.
+        """
 
         def run(wrap: Wrap) -> Tensor:
             inputs = {name: wrap(each) for name, each in further.items()}
             return self._run(wrap(x), direction, encoded, variation, inputs, names)
 
-        def trace() -> Tensor:
-            inputs = {name: each.to("meta") for name, each in further.items()}
-            without = replace(variation, reference=None if style is None else style.to("meta"))
-            return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, names, True)
-
-        key = (direction.planned, tuple(x.shape), tuple(sorted(further)), style is None, variation.strength is None)
-        compute = partial(self._tiles.compute, name=names[0], memory=self.memory, on_progress=self.on_progress)
+        key, trace = self._traced(x, direction, encoded, variation, further, names)
+        show, (before, own) = self.on_progress, share
+        on_progress = None if show is None else lambda part: show(before + own * part)
+        compute = partial(self._tiles.compute, name=names[0], memory=self.memory, on_progress=on_progress)
         with self._lock:
             return compute(run, x, trace, key)
+
+    def _traced(
+        self,
+        x: Tensor,
+        direction: Direction,
+        encoded: Encoded,
+        variation: Variation,
+        further: Mapping[str, Tensor],
+        names: Sequence[str],
+    ) -> tuple[Any, Callable[[], Tensor]]:
+        """Return what is equal where the same memory is needed, and a function that does on meta what `_run` does."""
+        style = variation.reference
+
+        def trace() -> Tensor:
+            inputs = {name: each[: len(x)].to("meta") for name, each in further.items()}
+            without = replace(variation, reference=None if style is None else style.to("meta"))
+            own = names[: len(x)]
+            return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, own, True)
+
+        key = (direction.planned, tuple(x.shape), tuple(sorted(further)), style is None, variation.strength is None)
+        return key, trace
 
     @cached_property
     def _meta_networks(self) -> Networks:

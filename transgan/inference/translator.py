@@ -213,18 +213,18 @@ class Translator(Model):
         self, items: Sequence[Any], further: Sequence[Mapping[str, Any]], batch: Sequence[_Given], wanted: _Wanted
     ) -> Iterator[tuple[int, Any]]:
         """Yield the translations of whole items with their numbers: of each item one after the other."""
-        direction, target = wanted.direction, wanted.direction.translation.target
+        direction = wanted.direction
         encoded = self.encode_attributes(direction, wanted.attributes)
         for variation in wanted.variations():
             waiting: dict[int, Prepared] = {}
             for i, given in enumerate(batch):
                 own = replace(variation, name=given.name, inputs=further[i])
-                waiting[i] = self._prepare(items[i], direction, wanted.native, own)
+                waiting[i] = self.prepare(items[i], direction, wanted.native, own)
                 if i + 1 < len(batch) and sum(each.rows.numel() for each in waiting.values()) < MOST_AT_ONCE:
                     continue
-                outputs = self._outputs(list(waiting.values()), direction, encoded, variation)
+                outputs = self.outputs(list(waiting.values()), direction, encoded, variation)
                 for (number, prepared), y in zip(waiting.items(), outputs, strict=True):
-                    yield number, self.media[target].from_model(y, prepared.undo, target)
+                    yield number, self.finish(prepared, y, direction)
                 waiting = {}
 
     def _in_regions(self, items: Sequence[Any], batch: Sequence[_Given], wanted: _Wanted) -> Iterator[tuple[int, Any]]:

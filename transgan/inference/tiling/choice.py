@@ -11,8 +11,8 @@ from transgan.inference.tiling.memory import Needs, free_memory, measure
 from transgan.inference.tiling.tensors import NotTileable, Tiling, whole
 from transgan.text import listed, size_of
 
-#: Shares of the free memory: what a whole sample may need, and what tiles take.
-WHOLE_SHARE, TILES_SHARE = 0.8, 0.5
+#: Shares of the free memory: what a whole sample may need, what several in one pass may, and what tiles take.
+WHOLE_SHARE, BATCH_SHARE, TILES_SHARE = 0.8, 0.25, 0.5
 #: No network needs as many times the memory of its input.
 CERTAINLY = 2000
 
@@ -62,6 +62,34 @@ class Tiles:
             self.notes.say("computed whole", f"not computed in tiles, and so limited by memory: {names}")
         return y
 
+    def samples_at_once(
+        self, most: int, x: Tensor, trace: Callable[[], Any], key: Hashable, memory: int | None, device: torch.device
+    ) -> int:
+        """Return how many samples may be computed in one pass: 1 to `most`, as many as fit into memory as a whole.
+
+        Args:
+            x: samples, of which only the size counts.
+            trace: computes one of them on the meta device.
+            key: equal where the same memory is needed.
+            memory: bytes that they may take; None for a share of what is free.
+            device: on which they are computed.
+        """
+        limit = BATCH_SHARE * free_memory(device) if memory is None else memory
+        size = x[0].numel() * x.element_size()
+        if memory is None and most * size * CERTAINLY < limit:
+            return most
+        needs = self._needs(key, trace)
+        return most if needs is None else max(1, min(most, int(limit // max(1, needs.memory))))
+
+    def _needs(self, key: Hashable, trace: Callable[[], Any]) -> Needs | None:
+        """Return what a computation needs; None where that cannot be known."""
+        if key not in self.needs:
+            try:
+                self.needs[key] = measure(trace)
+            except Exception:  # a plugin's network may do what needs numbers
+                self.needs[key] = None
+        return self.needs[key]
+
     def _tiling(
         self,
         x: Tensor,
@@ -75,12 +103,7 @@ class Tiles:
         free = free_memory(x.device)
         if memory is None and x.numel() * x.element_size() * CERTAINLY < free:
             return None
-        if key not in self.needs:
-            try:
-                self.needs[key] = measure(trace)
-            except Exception:  # a plugin's network may do what needs numbers
-                self.needs[key] = None
-        needs = self.needs[key]
+        needs = self._needs(key, trace)
         if needs is None or needs.memory <= (WHOLE_SHARE * free if memory is None else memory):
             return None
         limit = int(TILES_SHARE * free) if memory is None else memory

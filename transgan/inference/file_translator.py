@@ -4,21 +4,26 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from transgan.api import Container, Region, Tensor
 from transgan.errors import TERMINATED, DataError, DiskError, TransganError, UsageError
+from transgan.inference.ahead import Outcome, Stages
 from transgan.inference.containers import Containers
 from transgan.inference.regions import RegionSelection
 from transgan.inference.translator import Translator
 from transgan.inference.variation import Variation
 from transgan.plan import Direction
-from transgan.progress import progress_bar
+from transgan.progress import progress_bar, share_bar
 from transgan.storage.atomic import disk_errors, replacing_file
+
+Advance = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -44,27 +49,82 @@ class FileTranslator:
     style: Tensor | None
     strength: float | None
 
-    def __call__(self, path: Path, name: Path) -> int | None:
-        """Translate a file; return the number of regions, or None where it has none and is copied.
+    def __call__(self, files: Sequence[tuple[Path, Path]]) -> Generator[tuple[Path, Outcome[int | None]], None, None]:
+        """Translate files; yield each, in their order, with a function that returns the number of regions in it.
+
+        It returns None for a file that has no regions and is copied, and raises what went wrong with the file. Files
+        with one item are read and written in threads beside the network, which takes several at a time.
 
         Args:
-            name: the path of the result below `out`.
+            files: pairs of a file and the path of its result below `out`.
         """
-        if container := self.containers.of_path(path):
-            return self._sequence(path, name, container)
-        source, target = self.translator.sides(self.direction)
-        x = source.read(path)
+        for container, group in groupby(files, lambda file: self.containers.of_path(file[0])):
+            if container is None:
+                yield from self._items(list(group))
+            else:
+                yield from ((path, partial(self._sequence, path, name, container)) for path, name in group)
+
+    def _items(self, files: Sequence[tuple[Path, Path]]) -> Generator[tuple[Path, Outcome[int | None]], None, None]:
+        """Translate files with one item, with a bar of all of them."""
+        number = {name: i for i, (_, name) in enumerate(files)}
+
+        def translate(items: Sequence[_Item]) -> Sequence[_Item]:
+            first, behind = number[items[0].name], number[items[-1].name] + 1
+            done = self._translate(items, lambda share: show((first + share * (behind - first)) / len(files)))
+            show(behind / len(files))
+            return done
+
+        what = files[0][0].name if len(files) == 1 else f"{len(files)} files"
+        with share_bar(what) as show, closing(Stages(self._read, translate, self._write)(files)) as outcomes:
+            yield from ((path, outcome) for (path, _), outcome in outcomes)
+
+    def _read(self, file: tuple[Path, Path]) -> "_Item":
+        """Read a file with one item."""
+        path, name = file
+        x = self.translator.sides(self.direction)[0].read(path)
         inputs = {each: self._input(each, folder, name) for each, folder in self.folders.items()}
-        tensor, found = self._detect(x, self.regions)
-        for number, each in enumerate(results_of(name, self.samples)):
-            y = self._item(x, tensor, found, self._variation(path, name, number, inputs), self.regions)
+        variation = self._variation(path, name, 0, inputs)
+        content = x if self.regions else self.translator.prepare(x, self.direction, self.native, variation)
+        return _Item(path, name, variation, content)
+
+    def _translate(self, items: Sequence["_Item"], advance: Advance) -> Sequence["_Item"]:
+        """Translate items, those of one size in common passes.
+
+        Args:
+            advance: called with the share that is done, 0 to 1.
+        """
+        if self.regions:
+            return [self._in_regions(x, self.regions, _part(advance, i, len(items))) for i, x in enumerate(items)]
+        prepared = [each.content for each in items]
+        encoded = self.translator.encode_attributes(self.direction, self.attributes)
+        outputs = []
+        for number in range(count := self.samples or 1):
+            self.translator.on_progress = _part(advance, number, count)
+            variation = replace(items[0].variation, sample=number)
+            outputs.append(self.translator.outputs(prepared, self.direction, encoded, variation))
+        return [replace(each, results=list(own)) for each, own in zip(items, zip(*outputs, strict=True), strict=True)]
+
+    def _in_regions(self, item: "_Item", regions: RegionSelection, advance: Advance) -> "_Item":
+        tensor, found = self._detect(item.content, regions)
+        results = []
+        for number in range(count := self.samples or 1):
+            self.translator.on_progress = _part(advance, number, count)
+            variation = replace(item.variation, sample=number)
+            results.append(self._item(item.content, tensor, found, variation, regions))
+        return replace(item, results=results, found=found)
+
+    def _write(self, item: "_Item") -> int | None:
+        """Write the results of an item; return the number of regions in it, or None where it has none and is copied."""
+        target = self.translator.sides(self.direction)[1]
+        copied = self.regions is not None and not item.found
+        for y, each in zip(item.results, results_of(item.name, self.samples), strict=True):
             result = self._free(each)
-            if self.regions and not found and result.suffix == path.suffix:
-                with disk_errors(result), path.open("rb") as original, replacing_file(result) as file:
+            if copied and result.suffix == item.path.suffix:
+                with disk_errors(result), item.path.open("rb") as original, replacing_file(result) as file:
                     shutil.copyfileobj(original, file)
             else:
-                target.write(y, result)
-        return None if self.regions and not found else len(found)
+                target.write(y if self.regions else self.translator.finish(item.content, y, self.direction), result)
+        return None if copied else len(item.found)
 
     def _sequence(self, path: Path, name: Path, container: Container[Any]) -> int:
         """Translate a file that holds a sequence of items; return the number of regions in all of them."""
@@ -98,6 +158,7 @@ class FileTranslator:
     def _item(
         self, x: Any, tensor: Any, found: list[Region], variation: Variation, regions: RegionSelection | None
     ) -> Any:
+        """Return the translation of an item, or of its regions."""
         if regions is None:
             return self.translator.translate(x, self.direction, self.native, self.attributes, variation)
         if not found and not regions.of_sequence:
@@ -131,6 +192,22 @@ class FileTranslator:
         return result
 
 
+@dataclass(frozen=True)
+class _Item:
+    """A file with one item on its way from the disk through the network to the disk."""
+
+    path: Path
+    name: Path
+    """The path of the result below `out`."""
+    variation: Variation
+    content: Any
+    """As the generator takes it, `Prepared`; with regions as the media has read it."""
+    results: Sequence[Any] = ()
+    """Of each result the generator's output; with regions what the media writes."""
+    found: Sequence[Region] = ()
+    """Its regions."""
+
+
 @dataclass
 class _Change:
     """What a container calls for each item of a sequence; it counts items and regions."""
@@ -160,6 +237,11 @@ class _Change:
         self.done += 1
         self.advance()
         return y
+
+
+def _part(advance: Advance, number: int, count: int) -> Advance:
+    """Return a function to call with the share that is done of one of several parts."""
+    return lambda share: advance((number + share) / count)
 
 
 def results_of(name: Path, samples: int | None) -> list[Path]:

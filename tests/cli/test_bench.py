@@ -1,0 +1,52 @@
+"""`transgan bench`: what it prints adds up, in pairs where there are two sides."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transgan.bench.cases import cases, in_turns
+from transgan.bench.figures import Measured, ratio
+
+
+@pytest.mark.parametrize("command", ["step", "data", "translate", "checkpoint"])
+def test_two_settings_are_measured_in_turns(transgan: Any, recipe: Path, command: str) -> None:
+    few = ["--files", "3"] if command == "translate" else ["--steps", "1"] * (command != "checkpoint")
+    done = transgan("bench", command, recipe, "--rounds", 3, *few, "--vs", "train.batch=4", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    first, second = found["cases"]
+    assert second["case"] == "train.batch=4"
+    for each in (first, second, {"seconds": found["ratio"]}):
+        assert 0 < each["seconds"]["min"] <= each["seconds"]["median"] <= each["seconds"]["max"]
+    if command == "step":
+        for each in (first, second):
+            assert sum(each["shares"].values()) == pytest.approx(1.0, abs=1e-6)
+        assert second["FLOPs a step"] == pytest.approx(2 * first["FLOPs a step"])
+
+
+def test_lines_for_people_name_both_sides(transgan: Any, recipe: Path) -> None:
+    done = transgan("bench", "data", recipe, "--rounds", 1, "--vs", "train.batch=4")
+    assert done.code == 0
+    assert "as given:" in done.out and "train.batch=4:" in done.out
+    assert re.fullmatch(
+        r"ratio +as given takes (\S+) times as long \(\S+ to \S+\) as train.batch=4", done.out.splitlines()[-1]
+    )
+
+
+def test_mistakes_are_one_line(transgan: Any, recipe: Path) -> None:
+    assert "train.batsh" in transgan("bench", "step", recipe, "--vs", "train.batsh=4").error(2)
+
+
+def test_turns_alternate_and_ratios_are_of_pairs() -> None:
+    assert [case for _, case in in_turns(2, 3)] == [0, 1, 1, 0, 0, 1]
+    slow, fast = Measured("a", [2.0, 40.0, 9.0]), Measured("b", [1.0, 10.0, 3.0])
+    assert ratio(slow, fast) == {"median": 3.0, "min": 2.0, "max": 4.0}
+
+
+def test_another_recipe_takes_the_place_of_the_first() -> None:
+    first, second = cases(Path("a.toml"), ["x=1"], ["b.toml", "y=2"], noise=False)
+    assert (first.recipe, first.settings) == (Path("a.toml"), ("x=1",))
+    assert (second.recipe, second.settings) == (Path("b.toml"), ("x=1", "y=2"))
