@@ -197,6 +197,10 @@ class Loss(Configurable[OptionsT]):
 class Nodes(Configurable[OptionsT]):
     """Named tensors and how to compute them: the methods marked with `@node`."""
 
+    shown: ClassVar[Collection[str]] = ()
+    """Nodes that previews show beside translations, as samples of their size: (N, 1 or C, *axes) in [-1, 1], with axes
+    of any length."""
+
     def __init__(self, options: OptionsT):
         self.options = options
 
