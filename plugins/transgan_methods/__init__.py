@@ -1,7 +1,7 @@
 """Networks, nodes and losses of published systems: what their recipes need beyond the standard plugins."""
 
 from transgan.api import Register, hookimpl
-from transgan_methods import codes, cut, munit, pix2pixhd, stargan, stargan_v2, ugatit
+from transgan_methods import codes, cut, munit, pix2pixhd, stargan, stargan_v2, ugatit, uvcgan
 
 
 @hookimpl
@@ -11,6 +11,7 @@ def register_generators(register: Register) -> None:
     register("pix2pixhd", pix2pixhd.Pix2pixHdGenerator)
     register("stargan_v2", stargan_v2.StarganV2Generator)
     register("ugatit", ugatit.UgatitGenerator)
+    register("uvcgan2", uvcgan.UvcganGenerator)
 
 
 @hookimpl
@@ -26,6 +27,7 @@ def register_discriminators(register: Register) -> None:
     register("stargan", stargan.StarganDiscriminator)
     register("stargan_v2", stargan_v2.StarganV2Discriminator)
     register("ugatit", ugatit.UgatitDiscriminator)
+    register("uvcgan2", uvcgan.UvcganDiscriminator)
 
 
 @hookimpl
@@ -52,6 +54,7 @@ def register_losses(register: Register) -> None:
     register("style_diversity", stargan_v2.StyleDiversity)
     register("reference_cycle", stargan_v2.ReferenceCycle)
     register("class_activation", ugatit.ClassActivationLoss)
+    register("inpainting", uvcgan.Inpainting)
 
 
 @hookimpl

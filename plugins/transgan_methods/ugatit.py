@@ -68,7 +68,7 @@ class ClassActivation(nn.Module):
 
 
 class LayerInstanceNorm(nn.Module):
-    """A mixture of instance and layer normalisation (ibid., eq. 1): `rho IN(x) + (1 - rho) LN(x)`, then scale and shift.
+    """A mixture of instance and layer normalisation (ibid., eq. 1): `rho IN(x) + (1 - rho) LN(x)`, scaled and shifted.
 
     The share `rho` of each channel is learned, and stays within [0, 1]: `clip` is called after each optimizer step.
 
@@ -218,7 +218,7 @@ class UgatitDiscriminatorOptions(Options):
 
 
 class UgatitDiscriminator(Discriminator[UgatitDiscriminatorOptions]):
-    """A discriminator of U-GAT-IT (Kim et al., 2020, appendix, tables 6 and 7): convolutions, and attention behind them.
+    """A discriminator of U-GAT-IT (Kim et al., 2020, appendix, tables 6 and 7): convolutions, and attention after them.
 
     All weights but those of the attention's 1x1 convolution are spectrally normalised.
 

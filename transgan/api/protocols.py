@@ -139,7 +139,11 @@ class Generator(Network[OptionsT]):
 
 
 class Discriminator(Network[OptionsT]):
-    """`forward(x, style, ...) -> DiscriminatorOutput`: x (N, spec.inputs, *space), style as a generator's."""
+    """`forward(x, style, ...) -> DiscriminatorOutput`: x (N, spec.inputs, *space), style as a generator's.
+
+    One that keeps statistics of real samples and of fakes apart may name `real`, (N,): 1 for samples that it should
+    find real, 0 for all others. It keeps its default where a loss calls it itself, as for a gradient penalty.
+    """
 
 
 class Encoder(Network[OptionsT]):
