@@ -211,10 +211,10 @@ class UgatitDiscriminatorOptions(Options):
 
     width: int = Field(64, ge=1)
     """Channels of the first convolution; each layer doubles them (1 or more)."""
-    layers: int = Field(7, ge=4, le=10)
-    """Number of layers as the authors count them (4 to 10): all but three of them halve height and width, two more are
-    convolutions with stride 1, and one is the attention. The authors have 7 for the global discriminator, whose logits
-    see the whole of 256 pixels, and 5 for the local one, with 70 pixels."""
+    layers: int = Field(7, ge=2, le=10)
+    """Number of convolutions as the authors count them (2 to 10): all but the last two halve height and width. The
+    authors have 7 for the global discriminator, whose logits see all of 256 pixels, and 5 for the local one, whose
+    logits see 70."""
 
 
 class UgatitDiscriminator(Discriminator[UgatitDiscriminatorOptions]):
