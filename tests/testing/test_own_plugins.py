@@ -89,6 +89,7 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
         "inputs": {each: (torch.rand(4, 3, 8, 8), LOGITS, torch.rand(4, 1, 4, 4)) for each in ATTENDED}
     },
     ("generators", "uvcgan2"): {"options": {"features": 8, "heads": 2}},
+    ("metrics", "attention_in_change"): {"inputs": {"attention": torch.rand(4, 1, 8, 8) * 2 - 1}},
     ("metrics", "flicker"): {"spec": CLIPS},
     ("media", "clip"): {"files": [frames(0), frames(1)]},
     ("conditionings", "planes"): {"options": {"of": "edges"}, "conditions": {"edges": torch.rand(4, 1, 32, 32)}},

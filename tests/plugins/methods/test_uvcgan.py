@@ -221,9 +221,9 @@ def test_with_a_batch_of_1_the_head_is_torchs_batch_norm_over_sample_and_queue()
     torch.manual_seed(1)
     head = BatchHead(4, 3).double()
     x, past = torch.randn(1, 4, 5, 5, dtype=torch.float64), torch.randn(7, 4, 5, 5, dtype=torch.float64)
-    for each in past:  # one after the other, real samples and fakes in turn
+    for each in past:  # one after the other
         _, moments = head(each[None], None)
-        head.push(moments, torch.tensor([float(len(each) % 2 == 0)]))
+        head.push(moments, torch.ones(1))
     assert head.filled.tolist() == [0, 3]
     expected = F.batch_norm(torch.cat([x, past[-3:]]), None, None, training=True)[:1]
     expected = head.last(F.leaky_relu(head.first(expected)))
@@ -250,7 +250,7 @@ def test_only_the_discriminators_own_update_fills_the_queues() -> None:
 
 def test_patches_are_masked_by_their_share() -> None:
     loss, x = Inpainting(InpaintingOptions(patch=5)), torch.zeros(200, 1, 12, 10)
-    rng = CounterRng(0, np.zeros(200), np.arange(200))
+    rng = CounterRng(0, np.zeros(200, np.uint64), np.arange(200))
     masked = loss.inpainted_source(x, {}, rng).x
     assert set(masked.unique().tolist()) == {-1.0, 0.0}
     patches = masked[:, 0, :10].unfold(1, 5, 5).unfold(2, 5, 5)
