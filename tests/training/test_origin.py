@@ -106,8 +106,8 @@ def test_networks_of_voice_many_are_conditioned_on_both_speakers(planned: Any) -
             assert float((outputs[0] - other).abs().max()) > 1e-6, name
 
 
-class Told(Discriminator[Options]):
-    """A discriminator that is told which samples are real."""
+class ReadsReal(Discriminator[Options]):
+    """A discriminator that reads which samples are real."""
 
     def __init__(self, options: Options, spec: NetworkSpec):
         super().__init__(options, spec)
@@ -122,15 +122,15 @@ class Told(Discriminator[Options]):
 class Plugin:
     @hookimpl
     def register_discriminators(self, register: Register) -> None:
-        register("told", Told)
+        register("reads_real", ReadsReal)
 
 
-def test_a_discriminator_may_be_told_which_samples_are_real(
+def test_a_discriminator_may_read_which_samples_are_real(
     planned: Any, double_engine: Any, random_samples: Any, micro_batches: Any
 ) -> None:
     """Merged or not; fakes and other negatives are none, and of what a loss makes itself nobody says it."""
     changes = (
-        'discriminators={d={use="told", per="run", history=6}}',
+        'discriminators={d={use="reads_real", per="run", history=6}}',
         'losses={lsgan={weight=1.0, negatives="other_domains"}, gradient_penalty=10.0}',
     )
     plan = planned(RECIPE, Plugin(), changes)

@@ -87,7 +87,7 @@ def translated(w: Mapping[str, Tensor], x: Tensor, light: bool) -> tuple[Tensor,
     return padded(x, w["decoder.4.weight"]).tanh(), logits, heat.sum(1, keepdim=True)
 
 
-def judged(network: Any, x: Tensor) -> list[Tensor]:
+def evaluated(network: Any, x: Tensor) -> list[Tensor]:
     """The discriminator with four layers in plain operations; its normalised weights are the network's."""
     for layer, stride in zip(network.layers, (2, 2, 1), strict=True):
         x = F.leaky_relu(padded(x, layer[0].weight, stride, 1, layer[0].bias), 0.2)
@@ -116,7 +116,7 @@ def loop(by: Any, nets: Mapping[str, Any], steps: list[Mapping[Any, Tensor]]) ->
         loss_d = torch.zeros((), dtype=torch.float64)
         for a, b in ends:
             fake = translated(dict(g[a].named_parameters()), samples["age", a], True)[0].detach()
-            for real_logits, fake_logits in zip(judged(d[b], samples["age", b]), judged(d[b], fake), strict=True):
+            for real_logits, fake_logits in zip(evaluated(d[b], samples["age", b]), evaluated(d[b], fake), strict=True):
                 loss_d = loss_d + 0.5 * (by.square(real_logits, 1) + by.square(fake_logits, 0))
         by.update(discriminators, loss_d)
         loss = torch.zeros((), dtype=torch.float64)
@@ -125,7 +125,7 @@ def loop(by: Any, nets: Mapping[str, Any], steps: list[Mapping[Any, Tensor]]) ->
             x, y = samples["age", a], samples["age", b]
             fake, logits, _ = translated(there, x, True)
             same, logits_of_target, _ = translated(there, y, True)
-            loss = loss + sum(by.square(each, 1) for each in judged(d[b], fake))
+            loss = loss + sum(by.square(each, 1) for each in evaluated(d[b], fake))
             loss = loss + 10 * F.l1_loss(translated(back, fake, True)[0], x) + 10 * F.l1_loss(same, y)
             loss = loss + 1000 * F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
             loss = loss + 1000 * F.binary_cross_entropy_with_logits(logits_of_target, torch.zeros_like(logits))
@@ -156,10 +156,10 @@ def test_sizes_are_the_published_ones() -> None:
     """670.8 and 134.0 million parameters of two generators and four discriminators, full and light, at 256 pixels."""
     with torch.device("meta"):
         pair = [UgatitGenerator(UgatitOptions(light=light), WHOLE) for light in (False, True)]
-        judges = [UgatitDiscriminator(UgatitDiscriminatorOptions(layers=n), WHOLE) for n in (7, 5)]
-        logits = [network(torch.empty(1, 3, 256, 256)).logits for network in judges]
+        networks = [UgatitDiscriminator(UgatitDiscriminatorOptions(layers=n), WHOLE) for n in (7, 5)]
+        logits = [network(torch.empty(1, 3, 256, 256)).logits for network in networks]
     count = lambda network: sum(p.numel() for p in network.parameters())  # noqa: E731
-    adversaries = 2 * sum(map(count, judges))
+    adversaries = 2 * sum(map(count, networks))
     assert [round((2 * count(g) + adversaries) / 1e6, 1) for g in pair] == [670.8, 134.0]
     assert [[tuple(each.shape) for each in of] for of in logits] == [
         [(1, 1, 6, 6), (1, 1, 2)],

@@ -121,7 +121,7 @@ def features(d: Any, x: Tensor) -> Tensor:
     return F.leaky_relu((x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), False, keepdim=True) + 1e-5).sqrt(), 0.2)
 
 
-def judged(d: Any, z: Tensor, past: list[Tensor], weight: float = 1.0) -> Tensor:
+def evaluated(d: Any, z: Tensor, past: list[Tensor], weight: float = 1.0) -> Tensor:
     """The head: each sample's features, normalised with the past ones of a weight, each (C, H, W)."""
     rows = []
     for own in z:
@@ -165,7 +165,7 @@ def loop(by: Any, nets: Mapping[str, Any], steps: list[Mapping[Any, Tensor]]) ->
                     loss = loss + 0.5 * F.l1_loss(translated(there, masked), sample)
                 continue
             fakes[b] = fake = translated(there, x)
-            loss = loss + by.square(judged(d[b], features(d[b], fake), past[b, "fake"]), 1)
+            loss = loss + by.square(evaluated(d[b], features(d[b], fake), past[b, "fake"]), 1)
             loss = loss + 2.5 * F.l1_loss(translated(back, fake), x) + 1.25 * F.l1_loss(translated(there, y), y)
         by.update(both, loss)
         if step == 0:
@@ -174,11 +174,11 @@ def loop(by: Any, nets: Mapping[str, Any], steps: list[Mapping[Any, Tensor]]) ->
         for a, b in ends:
             real, fake = samples["age", b], fakes[b].detach()
             seen[b, "real"], seen[b, "fake"] = features(d[b], real), features(d[b], fake)
-            loss = loss + 0.5 * by.square(judged(d[b], seen[b, "real"], past[b, "real"]), 1)
-            loss = loss + 0.5 * by.square(judged(d[b], seen[b, "fake"], past[b, "fake"]), 0)
+            loss = loss + 0.5 * by.square(evaluated(d[b], seen[b, "real"], past[b, "real"]), 1)
+            loss = loss + 0.5 * by.square(evaluated(d[b], seen[b, "fake"], past[b, "fake"]), 0)
             share = drawn(step, f"gradient_penalty/age: {a} -> {b}/d|1|between").view(4, 1, 1, 1)
             between = (share * real + (1 - share) * fake).requires_grad_()
-            logits = judged(d[b], features(d[b], between), [*past[b, "real"], *past[b, "fake"]], 0.5)
+            logits = evaluated(d[b], features(d[b], between), [*past[b, "real"], *past[b, "fake"]], 0.5)
             (gradient,) = torch.autograd.grad(logits.mean((1, 2, 3)).sum(), between, create_graph=True)
             loss = loss + 4 * gradient.square().sum((1, 2, 3)).mean()
         by.update(discriminators, loss)
