@@ -1,7 +1,7 @@
 """U-GAT-IT (Kim et al., 2020): generators and discriminators that attend to what tells the domains apart.
 
 An auxiliary classifier on pooled features has one weight for each channel. Features times these weights are what the
-classifier looks at, the class activation map; the network goes on with them, and so changes, or evaluates, what matters.
+classifier looks at, the class activation map; the network goes on with them, and so is drawn to what matters.
 """
 
 from collections import defaultdict
