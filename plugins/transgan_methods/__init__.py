@@ -1,7 +1,7 @@
 """Networks, nodes and losses of published systems: what their recipes need beyond the standard plugins."""
 
 from transgan.api import Register, hookimpl
-from transgan_methods import codes, cut, munit, pix2pixhd, stargan, stargan_v2
+from transgan_methods import codes, cut, munit, pix2pixhd, stargan, stargan_v2, ugatit, uvcgan
 
 
 @hookimpl
@@ -10,6 +10,8 @@ def register_generators(register: Register) -> None:
     register("unit", munit.Unit)
     register("pix2pixhd", pix2pixhd.Pix2pixHdGenerator)
     register("stargan_v2", stargan_v2.StarganV2Generator)
+    register("ugatit", ugatit.UgatitGenerator)
+    register("uvcgan2", uvcgan.UvcganGenerator)
 
 
 @hookimpl
@@ -24,6 +26,8 @@ def register_discriminators(register: Register) -> None:
     register("code", codes.CodeDiscriminator)
     register("stargan", stargan.StarganDiscriminator)
     register("stargan_v2", stargan_v2.StarganV2Discriminator)
+    register("ugatit", ugatit.UgatitDiscriminator)
+    register("uvcgan2", uvcgan.UvcganDiscriminator)
 
 
 @hookimpl
@@ -34,6 +38,7 @@ def register_nodes(register: Register) -> None:
     register("unit_translation", munit.UnitNodes)
     register("pix2pixhd_translation", pix2pixhd.Pix2pixHdNodes)
     register("stargan_v2_translation", stargan_v2.StarganV2Nodes)
+    register("ugatit_translation", ugatit.UgatitNodes)
 
 
 @hookimpl
@@ -48,3 +53,10 @@ def register_losses(register: Register) -> None:
     register("style_reconstruction", stargan_v2.StyleReconstruction)
     register("style_diversity", stargan_v2.StyleDiversity)
     register("reference_cycle", stargan_v2.ReferenceCycle)
+    register("class_activation", ugatit.ClassActivationLoss)
+    register("inpainting", uvcgan.Inpainting)
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    register("attention_in_change", ugatit.AttentionInChange)

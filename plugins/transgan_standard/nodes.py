@@ -12,12 +12,17 @@ Passes = Generator[Call, Any, Any]
 
 
 def scaled_change(call: Call, source: Tensor, strength: float) -> Generator[Call, Tensor, Tensor]:
-    """Return source + strength (y - source), where y is the result of the call.
+    """Return source + strength (y - source), where y is the result of the call; as `scaled`."""
+    y = yield call
+    return scaled(y, source, strength)
+
+
+def scaled(y: Tensor, source: Tensor, strength: float) -> Tensor:
+    """Return source + strength (y - source), of a translation y.
 
     Raises:
         UsageError: y has other channels than the source.
     """
-    y = yield call
     if y.shape[1] != source.shape[1]:
         what = f"this translation turns {source.shape[1]} channels into {y.shape[1]}"
         raise UsageError(f"strength {strength:g} scales the change of a sample, and {what}; leave it out")

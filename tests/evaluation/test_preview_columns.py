@@ -40,6 +40,31 @@ class Copies:
         return {"fake": inputs[planned, "source"]}
 
 
+class Shown(Copies):
+    """The same, with a node of one channel that a set of nodes wants to be shown, a quarter as large."""
+
+    def can_compute(self, planned: Any, name: str) -> bool:
+        return name == "some_map"
+
+    def compute(self, inputs: Any, planned: Any, names: list[str]) -> dict[str, torch.Tensor]:
+        source = inputs[planned, "source"]
+        x = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4).expand(len(source), 1, 4, 4)
+        return {"fake": source, **({"some_map": x} if "some_map" in names else {})}
+
+
+def test_nodes_that_are_to_be_shown_are_columns_of_the_samples_form() -> None:
+    plan = make_plan(parse_recipe(RECIPE), Registry.installed())
+    plan.nodes.shown = ("some_map", "not_there")  # type: ignore[misc]
+    columns = preview_columns(plan, Domains(plan), Shown(), 2, "cpu", Clock())  # type: ignore[arg-type]
+    shown = {name: column for name, column in columns.items() if name.endswith("\n(some map)")}
+    assert len(shown) == 6 and not any("not there" in name for name in columns)
+    column = shown["young -> old\n(some map)"]
+    assert column.domain == "old" and [tuple(x.shape) for x in column.items] == [(3, 16, 16)] * 2
+    small = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4)
+    for x in column.items[0]:  # every channel
+        torch.testing.assert_close(x, torch.nn.functional.interpolate(small, (16, 16), mode="bilinear")[0, 0])
+
+
 def test_columns_of_translations_to_one_target_do_not_replace_each_other() -> None:
     plan = make_plan(parse_recipe(RECIPE), Registry.installed())
     domains = Domains(plan)

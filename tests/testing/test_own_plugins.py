@@ -42,6 +42,16 @@ def two_codes(x: Tensor, **conditions: Any) -> tuple[Tensor, Tensor]:
     return codes(x), codes(-x)
 
 
+LOGITS = torch.linspace(-1, 1, 8).reshape(4, 2).requires_grad_()
+ATTENDED = ("attended", "attended_identity")
+
+
+def attended(x: Tensor, **conditions: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """A generator with attention: a translation, logits, and a map of attention."""
+    y = torch.tanh(x * torch.ones(1, requires_grad=True).to(x))
+    return y, x.flatten(2).mean(2)[:, :2], x[:, :1].abs()
+
+
 def frames(first: int) -> Any:
     """A function that draws a clip, as synthetic sources have them."""
 
@@ -74,6 +84,12 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
         "spec": CLIPS,
         "networks": {f"predictor.{end}": lambda x, **conditions: x[:, :, -1:] for end in ("source", "target")},
     },
+    ("nodes", "ugatit_translation"): {"networks": {"generator": attended}},
+    ("losses", "class_activation"): {
+        "inputs": {each: (torch.rand(4, 3, 8, 8), LOGITS, torch.rand(4, 1, 4, 4)) for each in ATTENDED}
+    },
+    ("generators", "uvcgan2"): {"options": {"features": 8, "heads": 2}},
+    ("metrics", "attention_in_change"): {"inputs": {"attention": torch.rand(4, 1, 8, 8) * 2 - 1}},
     ("metrics", "flicker"): {"spec": CLIPS},
     ("media", "clip"): {"files": [frames(0), frames(1)]},
     ("conditionings", "planes"): {"options": {"of": "edges"}, "conditions": {"edges": torch.rand(4, 1, 32, 32)}},

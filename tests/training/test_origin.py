@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from transgan.api import Clock
+from transgan.api import Clock, Discriminator, DiscriminatorOutput, NetworkSpec, Options, Register, hookimpl
 
 RECIPE = """
 [tasks]
@@ -104,3 +104,47 @@ def test_networks_of_voice_many_are_conditioned_on_both_speakers(planned: Any) -
             outputs.append(y if isinstance(y, Tensor) else y.logits[0])
         for other in outputs[1:]:
             assert float((outputs[0] - other).abs().max()) > 1e-6, name
+
+
+class ReadsReal(Discriminator[Options]):
+    """A discriminator that reads which samples are real."""
+
+    def __init__(self, options: Options, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.layer = nn.Conv2d(spec.inputs, 1, 3)
+        self.seen: list[tuple[Tensor, Tensor | None]] = []
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> DiscriminatorOutput:
+        self.seen.append((x.detach(), real))
+        return DiscriminatorOutput([self.layer(x)])
+
+
+class Plugin:
+    @hookimpl
+    def register_discriminators(self, register: Register) -> None:
+        register("reads_real", ReadsReal)
+
+
+def test_a_discriminator_may_read_which_samples_are_real(
+    planned: Any, double_engine: Any, random_samples: Any, micro_batches: Any
+) -> None:
+    """Merged or not; fakes and other negatives are none, and of what a loss makes itself nobody says it."""
+    changes = (
+        'discriminators={d={use="reads_real", per="run", history=6}}',
+        'losses={lsgan={weight=1.0, negatives="other_domains"}, gradient_penalty=10.0}',
+    )
+    plan = planned(RECIPE, Plugin(), changes)
+    engine, _ = double_engine(plan)
+    network = engine.networks["d"].network
+    for step in range(2):
+        samples, clock = random_samples(plan, step), Clock(step=step, run=step / 8)
+        network.seen = []
+        engine.train_step(micro_batches(plan, samples, 1, clock), clock)
+        rows = [(x, float(real[i])) for each, real in network.seen if real is not None for i, x in enumerate(each)]
+        ends = {name: list(samples["age", name]) for name in ("source", "target")}
+        real = [x for x, how in rows if how == 1]
+        assert len(real) == 4 and all(any(torch.equal(x, y) for y in ends["target"]) for x in real)
+        others = [x for x, how in rows if how == 0]
+        assert len(others) == 3 * 4  # fakes in both phases, and negatives
+        assert sum(any(torch.equal(x, y) for y in ends["source"]) for x in others) == 4
+        assert [len(x) for x, how in network.seen if how is None] == [4]  # the penalty

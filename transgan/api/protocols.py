@@ -139,7 +139,11 @@ class Generator(Network[OptionsT]):
 
 
 class Discriminator(Network[OptionsT]):
-    """`forward(x, style, ...) -> DiscriminatorOutput`: x (N, spec.inputs, *space), style as a generator's."""
+    """`forward(x, style, ...) -> DiscriminatorOutput`: x (N, spec.inputs, *space), style as a generator's.
+
+    One that keeps statistics of real samples and of fakes apart may name `real`, (N,): 1 for samples that it should
+    find real, 0 for all others. It keeps its default where a loss calls it itself, as for a gradient penalty.
+    """
 
 
 class Encoder(Network[OptionsT]):
@@ -196,6 +200,10 @@ class Loss(Configurable[OptionsT]):
 
 class Nodes(Configurable[OptionsT]):
     """Named tensors and how to compute them: the methods marked with `@node`."""
+
+    shown: ClassVar[Collection[str]] = ()
+    """Nodes that previews show beside translations, as samples of their size: (N, 1 or C, *axes) in [-1, 1], with axes
+    of any length."""
 
     def __init__(self, options: OptionsT):
         self.options = options

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from transgan.api.names import METRIC_ARGUMENTS
 from transgan.api.protocols import DiscriminatorOutput, Metric, Translation
@@ -422,6 +423,12 @@ def _given(networks: Networks, inputs: Mapping[Key, Any], translation: Translati
     return found
 
 
+def like(x: Tensor, samples: Tensor) -> Tensor:
+    """Return x (N, 1 or C, *axes) in the form of samples (N, C, *space): enlarged or reduced, its channel repeated."""
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[samples.dim() - 2]
+    return F.interpolate(x.float(), samples.shape[2:], mode=mode).expand(-1, samples.shape[1], *samples.shape[2:])
+
+
 #: Translations of a sample that a preview shows, where a model gives several.
 PREVIEWED = 3
 
@@ -429,7 +436,8 @@ PREVIEWED = 3
 def preview_columns(
     plan: Plan, domains: Domains, networks: Networks, rows: int, device: Any, clock: Clock
 ) -> dict[str, Column]:
-    """Return the columns of a preview: for each direction held-out sources, translations, and the truth if known.
+    """Return the columns of a preview: for each direction held-out sources, translations, nodes that are to be shown,
+    and the truth if known.
 
     A column is named after its target, where several sources are translated to that target also after its source.
     """
@@ -443,9 +451,13 @@ def preview_columns(
         if targets[translation.task, translation.target] > 1:
             short = task if len(plan.recipe.tasks) > 1 else ""  # the columns are narrow
             to, target = f"{short}{translation.source} -> {translation.target}", f"{target} for {translation.source}"
-        fake = networks.compute(inputs, planned, ["fake"])["fake"]
+        shown = [name for name in plan.nodes.shown if networks.can_compute(planned, name)]
+        values = networks.compute(inputs, planned, ["fake", *shown])
+        fake = values["fake"]
         columns[f"{task}{translation.source}\n(source)"] = Column(translation.source, list(inputs[planned, "source"]))
         columns[f"{to}\n(translated)"] = Column(translation.target, list(fake))
+        for name in shown:
+            columns[f"{to}\n({name.replace('_', ' ')})"] = Column(translation.target, list(like(values[name], fake)))
         if plan.varies_by("latents"):
             for number in range(1, PREVIEWED):
                 other = resampled(networks, inputs, planned, number)

@@ -16,7 +16,7 @@ Action = Literal["off", "warn", "stop", "rollback", "fallback"]
 Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "hiding", "exploding"]
 
 #: Names that an attribute cannot have, since networks have other arguments of these names.
-_RESERVED = {"task", "domain", "style", "kept", "x", "self"}
+_RESERVED = {"task", "domain", "style", "kept", "real", "x", "self"}
 
 
 #: Bounds on what a step may hold, and on what a checkpoint's name may count.

@@ -36,6 +36,7 @@ def conditions_of(spec: NetworkSpec, count: int = N) -> dict[str, Tensor]:
         "task": torch.arange(count) % len(spec.tasks),
         "domain": torch.arange(count) % len(spec.domains),
         "origin": (torch.arange(count) + 1) % len(spec.domains),
+        "real": (torch.arange(count) % 2).float(),
         **{name: torch.rand(count, numbers) * 2 - 1 for name, numbers in spec.attributes.items()},
     }
 

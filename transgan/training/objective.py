@@ -183,6 +183,7 @@ class DiscriminatorPasses:
             found["fake_realness"] = self._mean_realness(term)
         if (use := term.discriminator) and set(term.arguments) & set(DISCRIMINATOR_ARGUMENTS):
             conditions = self._conditions(term.translation, use)
+            conditions = {name: value for name, value in conditions.items() if name != "real"}  # it may be neither
             found["discriminator"] = self._function(use.network, conditions, full_precision=True)
             for kind, node in _nodes_of(use):
                 if f"{kind}_output" in term.arguments:
@@ -227,7 +228,8 @@ class DiscriminatorPasses:
 
         They are those that the fake was generated for, too. A discriminator that reads `origin` gets the domain that
         the fake was translated from, also beside the real sample. Labels that it keeps are, of a real sample, its own;
-        of a fake, those of the sample that it is made from; of a negative, others than its own.
+        of a fake, those of the sample that it is made from; of a negative, others than its own. One that reads `real`
+        gets 1 for real samples, and 0 for all others.
         """
         values = self.step.values
         side, other = sides_of(use)
@@ -238,6 +240,9 @@ class DiscriminatorPasses:
             **origin,
             **values[translation, f"{side}_attributes"],
         }
+        if self._takes(use, "real"):
+            domain = values[translation, f"{side}_domain"]
+            conditions["real"] = torch.full_like(domain, float(kind == "real"), dtype=torch.float)
         if KEPT in conditions:
             conditions[KEPT] = self.objective.kept.of(values, translation, use, kind)
         return conditions
