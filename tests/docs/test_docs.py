@@ -260,6 +260,7 @@ def can_make(plan: Plan, given: Mapping[str, Any]) -> bool:
         and (given["samples"] is None or plan.varies_by("latents"))
         and (given["reference"] is None or plan.varies_by("reference"))
         and (given["strength"] is None or plan.varies_by("strength"))
+        and (given["passes"] is None or plan.varies_by("passes"))
     )
 
 

@@ -82,6 +82,9 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
     ("sources", "synthetic_streets"): {"selections": {"a": "labels", "b": "picture"}},
     ("sources", "synthetic_scenes"): {"selections": {"a": {"hue": [0.0, 1.0]}, "b": {"ground": "dark"}}},
     ("sources", "synthetic_faces"): {"selections": {"young": {"age": [20, 30]}, "old": {"age": [50, 60]}}},
+    ("sources", "synthetic_colours"): {"selections": {"a": {"grid": 2}, "b": {"ring": 3}}},
+    ("nodes", "unsb_translation"): {"inputs": {"passes": 2}},
+    ("conditionings", "time"): {"conditions": {"time": torch.rand(4)}},
     ("sources", "synthetic_shapes"): {"selections": {"a": {"fill": "outline"}, "b": {"hue": 0.3}}},
     ("sources", "synthetic_voices"): {"selections": {"a": "low", "b": "high"}},
 }
@@ -107,6 +110,7 @@ SKIPPED: dict[tuple[str, str], str] = {
     ("losses", "patch_nce"): "it takes the activations of a generator",
     ("losses", "distillation"): "it takes a trained model",
     ("metrics", "label_kept"): "it takes labelled samples",
+    ("metrics", "modes"): "it takes labelled samples",
     ("metrics", "apparent_label"): "it takes labelled samples",
     ("metrics", "landmarks_moved"): "it takes weights that are downloaded",
     ("metrics", "conversion"): "it takes recordings",

@@ -43,6 +43,7 @@ class FileTranslator:
     seed: int
     style: Tensor | None
     strength: float | None
+    passes: int | None
 
     def __call__(self, path: Path, name: Path) -> int | None:
         """Translate a file; return the number of regions, or None where it has none and is copied.
@@ -109,7 +110,7 @@ class FileTranslator:
 
     def _variation(self, path: Path, name: Path, number: int, inputs: Mapping[str, Any]) -> Variation:
         named = name.with_suffix(path.suffix).as_posix()  # the same whatever file type is written
-        return Variation(self.seed, number, named, self.style, self.strength, inputs)
+        return Variation(self.seed, number, named, self.style, self.strength, self.passes, inputs)
 
     def _input(self, kind: str, folder: Path, name: Path) -> Any:
         """Return a further input of the file of that name.

@@ -414,7 +414,8 @@ class Model:
             without = replace(variation, reference=None if style is None else style.to("meta"))
             return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, names, True)
 
-        key = (direction.planned, tuple(x.shape), tuple(sorted(further)), style is None, variation.strength is None)
+        varied = (style is None, variation.strength is None, variation.passes)
+        key = (direction.planned, tuple(x.shape), tuple(sorted(further)), *varied)
         compute = partial(self._tiles.compute, name=names[0], memory=self.memory, on_progress=self.on_progress)
         with self._lock:
             return compute(run, x, trace, key)
@@ -466,6 +467,7 @@ class Model:
             training=False,
             reference=None if reference is None else reference.expand(count, *reference.shape[1:]),
             strength=variation.strength,
+            passes=variation.passes,
             latents=codes,
         )
         fake: Tensor = networks.compute(inputs, direction.planned, ["fake"])["fake"]
