@@ -33,7 +33,9 @@ class UnsbOptions(Options):
     """Options of the nodes `unsb_translation`."""
 
     steps: int = Field(5, ge=1, le=100)
-    """Number of moments, hence of passes of a translation, unless the user asks for fewer, `--passes` (1 or more)."""
+    """Number of moments, hence the most passes of a translation (1 or more)."""
+    passes: int | None = Field(None, ge=1)
+    """Passes of a translation, unless the user asks for another number, `--passes` (1 to `steps`); by default all."""
     tau: float = Field(0.01, ge=0)
     """How random the process is: the variance of its noise per unit of time (0 or more)."""
     numbers: int = Field(256, ge=1)
@@ -83,16 +85,17 @@ class UnsbNodes(TranslationNodes, Nodes[UnsbOptions]):
     def moment(self, task: Tensor, training: bool, passes: int | None, rng: SampleRng) -> Tensor:
         """The number of the moment of each sample, (N,): any in training, else the last one."""
         steps = self.options.steps
-        if passes is not None and passes > steps:
+        passes = passes or self.options.passes or steps
+        if passes > steps:
             raise UsageError(f"{passes} passes: this model was trained with {steps} steps; expected 1 to {steps}")
         if training:
             return (rng.uniform("moment") * steps).long().to(task.device)
-        return torch.full_like(task, (passes or steps) - 1)
+        return torch.full_like(task, passes - 1)
 
     @node
     def remaining(self, moment: Tensor) -> Tensor:
         """The share of the moments that remain, (N,), 1 at the first."""
-        return 1 - moment / self.options.steps
+        return (self.options.steps - moment) / self.options.steps
 
     @node
     def noisy(self, source: Tensor, to_target: Conditions, moment: Tensor, latents: SampleRng) -> Passes:

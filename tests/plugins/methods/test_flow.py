@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from transgan_methods.flow import FlowNodes, FlowOptions, entropic, transport
 from transgan_methods.time import TimeConditioning, TimeOptions
 
+from transgan import Translator
 from transgan.api import Call, NetworkSpec, PluginError, UsageError
 from transgan.rng import CounterRng
 
@@ -166,3 +169,70 @@ def test_the_time_is_sines_and_cosines_behind_the_style() -> None:
     assert style.shape == (2, 9) and torch.equal(style[:, :5], torch.ones(2, 5)) and not x.any()
     with pytest.raises(UsageError, match="these nodes pass no 'time'"):
         conditioning(torch.zeros(2, 3, 8, 8), None)
+
+
+COLOURS = """
+[data]
+source = { use = "synthetic_colours", count = 24 }
+media = { use = "image", flip = false }
+size = 1
+[domains]
+middle = { spread = 0.2 }
+many = { ring = 3, spread = 0.05 }
+[tasks]
+scatter = { from = "middle", to = "many" }
+[train]
+steps = 2
+batch = 4
+[optimizers]
+generator.lr = 0.3
+[nodes]
+use = "flow_translation"
+coupling = "transport"
+solver = "euler"
+passes = 3
+[conditionings.time]
+width = 4
+[generators.pointwise]
+output = "linear"
+width = 8
+[losses]
+flow_matching = 1.0
+[metrics]
+modes = true
+transport = true
+"""
+
+
+@pytest.fixture(scope="module")
+def model(trained: Any, recipe_file: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("flow") / "run"
+    trained(recipe_file(COLOURS), out)
+    return out
+
+
+@pytest.mark.parametrize(("passes", "expected"), [(None, 3), (1, 1), (5, 5)])
+def test_a_model_is_followed_in_the_passes_that_a_user_asks_for(model: Path, passes: int | None, expected: int) -> None:
+    translator = Translator.from_pretrained(model, "cpu")
+    network, colour = translator.networks["pointwise"], torch.tensor([0.1, -0.3, 0.0])[:, None, None]
+    x = colour[None]
+    for i in range(expected):
+        x = x + network(x, time=torch.full((1,), i / expected)) / expected
+    torch.testing.assert_close(translator(colour, passes=passes), x[0].detach().clamp(-1, 1), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("passes", "message"), [(0, "from 1 to 1,000"), (1.5, "expected a number")])
+def test_a_number_of_passes_that_cannot_be(model: Path, passes: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^passes={passes}: .*{message}"):
+        Translator.from_pretrained(model, "cpu")(torch.zeros(3, 1, 1), passes=passes)
+
+
+def test_the_command_takes_passes(model: Path, tmp_path: Path, run_cli: Any) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (1, 1), (200, 30, 128)).save(path)
+    translator, found = Translator.from_pretrained(model, "cpu"), []
+    for passes in (1, 7):
+        assert run_cli("translate", model, path, "--passes", passes, "-o", tmp_path / f"{passes}") == 0
+        found.append(np.asarray(Image.open(tmp_path / f"{passes}" / "a.png")).tolist())
+        assert found[-1] == np.asarray(translator(path, passes=passes)).tolist()
+    assert found[0] != found[1]
