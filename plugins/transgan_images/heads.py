@@ -1,4 +1,4 @@
-"""What judges the feature maps of a frozen network, and the fixed random projections before it."""
+"""Small networks that evaluate the feature maps of a frozen one, and the fixed random projections before it."""
 
 import math
 from collections.abc import Sequence

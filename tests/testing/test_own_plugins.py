@@ -53,6 +53,10 @@ def frames(first: int) -> Any:
 
 #: What a plugin is given beside SMALL, by kind and name: `options`, and keywords of `check`.
 GIVEN: dict[tuple[str, str], dict[str, Any]] = {
+    ("discriminators", "pair_energy"): {
+        "inputs": {"x": torch.linspace(-1, 1, 4 * 13 * 32 * 32).reshape(4, 13, 32, 32)}
+    },
+    ("losses", "bridge_entropy"): {"inputs": {"remaining": torch.tensor([1.0, 0.8, 0.4, 0.2])}},
     ("discriminators", "code"): {"inputs": {"x": torch.linspace(-1, 1, 32).reshape(4, 8)}},
     ("encoders", "stargan_v2_mapping"): {"inputs": {"x": torch.linspace(-1, 1, 64).reshape(4, 16)}},
     ("generators", "stargan_v2"): {"conditions": {"code": torch.linspace(-1, 1, 256).reshape(4, 64)}},

@@ -185,7 +185,7 @@ scatter = { from = "middle", to = "many" }
 steps = 2
 batch = 4
 [optimizers]
-generator.lr = 0.3
+generator.lr = 0.03
 [nodes]
 use = "flow_translation"
 coupling = "transport"
