@@ -53,10 +53,10 @@ class FeatureOptions(Options):
     mixed: int = Field(64, ge=1)
     """Channels of the finest map after mixing; each next map has twice as many (1 or more)."""
     head: Literal["map", "downsampling", "tokens"] = "map"
-    """What evaluates a feature map: `map`, three convolutions that keep its size; `downsampling`, convolutions with stride
-    2 and batch norm down to few logits, as in Projected GAN; `tokens`, convolutions along the row of its positions with
-    batch norm of small groups, as StyleGAN-T has for a vision transformer. The latter two look at the samples of a batch
-    together, so that gradient penalties are refused."""
+    """What evaluates a feature map: `map`, three convolutions that keep its size; `downsampling`, convolutions with
+    stride 2 and batch norm down to few logits, as in Projected GAN; `tokens`, convolutions along the row of its
+    positions with batch norm of small groups, as StyleGAN-T has for a vision transformer. The latter two look at the
+    samples of a batch together, so that gradient penalties are refused."""
     width: int = Field(64, ge=1)
     """Channels of each head (1 or more); of `downsampling` those at 64 pixels, up to 8 times as many at fewer; `tokens`
     has as many as the feature map."""

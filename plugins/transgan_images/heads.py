@@ -52,7 +52,8 @@ def _projected(x: Tensor, projection: nn.Module | None, style: Tensor | None) ->
     """Return the product of features (N, C, *space) with the style, (N, 1, *space) (Miyato & Koyama, 2018), or 0."""
     if projection is None or style is None:
         return 0.0
-    return (x * projection(style).view(*x.shape[:2], *[1] * (x.dim() - 2)).to(x.dtype)).sum(1, keepdim=True)
+    weights: Tensor = projection(style).view(*x.shape[:2], *[1] * (x.dim() - 2))
+    return (x * weights.to(x.dtype)).sum(1, keepdim=True)
 
 
 class Head(nn.Module):
@@ -120,7 +121,8 @@ class LocalBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([F.batch_norm(each, None, None, self.weight, self.bias, True) for each in x.split(self.GROUP)])
+        groups = torch.split(x, self.GROUP)
+        return torch.cat([F.batch_norm(each, None, None, self.weight, self.bias, True) for each in groups])
 
 
 class TokenHead(nn.Module):

@@ -116,9 +116,7 @@ class R2(R1):
     As `r1`, at the fakes as the discriminator gets them, which are augmented and may come from its image pool.
     """
 
-    def for_discriminator(  # type: ignore[override]
-        self, fake_input: Tensor, discriminator: DiscriminatorFunction
-    ) -> Tensor:
+    def for_discriminator(self, fake_input: Tensor, discriminator: DiscriminatorFunction) -> Tensor:
         return super().for_discriminator(fake_input, discriminator)
 
 
