@@ -104,6 +104,7 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
         for name in ("frechet", "kernel", "diversity", "content", "inception_score")
     },
     ("losses", "code_reconstruction"): {"use": "the fake says only the device of the 0 of translations without a code"},
+    ("losses", "bridge_entropy"): {"mean": "as published, it has the logarithm of a sum over the batch"},
     ("losses", "preserve"): {"use": "the option `like` says whether the source or the target is used"},
     ("generators", "pix2pixhd"): {"gradients": "each stage has a last layer of its own, and the finished network its"},
     ("metrics", "content_kept"): {"batches": "a sample is compared with another one of its batch"},

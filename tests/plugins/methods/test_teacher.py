@@ -29,7 +29,7 @@ class Teacher(Encoder[TeacherOptions]):
     def __init__(self, options: TeacherOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.layers = nn.Sequential(nn.Conv2d(spec.channels + 1, 16, 1), nn.SiLU(), nn.Conv2d(16, spec.channels, 1))
-        if options.weights:
+        if options.weights and not self.layers[0].weight.is_meta:  # where shapes are traced there are no numbers
             self.load_state_dict(safetensors.torch.load_file(options.weights))
         self.requires_grad_(False).eval()
 
