@@ -19,6 +19,8 @@ from transgan_images import (
     metrics_features,
     metrics_judges,
     metrics_labels,
+    metrics_points,
+    points,
     shapes,
     streets,
     tables,
@@ -57,6 +59,7 @@ def register_sources(register: Register) -> None:
     register("arrays", arrays.ArraySource)
     register("synthetic_shapes", shapes.SyntheticShapes)
     register("synthetic_streets", streets.SyntheticStreets)
+    register("synthetic_colours", points.SyntheticColours)
 
 
 @hookimpl
@@ -76,6 +79,8 @@ def register_metrics(register: Register) -> None:
     register("content", metrics_features.Content)
     register("inception_score", metrics_features.InceptionScore)
     register("coverage", metrics_coverage.Coverage)
+    register("modes", metrics_points.Modes)
+    register("transport", metrics_points.Transport)
     register("factor_error", metrics_factors.FactorError)
     register("factor_coverage", metrics_factors.FactorCoverage)
     register("content_kept", metrics_factors.ContentKept)

@@ -1,14 +1,13 @@
 """The discriminator `features`: small heads on the feature maps of a frozen network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 from transgan_standard.layers import activations_at, split_label_maps, two_axes
 
 from transgan.api import (
@@ -24,6 +23,7 @@ from transgan.api import (
 from transgan_images.classifier import SmallNetwork, augment, optimize, real_samples
 from transgan_images.efficientnet import MODEL, WEIGHTS
 from transgan_images.encoders import TimmEncoder, TimmOptions
+from transgan_images.heads import DownsamplingHead, Head, Mixing, TokenHead
 
 #: The network that is trained on the run's own domains.
 OWN = "own"
@@ -46,36 +46,25 @@ class FeatureOptions(Options):
     size: int | None = Field(None, ge=1)
     """Height and width to which images are resized before the frozen network. Small images need enlarging, for the
     networks were trained on large ones."""
+    mixing: Literal["none", "channels", "scales"] = "none"
+    """Fixed random projections of the feature maps before the heads, as in Projected GAN: `channels` mixes those of
+    each map by a 1x1 convolution, `scales` also adds each map, enlarged, to the next finer one. Maps are then best in
+    order from fine to coarse, such as the four of a ResNet at a quarter to a 32nd of the size."""
+    mixed: int = Field(64, ge=1)
+    """Channels of the finest map after mixing; each next map has twice as many (1 or more)."""
+    head: Literal["map", "downsampling", "tokens"] = "map"
+    """What evaluates a feature map: `map`, three convolutions that keep its size; `downsampling`, convolutions with
+    stride 2 and batch norm down to few logits, as in Projected GAN; `tokens`, convolutions along the row of its
+    positions with batch norm of small groups, as StyleGAN-T has for a vision transformer. The latter two look at the
+    samples of a batch together, so that gradient penalties are refused."""
     width: int = Field(64, ge=1)
-    """Channels of each head (1 or more)."""
+    """Channels of each head (1 or more); of `downsampling` those at 64 pixels, up to 8 times as many at fewer; `tokens`
+    has as many as the feature map."""
     label_maps: bool = True
     """One map of logits for each domain, of which that of the domain to check is used, and one for each value of the
     labels in `keep`. Otherwise one map, and conditions by projection."""
     kept_weight: float = Field(0.5, ge=0)
     """With `label_maps`, what each kept label counts in adversarial losses, where the domain counts 1 (0 or more)."""
-
-
-class Head(nn.Module):
-    """1x1 and 3x3 convolution and a map of logits, on normalised features; spectral norm everywhere.
-
-    `forward(x, style)`: x (N, channels, H, W); returns logits (N, maps, H, W) and the last features.
-    """
-
-    def __init__(self, channels: int, width: int, maps: int, style: int):
-        super().__init__()
-        self.first = spectral_norm(nn.Conv2d(channels, width, 1))
-        self.second = spectral_norm(nn.Conv2d(width, width, 3, padding=1))
-        self.last = spectral_norm(nn.Conv2d(width, maps, 1))
-        self.projection = spectral_norm(nn.Linear(style, width, bias=False)) if style else None
-
-    def forward(self, x: Tensor, style: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = F.group_norm(x, 1)  # each sample by itself: how strong features are says little of an image
-        x = F.leaky_relu(self.first(x), 0.2)
-        x = F.leaky_relu(self.second(x), 0.2)
-        logits: Tensor = self.last(x)
-        if self.projection is not None and style is not None:
-            logits = logits + (x * self.projection(style)[:, :, None, None].to(x.dtype)).sum(1, keepdim=True)
-        return logits, x
 
 
 class OwnFeatures(nn.Module):
@@ -132,9 +121,10 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
     """A discriminator on the features of a frozen network, after Sauer et al. (2021) and Kumari et al. (2022).
 
     The network's feature maps are compared instead of pixels: a few real images suffice, and noise does not pass for
-    texture. Each map has a head of three convolutions with spectral norm. What differs from the paper: heads are
-    convolutions of width `width` without random projections between scales, and logits may be label maps. The network
-    `own` is not in the papers either.
+    texture. With the default options each map has a head of three convolutions with spectral norm, logits may be label
+    maps, and the network is `own`, none of which is in the papers. `mixing = "scales"` and `head = "downsampling"` are
+    those of Projected GAN (Sauer et al., 2021, section 3.2), `head = "tokens"` that of StyleGAN-T (Sauer et al., 2023,
+    section 3.2), without class tokens.
 
     `forward(x, style, domain, kept)`: x (N, 1 or 3, H, W) in [-1, 1]; logits (N, 1, H', W') for each feature map, the
     heads' features; with `label_maps` domain (N,) and kept (N, K), or None, and the logits of K values for each map.
@@ -158,14 +148,25 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
             raise UsageError(f"'features': model = \"{OWN}\" takes no weights; leave them out, or name their model")
         self.frozen = self._build(spec, options.weights)
         maps = self.domains + spec.attributes.get("kept", 0) if options.label_maps else 1
-        channels = self._channels(spec)
+        sizes = self._sizes(spec)
         if options.model == OWN:
             self.note = (
                 f"its network is trained on the run's own domains for {options.pretrain} steps before the first step; "
                 f"a pretrained one knows more: 'transgan download {WEIGHTS.name}', model = \"{MODEL}\", "
                 'weights = "downloaded"'
             )
-        self.heads = nn.ModuleList(Head(each, options.width, maps, spec.style) for each in channels)
+        channels = [count for count, *_ in sizes]
+        self.mixing = None if options.mixing == "none" else Mixing(channels, options.mixed, options.mixing)
+        channels = channels if self.mixing is None else self.mixing.channels
+        grown = 2 if options.mixing == "scales" else 1
+        self.heads = nn.ModuleList()
+        for count, (_, *sides) in zip(channels, sizes, strict=True):
+            if options.head == "downsampling":
+                self.heads.append(DownsamplingHead(count, options.width, maps, spec.style, grown * min(sides)))
+            elif options.head == "tokens":
+                self.heads.append(TokenHead(count, maps, spec.style))
+            else:
+                self.heads.append(Head(count, options.width, maps, spec.style))
 
     def _build(self, spec: NetworkSpec, weights: str | None = None) -> OwnFeatures | TimmEncoder:
         """Return the frozen network."""
@@ -196,12 +197,12 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
             return x  # other networks resize by themselves
         return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
-    def _channels(self, spec: NetworkSpec) -> list[int]:
-        """Return the channels of each feature map, from a pass on the meta device."""
+    def _sizes(self, spec: NetworkSpec) -> list[tuple[int, ...]]:
+        """Return channels, height and width of each feature map, from a pass on the meta device."""
         with torch.device("meta"), torch.no_grad():
             probe = self._build(spec)
             try:
-                return [x.shape[1] for x in probe(self._resized(torch.empty(1, spec.inputs, *spec.space)))]
+                return [tuple(x.shape[1:]) for x in probe(self._resized(torch.empty(1, spec.inputs, *spec.space)))]
             except RuntimeError as error:
                 sides = "x".join(map(str, spec.space))
                 raise UsageError(
@@ -213,7 +214,8 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
         self, x: Tensor, style: Tensor | None = None, domain: Tensor | None = None, kept: Tensor | None = None
     ) -> DiscriminatorOutput:
         output = DiscriminatorOutput([], kept=None if kept is None else self.options.kept_weight * kept)
-        for head, maps in zip(self.heads, self.frozen(self._resized(x)), strict=True):
+        found = self.frozen(self._resized(x))
+        for head, maps in zip(self.heads, found if self.mixing is None else self.mixing(found), strict=True):
             logits, features = head(maps, style)
             if self.options.label_maps:
                 logits, kept_logits = split_label_maps(logits, domain, kept, self.domains)

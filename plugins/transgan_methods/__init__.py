@@ -1,7 +1,7 @@
 """Networks, nodes and losses of published systems: what their recipes need beyond the standard plugins."""
 
 from transgan.api import Register, hookimpl
-from transgan_methods import codes, cut, munit, pix2pixhd, stargan, stargan_v2, ugatit, uvcgan
+from transgan_methods import codes, cut, flow, munit, pix2pixhd, stargan, stargan_v2, time, ugatit, unsb, uvcgan
 
 
 @hookimpl
@@ -28,12 +28,20 @@ def register_discriminators(register: Register) -> None:
     register("stargan_v2", stargan_v2.StarganV2Discriminator)
     register("ugatit", ugatit.UgatitDiscriminator)
     register("uvcgan2", uvcgan.UvcganDiscriminator)
+    register("pair_energy", unsb.PairEnergy)
+
+
+@hookimpl
+def register_conditionings(register: Register) -> None:
+    register("time", time.TimeConditioning)
 
 
 @hookimpl
 def register_nodes(register: Register) -> None:
     register("augmented_translation", codes.AugmentedNodes)
     register("bicycle_translation", codes.BicycleNodes)
+    register("flow_translation", flow.FlowNodes)
+    register("unsb_translation", unsb.UnsbNodes)
     register("munit_translation", munit.MunitNodes)
     register("unit_translation", munit.UnitNodes)
     register("pix2pixhd_translation", pix2pixhd.Pix2pixHdNodes)
@@ -47,6 +55,9 @@ def register_losses(register: Register) -> None:
     register("code_reconstruction", codes.CodeReconstruction)
     register("encoded_paired", codes.EncodedPaired)
     register("code_divergence", codes.CodeDivergence)
+    register("flow_matching", flow.FlowMatching)
+    register("bridge_entropy", unsb.BridgeEntropy)
+    register("bridge_transport", unsb.BridgeTransport)
     register("self_reconstruction", munit.SelfReconstruction)
     register("content_reconstruction", munit.ContentReconstruction)
     register("latent_divergence", munit.LatentDivergence)

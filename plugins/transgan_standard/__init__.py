@@ -14,6 +14,7 @@ from transgan_standard import (
     metrics,
     nodes,
     penalties,
+    pointwise,
     residual_unet,
 )
 
@@ -23,6 +24,7 @@ def register_generators(register: Register) -> None:
     register("resnet", generators.ResnetGenerator)
     register("unet", generators.UnetGenerator)
     register("residual_unet", residual_unet.ResidualUnet)
+    register("pointwise", pointwise.Pointwise)
 
 
 @hookimpl
@@ -50,6 +52,7 @@ def register_losses(register: Register) -> None:
     register("distillation", distillation.Distillation)
     register("hinge", losses.Hinge)
     register("wasserstein", losses.Wasserstein)
+    register("relativistic", losses.Relativistic)
     register("cycle", cycles.Cycle)
     register("identity", losses.Identity)
     register("paired", losses.Paired)
@@ -59,6 +62,7 @@ def register_losses(register: Register) -> None:
     register("domain_classification", losses.DomainClassification)
     register("gradient_penalty", penalties.GradientPenalty)
     register("r1", penalties.R1)
+    register("r2", penalties.R2)
     register("lecam", penalties.Lecam)
 
 

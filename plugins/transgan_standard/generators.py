@@ -30,7 +30,7 @@ from transgan_standard.layers import (
     upsampling,
 )
 
-OutputKind = Literal["image", "edit", "residual"]
+OutputKind = Literal["image", "edit", "residual", "linear"]
 
 
 class Output(nn.Module):
@@ -41,6 +41,7 @@ class Output(nn.Module):
       Pumarola et al., 2018, eq. 1, with the mask inverted). The mask is initialised near 0.12.
     - `residual`: x + r - |r| x with r = tanh(d): moves x towards white (r > 0) or black (r < 0) by the share |r| of the
       distance. It is x where r is 0, reaches every value from every x, and stays within [-1, 1].
+    - `linear`: d, for what is no image, such as the velocity of a flow; of any size.
 
     Args:
         spec: where the generator stands.
@@ -51,7 +52,7 @@ class Output(nn.Module):
 
     def __init__(self, kind: OutputKind, spec: NetworkSpec):
         super().__init__()
-        if kind != "image" and not spec.keeps_channels:
+        if kind in ("edit", "residual") and not spec.keeps_channels:
             raise UsageError(
                 f'output = "{kind}" changes the input, which has {spec.source_channels} channels, and the output has '
                 f'{spec.channels}; expected output = "image"'
@@ -62,13 +63,15 @@ class Output(nn.Module):
 
     def init_weights(self, last: nn.Conv2d | nn.ConvTranspose2d) -> None:
         """Rescale the initial weights of the last convolution, so that `edit` and `residual` start near the input."""
-        if self.kind == "image" or last.bias is None:
+        if self.kind in ("image", "linear") or last.bias is None:
             return
         with torch.no_grad():
             last.weight.mul_(0.1)
             last.bias[self.channels :] = -2.0  # the mask's channel, where there is one
 
     def forward(self, d: Tensor, x: Tensor) -> Tensor:
+        if self.kind == "linear":
+            return d
         if self.kind == "image":
             return d.tanh()
         # The channels behind the image's are conditioning planes.
@@ -142,8 +145,9 @@ class ResnetOptions(Options):
     init: InitKind = "normal"
     """Initial weights: `normal`, as the reference, or `xavier`, as in CUT."""
     output: OutputKind = "image"
-    """What the network predicts: the `image`, an `edit` (new colours and a mask, which blends them with the input), or
-    a `residual` (a change of the input, bounded so that values stay within [-1, 1])."""
+    """What the network predicts: the `image`, an `edit` (new colours and a mask, which blends them with the input), a
+    `residual` (a change of the input, bounded so that values stay within [-1, 1]), or numbers without bounds
+    (`linear`), such as a velocity."""
 
 
 class ResnetGenerator(ImageGenerator[ResnetOptions]):
@@ -239,8 +243,9 @@ class UnetOptions(Options):
     init: InitKind = "normal"
     """Initial weights: `normal`, as the reference, or `xavier`, as in CUT."""
     output: OutputKind = "image"
-    """What the network predicts: the `image`, an `edit` (new colours and a mask, which blends them with the input), or
-    a `residual` (a change of the input, bounded so that values stay within [-1, 1])."""
+    """What the network predicts: the `image`, an `edit` (new colours and a mask, which blends them with the input), a
+    `residual` (a change of the input, bounded so that values stay within [-1, 1]), or numbers without bounds
+    (`linear`), such as a velocity."""
 
 
 class Down(Styled):

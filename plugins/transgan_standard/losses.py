@@ -173,6 +173,41 @@ class Wasserstein(Adversarial):
         return -logits
 
 
+class Relativistic(Adversarial):
+    """Relativistic pairing loss: each fake against a real sample (Jolicoeur-Martineau, 2019; Huang et al., 2025).
+
+    The discriminator's loss is softplus(-(D(real) - D(fake))), the generator's softplus(-(D(fake) - D(real))), for each
+    real sample and the fake beside it, at each position of a map of logits. There is no level at which a sample is real
+    by itself, so that fakes cannot all be moved to one side. Huang et al. (R3GAN, eq. 2) add both zero-centred
+    penalties, the losses `r1` and `r2`; the discriminator's loss is not halved.
+    """
+
+    scale = 1.0
+    is_difference = True
+
+    def for_discriminator(
+        self,
+        real_output: DiscriminatorOutput,
+        fake_output: DiscriminatorOutput,
+        negative_output: DiscriminatorOutput | None = None,
+    ) -> Tensor:
+        others = [fake_output] if negative_output is None else [fake_output, negative_output]
+        return torch.stack([_above(real_output, each) for each in others]).sum()
+
+    def for_generator(  # type: ignore[override]
+        self, real_output: DiscriminatorOutput, fake_output: DiscriminatorOutput
+    ) -> Tensor:
+        return _above(fake_output, real_output)
+
+
+def _above(output: DiscriminatorOutput, other: DiscriminatorOutput) -> Tensor:
+    """Return the mean of softplus(-(x - y)) over pairs of logits x of one output and y of another."""
+    pairs = zip(output.logits, other.logits, strict=True)
+    kept = zip(output.kept_logits, other.kept_logits, strict=True)
+    differences = DiscriminatorOutput([x - y for x, y in pairs], kept_logits=[x - y for x, y in kept], kept=output.kept)
+    return over_logits(lambda logits: F.softplus(-logits), differences)
+
+
 class IdentityOptions(Options):
     every: int = Field(1, ge=1)
     """Computed at every Nth step of its phase only, and multiplied by N, as lazy regularisation is: its translation is

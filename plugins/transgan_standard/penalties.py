@@ -110,6 +110,16 @@ class R1(Loss[R1Options]):
         return penalty
 
 
+class R2(R1):
+    """R2 regularisation: half the mean squared gradient norm at fakes (Mescheder et al., 2018, eq. 10).
+
+    As `r1`, at the fakes as the discriminator gets them, which are augmented and may come from its image pool.
+    """
+
+    def for_discriminator(self, fake_input: Tensor, discriminator: DiscriminatorFunction) -> Tensor:
+        return super().for_discriminator(fake_input, discriminator)
+
+
 class LecamOptions(Options):
     decay: float = Field(0.99, ge=0, lt=1)
     """Decay of the exponential moving averages of logits, per discriminator phase (0 to below 1)."""

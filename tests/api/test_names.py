@@ -168,6 +168,7 @@ def everything(plan: Plan) -> dict[tuple[Translation, str], Any]:
             pairs=(side(each.source), side(each.target)),
             reference=torch.zeros(N, 3, 16, 16),
             strength=1.0,
+            passes=2,
         )
     return inputs
 

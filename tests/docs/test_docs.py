@@ -260,6 +260,7 @@ def can_make(plan: Plan, given: Mapping[str, Any]) -> bool:
         and (given["samples"] is None or plan.varies_by("latents"))
         and (given["reference"] is None or plan.varies_by("reference"))
         and (given["strength"] is None or plan.varies_by("strength"))
+        and (given["passes"] is None or plan.varies_by("passes"))
     )
 
 
@@ -289,7 +290,7 @@ def test_every_measurement_has_metrics_and_keys_that_there_are(page: Path, regis
             recipe = ROOT / "recipes" / f"{run_of(given['model']) or 'conditional_face'}.toml"
             if recipe.is_file():
                 keys = {each.partition(".")[0].partition("=")[0] for each in given["set_"] or ()}
-                assert keys <= {*MEASURED}, words
+                assert keys <= {*MEASURED, "nodes"}, words
                 try:
                     make_plan(read_recipe(recipe, [*(given["set_"] or ()), *metrics]), registry)
                 except TransganError as error:

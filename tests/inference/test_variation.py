@@ -151,6 +151,7 @@ def test_a_strength_scales_the_change(plain: Translator) -> None:
         ("plain", {"seed": 2}, "^seed: this model has no latent codes: .* It can: strength$"),
         ("plain", {"reference": picture(0)}, "^reference: this model takes no style .* It can: strength$"),
         ("codes", {"strength": 1.0}, "^strength: .* cannot scale .* It can: samples, seed, reference$"),
+        ("plain", {"passes": 2}, "^passes: .* does not translate by a number of passes .* It can: strength$"),
         ("codes", {"samples": 0}, "^samples=0: expected a number from 1 to 1,000"),
         ("codes", {"samples": 1001}, "^samples=1001: expected a number from 1 to 1,000"),
         ("codes", {"seed": -1}, "^seed=-1: expected a whole number of 0 or more"),

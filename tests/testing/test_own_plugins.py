@@ -63,6 +63,10 @@ def frames(first: int) -> Any:
 
 #: What a plugin is given beside SMALL, by kind and name: `options`, and keywords of `check`.
 GIVEN: dict[tuple[str, str], dict[str, Any]] = {
+    ("discriminators", "pair_energy"): {
+        "inputs": {"x": torch.linspace(-1, 1, 4 * 13 * 32 * 32).reshape(4, 13, 32, 32)}
+    },
+    ("losses", "bridge_entropy"): {"inputs": {"remaining": torch.tensor([1.0, 0.8, 0.4, 0.2])}},
     ("discriminators", "code"): {"inputs": {"x": torch.linspace(-1, 1, 32).reshape(4, 8)}},
     ("encoders", "stargan_v2_mapping"): {"inputs": {"x": torch.linspace(-1, 1, 64).reshape(4, 16)}},
     ("generators", "stargan_v2"): {"conditions": {"code": torch.linspace(-1, 1, 256).reshape(4, 64)}},
@@ -98,6 +102,9 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
     ("sources", "synthetic_streets"): {"selections": {"a": "labels", "b": "picture"}},
     ("sources", "synthetic_scenes"): {"selections": {"a": {"hue": [0.0, 1.0]}, "b": {"ground": "dark"}}},
     ("sources", "synthetic_faces"): {"selections": {"young": {"age": [20, 30]}, "old": {"age": [50, 60]}}},
+    ("sources", "synthetic_colours"): {"selections": {"a": {"grid": 2}, "b": {"ring": 3}}},
+    ("nodes", "unsb_translation"): {"inputs": {"passes": 2}},
+    ("conditionings", "time"): {"conditions": {"time": torch.rand(4)}},
     ("sources", "synthetic_shapes"): {"selections": {"a": {"fill": "outline"}, "b": {"hue": 0.3}}},
     ("sources", "synthetic_voices"): {"selections": {"a": "low", "b": "high"}},
 }
@@ -113,6 +120,7 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
         for name in ("frechet", "kernel", "diversity", "content", "inception_score")
     },
     ("losses", "code_reconstruction"): {"use": "the fake says only the device of the 0 of translations without a code"},
+    ("losses", "bridge_entropy"): {"mean": "as published, it has the logarithm of a sum over the batch"},
     ("losses", "preserve"): {"use": "the option `like` says whether the source or the target is used"},
     ("generators", "pix2pixhd"): {"gradients": "each stage has a last layer of its own, and the finished network its"},
     ("metrics", "content_kept"): {"batches": "a sample is compared with another one of its batch"},
@@ -123,6 +131,7 @@ SKIPPED: dict[tuple[str, str], str] = {
     ("losses", "patch_nce"): "it takes the activations of a generator",
     ("losses", "distillation"): "it takes a trained model",
     ("metrics", "label_kept"): "it takes labelled samples",
+    ("metrics", "modes"): "it takes labelled samples",
     ("metrics", "apparent_label"): "it takes labelled samples",
     ("metrics", "landmarks_moved"): "it takes weights that are downloaded",
     ("metrics", "conversion"): "it takes recordings",

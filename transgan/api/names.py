@@ -57,6 +57,9 @@ BATCH_INPUTS = {
     "strength": Argument(
         "float | None", "", "Share of the change that the user wants, 1 for all of it; none where it is not given."
     ),
+    "passes": Argument(
+        "int | None", "", "Number of passes in a row that the user wants of a translation; none where it is not given."
+    ),
     "latents": Argument("SampleRng", "", "Random numbers of latent codes, which the user may vary."),
     "rng": Argument("SampleRng", "", "Random numbers for the N source samples; a loss gets a stream of its own."),
     "stage_conditions": Argument(

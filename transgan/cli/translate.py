@@ -114,6 +114,9 @@ def translate(
     strength: float = typer.Option(
         None, "--strength", metavar="X", help="How much of the change is made: 0 for none, 1 for all, more than all."
     ),
+    passes: int = typer.Option(
+        None, "--passes", metavar="N", help="Translate in N passes, with a model whose translation takes several."
+    ),
     further: list[str] = typer.Option(
         None,
         "--input",
@@ -189,7 +192,7 @@ def translate(
     direction = translator.choose(to, task, source)
     conditions = dict(_parse_attribute(each) for each in attributes or ())
     translator.encode_attributes(direction, conditions)  # report mistakes before looking for files
-    check_variation(translator.plan, samples, seed, reference is not None, strength)
+    check_variation(translator.plan, samples, seed, reference is not None, strength, passes)
     style = None if reference is None else translator.read_reference(expand_home(reference), direction)
     folders = dict(_parse_input(each) for each in further or ())
     check_inputs(translator.plan, direction, folders, regions is not None)
@@ -213,6 +216,7 @@ def translate(
         seed=seed or 0,
         style=style,
         strength=strength,
+        passes=passes,
     )
 
     failures, copied, count = Failures(partial(_failure, native=native)), 0, 0

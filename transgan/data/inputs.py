@@ -63,6 +63,7 @@ def assemble_inputs(
     pairs: tuple[Side, Side] | None = None,
     reference: Tensor | None = None,
     strength: float | None = None,
+    passes: int | None = None,
     latents: SampleRng | None = None,
 ) -> dict[Key, Any]:
     """Return the batch inputs of one translation.
@@ -73,6 +74,7 @@ def assemble_inputs(
         pairs: known pairs, source and target side; where all samples are pairs, these are `source` and `target`.
         reference: (N, C, *space), a sample of the target domain whose style the user wants; None where none is given.
         strength: how much of the change the user wants, where 1 is all of it; None where it is not given.
+        passes: how many passes in a row the user wants of a translation; None where it is not given.
         latents: the random numbers of latent codes, which the user may vary; defaults to those of `rng`.
     """
     device = source.domain.device
@@ -99,4 +101,5 @@ def assemble_inputs(
         "clock": clock,
     }
     found = {(translation, name): value for name, value in values.items() if value is not None}
-    return {**found, (translation, "reference"): reference, (translation, "strength"): strength}
+    wanted = {"reference": reference, "strength": strength, "passes": passes}
+    return {**found, **{(translation, name): value for name, value in wanted.items()}}

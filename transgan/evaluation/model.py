@@ -48,7 +48,8 @@ def measure_model(
     Args:
         path: a model folder, the folder of a checkpoint, or a run folder, whose recipe says where its data are.
         root: the folder with the data; defaults to the recipe's.
-        overrides: changes such as `evaluate.samples=64`, for the tables of `MEASURED` and `train.seed`.
+        overrides: changes such as `evaluate.samples=64`, for the tables of `MEASURED`, `train.seed`,
+            and options of nodes that leave the networks as they are, such as a number of passes.
         step: of a run folder, the checkpoint of this step instead of its model.
 
     Raises:

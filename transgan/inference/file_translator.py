@@ -48,6 +48,7 @@ class FileTranslator:
     seed: int
     style: Tensor | None
     strength: float | None
+    passes: int | None
 
     def __call__(self, files: Sequence[tuple[Path, Path]]) -> Generator[tuple[Path, Outcome[int | None]], None, None]:
         """Translate files; yield each, in their order, with a function that returns the number of regions in it.
@@ -170,7 +171,7 @@ class FileTranslator:
 
     def _variation(self, path: Path, name: Path, number: int, inputs: Mapping[str, Any]) -> Variation:
         named = name.with_suffix(path.suffix).as_posix()  # the same whatever file type is written
-        return Variation(self.seed, number, named, self.style, self.strength, inputs)
+        return Variation(self.seed, number, named, self.style, self.strength, self.passes, inputs)
 
     def _input(self, kind: str, folder: Path, name: Path) -> Any:
         """Return a further input of the file of that name.

@@ -448,7 +448,8 @@ class Model:
             own = names[: len(x)]
             return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, own, True)
 
-        key = (direction.planned, tuple(x.shape), tuple(sorted(further)), style is None, variation.strength is None)
+        varied = (style is None, variation.strength is None, variation.passes)
+        key = (direction.planned, tuple(x.shape), tuple(sorted(further)), *varied)
         return key, trace
 
     @cached_property
@@ -498,6 +499,7 @@ class Model:
             training=False,
             reference=None if reference is None else reference.expand(count, *reference.shape[1:]),
             strength=variation.strength,
+            passes=variation.passes,
             latents=codes,
         )
         fake: Tensor = networks.compute(inputs, direction.planned, ["fake"])["fake"]

@@ -33,6 +33,7 @@ class How(TypedDict, total=False):
     seed: int | None
     reference: Any
     strength: float | None
+    passes: int | None
     inputs: Mapping[str, Any] | None
     batch_size: int
 
@@ -121,6 +122,7 @@ class Translator(Model):
         seed: int | None = None,
         reference: Any = None,
         strength: float | None = None,
+        passes: int | None = None,
         inputs: Mapping[str, Any] | None = None,
         batch_size: int = 8,
     ) -> Any:
@@ -146,6 +148,7 @@ class Translator(Model):
             seed: of the latent codes; the same seed gives the same translation of a file of the same name.
             reference: a sample of the target domain, a path or an object, whose style the translation takes.
             strength: how much of the change is made: 0 for none, 1 for all of it, more to exaggerate.
+            passes: number of passes in a row, of a model whose translation takes several.
             inputs: further inputs of the item, such as its mask, by name: paths or objects; of several items as many.
             batch_size: of several items, how many are read, and translated in one pass where they have one size; not
                 with `regions`, which are translated one by one.
@@ -161,7 +164,7 @@ class Translator(Model):
             UsageError: no single translation, an invalid attribute value, or something that this model cannot do.
         """
         direction = self.choose(to, task, source)
-        check_variation(self.plan, samples, seed, reference is not None, strength)
+        check_variation(self.plan, samples, seed, reference is not None, strength, passes)
         check_inputs(self.plan, direction, inputs or (), regions is not None)
         if batch_size < 1:
             raise UsageError(f"{option('batch_size', batch_size)}: expected a number of 1 or more")
@@ -171,7 +174,7 @@ class Translator(Model):
             attributes,
             RegionSelection.named(regions, self.region_options(regions)) if isinstance(regions, str) else regions,
             samples,
-            Variation(seed or 0, reference=self._read_style(reference, direction), strength=strength),
+            Variation(seed or 0, reference=self._read_style(reference, direction), strength=strength, passes=passes),
         )
         try:
             if self.sides(direction)[0].is_item(item):

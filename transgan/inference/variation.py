@@ -13,8 +13,8 @@ from transgan.plan import Direction, Plan
 from transgan.plan.plan import ROLES
 from transgan.text import Blank, listed, option
 
-#: Bounds on what may be asked for: translations of a file, and multiples of a change.
-MAX_SAMPLES, MAX_STRENGTH = 1_000, 10
+#: Bounds on what may be asked for: translations of a file, multiples of a change, and passes in a row.
+MAX_SAMPLES, MAX_STRENGTH, MAX_PASSES = 1_000, 10, 1_000
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Variation:
     """A sample of the target domain whose style the translation takes, as `Translator.read_reference` returns it."""
     strength: float | None = None
     """How much of the change is made: 0 for none, 1 for all of it, more to exaggerate."""
+    passes: int | None = None
+    """How many passes in a row make the translation, of a model that takes several."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """Further inputs of the item, such as its mask, by name, as `Translator.read_input` returns them."""
 
@@ -40,7 +42,12 @@ PLAIN = Variation()
 
 
 def check_variation(
-    plan: Plan, samples: int | None, seed: int | None, has_reference: bool, strength: float | None
+    plan: Plan,
+    samples: int | None,
+    seed: int | None,
+    has_reference: bool,
+    strength: float | None,
+    passes: int | None = None,
 ) -> None:
     """Check that a model can do what is asked for; says what it can.
 
@@ -52,23 +59,28 @@ def check_variation(
         "seed": (seed is not None, "latents"),
         "reference": (has_reference, "reference"),
         "strength": (strength is not None, "strength"),
+        "passes": (passes is not None, "passes"),
     }
     can = [option(name) for name, (_, needed) in asked.items() if plan.varies_by(needed)]
     why = {
         "latents": "this model has no latent codes: it gives one translation of each file",
         "reference": "this model takes no style from a reference",
         "strength": "this model cannot scale its change",
+        "passes": "this model does not translate by a number of passes that can be chosen",
     }
     for name, (wanted, needed) in asked.items():
         if wanted and option(name) not in can:
             raise UsageError(f"{option(name)}: {why[needed]}. It can: {listed(can) or 'none of these'}")
-    for name, number, kind in (("samples", samples, Integral), ("seed", seed, Integral), ("strength", strength, Real)):
+    numbers = (("samples", samples, Integral), ("seed", seed, Integral), ("passes", passes, Integral))
+    for name, number, kind in (*numbers, ("strength", strength, Real)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, kind)):
             raise UsageError(f"{option(name, number)}: expected a number")
     if samples is not None and not 1 <= samples <= MAX_SAMPLES:
         raise UsageError(f"{option('samples', samples)}: expected a number from 1 to {MAX_SAMPLES:,}")
     if seed is not None and not 0 <= seed < 2**63:
         raise UsageError(f"{option('seed', seed)}: expected a whole number of 0 or more, below 2^63")
+    if passes is not None and not 1 <= passes <= MAX_PASSES:
+        raise UsageError(f"{option('passes', passes)}: expected a number from 1 to {MAX_PASSES:,}")
     if strength is not None and not 0 <= strength <= MAX_STRENGTH:  # also false for nan
         raise UsageError(f"{option('strength', strength)}: expected a number from 0 to {MAX_STRENGTH}")
 

@@ -169,7 +169,7 @@ class Plan:
         return found
 
     def varies_by(self, name: str) -> bool:
-        """Return whether translations depend on a batch input: `latents`, `reference` or `strength`."""
+        """Return whether translations depend on a batch input: `latents`, `reference`, `strength` or `passes`."""
         return name in self.graph.closure(["fake"])
 
     def used_inputs(self, translation: Translation, *, training: bool) -> set[str]:

@@ -279,7 +279,8 @@ class Optimizer(Section):
     use: Literal["adam", "adamw"] = "adam"
     lr: Schedule = constant(2e-4)
     """Learning rate, a number or a schedule."""
-    betas: list[float] = Field([0.5, 0.999], min_length=2, max_length=2)
+    betas: list[Schedule] = Field([constant(0.5), constant(0.999)], min_length=2, max_length=2)
+    """Decay of Adam's averages of gradients and of their squares, each a number or a schedule."""
     weight_decay: float = Field(0.0, ge=0)
 
 
@@ -288,7 +289,7 @@ class OptimizerChanges(Section):
 
     lr: Schedule | None = None
     """Learning rate, a number or a schedule."""
-    betas: list[float] | None = Field(None, min_length=2, max_length=2)
+    betas: list[Schedule] | None = Field(None, min_length=2, max_length=2)
     weight_decay: float | None = Field(None, ge=0)
 
     @property

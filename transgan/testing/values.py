@@ -91,6 +91,7 @@ def batch_of(names: Iterable[str], given: Given, annotations: Mapping[str, Any])
         **{f"{role}_attributes": lambda: dict(labels) for role in ("source", "target", "pair_target")},
         "reference": lambda: None,
         "strength": lambda: None,
+        "passes": lambda: None,
         "latents": lambda: ScopedRng(rng, "latents"),
         "rng": lambda: rng,
         "clock": lambda: Clock(step=5, epoch=1.5, run=0.5, phase_step=5),

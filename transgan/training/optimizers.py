@@ -33,7 +33,7 @@ class Optimizers:
                 self.by_name[name] = cls(
                     parameters,
                     lr=options.lr.at_clock(Clock()),
-                    betas=(options.betas[0], options.betas[1]),
+                    betas=_betas(options, Clock()),
                     weight_decay=options.weight_decay,
                     fused=True,
                 )
@@ -78,7 +78,7 @@ class Optimizers:
             options = self._of(name, clock)[1]
             for group in optimizer.param_groups:
                 group["lr"] = options.lr.at_clock(clock) * self.lr_factor
-                group["betas"] = (options.betas[0], options.betas[1])
+                group["betas"] = _betas(options, clock)
                 group["weight_decay"] = options.weight_decay
             optimizer.step()
             self.networks.after_step(name)
@@ -102,3 +102,8 @@ class Optimizers:
                     optimizer.state[parameter] = {
                         slot: value.to(parameter.device).clone() for slot, value in slots.items()
                     }
+
+
+def _betas(options: Optimizer, clock: Clock) -> tuple[float, float]:
+    """Return the decay of Adam's two averages at a moment."""
+    return options.betas[0].at_clock(clock), options.betas[1].at_clock(clock)
