@@ -10,8 +10,8 @@ HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 
 
 TRAINING_REMEDY = (
-    "lower train.batch or data.size, raise train.accumulate, which computes the same in parts, or set "
-    'train.checkpointing = ["*"] or train.precision = "bf16"'
+    'set train.checkpointing = ["*"], raise train.accumulate, or set train.precision = "bf16"; '
+    "or lower train.batch or data.size"
 )
 """What to do where memory is short for training."""
 

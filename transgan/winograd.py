@@ -4,13 +4,15 @@ A tile of 2x2 outputs takes 16 multiplications a channel in place of 36. Sums ar
 convolution, and no less exact: the transforms only add and halve. GPUs' libraries choose such algorithms themselves.
 """
 
+import math
+import threading
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-#: Below this many input or output channels the transforms take longer than they save.
-CHANNELS = 128
+#: With fewer input or output channels, or fewer tiles in a batch, the transforms take longer than they save.
+CHANNELS, TILES = 128, 512
 
 
 def use_winograd(network: nn.Module) -> None:
@@ -32,7 +34,6 @@ class WinogradConv2d(nn.Conv2d):
     """A 3x3 convolution with stride 1: direct where the input is not fp32 on a CPU, or a side of the output is odd."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        padding = self.padding[0] if self.padding_mode == "zeros" else 1  # else the layer pads, as the base class does
         height, width = (length + 2 * int(self.padding[0]) - 2 for length in x.shape[-2:])
         plain = (
             x.dtype == weight.dtype == torch.float32
@@ -41,9 +42,9 @@ class WinogradConv2d(nn.Conv2d):
             and not torch.is_autocast_enabled("cpu")
             and not torch.compiler.is_compiling()
         )
-        if not plain or height % 2 or width % 2 or min(height, width, len(x)) < 1:
+        if not plain or height % 2 or width % 2 or len(x) * height * width < 4 * TILES:
             return super()._conv_forward(x, weight, bias)
-        if padding and self.padding[0]:
+        if self.padding[0]:
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = nn.functional.pad(x, (1, 1, 1, 1), mode=mode)
         y: Tensor = _Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
@@ -57,7 +58,8 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         n, _, height, width = x.shape
-        products = torch.bmm(_tiles(x), _filters(weight))
+        tiles, filters = _tiles(x), _filters(weight)
+        products = torch.bmm(tiles, filters, out=_scratch("products", x, 16, tiles.shape[1], filters.shape[2]))
         return _outputs(products.view(4, 4, n, height // 2 - 1, width // 2 - 1, -1))
 
     @staticmethod
@@ -73,12 +75,26 @@ class _Convolution(torch.autograd.Function):
         products = _outputs_backward(gradient)
         of_x, of_weight = None, None
         if wanted[0]:
-            of_tiles = torch.bmm(products, _filters(weight).transpose(1, 2))
             n, channels, height, width = x.shape
+            out = _scratch("tiles", x, 16, products.shape[1], channels)
+            of_tiles = torch.bmm(products, _filters(weight).transpose(1, 2), out=out)
             of_x = _tiles_backward(of_tiles.view(4, 4, n, height // 2 - 1, width // 2 - 1, channels))
         if wanted[1]:
-            of_weight = _filters_backward(torch.bmm(_tiles(x).transpose(1, 2), products))
+            out = _scratch("filters", x, 16, x.shape[1], products.shape[2])
+            of_weight = _filters_backward(torch.bmm(_tiles(x).transpose(1, 2), products, out=out))
         return of_x, of_weight
+
+
+_kept = threading.local()
+
+
+def _scratch(name: str, like: Tensor, *shape: int) -> Tensor:
+    """Return memory for numbers that the next call may overwrite: new memory would take as long as the arithmetic."""
+    length = math.prod(shape)
+    buffers: dict[str, Tensor] = _kept.__dict__
+    if name not in buffers or buffers[name].numel() < length:
+        buffers[name] = torch.empty(length, dtype=like.dtype)
+    return buffers[name][:length].view(shape)
 
 
 # Channels are the last axis within, so that every slice is contiguous.
@@ -89,9 +105,9 @@ def _tiles(x: Tensor) -> Tensor:
     x = x.permute(0, 2, 3, 1).contiguous()
     n, height, width, channels = x.shape
     down, across = height // 2 - 1, width // 2 - 1
-    rows = x.new_empty(4, n, down, width, channels)
+    rows = _scratch("rows", x, 4, n, down, width, channels)
     _combine([x[:, i : i + 2 * down - 1 : 2] for i in range(4)], list(rows))
-    tiles = x.new_empty(4, 4, n, down, across, channels)
+    tiles = _scratch("tiles", x, 4, 4, n, down, across, channels)
     _combine([rows[:, :, :, i : i + 2 * across - 1 : 2] for i in range(4)], list(tiles.unbind(1)))
     return tiles.view(16, -1, channels)
 
@@ -107,7 +123,7 @@ def _combine(d: list[Tensor], out: list[Tensor]) -> None:
 def _tiles_backward(tiles: Tensor) -> Tensor:
     """Return (N, C, H, W), the sums B t B' of overlapping tiles (4, 4, N, H/2-1, W/2-1, C)."""
     _, _, n, down, across, channels = tiles.shape
-    rows = tiles.new_zeros(4, n, down, 2 * across + 2, channels)
+    rows = _scratch("rows", tiles, 4, n, down, 2 * across + 2, channels).zero_()
     _spread(list(tiles.unbind(1)), [rows[:, :, :, i : i + 2 * across - 1 : 2] for i in range(4)])
     x = tiles.new_zeros(n, 2 * down + 2, 2 * across + 2, channels)
     _spread(list(rows), [x[:, i : i + 2 * down - 1 : 2] for i in range(4)])
@@ -138,7 +154,7 @@ def _outputs_backward(y: Tensor) -> Tensor:
     n, channels, height, width = y.shape
     y = y.permute(0, 2, 3, 1).contiguous().view(n, height // 2, 2, width // 2, 2, channels)
     rows = y[:, :, 0], y[:, :, 0] + y[:, :, 1], y[:, :, 0] - y[:, :, 1], -y[:, :, 1]
-    m = y.new_empty(4, 4, n, height // 2, width // 2, channels)
+    m = _scratch("products", y, 4, 4, n, height // 2, width // 2, channels)
     for row, out in zip(rows, m, strict=True):
         left, right = row[:, :, :, 0], row[:, :, :, 1]
         out[0].copy_(left)
@@ -151,7 +167,8 @@ def _outputs_backward(y: Tensor) -> Tensor:
 def _filters(weight: Tensor) -> Tensor:
     """Return GgG' of weights (K, C, 3, 3): (16, C, K)."""
     outputs, inputs = weight.shape[:2]
-    return (_twice_g(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(16, inputs, outputs)
+    out = _scratch("filters", weight, 16, inputs * outputs)
+    return torch.mm(_twice_g(weight), weight.permute(2, 3, 1, 0).reshape(9, -1), out=out).view(16, inputs, outputs)
 
 
 def _filters_backward(filters: Tensor) -> Tensor:

@@ -252,8 +252,9 @@ class Train(Section):
     compile: bool = False
     """Whether networks are compiled by torch.compile: minutes once, then faster steps on a GPU."""
     checkpointing: list[str] = []
-    """Networks, by name or pattern, that keep no activations: these are computed again in the backward pass (gradient
-    checkpointing). Takes less memory and about a third more time; results are the same."""
+    """Networks, by name or pattern such as `"*"`, that keep no activations: these are computed again in the backward
+    pass (gradient checkpointing). Takes less memory and about a third more time; results are the same. A pattern leaves
+    out networks with running statistics (batch norm), which a second pass would change again."""
     accumulate: Count = 1
     """Number of micro-batches into which a batch is divided, to save memory (gradient accumulation)."""
     clip: Schedule = constant(0.0)

@@ -44,8 +44,7 @@ class Engine:
         self.completed = 0
         """Completed steps."""
         self.skipped = 0
-        """How many steps were skipped, since a number in them was not finite: the newest one, or with `waits` false
-        those before `count_skipped` was called last."""
+        """1 if the newest step was skipped, since a number in it was not finite, else 0; known if `waits`."""
 
     def train(self, batches: Batches) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Train to the last step; yield after each the number of completed steps, and its losses, unweighted."""
@@ -124,10 +123,11 @@ class Engine:
 
     def count_skipped(self) -> int:
         """Return how many steps were skipped since the last call; waits for the device."""
-        if not self.waits:
-            self.skipped = int(self._skipped)
-            self._skipped.zero_()
-        return self.skipped
+        if self.waits:
+            return self.skipped
+        count = int(self._skipped)
+        self._skipped.zero_()
+        return count
 
 
 def phases_sharing_nodes(due: list[Phase], micro_batches: int) -> list[Phase]:
