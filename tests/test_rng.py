@@ -143,7 +143,7 @@ def test_normal_numbers_are_two_of_each_64_bits() -> None:
     high, low = word >> 21, (word & (2**21 - 1)) << 11
     radius, angle = math.sqrt(-2 * math.log((high + 0.5) / 2**32)), 2 * math.pi * low / 2**32
     found = rng(1).normal("latent", 2)[0].tolist()
-    assert found == pytest.approx([radius * math.cos(angle), radius * math.sin(angle)], abs=1e-5)
+    assert found == pytest.approx([radius * math.cos(angle), radius * math.sin(angle)], abs=5e-5)
     assert rng(1, dtype=torch.float32).normal("latent", 2)[0].tolist() == pytest.approx(found, abs=1e-5)
     assert torch.equal(rng(3).normal("latent", 3), rng(3).normal("latent", 8)[:, :3])
 
