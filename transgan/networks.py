@@ -1,5 +1,6 @@
 """A plan's networks, on a device: called by role, in the recipe's precision."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
@@ -390,6 +391,8 @@ class Compiled:
         self.seen: set[tuple[Any, ...]] = set()
         self.begins: Callable[[str], None] = lambda message: None
         """Called with a line before a compilation, which takes its time."""
+        # Of the compiler's own reading of tensors.
+        warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor that is not a leaf")
         torch._dynamo.config.recompile_limit = max(COMPILATIONS, torch._dynamo.config.recompile_limit)
         for network in networks.values():
             network.compile(backend=COMPILER)

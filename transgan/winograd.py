@@ -43,11 +43,12 @@ class WinogradConv2d(nn.Conv2d):
             and not torch.compiler.is_compiling()
         )
         if not plain or height % 2 or width % 2 or len(x) * height * width < 4 * TILES:
-            return super()._conv_forward(x, weight, bias)
+            direct: Tensor = super()._conv_forward(x, weight, bias)
+            return direct
         if self.padding[0]:
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = nn.functional.pad(x, (1, 1, 1, 1), mode=mode)
-        y: Tensor = _Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
+        y: Tensor = _Convolution.apply(x, weight)
         return y if bias is None else y + bias[:, None, None]
 
 
