@@ -286,11 +286,13 @@ class Batches:
         sides: dict[Stream, Side] = {}
         for stream, each in streams.items():
             rng = CounterRng(each.key, each.epoch, each.index, self.device, self.dtype)
+            on_host = CounterRng(each.key, each.epoch, each.index, "cpu", self.dtype)
             names = [self.plan.domains[i] for i in each.domain]
             tensors = {}
             for further, decoded in each.decoded.items():
                 own = [f"{name}.{further}" for name in names] if further else names
-                tensors[further] = self.domains.tensors(decoded, rng, own, size, self.device).to(self.dtype)
+                where = rng if isinstance(decoded, np.ndarray) else on_host  # where samples are cut out
+                tensors[further] = self.domains.tensors(decoded, where, own, size, self.device).to(self.dtype)
             domain = to_device(torch.from_numpy(each.domain), self.device)
             sides[stream] = Side(
                 tensors.pop(""), domain, as_tensors(each.labels, self.device, self.dtype), inputs=tensors
