@@ -1,6 +1,7 @@
 """Counter-based random numbers: their distributions, and what they depend on."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -124,6 +125,27 @@ def test_numbers_are_those_of_splitmix64_from_release_to_release() -> None:
         expected = [(splitmix((sample + i * golden) % 2**64) >> 11) * 2.0**-53 for i in (1, 2, 3)]
         found = CounterRng(7, np.array([epoch]), np.array([index]), dtype=torch.float64).uniform("crop", 3)
         assert found[0].tolist() == expected
+
+
+@pytest.mark.parametrize("count", [1, 7, 3000])
+def test_a_device_computes_the_same_bits_as_the_host(count: int) -> None:
+    """Its operations on signed integers are run here on the CPU, which draws by unsigned ones."""
+    for seed, purpose in ((0, "crop"), (2**63, "flip"), ("x", "")):
+        source = CounterRng(
+            seed, np.array([0, 3, 2**40, 2**64 - 1], np.uint64), np.array([5, 2**40, 0, 2**64 - 1], np.uint64)
+        )
+        assert torch.equal(source._words_on_device(purpose, count), source._words(purpose, count))
+
+
+def test_normal_numbers_are_two_of_each_64_bits() -> None:
+    """Those of Box and Muller, in Python's own arithmetic."""
+    word = int(rng(1).uniform("latent").item() * 2**53)  # its upper 53 bits
+    high, low = word >> 21, (word & (2**21 - 1)) << 11
+    radius, angle = math.sqrt(-2 * math.log((high + 0.5) / 2**32)), 2 * math.pi * low / 2**32
+    found = rng(1).normal("latent", 2)[0].tolist()
+    assert found == pytest.approx([radius * math.cos(angle), radius * math.sin(angle)], abs=5e-5)
+    assert rng(1, dtype=torch.float32).normal("latent", 2)[0].tolist() == pytest.approx(found, abs=1e-5)
+    assert torch.equal(rng(3).normal("latent", 3), rng(3).normal("latent", 8)[:, :3])
 
 
 def test_a_permutation_has_every_number_once_and_follows_from_its_key() -> None:

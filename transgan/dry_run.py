@@ -387,7 +387,7 @@ def _costs(plan: Plan, networks: Mapping[str, nn.Module], traces: list[PhaseTrac
     best = translating if plan.recipe.evaluate.keep_best else 0
     shared = max((each.activations for each in traces if each.side == "nodes"), default=0)
     activations = shared + max((each.activations for each in traces if each.side != "nodes"), default=0)
-    if plan.recipe.train.precision == "bf16":
+    if plan.recipe.train.precision != "fp32":
         activations //= 2
     state = sum(held.values()) + 3 * weights + average + best  # a gradient and two moments each
     checkpoint = sum(held.values()) + 2 * weights + average + best

@@ -9,7 +9,10 @@ HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 """Exit codes after SIGHUP, SIGINT and SIGTERM."""
 
 
-TRAINING_REMEDY = 'lower train.batch or data.size, raise train.accumulate, or set train.precision = "bf16"'
+TRAINING_REMEDY = (
+    'set train.checkpointing = ["*"], raise train.accumulate, or set train.precision = "bf16"; '
+    "or lower train.batch or data.size"
+)
 """What to do where memory is short for training."""
 
 

@@ -1,7 +1,9 @@
 """A plan's networks, on a device: called by role, in the recipe's precision."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrizations import _SpectralNorm as _ParametrizedSpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.utils.checkpoint import checkpoint
 
 from transgan.api.protocols import Network, Translation
 from transgan.errors import UsageError, did_you_mean
@@ -18,7 +21,10 @@ from transgan.graph import Key, Step
 from transgan.plan import Plan, Stage, build_networks, mixes_batch
 from transgan.plan.plan import is_frozen
 from transgan.tree import map_tensors
+from transgan.winograd import use_winograd
 
+#: The dtypes that networks compute in, by `train.precision`; None for that of the weights.
+DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: On a CPU, calls with fewer numbers than this share a pass: below it a pass costs more to start than to compute.
 SMALL = 100_000
 
@@ -41,9 +47,13 @@ class Networks(Mapping[str, nn.Module]):
     ):
         self.plan = plan
         self.device = torch.device(device)
+        trained = networks is None
         if networks is None:
             networks = build_networks(plan, "meta" if self.device.type == "meta" else "cpu")
         self._networks = {name: network.to(self.device) for name, network in networks.items()}
+        if self.device.type == "cpu":
+            for network in self._networks.values():
+                use_winograd(network)
         #: Parameters that some stage trains, of those that their author has not frozen.
         self._trainable = {
             name: [
@@ -60,7 +70,22 @@ class Networks(Mapping[str, nn.Module]):
         self._frozen_norms: list[nn.Module] = []
         self.freeze(plan.stages[0])
         self.merge = merge or plan.recipe.train.merge
-        self.bf16 = plan.recipe.train.precision == "bf16" and self.device.type != "meta"
+        train = plan.recipe.train
+        self.dtype = None if self.device.type == "meta" else DTYPES[train.precision]
+        """What networks compute in; None for the dtype of their weights."""
+        self.scales = self.dtype == torch.float16
+        """Whether losses are scaled, since small gradients would vanish."""
+        if self.dtype == torch.bfloat16 and self.device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+            raise UsageError(
+                f'train.precision = "bf16": {torch.cuda.get_device_name(self.device)} cannot compute in bf16; '
+                'expected "fp16" or "fp32"'
+            )
+        self.channels_last = self.device.type == "cuda" and self.dtype is not None  # as its 16-bit convolutions want it
+        if self.channels_last:
+            for network in self.values():
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.checkpointed = checkpointed(self, train.checkpointing)
+        self.compiled = Compiled(self) if train.compile and trained and self.device.type != "meta" else None
         self._mixing = {name for name, network in self.items() if mixes_batch(network)}
         self._with_after_step = {
             name: [
@@ -187,15 +212,42 @@ class Networks(Mapping[str, nn.Module]):
             full_precision: run in fp32 whatever the recipe says.
         """
         network = self[name]
-        autocast = self.bf16 and not full_precision
-        with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext():
-            # In the shape pass, lazy parameters get their shapes from the first call, whatever it is.
-            if frozen and not any(is_lazy(p) for p in network.parameters()):
-                weights = {n: p.detach() for n, p in network.named_parameters()}
-                output = functional_call(network, weights, (x,), dict(conditions))
+        if self.channels_last:
+            x = map_tensors(_channels_last, x)
+        if self.compiled:
+            self.compiled.prepare(name, x, (frozen, full_precision))
+        weights: dict[str, Tensor] = {}
+        # In the shape pass, lazy parameters get their shapes from the first call, whatever it is.
+        if frozen and not any(is_lazy(p) for p in network.parameters()):
+            weights = {n: p.detach() for n, p in network.named_parameters()}
+
+        def run(x: Any) -> Any:
+            return functional_call(network, weights, (x,), dict(conditions)) if weights else network(x, **conditions)
+
+        with self._autocast() if self.dtype and not full_precision else nullcontext():
+            if name in self.checkpointed and torch.is_grad_enabled():
+                output = checkpoint(run, x, use_reentrant=False)
             else:
-                output = network(x, **conditions)
-        return _to_fp32(output) if self.bf16 else output
+                output = run(x)
+        return _to_fp32(output) if self.dtype else output
+
+    def _autocast(self) -> torch.autocast:
+        # A weight that was cast without gradients must not be taken from the cache where they are wanted.
+        return torch.autocast(self.device.type, self.dtype, cache_enabled=torch.is_grad_enabled())
+
+    @contextmanager
+    def phase(self, tf32: bool = False) -> Iterator[None]:
+        """Run a phase: between two optimizer steps. Weights are cast once in it, and not at each pass.
+
+        Args:
+            tf32: whether fp32 products may be rounded to TF32, where there is a GPU that can.
+        """
+        precision = "tf32" if tf32 else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = precision
+        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+        # The cache of autocast is emptied at the end of the outermost context, which would be every pass.
+        with torch.autocast(self.device.type, self.dtype, enabled=False) if self.dtype else nullcontext():
+            yield
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters and buffers by `network|name`."""
@@ -289,5 +341,74 @@ def load_network_tensors(networks: Mapping[str, nn.Module], tensors: Mapping[str
 
 
 def _to_fp32(output: Any) -> Any:
-    """Return outputs in fp32, in which losses are computed whatever the passes were in; features stay as they are."""
+    """Return outputs in fp32, in which losses are computed whatever the passes were in.
+
+    Features in bf16 stay as they are; those in fp16 do not, since sums of their squares would overflow.
+    """
+    output = map_tensors(lambda x: x.float() if x.dtype == torch.float16 else x, output)
     return map_tensors(lambda x: x.float() if x.dtype == torch.bfloat16 else x, output, keep=("features",))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def checkpointed(networks: Mapping[str, nn.Module], patterns: Iterable[str]) -> set[str]:
+    """Return the networks that patterns of `train.checkpointing` name.
+
+    Raises:
+        UsageError: a pattern names none; or one that keeps running statistics, which a second pass would change again.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        mine = {name for name in networks if fnmatchcase(name, pattern)}
+        if not mine:
+            raise UsageError(
+                f'train.checkpointing = ["{pattern}"]: names no network. {did_you_mean(pattern, networks)}'
+            )
+        for name in sorted(mine):
+            if any(key.endswith("running_mean") for key, _ in networks[name].named_buffers()):
+                if pattern == name:
+                    raise UsageError(
+                        f'train.checkpointing = ["{name}"]: it has running statistics (batch norm), which a second '
+                        "pass would change again; choose another norm, or do not name it"
+                    )
+                mine.remove(name)
+        found |= mine
+    return found
+
+
+#: The backend of torch.compile; tests choose one that needs no C compiler.
+COMPILER = "inductor"
+#: How often a network may be compiled: for each stage's size, with and without gradients, frozen or not.
+COMPILATIONS = 64
+
+
+class Compiled:
+    """Compiles networks when they are first called with a shape of sample; the batch's length may vary."""
+
+    def __init__(self, networks: Networks):
+        self.seen: set[tuple[Any, ...]] = set()
+        self.begins: Callable[[str], None] = lambda message: None
+        """Called with a line before a compilation, which takes its time."""
+        # Of the compiler's own reading of tensors.
+        warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor that is not a leaf")
+        torch._dynamo.config.recompile_limit = max(COMPILATIONS, torch._dynamo.config.recompile_limit)
+        for network in networks.values():
+            network.compile(backend=COMPILER)
+
+    def prepare(self, name: str, x: Any, how: tuple[bool, ...]) -> None:
+        """Get ready for a call of a network."""
+        shapes: list[Any] = []
+
+        def visit(x: Tensor) -> Tensor:
+            shapes.append((x.shape[1:], x.requires_grad))
+            if len(x) > 1:
+                torch._dynamo.maybe_mark_dynamic(x, 0)
+            return x
+
+        map_tensors(visit, x)
+        key = (name, *how, torch.is_grad_enabled(), *shapes)
+        if key not in self.seen:
+            self.seen.add(key)
+            self.begins(f"compiling network '{name}' for samples of {' '.join(str(tuple(s)) for s, _ in shapes)}")

@@ -45,6 +45,8 @@ FAULTY = (7, 8, 18)
 MAY_DIFFER = {
     "adviser.records": "read from metrics.jsonl",
     "networks._requires_grad": "set in each phase",
+    "history._before": "the pools as the newest step found them",
+    "history._replaced": "what the newest step has exchanged",
     "optimizers.by_name.*.found_inf": "set before each update",
     "optimizers.by_name.*.grad_scale": "set before each update",
     "optimizers.by_name.*.param_groups.*.lr": "set from the clock before each update",
@@ -59,6 +61,7 @@ MAY_DIFFER = {
     "trainer.batches.pool": "threads",
     "trainer.batches.prefetched": "samples of the next step, which follow from the step",
     "trainer.engine.objective.diagnostics": "figures of the newest step",
+    "trainer.engine._skipped": "read before each checkpoint",
     "trainer.engine.skipped": "whether the newest step was skipped",
     "trainer.evaluation": "what the newest evaluation has counted and reported, and which metrics are fitted",
     "trainer.figures": "of the newest evaluation, for hooks",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +18,9 @@ from transgan.errors import DataError, UsageError
 from transgan.graph import Key
 from transgan.options import Size
 from transgan.plan.plan import ROLES, Plan
-from transgan.rng import CounterRng, permutation, stable_hash
+from transgan.rng import CounterRng, permutation, stable_hash, to_device
 from transgan.schedule import Clock
+from transgan.tree import map_tensors
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,10 @@ class Batches:
                 indices = np.array(domains.pairs.training(task, first, second))
                 self.pairs[Stream(task, first, "pair", second)] = indices[:, 0]
                 self.pairs[Stream(task, second, "pair", first)] = indices[:, 1]
-        self.prefetched: tuple[int, str | None, Future[list[dict[Any, StreamSamples]]]] | None = None
+        self.ahead = torch.device(device).type == "cuda"
+        """Whether tensors are made in the background too, beside the device's work; else only samples are decoded."""
+        self.stream = torch.cuda.Stream(device) if self.ahead else None
+        self.prefetched: tuple[int, str | None, Future[list[Any]]] | None = None
         self.pool = ThreadPoolExecutor(1)
 
     def samples_before(self, step: int) -> int:
@@ -149,11 +154,26 @@ class Batches:
         if self.prefetched and self.prefetched[:2] == wanted:
             micro_batches = self.prefetched[2].result()
         else:
-            micro_batches = self._collect_all(*wanted)
+            micro_batches = self._prepare(*wanted)
         if step + 1 < self.plan.recipe.train.steps:
             wanted = (step + 1, task(later))  # if the task changes until then, the samples are collected again
-            self.prefetched = (*wanted, self.pool.submit(self._collect_all, *wanted))
-        return [self._inputs(streams, step, clock) for streams in micro_batches]
+            self.prefetched = (*wanted, self.pool.submit(self._prepare, *wanted))
+        if not self.ahead:
+            return [self._inputs(streams, step, clock) for streams in micro_batches]
+        if self.stream:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_stream(self.stream)
+            for inputs in micro_batches:  # so that their memory is not given away while it is used
+                map_tensors(lambda x: (x.record_stream(current), x)[1], inputs)  # type: ignore[func-returns-value]
+        return micro_batches
+
+    def _prepare(self, step: int, task: str | None) -> list[Any]:
+        """Return a step's samples for each micro-batch, or with `ahead` its batch inputs."""
+        micro_batches = self._collect_all(step, task)
+        if not self.ahead:
+            return micro_batches
+        with torch.cuda.stream(self.stream) if self.stream else nullcontext():
+            return [self._inputs(streams, step, self.clock(step)) for streams in micro_batches]
 
     def _collect_all(self, step: int, task: str | None) -> list[dict[Any, StreamSamples]]:
         stage = self.plan.stage_at(step)
@@ -266,12 +286,14 @@ class Batches:
         sides: dict[Stream, Side] = {}
         for stream, each in streams.items():
             rng = CounterRng(each.key, each.epoch, each.index, self.device, self.dtype)
+            on_host = CounterRng(each.key, each.epoch, each.index, "cpu", self.dtype)
             names = [self.plan.domains[i] for i in each.domain]
             tensors = {}
             for further, decoded in each.decoded.items():
                 own = [f"{name}.{further}" for name in names] if further else names
-                tensors[further] = self.domains.tensors(decoded, rng, own, size, self.device).to(self.dtype)
-            domain = torch.from_numpy(each.domain).to(self.device)
+                where = rng if isinstance(decoded, np.ndarray) else on_host  # where samples are cut out
+                tensors[further] = self.domains.tensors(decoded, where, own, size, self.device).to(self.dtype)
+            domain = to_device(torch.from_numpy(each.domain), self.device)
             sides[stream] = Side(
                 tensors.pop(""), domain, as_tensors(each.labels, self.device, self.dtype), inputs=tensors
             )

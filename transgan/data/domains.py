@@ -21,6 +21,7 @@ from transgan.graph import error_context
 from transgan.options import Options, Size
 from transgan.plan.kept import KEPT
 from transgan.plan.plan import MediaPlan, Plan
+from transgan.rng import to_device
 from transgan.text import expand_home, listed
 
 #: Largest number of files that a message lists.
@@ -237,8 +238,7 @@ class Domains(Mapping[str, DomainData]):
         media = self.media_at(names[0], size)
         arrays: Tensor | list[Tensor]
         if isinstance(decoded, np.ndarray):
-            # On Apple's GPUs the copy could read memory that is free again: what is not pinned is safe with CUDA alone.
-            arrays = torch.from_numpy(decoded).to(device, non_blocking=torch.device(device).type == "cuda")
+            arrays = to_device(torch.from_numpy(decoded), device)
         else:
             arrays = [torch.from_numpy(each) for each in decoded]
         with error_context(f"making a batch of domain '{names[0]}'", media):
@@ -247,7 +247,7 @@ class Domains(Mapping[str, DomainData]):
             if (name, size, rng is None) not in self.checked:
                 self.checked.add((name, size, rng is None))
                 self._check_batch(name, media, x, len(names), training=rng is not None)
-        return x.to(device)
+        return to_device(x, device)
 
     def _check_batch(self, name: str, media: Media[Options], x: Any, count: int, training: bool) -> None:
         """Compare a domain's first batch of a size with what the media says of itself.

@@ -12,7 +12,7 @@ from transgan.api.samples import SampleRng
 from transgan.data.attributes import EncodedLabels
 from transgan.graph import Key
 from transgan.plan.plan import ROLES, Plan
-from transgan.rng import ScopedRng
+from transgan.rng import ScopedRng, to_device
 from transgan.schedule import Clock
 
 BatchInputs = Mapping[Key, Any]
@@ -42,7 +42,7 @@ def domain_index(plan: Plan, name: str, count: int, device: Any) -> Tensor:
 
 def as_tensors(labels: EncodedLabels, device: Any, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """Return encoded labels as tensors, (N, k) each."""
-    return {name: torch.from_numpy(rows).to(dtype).to(device) for name, rows in labels.items()}
+    return {name: to_device(torch.from_numpy(rows).to(dtype), device) for name, rows in labels.items()}
 
 
 def further_inputs(plan: Plan, inputs: BatchInputs, translation: Translation) -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ def assemble_inputs(
         "task": torch.full_like(source.domain, list(plan.recipe.tasks).index(translation.task)),
         "source_domain": source.domain,
         "target_domain": target.domain,
-        "task_domains": torch.tensor([plan.domains.index(name) for name in task.domains], device=device),
+        "task_domains": to_device(torch.tensor([plan.domains.index(name) for name in task.domains]), device),
         "source_attributes": dict(source.attributes),
         "target_attributes": dict(target.attributes),
         "latents": latents or ScopedRng(rng, "latents"),

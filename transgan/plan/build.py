@@ -43,14 +43,16 @@ class Conditioned(nn.Module):
         super().__init__()
         self.network = network
         self.conditionings = nn.ModuleList(conditionings)
+        # Found once: a compiler cannot follow the inspection of functions.
+        self.names = [condition_names(each) for each in (*conditionings, network)]
 
     def forward(self, x: Any, **conditions: Any) -> Any:
         style: Tensor | None = None
-        for conditioning in self.conditionings:
-            x, style = conditioning(x, style, **select_conditions(conditioning, conditions))
+        for conditioning, names in zip(self.conditionings, self.names, strict=False):
+            x, style = conditioning(x, style, **select_conditions(names, conditions))
         if style is not None:
             conditions = {**conditions, "style": style}
-        return self.network(x, **select_conditions(self.network, conditions))
+        return self.network(x, **select_conditions(self.names[-1], conditions))
 
     @property
     def stride(self) -> int:
@@ -63,12 +65,15 @@ class Conditioned(nn.Module):
         return int(getattr(self.network, "free_axes", 0))
 
 
-def select_conditions(module: nn.Module, conditions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the conditions that a module's `forward` names."""
+def condition_names(module: nn.Module) -> tuple[str, ...] | None:
+    """Return the arguments that a module's `forward` names; None where it takes any."""
     function = type(module).forward
-    if accepts_any_keyword(function):
-        return conditions
-    return {name: conditions[name] for name in argument_names(function) if name in conditions}
+    return None if accepts_any_keyword(function) else argument_names(function)
+
+
+def select_conditions(names: tuple[str, ...] | None, conditions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the conditions of these names; all for None."""
+    return conditions if names is None else {name: conditions[name] for name in names if name in conditions}
 
 
 def mixes_batch(network: nn.Module) -> bool:

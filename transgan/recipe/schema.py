@@ -243,8 +243,18 @@ class Train(Section):
     freeze: list[str] = []
     """What is not trained, by patterns: of networks, `"style_encoder"`, or of a network and its parameters,
     `"patch*|scales.0.layers.0*"`."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the networks' forward and backward passes; weights are always fp32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the networks' forward and backward passes; weights are always fp32. `"fp16"` scales the losses, by a
+    factor that follows the gradients; it is for GPUs that have no bf16."""
+    tf32: bool = False
+    """Whether an NVIDIA GPU may round the factors of fp32 products to 10 bits (TF32), which is faster. A phase with a
+    loss that runs discriminators in fp32, such as a gradient penalty, does not."""
+    compile: bool = False
+    """Whether networks are compiled by torch.compile: minutes once, then faster steps on a GPU."""
+    checkpointing: list[str] = []
+    """Networks, by name or pattern such as `"*"`, that keep no activations: these are computed again in the backward
+    pass (gradient checkpointing). Takes less memory and about a third more time; results are the same. A pattern leaves
+    out networks with running statistics (batch norm), which a second pass would change again."""
     accumulate: Count = 1
     """Number of micro-batches into which a batch is divided, to save memory (gradient accumulation)."""
     clip: Schedule = constant(0.0)

@@ -14,7 +14,8 @@ class HistoryPool:
     """Image pools: earlier fakes, given to discriminators beside new ones (Shrivastava et al., 2017, section 2.3).
 
     A pool is filled first; then each new fake is exchanged with probability one half for a stored one. Every process
-    keeps the whole pool, filled in the order of the whole batch.
+    keeps the whole pool, filled in the order of the whole batch. Pools stay on the device; once full, only the rows
+    that are exchanged are copied.
     """
 
     def __init__(self, seed: int):
@@ -22,27 +23,60 @@ class HistoryPool:
         self.pools: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         """How many fakes each pool has seen."""
+        self._replaced: list[tuple[Tensor, int, Tensor]] = []  # in this step: the pool, and a row as it was
+        self._before: tuple[dict[str, Tensor], dict[str, int]] = {}, {}
 
     def exchange(self, name: str, fakes: Tensor, size: int, gathered: Tensor, first: int) -> Tensor:
         """Return the discriminator's input in place of `fakes`, which are `gathered[first:first + len(fakes)]`."""
         pool = self.pools.get(name)
         if pool is None or pool.shape[1:] != fakes.shape[1:]:  # none yet, or a stage of another size has begun
             pool = fakes.new_empty((0, *fakes.shape[1:]))
-        seen = self.counts.get(name, 0)
-        both = torch.cat([pool, gathered])  # everything below is in numbers of rows of it
-        kept, returned = list(range(len(pool))), []
+        seen, length = self.counts.get(name, 0), len(pool)
+        self.counts[name] = seen + len(gathered)
+        stored, returned = list(range(length)), []  # numbers of rows: those of the pool, then those of `gathered`
         for i in range(len(gathered)):
-            new = len(pool) + i
+            new = length + i
             bits = stable_hash(self.seed, "history", name, seen + i)
-            if len(kept) < size:
-                kept.append(new)
+            if len(stored) < size:
+                stored.append(new)
             elif bits & 1:
                 at = (bits >> 1) % size
-                kept[at], new = new, kept[at]
+                stored[at], new = new, stored[at]
             returned.append(new)
-        self.counts[name] = seen + len(gathered)
-        self.pools[name] = both[kept]
-        return both[returned[first : first + len(fakes)]]
+        returned = returned[first : first + len(fakes)]
+        given = torch.stack([pool[i] if i < length else gathered[i - length] for i in returned])
+        if len(stored) > length:
+            pool = torch.cat([pool, gathered[: len(stored) - length]])
+        for at, row in enumerate(stored):
+            if row >= length and row != at:
+                self._replaced.append((pool, at, pool[at].clone()))
+                pool[at].copy_(gathered[row - length])
+        self.pools[name] = pool
+        return given
+
+    def begin_step(self) -> None:
+        """Begin a step, which `undo` and `undo_where` take back."""
+        self._replaced.clear()
+        self._before = dict(self.pools), dict(self.counts)
+
+    def undo(self) -> None:
+        """Take back what was exchanged in this step."""
+        for pool, at, row in reversed(self._replaced):
+            pool[at].copy_(row)
+        self.pools, self.counts = dict(self._before[0]), dict(self._before[1])
+
+    def undo_where(self, failed: Tensor) -> None:
+        """Take back what was exchanged in this step if `failed`, a scalar on the device, which is not waited for.
+
+        A pool that was not full keeps its new fakes, with zeros for numbers that are not finite.
+        """
+        for pool, at, row in reversed(self._replaced):
+            pool[at].copy_(torch.where(failed, row, pool[at]))
+        for name, pool in self.pools.items():
+            before = self._before[0].get(name)
+            if pool is not before:
+                new = pool[0 if before is None or before.shape[1:] != pool.shape[1:] else len(before) :]
+                new.copy_(torch.where(failed & ~new.isfinite(), 0.0, new))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the pools by name, and `counts`."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from transgan import __version__
 from transgan.errors import HUNG_UP, INTERRUPTED, TERMINATED, TransganError
+from transgan.rng import to_device
 
 #: Seconds between looks for the launcher, and within which further signals belong to the same request: a terminal that
 #: closes, and a launcher that is interrupted, send several.
@@ -60,7 +61,10 @@ class Processes:
         """A launcher has started this process; where it is gone, the run is to end."""
         # Without cpu=True, Accelerate forms no process group on a machine without a GPU: each process would be a run.
         group = InitProcessGroupKwargs(backend=None, timeout=PATIENCE)
-        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available(), kwargs_handlers=[group])
+        self.mixed_precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+        """What accelerate was asked to compute in, `no` for nothing; `train.precision` is what counts."""
+        cpu = not torch.accelerator.is_available()
+        self.accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[group])
         self.rank = self.accelerator.process_index
         self.world = self.accelerator.num_processes
         self.device = self.accelerator.device
@@ -74,13 +78,15 @@ class Processes:
         if self.world == 1:
             return total
         parameters = list(parameters)
-        has = torch.tensor([p.grad is not None for p in parameters], dtype=parameters[0].dtype, device=self.device)
+        here = tuple(p.grad is not None for p in parameters)
+        has = to_device(torch.tensor(here, dtype=parameters[0].dtype), self.device)
         grads = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters]
         flat = torch.cat([*grads, has, total[None].to(has)])
         dist.all_reduce(flat)
         flat /= self.world
         *averages, counts, mean = torch.split(flat, [g.numel() for g in grads] + [len(has), 1])
-        for parameter, average, count in zip(parameters, averages, counts.tolist(), strict=True):
+        somewhere = here if all(here) else counts.tolist()  # which waits for the device
+        for parameter, average, count in zip(parameters, averages, somewhere, strict=True):
             parameter.grad = average.view_as(parameter) if count else None
         return mean[0]
 

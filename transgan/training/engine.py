@@ -1,6 +1,6 @@
 """The training step: every phase that is due computes its losses, their gradients, and one update of its networks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -36,10 +36,15 @@ class Engine:
         ema = plan.recipe.train.ema
         translating = {name: self.networks[name] for name in plan.generator_side}
         self.average = MovingAverage(translating, ema.start) if ema.ever_nonzero else None
+        self.waits = self.networks.device.type == "cpu"
+        """Whether the end of each step is waited for, to learn whether it was skipped. Where that would keep a device
+        idle, skipped steps are undone on it, and counted there until `count_skipped` is called."""
+        self._skipped = torch.zeros((), device=self.networks.device)  # steps, since that was last read
+        torch.backends.cudnn.benchmark = True  # shapes are the same step by step
         self.completed = 0
         """Completed steps."""
-        self.skipped = False
-        """Whether the newest step was skipped, since a number in it was not finite."""
+        self.skipped = 0
+        """1 if the newest step was skipped, since a number in it was not finite, else 0; known if `waits`."""
 
     def train(self, batches: Batches) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Train to the last step; yield after each the number of completed steps, and its losses, unweighted."""
@@ -55,7 +60,7 @@ class Engine:
         """Train one step; return its losses, unweighted.
 
         Each phase that is due updates its networks once, by the mean gradient over the micro-batches. If a loss or a
-        gradient is not finite, the step is `skipped` and leaves no trace.
+        gradient is not finite, the step is `skipped` and leaves no trace: see `NonFiniteGuard`.
         """
         rank = self.processes.rank if self.processes else 0
         torch.manual_seed(stable_hash(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1)  # dropout
@@ -72,34 +77,57 @@ class Engine:
             sum_of_totals = torch.zeros((), device=self.networks.device)
             trained = self.plan.trained(phase)
             self.optimizers.zero_grad(trained)
-            for i, inputs in enumerate(micro_batches):
-                if phase in sharing:
-                    step = shared[i] = shared[i] or self.objective.compute_nodes(inputs, sharing, clock)
-                else:
-                    step = self.objective.compute_nodes(inputs, [phase], clock)
-                self.networks.set_trainable(trained)
-                total, values = self.objective(phase, step, clock)
-                if total is not None:
-                    sum_of_totals = sum_of_totals + total.detach()
-                    if total.requires_grad:
-                        losses_here = ", ".join(dict.fromkeys(name.rpartition("/")[2] for name in values))
-                        with error_context(f"differentiating the losses of the {phase.side} phase: {losses_here}"):
-                            (total / len(micro_batches)).backward()  # type: ignore[no-untyped-call]
-                if len(micro_batches) > 1:
-                    step.detach()
-                for name, value in values.items():
-                    losses[name] = losses.get(name, 0.0) + value / len(micro_batches)
+            with self.networks.phase(tf32=self._rounds(phase, clock)):
+                for i, inputs in enumerate(micro_batches):
+                    if phase in sharing:
+                        step = shared[i] = shared[i] or self.objective.compute_nodes(inputs, sharing, clock)
+                    else:
+                        step = self.objective.compute_nodes(inputs, [phase], clock)
+                    self.networks.set_trainable(trained)
+                    total, values = self.objective(phase, step, clock)
+                    if total is not None:
+                        sum_of_totals = sum_of_totals + total.detach()
+                        if total.requires_grad:
+                            self._differentiate(total / len(micro_batches), phase, values)
+                    if len(micro_batches) > 1:
+                        step.detach()
+                    for name, value in values.items():
+                        losses[name] = losses.get(name, 0.0) + value / len(micro_batches)
             self.objective.loss_buffers.commit()
             self.optimizers.step(trained, clock, sum_of_totals, guard)
-        self.skipped = guard.failed()
-        if self.skipped:
-            guard.restore()
-            return losses
+        if self.waits:
+            self.skipped = int(guard.failed())
+            if self.skipped:
+                guard.restore()
+                return losses
+        else:
+            guard.restore_where_failed()
+            self._skipped += guard.not_finite
         if self.average and any(phase.side == "generator" for phase in due):
             self.average.decay = self.plan.recipe.train.ema.at_clock(clock)
             self.average.update()
         self.objective.augmenter.adapt(clock)
         return losses
+
+    def _differentiate(self, total: Tensor, phase: Phase, values: Iterable[str]) -> None:
+        losses = ", ".join(dict.fromkeys(name.rpartition("/")[2] for name in values))
+        with error_context(f"differentiating the losses of the {phase.side} phase: {losses}"):
+            self.optimizers.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+
+    def _rounds(self, phase: Phase, clock: Clock) -> bool:
+        """Return whether a phase may use TF32: the recipe wants it, and no loss asks for full precision."""
+        if not self.plan.recipe.train.tf32:
+            return False
+        due = (term for term, _ in self.plan.terms_of(phase, clock) if self.plan.is_due(term, phase, clock))
+        return not any("discriminator" in term.arguments for term in due)
+
+    def count_skipped(self) -> int:
+        """Return how many steps were skipped since the last call; waits for the device."""
+        if self.waits:
+            return self.skipped
+        count = int(self._skipped)
+        self._skipped.zero_()
+        return count
 
 
 def phases_sharing_nodes(due: list[Phase], micro_batches: int) -> list[Phase]:

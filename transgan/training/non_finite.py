@@ -13,14 +13,16 @@ class NonFiniteGuard:
     """Remembers what a step changes besides weights, and whether the step has failed.
 
     From the first phase on whose total or gradients are not finite, no network is updated; this is decided on the
-    device, which is waited for once a step. `restore` puts back buffers, image pools and loss buffers.
+    device. `restore` puts back buffers, image pools and loss buffers; `restore_where_failed` does so on the device
+    without waiting for it.
     """
 
     def __init__(self, networks: Networks, history: HistoryPool, loss_buffers: LossBuffers):
         self.history, self.loss_buffers = history, loss_buffers
         self.buffers = [buffer for network in networks.values() for buffer in network.buffers()]
         self.before = [buffer.clone() for buffer in self.buffers]
-        self.pools, self.counts, self.values = dict(history.pools), dict(history.counts), dict(loss_buffers.values)
+        self.values = dict(loss_buffers.values)
+        history.begin_step()
         self.not_finite = torch.zeros((), dtype=torch.bool, device=networks.device)
 
     def check(self, numbers: Iterable[Tensor]) -> Tensor:
@@ -37,4 +39,23 @@ class NonFiniteGuard:
         """Put everything back to before the step."""
         for buffer, before in zip(self.buffers, self.before, strict=True):
             buffer.copy_(before)
-        self.history.pools, self.history.counts, self.loss_buffers.values = self.pools, self.counts, self.values
+        self.history.undo()
+        self.loss_buffers.values = self.values
+
+    @torch.no_grad()
+    def restore_where_failed(self) -> None:
+        """Put everything back if the step has failed; the host learns of it later.
+
+        A loss buffer that is new in this step, and a fake in a pool that is not full yet, stay as far as they are
+        finite.
+        """
+        failed, values = self.not_finite, self.loss_buffers.values
+        for buffer, before in zip(self.buffers, self.before, strict=True):
+            buffer.copy_(torch.where(failed, before, buffer))
+        self.history.undo_where(failed)
+        for name, value in values.items():
+            before = self.values.get(name)
+            if before is None or before.shape != value.shape:
+                before = torch.where(value.isfinite(), value, 0)
+            if value is not before:
+                values[name] = torch.where(failed, before, value)

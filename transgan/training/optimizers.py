@@ -14,6 +14,19 @@ from transgan.training.distributed import Processes
 from transgan.training.non_finite import NonFiniteGuard
 
 
+class Scaler(torch.amp.GradScaler):
+    """A gradient scaler whose state has none but numbers."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scale, and how many updates were finite since it changed."""
+        return {"scale": self.get_scale(), "tracker": self._get_growth_tracker()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` has returned."""
+        whole = {**super().state_dict(), "scale": float(state["scale"]), "_growth_tracker": int(state["tracker"])}
+        super().load_state_dict(whole)
+
+
 class Optimizers:
     """Updates networks."""
 
@@ -25,6 +38,8 @@ class Optimizers:
         """What learning rates are multiplied by; the guardian lowers it."""
         self.norms: dict[str, Tensor] = {}
         """The norm of each network's newest gradient in this step, before clipping."""
+        self.scaler = Scaler("cpu" if networks.device.type == "meta" else networks.device.type, enabled=networks.scales)
+        """Scales the losses of all phases, where networks compute in fp16, so that small gradients do not vanish."""
         self.by_name: dict[str, torch.optim.Optimizer] = {}
         for name in networks:
             if parameters := networks.trainable(name):
@@ -65,6 +80,9 @@ class Optimizers:
         if self.processes and names:
             parameters = [p for name in names for p in self.networks.trainable(name)]
             total = self.processes.average_gradients(parameters, total)
+        if self.scaler.is_enabled():
+            for name in names:
+                self.scaler.unscale_(self.by_name[name])
         gradients = {name: [p.grad for p in self.networks.trainable(name) if p.grad is not None] for name in names}
         names = [name for name in names if gradients[name]]  # those that took part in this step
         self.norms |= {name: torch.nn.utils.get_total_norm(gradients[name]) for name in names}
@@ -82,6 +100,8 @@ class Optimizers:
                 group["weight_decay"] = options.weight_decay
             optimizer.step()
             self.networks.after_step(name)
+        if self.scaler.is_enabled() and names:
+            self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
         """Return each parameter's moments and step count, by `network|parameter|slot`."""

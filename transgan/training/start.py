@@ -73,6 +73,11 @@ def train(
         weights = initial_weights(plan) if new_run else None
     for warning in check_conditioning(plan) if processes.main else []:
         progress.message(f"warning: {warning}")
+    if processes.main and processes.mixed_precision not in ("no", plan.recipe.train.precision):
+        progress.message(
+            f"warning: accelerate's mixed_precision = \"{processes.mixed_precision}\" is not used: the recipe's "
+            f'train.precision = "{plan.recipe.train.precision}" is; change it there'
+        )
     _exclude_unreadable(domains, processes)
     folder, failure = None, None
     if processes.main:

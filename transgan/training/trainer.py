@@ -105,6 +105,8 @@ class Trainer:
         """Set everything in a checkpoint to its state before the first step. What is new here belongs in `state`."""
         roles = LossRoles(**loss_roles(self.plan))
         self.engine = Engine(self.plan, self.processes)
+        if self.engine.networks.compiled:
+            self.engine.networks.compiled.begins = lambda line: self.progress.message(line)
         self.evaluation.discriminators = self.engine.networks
         self.best = BestWeights(self.plan)
         self.guardian = Guardian(self.plan.recipe.guard, roles)
@@ -115,6 +117,7 @@ class Trainer:
             {
                 "networks": engine.networks,
                 "optimizers": engine.optimizers,
+                **({"scaler": engine.optimizers.scaler} if engine.networks.scales else {}),
                 **({"ema": engine.average} if engine.average else {}),
                 "history": engine.objective.history,
                 "loss_buffers": engine.objective.loss_buffers,
@@ -289,7 +292,8 @@ class Trainer:
 
     def _check(self, step: int, checks_held_out: bool, saves: bool) -> list[Verdict]:
         """Log a step where it is due; return the guardian's verdicts. Weights are checked before they are saved."""
-        verdicts = self._report_skipped(step) if self.engine.skipped else []
+        count = self.engine.count_skipped()
+        verdicts = self._report_skipped(step, count) if count else []
         if self.plan.recipe.train.logs(step):
             verdicts += self._log_step(step)
         if checks_held_out and self.folder:
@@ -311,11 +315,16 @@ class Trainer:
             self.log.report(f"warning: {warning}")
         self.data_warnings = len(warnings)
 
-    def _report_skipped(self, step: int) -> list[Verdict]:
+    def _report_skipped(self, step: int, count: int) -> list[Verdict]:
         bad = [name for name, value in self.losses.items() if not bool(torch.isfinite(value))]
-        self.log.report(f"step {step}: skipped, since {', '.join(bad[:3]) or 'a gradient'} is not finite")
-        verdict = self.guardian.step_skipped(step)
-        return [verdict] if verdict else []
+        skipped = "skipped" if self.engine.waits else f"{count} of the steps before were skipped"
+        if not bad and (scale := self.engine.optimizers.scaler.get_scale()) >= 1 and self.engine.networks.scales:
+            # How the scale is found: it is halved whenever a gradient is too large for fp16.
+            self.log.write(f"step {step}: {skipped}, since a gradient overflowed; losses are now scaled by {scale:g}")
+            return []
+        self.log.report(f"step {step}: {skipped}, since {', '.join(bad[:3]) or 'a gradient'} is not finite")
+        verdicts = [self.guardian.step_skipped(step) for _ in range(count)]
+        return [verdict for verdict in verdicts if verdict][-1:]
 
     def _log_step(self, step: int) -> list[Verdict]:
         """Write a line of metrics.jsonl and of the console; return the guardian's verdicts."""
