@@ -43,8 +43,7 @@ class VoiceMediaOptions(Options):
 
     features: Literal["mel", "world"] = "mel"
     """Acoustic features: `mel`, log-mel spectrograms, synthesized by Griffin-Lim or a neural vocoder; `world`,
-    mel-cepstra, synthesized by WORLD, with F0 and aperiodicity outside of the network
-    (`pip install "transgan[world]"`)."""
+    mel-cepstra, synthesized by WORLD, with F0 and aperiodicity outside of the network."""
     bands: int = Field(128, ge=16, le=256)
     """`mel`: number of bands. Griffin-Lim sounds clearly better with 128 than with the usual 80."""
     hop: int = Field(128, ge=32, le=512)

@@ -149,9 +149,8 @@ class Conversion(Metric[ConversionOptions]):
             i, j = align_frames((sounds[name].cepstra, sounds[name].active), (real.cepstra, real.active), synchronous)
             distortion = measures.mel_cepstral_distortion(sounds[name].cepstra[i], real.cepstra[j])
             figures[_figure("mcd", name)] = float(distortion.mean())
-            f0, true_f0 = sounds[name].f0, real.f0
-            if name in ("", "of_source") and not synchronous and f0 is not None and true_f0 is not None:
-                cents, _ = measures.f0_errors(f0[i], true_f0[j])
+            if name in ("", "of_source") and not synchronous:
+                cents, _ = measures.f0_errors(sounds[name].f0[i], real.f0[j])
                 if np.isfinite(cents):
                     figures[_figure("f0_error_cents", name)] = cents
         for name, (matrix, shift) in self.cepstral_maps[translation.source, translation.target].items():
@@ -195,12 +194,10 @@ class Conversion(Metric[ConversionOptions]):
             correct = phones(sounds[name].cepstra[speech]) == known.labels[speech]
             values[_figure("phone_accuracy", name)].append(float(correct.mean()))
         for name in ("", "of_source", "of_real"):
-            f0 = sounds[name].f0
-            if f0 is not None:
-                cents, voicing_error = measures.f0_errors(f0, known.f0)
-                values[_figure("voicing_error", name)].append(voicing_error)
-                if np.isfinite(cents):
-                    values[_figure("f0_error_cents", name)].append(cents)
+            cents, voicing_error = measures.f0_errors(sounds[name].f0, known.f0)
+            values[_figure("voicing_error", name)].append(voicing_error)
+            if np.isfinite(cents):
+                values[_figure("f0_error_cents", name)].append(cents)
 
     def compute(self) -> dict[Translation, dict[str, float]]:
         return {translation: self._figures(translation) for translation in self.values}
@@ -218,7 +215,7 @@ class Conversion(Metric[ConversionOptions]):
             if np.isfinite(distance):
                 figures[_figure("modulation_distance", name)] = distance
         for name in ("", "of_source", "of_real"):
-            voiced = [sound.f0[sound.f0 > 0] for sound in sounds[name] if sound.f0 is not None]
+            voiced = [sound.f0[sound.f0 > 0] for sound in sounds[name]]
             f0 = np.concatenate(voiced or [np.empty(0)])
             if len(f0):
                 figures[_figure("f0_hz", name)] = float(np.exp(np.log(f0).mean()))
@@ -237,7 +234,7 @@ class Conversion(Metric[ConversionOptions]):
             "mcd_features": f"before the vocoder, {features}, {frames}",
             "mcd_cepstra": f"closed forms on the cepstra that are compared, {cepstra}, no vocoder, {frames}",
         }
-        if "aligned by DTW" in self.alignments and measures.has_world():
+        if "aligned by DTW" in self.alignments:
             protocols["f0_error_cents"] = (
                 "DIO and StoneMask, frames aligned by DTW of cepstra where both are voiced; not 0 even for a perfect "
                 "conversion, since the F0 contours of two people differ"

@@ -1,6 +1,5 @@
 """Recipes to begin with for recordings: of two speakers, and of several."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from transgan.api import Finding, Setup, Starter, domain_folders, listed
@@ -31,36 +30,21 @@ _COMMENTS = {
     "domains": "the recordings of each speaker",
     "tasks": "the speakers that are converted into each other",
 }
-#: The recommended features need a package that not everybody has.
-_WORLD = find_spec("pyworld") is not None
-_WIDER = {"generators.voice.width": 128, "train.batch": 8}
-_OF_TWO = (
-    {
-        "cpu": Setup("voice_world", {"train.steps": 2000}, "half an hour"),
-        "apple": Setup("voice_world", {"train.steps": 20_000, "generators.voice.width": 64}, "some hours"),
-        "gpu": Setup(
-            "voice_world",
-            {**_WIDER, "data.size": 128, "train.steps": 100_000, "discriminators.patch.width": 128},
-            "a night",
-        ),
-    }
-    if _WORLD
-    else {
-        "cpu": Setup("voice_spectrogram", {"train.steps": 2000}, "an hour"),
-        "apple": Setup("voice_spectrogram", {"train.steps": 20_000, "generators.voice.width": 32}, "some hours"),
-        "gpu": Setup(
-            "voice_spectrogram",
-            {
-                **_WIDER,
-                "train.steps": 100_000,
-                "train.precision": "bf16",
-                "discriminators.first.width": 128,
-                "discriminators.second.width": 128,
-            },
-            "a night",
-        ),
-    }
-)
+_OF_TWO = {
+    "cpu": Setup("voice_world", {"train.steps": 2000}, "half an hour"),
+    "apple": Setup("voice_world", {"train.steps": 20_000, "generators.voice.width": 64}, "some hours"),
+    "gpu": Setup(
+        "voice_world",
+        {
+            "generators.voice.width": 128,
+            "train.batch": 8,
+            "data.size": 128,
+            "train.steps": 100_000,
+            "discriminators.patch.width": 128,
+        },
+        "a night",
+    ),
+}
 _ADVICE = (
     "losses.cycle        lower it if a conversion sounds like its source",
     "data.held_out       recordings of the same name and sentence can be compared: docs/howto/voices.md",

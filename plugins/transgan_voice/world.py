@@ -1,6 +1,5 @@
 """The features `world`: mel-cepstra of WORLD's spectral envelope, with F0 and aperiodicity (Morise et al., 2016)."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -32,9 +31,7 @@ def pyworld(purpose: str) -> Any:
     Raises:
         PluginError: it is not installed.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its import of pkg_resources is deprecated
-        return require("pyworld", "world", purpose)
+    return require("pyworld", "voice", purpose)
 
 
 @dataclass(frozen=True)

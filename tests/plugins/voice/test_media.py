@@ -444,5 +444,5 @@ def test_the_color_scale_goes_from_dark_to_light() -> None:
 
 def test_a_missing_package_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyworld", None)
-    with pytest.raises(PluginError, match=r'features = "world" needs pyworld.*transgan\[world\]'):
+    with pytest.raises(PluginError, match=r'features = "world" needs pyworld.*transgan\[voice\]'):
         VoiceMedia(VoiceMediaOptions(features="world"), 16)

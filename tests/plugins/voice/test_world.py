@@ -1,15 +1,12 @@
 """The features `world`: mel-cepstra by their definition, conversion of F0, analysis and synthesis."""
 
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    pytest.importorskip("pyworld", reason="WORLD features need pyworld")
+pytest.importorskip("pyworld", reason="WORLD features need pyworld")
 pytest.importorskip("scipy", reason="synthetic voices need scipy")
 
 from transgan_voice.audio import Sound
