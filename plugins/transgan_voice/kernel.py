@@ -40,9 +40,14 @@ class RadialBasis:
         return values
 
 
-def radial_basis(frames: Array) -> RadialBasis:
-    """Return the radial basis functions of a speaker, by the frames of the speaker's recordings (N, T, B)."""
-    order = np.random.default_rng(0).permutation(frames.shape[0] * frames.shape[1])
+def radial_basis(frames: Array, active: Array | None = None) -> RadialBasis:
+    """Return the radial basis functions of a speaker, by the frames of the speaker's recordings (N, T, B).
+
+    Args:
+        active: (N, T) bool: frames that may be centres; all by default.
+    """
+    allowed = np.ones(frames.shape[:2], bool) if active is None else active
+    order = np.random.default_rng(0).permutation(np.flatnonzero(allowed))
     # `resize` repeats frames where there are fewer than CENTRES.
     centres = with_context(frames, np.resize(order, CENTRES))
     probes = with_context(frames, order[:WIDTH_FRAMES])

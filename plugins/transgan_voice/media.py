@@ -176,7 +176,9 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         return quality.describe(x, self.is_silent(x), self.extractor.rate, samples)
 
     def decode(self, location: Any) -> np.ndarray:
-        """Return the packed features (L, columns) float32 of a whole recording, see `FeatureExtractor`.
+        """Return the features (L, 1 + columns) float32 of a whole recording.
+
+        See `with_activity`.
 
         Raises:
             DataError: the recording cannot be read, or is silence.
@@ -187,7 +189,15 @@ class VoiceMedia(Media[VoiceMediaOptions]):
             raise DataError(
                 f"{sound.name}: silence: {level} dB of full scale; expected more than {limit} dB (option silence)"
             )
-        return self.extractor.pack(self.analyze(audio.trim(sound) if self.options.trim else sound))
+        return self.with_activity(self.extractor.pack(self.analyze(audio.trim(sound) if self.options.trim else sound)))
+
+    def with_activity(self, packed: np.ndarray) -> np.ndarray:
+        """Return what is kept of a recording, (L, 1 + columns) float32, of its packed features.
+
+        The first column is 1 for active frames, else 0. So the levels of a recording are worked out once, and not again
+        for each crop.
+        """
+        return np.column_stack([audio.active(self.extractor.levels(packed)).astype(np.float32), packed])
 
     def is_silent(self, sound: Sound) -> bool:
         """Return whether a recording is silence."""
@@ -220,10 +230,9 @@ class VoiceMedia(Media[VoiceMediaOptions]):
 
         Recordings in which nothing changes are skipped, unless there are no others.
         """
-        packed = [np.asarray(each) for each in decoded]
-        packed = [each for each in packed if np.ptp(each, axis=0).any()] or packed
-        active = [audio.active(self.extractor.levels(each)) for each in packed]
-        all_packed, all_active = np.concatenate(packed), np.concatenate(active)
+        recordings = [np.asarray(each) for each in decoded]
+        together = np.concatenate([each for each in recordings if np.ptp(each, axis=0).any()] or recordings)
+        all_active, all_packed = together[:, 0] > 0, together[:, 1:]
         frames = self.extractor.frames_of(all_packed[all_active]).astype(np.float64)
         moments = {"mean": frames.mean(0), "std": np.maximum(frames.std(0), 1e-4)}
         return {
@@ -270,10 +279,21 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         for each, start, domain in zip(decoded, starts, domains, strict=True):
             mean, std = self.normalization(domain)
             numbers = torch.from_numpy(crop_frames(len(each), size, int(start)))
-            crops.append(((self.extractor.frames_of(each[numbers]) - mean) / std).T)
+            crops.append(((self.extractor.frames_of(each[numbers, 1:]) - mean) / std).T)
         return torch.stack(crops)
 
-    def _crop_start(self, packed: Tensor, positions: np.ndarray, room: int, size: int) -> int:
+    def active_frames(self, decoded: np.ndarray) -> np.ndarray:
+        """Return which frames of a decoded recording are active: (L,) bool."""
+        active: np.ndarray = decoded[:, 0] > 0
+        return active
+
+    def normalized_frames(self, decoded: np.ndarray, domain: str) -> np.ndarray:
+        """Return the normalized frames (L, B) float32 of a decoded recording."""
+        mean, std = self.normalization(domain)
+        frames: np.ndarray = (self.extractor.frames_of(decoded[:, 1:]) - mean.numpy()) / std.numpy()
+        return frames
+
+    def _crop_start(self, decoded: Tensor, positions: np.ndarray, room: int, size: int) -> int:
         """Return the first frame of a crop: the first random position with enough active frames, or else the one with
         most; where all of them are silence, a random one of the positions with enough or, if there are none, with most.
 
@@ -284,7 +304,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         if not room:
             return 0
         starts = (positions * (room + 1)).astype(int)
-        active = audio.active(self.extractor.levels(packed.numpy()))
+        active = decoded.numpy()[:, 0]
         shares = np.array([active[start : start + size].mean() for start in starts])
         enough = np.flatnonzero(shares >= MIN_ACTIVE)
         if shares.any():

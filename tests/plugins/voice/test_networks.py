@@ -1,6 +1,6 @@
 """Networks for voices: against explicit computation, for any number of frames, and their initialization from data."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -249,6 +249,12 @@ class Media:
 
         return Known
 
+    def active_frames(self, decoded: np.ndarray) -> np.ndarray:
+        return np.ones(len(decoded), bool)
+
+    def normalized_frames(self, decoded: np.ndarray, name: str) -> np.ndarray:
+        return decoded
+
 
 class Speaker:
     """A domain of random frames with the covariance mix^T mix."""
@@ -258,8 +264,10 @@ class Speaker:
         self.name, self.media = name, Media()
         self.frames = torch.from_numpy(rng.normal(size=(40, 50, 4)) @ mix).float().transpose(1, 2)
 
-    def batches(self, held_out: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
-        yield ["x"] * 40, self.frames
+        self.samples = range(40)
+
+    def decoded(self, held_out: bool, numbers: Sequence[int]) -> list[np.ndarray]:
+        return [self.frames[i].T.numpy() for i in numbers]
 
 
 @pytest.mark.parametrize("trains", [False, True])
