@@ -24,6 +24,7 @@ from transgan_voice.layers import (
     without_autocast,
 )
 from transgan_voice.matching import CONTEXT
+from transgan_voice.windows import cross_fade, cut
 
 
 class VoiceGeneratorOptions(Options):
@@ -50,6 +51,10 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
     zero before training. The map is fitted before the first step (`transgan_voice.initialization`) and saved with the
     weights.
 
+    f is trained on crops of `spec.space` frames, and its norms and its padding depend on their number. So of more
+    frames it is computed in windows of that many, which overlap by half and are cross-faded, as the media cuts
+    recordings to translate: the same function of a sound in training, evaluation and translation, whatever its length.
+
     Shapes: x (N, spec.inputs, T), the features first, then the channels that conditionings add; mask (N, 1, T), 0 where
     frames were removed; domain and origin (N,) indices of the target and the source speaker; style (N, spec.style);
     y (N, spec.channels, T).
@@ -63,6 +68,7 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
         if len(spec.space) != 1:
             raise UsageError(f"generators for voices: samples have {len(spec.space)} axes; expected one, of frames")
         self.bands = spec.channels
+        self.window = spec.space[0]
         self.speakers = spec.domains
         self.kind: MapKind = options.start
         if self.has_map:
@@ -140,8 +146,20 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
             x = self._apply_map(x, mask, domain, origin)
         if layers is not None:
             return activations_at(layers, self.activations(x, style, mask))
-        y = last_of(self.activations(x, style, mask))
+        y = self._in_windows(x, style, mask)
         return y if self.kind == "none" else x[:, : self.bands] + y
+
+    def _in_windows(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Return f(x); of more frames than a training crop has in overlapping windows of that many, cross-faded."""
+        frames = x.shape[-1]
+        if frames <= self.window:
+            return last_of(self.activations(x, style, mask))
+        windows = cut(x, self.window)
+        count = windows.shape[1]
+        own_style = None if style is None else style.repeat_interleave(count, 0)
+        own_mask = None if mask is None else cut(mask, self.window).flatten(0, 1)
+        y = last_of(self.activations(windows.flatten(0, 1), own_style, own_mask))
+        return cross_fade(y.unflatten(0, (len(x), count)), frames)
 
     def activations(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Iterator[Tensor]:
         """Yield x (N, spec.inputs, T), with any T, then what each layer returns; the last is f(x), (N, bands, T)."""

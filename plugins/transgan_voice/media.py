@@ -27,6 +27,7 @@ from transgan.api import (
 from transgan_voice import audio, quality, spectrogram_images
 from transgan_voice.audio import Sound
 from transgan_voice.features import FeatureExtractor, MelFeatures
+from transgan_voice.windows import crop_frames, cross_fade, cut
 from transgan_voice.world import WorldFeatures
 
 #: Of CROP_TRIES random crops, the first with at least this share of active frames is taken.
@@ -271,7 +272,8 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         lengths = [len(each) for each in decoded]
         room = np.maximum(np.array(lengths) - size, 0)
         if rng is None:
-            starts = room // 2
+            apart = max(1, self.size // 2)
+            starts = room // 2 // apart * apart  # where windows of the whole recording begin, too
         else:
             positions = rng.uniform("crop", CROP_TRIES).cpu().double().numpy()
             starts = np.array([self._crop_start(*each, size) for each in zip(decoded, positions, room, strict=True)])
@@ -344,10 +346,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
             windows = frames[:, crop_frames(count, window, 0)][None]
             return windows, _Undo(x, gain, analysis, domain, 0)
         window = -(-self.size // stride) * stride
-        windows = torch.stack(
-            [frames[:, reflect(start + np.arange(window), count)] for start in _window_starts(count, window)]
-        )
-        return windows, _Undo(x, gain, analysis, domain, window)
+        return cut(frames[None], window)[0], _Undo(x, gain, analysis, domain, window)
 
     def _report_losses(self, x: Sound) -> None:
         rate, channels = self.extractor.rate, len(x.encoding.gains)
@@ -374,9 +373,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
 
     def from_model(self, y: Tensor, undo: _Undo, domain: str) -> Sound:
         """Return a sound of the source's number of samples, sample rate, loudness and encoding."""
-        count = len(undo.analysis.frames)
-        joined = _cross_fade(y, count) if undo.window else y[0, :, :count]
-        frames = self.denormalize(joined, domain)
+        frames = self.denormalize(self.join(y, undo), domain)
         source, target = self.domain_statistics(undo.domain), self.domain_statistics(domain)
         analysis = self.extractor.convert(undo.analysis, frames, source, target)
         converted = Sound(self.extractor.synthesize(analysis) / np.float32(undo.gain), self.extractor.rate)
@@ -388,6 +385,15 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         rms = audio.loudness(converted)
         factor = audio.loudness(undo.sound) / rms if rms else 0.0
         return Sound(samples * np.float32(factor), undo.sound.rate, undo.sound.encoding)
+
+    def join(self, y: Tensor, undo: Any) -> Tensor:
+        """Return the frames (B, L) of a recording from its translated windows, as `from_model` takes them.
+
+        Args:
+            y: (K, B, T), for what `to_model` returned with `undo`.
+        """
+        count = len(undo.analysis.frames)
+        return cross_fade(y[None], count)[0] if undo.window else y[0, :, :count]
 
     def export(self, x: Sound) -> Sound:
         """Return the sound itself, which has `samples`, `rate` and `save(path)`."""
@@ -435,37 +441,3 @@ def _is_pair(value: Any) -> bool:
     """Return whether a value is samples with their rate."""
     pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], (np.ndarray, Tensor))
     return pair and isinstance(value[1], (int, float, np.number))
-
-
-def reflect(numbers: np.ndarray, length: int) -> np.ndarray:
-    """Return frame numbers outside of [0, length) reflected at the ends, as often as necessary."""
-    period = max(1, 2 * (length - 1))
-    folded = np.mod(numbers, period)
-    reflected: np.ndarray = np.minimum(folded, period - folded) if length > 1 else np.zeros_like(numbers)
-    return reflected
-
-
-def crop_frames(length: int, size: int, start: int) -> np.ndarray:
-    """Return the frame numbers of a crop; a recording shorter than the crop is continued by reflection."""
-    return reflect(start + np.arange(size), length)
-
-
-def _window_starts(count: int, window: int) -> range:
-    """Return the first frames of windows that overlap by half and have every frame in the inner half of one."""
-    return range(-(window // 4), count - window // 4, max(1, window // 2))
-
-
-def _cross_fade(y: Tensor, count: int) -> Tensor:
-    """Join windows (K, B, window) to (B, count)."""
-    window = y.shape[-1]
-    starts = _window_starts(count, window)
-    # The weight is zero in the outer eighths of a window, where the network has least context.
-    distance = ((torch.arange(window, dtype=torch.float64) + 0.5) / window * 2 - 1).abs()
-    weight = ((0.75 - distance) / 0.5).clamp(0, 1).to(y)
-    lead, total = -starts[0], starts[-1] + window + window // 4
-    joined, weights = y.new_zeros(y.shape[1], lead + total), y.new_zeros(lead + total)
-    for each, start in zip(y, starts, strict=True):
-        joined[:, lead + start : lead + start + window] += each * weight
-        weights[lead + start : lead + start + window] += weight
-    inner = slice(lead, lead + count)
-    return joined[:, inner] / weights[inner].clamp_min(1e-6)

@@ -111,7 +111,7 @@ class Conversion(Metric[ConversionOptions]):
     ) -> None:
         a, b, media = translation.source, translation.target, self.media
         source: Sound = media.read(sample.location)
-        x, undo = media.to_model(source, 1, True, a)
+        x, undo = media.to_model(source, 1, False, a)  # windows, as `transgan translate` cuts them
         baseline = torch.from_numpy(self.maps[a, b](x.mT.double().numpy())).float().mT
         features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": baseline}
         recordings = {name: media.from_model(y, undo, b) for name, y in features.items()}
@@ -132,7 +132,7 @@ class Conversion(Metric[ConversionOptions]):
         synchronous = _has_ground_truth(true)
         for figure, value in self._distortions(translation, sounds, synchronous).items():
             values[figure].append(value)
-        distortions = self._feature_distortions(features, undo.analysis, undo_real.analysis, b, synchronous)
+        distortions = self._feature_distortions(features, undo, undo_real.analysis, b, synchronous)
         for name, value in distortions.items():
             values[_figure("mcd_features", name)].append(value)
         if synchronous:
@@ -161,20 +161,21 @@ class Conversion(Metric[ConversionOptions]):
         return figures
 
     def _feature_distortions(
-        self, features: Mapping[str, Tensor], source: Any, real: Any, domain: str, synchronous: bool
+        self, features: Mapping[str, Tensor], undo: Any, real: Any, domain: str, synchronous: bool
     ) -> dict[str, float]:
         """Return the distortions of features, before synthesis.
 
         Args:
-            features: (1, B, T) normalized, by suffix of the figure.
-            source, real: the media's analyses of the source and of the true conversion.
+            features: (K, B, T) normalized windows of the recording, by suffix of the figure.
+            undo: what the media needs to join them.
+            real: the media's analysis of the true conversion.
         """
         extractor, media = self.media.extractor, self.media
         active, real_active = (
-            audio.active(np.asarray(extractor.levels(extractor.pack(each)))) for each in (source, real)
+            audio.active(np.asarray(extractor.levels(extractor.pack(each)))) for each in (undo.analysis, real)
         )
-        frames = {name: media.denormalize(y[0, :, : len(source.frames)], domain) for name, y in features.items()}
-        frames["of_source"] = source.frames
+        frames = {name: media.denormalize(media.join(y, undo), domain) for name, y in features.items()}
+        frames["of_source"] = undo.analysis.frames
         reference = self._cepstra(real.frames), real_active
         return {
             name: _mean_distortion((self._cepstra(each), active), reference, synchronous)

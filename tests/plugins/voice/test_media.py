@@ -17,9 +17,10 @@ pytest.importorskip("scipy", reason="synthetic voices and resampling need scipy"
 
 import soundfile
 from transgan_voice.audio import Encoding, Sound, active, loudness, read_sound
-from transgan_voice.media import VoiceMedia, VoiceMediaOptions, crop_frames, reflect
+from transgan_voice.media import VoiceMedia, VoiceMediaOptions
 from transgan_voice.sources import SyntheticVoice, speaker
 from transgan_voice.spectrogram_images import colorize
+from transgan_voice.windows import crop_frames, reflect
 
 from transgan.api import Column, DataError, DataWarning, PluginError
 from transgan.rng import CounterRng

@@ -209,7 +209,7 @@ def test_default_options_have_the_papers_number_of_parameters() -> None:
 
 @torch.no_grad()
 def test_the_generator_without_norms_depends_on_nearby_frames_only() -> None:
-    net = Residual1d(Residual1dOptions(width=8, blocks=2, kernel=3), spec())
+    net = Residual1d(Residual1dOptions(width=8, blocks=2, kernel=3), spec(frames=60))
     x = torch.randn(1, 5, 60)
     reach = 2 * 2 * 1
     part = net(x[:, :, 10:50])
