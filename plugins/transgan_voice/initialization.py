@@ -219,6 +219,48 @@ def maps_of(
     return maps
 
 
+@dataclass(frozen=True)
+class Starts:
+    """The maps of all pairs of speakers: direct ones between two, else by way of one of them, the hub.
+
+    So there are as many maps as speakers in either stage, and not as many as pairs.
+    """
+
+    hub: str
+    stages: tuple[Mapping[str, VoiceMap], ...]
+    """Of two speakers, the map of either to the other. Of more, of each but the hub its map to the hub, and the hub's
+    to it."""
+
+    def __call__(self, frames: Array, source: str, target: str) -> Array:
+        """Return frames (N, T, B) of a source speaker, mapped to those of another one."""
+        if len(self.stages) == 1:
+            return self.stages[0][source](frames)
+        to_hub, from_hub = self.stages
+        common = frames if source == self.hub else to_hub[source](frames)
+        return common if target == self.hub else from_hub[target](common)
+
+
+def starts_of(
+    domains: Mapping[str, Domain], names: Sequence[str], pairs: Iterable[tuple[str, str]], kind: MapKind
+) -> Starts:
+    """Return what generators for these speakers start from, for the ordered pairs (source, target).
+
+    Args:
+        names: all speakers that a generator has. Of three and more the hub is the one whose mean frame is nearest to
+            those of the others.
+    """
+    wanted = {pair for pair in pairs if pair[0] != pair[1]}
+    if len(names) < 3:
+        return Starts(names[0], ({a: found for (a, _), found in maps_of(domains, names, wanted, kind).items()},))
+    means = np.stack([domains[name].media.normalization(name).mean.double().numpy() for name in names])  # type: ignore[attr-defined]
+    hub = names[int(np.linalg.norm(means[:, None] - means, axis=-1).sum(1).argmin())]
+    legs = {leg for a, b in wanted for leg in ((a, hub), (hub, b))}
+    maps = maps_of(domains, names, legs, kind)
+    return Starts(
+        hub, ({a: m for (a, b), m in maps.items() if b == hub}, {b: m for (a, b), m in maps.items() if a == hub})
+    )
+
+
 _fits: OrderedDict[Any, Any] = OrderedDict()
 
 

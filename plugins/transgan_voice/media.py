@@ -48,16 +48,25 @@ class VoiceMediaOptions(Options):
     bands: int = Field(128, ge=16, le=256)
     """`mel`: number of bands. Griffin-Lim sounds clearly better with 128 than with the usual 80."""
     hop: int = Field(128, ge=32, le=512)
-    """`mel`: samples at 16 kHz from one frame to the next; 128 are 8 ms."""
+    """`mel`: samples from one frame to the next; 128 are 8 ms at 16 kHz."""
     window: int = Field(400, ge=64, le=1024)
-    """`mel`: samples at 16 kHz of a frame, at least twice `hop`. 400 are 25 ms, within which formants hardly change;
+    """`mel`: samples of a frame, at least twice `hop`. 400 are 25 ms at 16 kHz, within which formants hardly change;
     with 1024, usual for neural vocoders, Griffin-Lim has 1.3 dB more mel-cepstral distortion."""
     iterations: int = Field(32, ge=1, le=1000)
     """`mel`: iterations of Griffin-Lim."""
     vocoder: str | None = None
-    """`mel`: path of a neural vocoder to use instead of Griffin-Lim: a TorchScript file or, with the suffix .pt2, a
-    `torch.export` program. It maps (1, bands, frames) to frames * hop samples at 16 kHz. Loading it can execute code:
-    use only files that you trust."""
+    """`mel`: path of a neural vocoder to use instead of Griffin-Lim, which maps (1, bands, frames) to frames * hop
+    samples. Weights of a HiFi-GAN generator (V1, V2 or V3; .safetensors, or .pt as torch.save writes them) are read as
+    weights only. A TorchScript file, or a `torch.export` program with the suffix .pt2, is code: use only files that you
+    trust."""
+    rate: Literal[16000, 22050] = 16000
+    """`mel`: sample rate in Hz, that of the vocoder. `hop` and `window` count samples of it."""
+    top: float | None = Field(None, ge=1000.0, le=11025.0)
+    """`mel`: upper edge of the highest band in Hz, by default half of the sample rate; published vocoders at 22,050 Hz
+    take 8000."""
+    melody: Literal["spectrum", "moved"] = "spectrum"
+    """`mel`, with Griffin-Lim: the phase from which it starts, in which most of the pitch of low voices lies: the
+    source's own, or (`moved`) that of the source with its F0 moved by WORLD to the target's mean and deviation."""
     order: int = Field(24, ge=8, le=60)
     """`world`: number of mel-cepstra, without c_0, which carries the level and is copied from the source."""
     pitch: Literal["harvest", "dio"] = "harvest"
@@ -120,7 +129,16 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         self.extractor: FeatureExtractor = (
             WorldFeatures(options.order, options.pitch)
             if options.features == "world"
-            else MelFeatures(options.bands, options.hop, options.window, options.iterations, options.vocoder)
+            else MelFeatures(
+                options.bands,
+                options.hop,
+                options.window,
+                options.iterations,
+                options.vocoder,
+                options.rate,
+                options.top,
+                moved=options.melody == "moved",
+            )
         )
         self.channels = self.extractor.channels
         self.notes = Notes()
