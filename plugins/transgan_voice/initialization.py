@@ -7,7 +7,7 @@ training from the identity exchanges phones without a sign of it in the losses.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -202,21 +202,36 @@ def maps_of(
     scales = {name: domains[name].media.normalization(name).std.double().numpy() for name in speech}  # type: ignore[attr-defined]
     maps: dict[tuple[str, str], VoiceMap] = {}
     for a, b in sorted(wanted):
-        first, second = sorted((a, b), key=list(names).index)
-        features = domains[first].media.kind  # type: ignore[attr-defined]
-        key = (kind, features, *(part for n in (first, second) for part in (speech[n].digest, scales[n].tobytes())))
-
-        def forward(first: str = first, second: str = second, features: str = features) -> Affine:
-            source, target = (speech[name].active_frames for name in (first, second))
-            return affine_map(source, target, (scales[first], scales[second]), features, kind)
-
-        def fit(a: str = a, b: str = b, first: str = first, key: Any = key, forward: Any = forward) -> VoiceMap:
-            affine: Affine = _fitted(("affine", *key), forward)
-            affine = affine if a == first else inverse(affine, speech[b].active_frames)
-            return matching_map(speech[a], speech[b], scales[b], affine) if kind == "matching" else VoiceMap(*affine)
-
-        maps[a, b] = _fitted((a == first, *key), fit)
+        ends = sorted((a, b), key=list(names).index)
+        features = domains[a].media.kind  # type: ignore[attr-defined]
+        both = [(speech[name], scales[name]) for name in ends]
+        key = (features, *(part for each, scale in both for part in (each.digest, scale.tobytes())))
+        maps[a, b] = _fitted((kind, a == ends[0], *key), partial(_fit, kind, features, both, key, a == ends[0]))
     return maps
+
+
+def _fit(kind: MapKind, features: str, both: Sequence[tuple[Speech, Array]], key: Any, forward: bool) -> VoiceMap:
+    """Return the map from the first of two speakers to the second or, unless `forward`, from the second to the first.
+
+    Args:
+        both: the speech of both, and the factors from their normalized values to cepstra or log amplitudes.
+        key: what both are known by.
+    """
+    (first, first_scale), (second, second_scale) = both
+    affine_kind: MapKind = "warp_transport" if kind == "matching" else kind
+    fit = partial(
+        affine_map, first.active_frames, second.active_frames, (first_scale, second_scale), features, affine_kind
+    )
+    affine: Affine = _fitted((affine_kind, *key), fit)
+    if not forward:
+        affine = inverse(affine, first.active_frames)
+    if kind != "matching":
+        return VoiceMap(*affine)
+    return (
+        matching_map(first, second, second_scale, affine)
+        if forward
+        else matching_map(second, first, first_scale, affine)
+    )
 
 
 @dataclass(frozen=True)

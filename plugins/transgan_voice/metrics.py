@@ -16,7 +16,7 @@ from transgan.api import Domain, Metric, Options, Sample, Tensor, Translation
 from transgan_voice import audio, measures
 from transgan_voice.analysis import HOP, RATE, AnalyzedSound, Analyzer, align_frames, closed_form_maps
 from transgan_voice.audio import Sound
-from transgan_voice.initialization import MapKind, starts_of
+from transgan_voice.initialization import MapKind, maps_of, starts_of
 from transgan_voice.judges import JUDGES
 from transgan_voice.mel import LogMel
 from transgan_voice.warp import Array
@@ -51,11 +51,11 @@ class Conversion(Metric[ConversionOptions]):
     `mcd_low` and `mcd_high`, its 95% confidence interval (bootstrap over recordings). The true conversion is known for
     synthetic voices, frame by frame, and for tasks with `paired = "held_out"`, where frames are aligned by DTW.
     Suffixes name what takes the conversion's place: `_of_source` the unconverted source, `_of_mean_variance` and
-    `_of_start` the closed-form map from which generators start, both fitted to unpaired recordings, `_of_vocoder`
-    analysis and synthesis of the true conversion, with what a conversion takes from its source (for `mel` the first
-    estimate of the phase): a lower bound. `_of_split` compares two halves of real speech of the target.
-    `mcd_cepstra` is that of closed-form maps which are fitted and applied to the compared cepstra themselves, the same
-    for all recipes.
+    `_of_baseline` (vocal-tract-length warp and Gaussian transport) closed-form maps fitted to unpaired recordings,
+    `_of_start` the map from which generators start, fitted likewise, `_of_vocoder` analysis and synthesis of the true
+    conversion, with what a conversion takes from its source (for `mel` the first estimate of the phase): a lower bound.
+    `_of_split` compares two halves of real speech of the target. `mcd_cepstra` is that of closed-form maps which are
+    fitted and applied to the compared cepstra themselves, the same for all recipes.
 
     `written_auc` says how well a small discriminator, trained afresh on log-mel spectrograms of active frames, tells
     crops of conversions from crops of real target speech after analysis and synthesis, in recordings that it was not
@@ -105,6 +105,7 @@ class Conversion(Metric[ConversionOptions]):
         pairs = {pair for each in tasks.values() for pair in permutations(each, 2)}
         self.cepstral_maps = {(a, b): closed_form_maps(frames[a], frames[b]) for a, b in sorted(pairs)}
         self.starts = starts_of(domains, list(domains), pairs, self.options.start)
+        self.baseline = maps_of(domains, list(domains), pairs, "warp_transport")
         self.bands = LogMel(80, RATE)
         self.split_auc: dict[str, float] = {}
         self.references: dict[str, dict[str, Any]] = {}
@@ -148,8 +149,11 @@ class Conversion(Metric[ConversionOptions]):
         a, b, media = translation.source, translation.target, self.media
         source: Sound = media.read(sample.location)
         x, undo = media.to_model(source, 1, False, a)  # windows, as `transgan translate` cuts them
-        start = torch.from_numpy(self.starts(x.mT.double().numpy(), a, b)).float().mT
-        features = {"": translate(x).cpu(), "of_mean_variance": x, "of_start": start}
+        frames = x.mT.double().numpy()
+        start, baseline = (
+            torch.from_numpy(y).float().mT for y in (self.starts(frames, a, b), self.baseline[a, b](frames))
+        )
+        features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": baseline, "of_start": start}
         recordings = {name: media.from_model(y, undo, b) for name, y in features.items()}
         recordings["of_source"] = source
         number = self.counts[translation] - 1
@@ -157,8 +161,8 @@ class Conversion(Metric[ConversionOptions]):
         sounds = {name: self.analyzer(each) for name, each in recordings.items()}
         synchronous = true is not None and _has_ground_truth(true)
         real, undo_real = media.to_model(recordings["of_real"], 1, True, b)
-        frames = self._source_frames(sounds, undo.analysis, undo_real.analysis, true is not None, synchronous)
-        copied = replace(undo_real, analysis=media.extractor.at(undo.analysis, frames, undo_real.analysis), domain=a)
+        numbers = self._source_frames(sounds, undo.analysis, undo_real.analysis, true is not None, synchronous)
+        copied = replace(undo_real, analysis=media.extractor.at(undo.analysis, numbers, undo_real.analysis), domain=a)
         recordings["of_vocoder"] = media.from_model(real, copied, b)
         sounds["of_vocoder"] = self.analyzer(recordings["of_vocoder"])
         for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
@@ -233,7 +237,7 @@ class Conversion(Metric[ConversionOptions]):
             i, j = align_frames((sounds[name].cepstra, sounds[name].active), (real.cepstra, real.active), synchronous)
             distortion = measures.mel_cepstral_distortion(sounds[name].cepstra[i], real.cepstra[j])
             figures[_figure("mcd", name)] = float(distortion.mean())
-            if name != "of_mean_variance" and not synchronous:
+            if name not in ("of_mean_variance", "of_baseline") and not synchronous:
                 cents, _ = measures.f0_errors(sounds[name].f0[i], real.f0[j])
                 if np.isfinite(cents):
                     figures[_figure("f0_error_cents", name)] = cents
