@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from transgan_images.ridge import fit_ridge
 
 from transgan_voice.matching import with_context
 from transgan_voice.warp import Array
@@ -57,12 +58,9 @@ def radial_basis(frames: Array, active: Array | None = None) -> RadialBasis:
 
 def ridge_regression(inputs: Array, outputs: Array) -> tuple[Array, Array]:
     """Return weights (B, K) and a constant (B,) that predict outputs (F, B) from inputs (F, K)."""
-    mean = inputs.mean(0)
-    centred = inputs - mean
-    covariance = centred.T @ centred / len(inputs)
-    covariance += (RIDGE * np.trace(covariance) / len(covariance) + 1e-12) * np.eye(len(covariance))
-    weights: Array = np.linalg.solve(covariance, centred.T @ (outputs - outputs.mean(0)) / len(inputs)).T
-    return weights, outputs.mean(0) - weights @ mean
+    penalty = len(inputs) * (RIDGE * float(inputs.var(0).mean()) + 1e-12)
+    model = fit_ridge(torch.from_numpy(inputs), torch.from_numpy(outputs), penalties=(penalty,))
+    return model.coefficients.T.numpy(), model.intercept.numpy()
 
 
 def gaussians(contexts: Tensor, centres: Tensor, width: Tensor | float) -> Tensor:
