@@ -45,8 +45,8 @@ class SpeakerEncoder(nn.Module):
 
     Three LSTM layers of 256 over power mel spectrograms (40 bands, windows of 25 ms, every 10 ms), a linear layer,
     ReLU, division by the norm. Recordings are cut into windows of 1.6 s that begin 0.77 s apart, whose vectors are
-    averaged. Quiet recordings are raised to -30 dB, and silence at the ends cut off; within a recording it stays, which Resemblyzer
-    removes.
+    averaged. Quiet recordings are raised to -30 dB of full scale, and silence at their ends is cut off; within a
+    recording it stays, which Resemblyzer removes.
     """
 
     #: Frames of a window, and from one window to the next.
