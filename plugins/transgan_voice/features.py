@@ -139,9 +139,9 @@ class MelFeatures:
         self.mel = LogMel(bands, rate, hop=hop, window=window, top=top)
         self.channels, self.hop = bands, hop
         self.iterations, self.path = iterations, vocoder
-        self.moved = moved
-        self.world = pyworld('melody = "moved"') if moved else None
-        self.statistic_names: tuple[str, ...] = ("log_f0",) if moved else ()
+        self.moved = moved and vocoder is None
+        self.world = pyworld('melody = "moved"') if self.moved else None
+        self.statistic_names: tuple[str, ...] = ("log_f0",) if self.moved else ()
 
     def analyze(self, samples: np.ndarray) -> MelAnalysis:
         spectrum = self.mel.stft(torch.from_numpy(samples))

@@ -408,7 +408,7 @@ def test_a_neural_vocoder_is_loaded_from_a_file(tmp_path: Path, ending: str) -> 
     with pytest.raises(DataError, match="failed for input of shape"):
         media_of(vocoder=str(path), bands=40).synthesize(media_of(bands=40).analyze(media.read(voice())))
     path.write_bytes(b"no program")
-    for where, why in ((path, "cannot be loaded"), (tmp_path / "none", "there is no such file")):
+    for where, why in ((path, "cannot be (loaded|read)"), (tmp_path / "none", "there is no such file")):
         with pytest.raises(DataError, match=why):
             media_of(vocoder=str(where)).synthesize(analysis)
 
