@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
+from transgan_standard.feature_losses import single
 
 from transgan.api import Call, Conditions, Loss, Options, UsageError, node
 
@@ -90,8 +91,8 @@ class Modulation(Loss[ModulationOptions]):
 
 def modulation_power(x: Tensor) -> Tensor:
     """Return the mean power (B, K) of the modulation of x (N, B, T) in K octaves: 1, 2 to 3, 4 to 7 ... cycles in T."""
-    x = x.float()
-    window = torch.hann_window(x.shape[-1], device=x.device)
+    x = single(x)
+    window = torch.hann_window(x.shape[-1], dtype=x.dtype, device=x.device)
     mean = (x * window).sum(-1, keepdim=True) / window.sum()
     spectrum = torch.fft.rfft((x - mean) * window, dim=-1).abs().square().mean(0) / window.square().sum()
     octaves = [spectrum[:, first : 2 * first].mean(1) for first in _octaves(spectrum.shape[1])]

@@ -378,6 +378,9 @@ class Stage(Section):
 
     share: float = Field(gt=0, le=1)
     """Fraction of `train.steps`."""
+    most: PositiveInt | None = None
+    """Steps of this stage, at most: the next one has what its share is more, so that a warm-up grows no longer with the
+    run. Of the last stage it has no effect."""
     size: SampleSize | None = None
     """Replaces `data.size` in this stage if it is smaller."""
     batch: Count | None = None
