@@ -1,4 +1,4 @@
-"""How well real and translated samples can be told apart: a small discriminator that is trained afresh, and its AUC."""
+"""How well real and translated samples can be distinguished: the AUC of a small discriminator, trained afresh."""
 
 from collections.abc import Sequence
 

@@ -17,13 +17,13 @@ from transgan_voice import audio, measures
 from transgan_voice.analysis import HOP, RATE, AnalyzedSound, Analyzer, align_frames, closed_form_maps
 from transgan_voice.audio import Sound
 from transgan_voice.initialization import MapKind, maps_of, starts_of
-from transgan_voice.judges import JUDGES
 from transgan_voice.mel import LogMel
+from transgan_voice.pretrained import MEASURES
 from transgan_voice.warp import Array
 from transgan_voice.windows import crop_frames
 
-#: Frames of 8 ms in a crop that discriminators of `written_auc` judge: half a second. Fewest recordings that they need.
-JUDGED_FRAMES, MIN_SEPARATED = 64, 4
+#: Frames of 8 ms in a crop that discriminators of `written_auc` evaluate: half a second; fewest recordings for them.
+CROP_FRAMES, MIN_SEPARATED = 64, 4
 
 
 class ConversionOptions(Options):
@@ -37,9 +37,9 @@ class ConversionOptions(Options):
     """The closed-form map of the figures `_of_start`, as the option `start` of a generator: without training."""
     discriminator_steps: int = Field(300, ge=0)
     """Steps of the fresh discriminators of `written_auc`, some 10 ms each; 0 omits these figures."""
-    judges: list[Literal["speaker_similarity", "dnsmos"]] = []
-    """Pretrained judges: `speaker_similarity`, the cosine of Resemblyzer's speaker vectors of a conversion and of the
-    target (SECS; `pip install --no-deps resemblyzer`); `dnsmos`, the overall quality from 1 to 5 that DNSMOS P.835
+    pretrained: list[Literal["speaker_similarity", "dnsmos"]] = []
+    """Figures by pretrained networks: `speaker_similarity`, the cosine of Resemblyzer's speaker vectors of a conversion
+    and of the target (SECS; `pip install --no-deps resemblyzer`); `dnsmos`, the overall quality from 1 to 5 that DNSMOS P.835
     predicts (`pip install "transgan[voice-metrics]"`). Nothing is downloaded: weights lie inside the packages."""
 
 
@@ -85,7 +85,7 @@ class Conversion(Metric[ConversionOptions]):
 
     def __init__(self, options: ConversionOptions):
         super().__init__(options)
-        self.judges: dict[str, Any] = {name: JUDGES[name]() for name in dict.fromkeys(options.judges)}
+        self.pretrained: dict[str, Any] = {name: MEASURES[name]() for name in dict.fromkeys(options.pretrained)}
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         self.domains, self.tasks = domains, tasks
@@ -174,9 +174,9 @@ class Conversion(Metric[ConversionOptions]):
         for name in ("", "of_source", "of_real"):
             speaker = self.speakers[translation.task](sounds[name].active_cepstra)
             values[_figure("speaker_share", name)].append(speaker == b)
-        for judge, ask in self.judges.items():
+        for measure, ask in self.pretrained.items():
             for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
-                values[_figure(judge, name)].append(ask(recordings[name], self._reference(b)[judge]))
+                values[_figure(measure, name)].append(ask(recordings[name], self._reference(b)[measure]))
         if true is None:
             return
         for figure, value in self._distortions(translation, sounds, synchronous).items():
@@ -188,12 +188,12 @@ class Conversion(Metric[ConversionOptions]):
             self._compare_with_labels(values, sounds, true.location.ground_truth(), self.phones[b])
 
     def _reference(self, name: str) -> dict[str, Any]:
-        """Return what judges compare with, by their names: of training recordings of a speaker."""
+        """Return what pretrained networks compare with, by their names: of training recordings of a speaker."""
         if name not in self.references:
             samples = self.domains[name].samples[: self.options.sentences]
             speech = [self.media.read(sample.location) for sample in samples]
             real = [sound for sound in speech if not self.media.is_silent(sound)]
-            self.references[name] = {judge: each.reference(real) for judge, each in self.judges.items()}
+            self.references[name] = {measure: each.reference(real) for measure, each in self.pretrained.items()}
         return self.references[name]
 
     def _source_frames(
@@ -322,7 +322,7 @@ class Conversion(Metric[ConversionOptions]):
             return {}
 
         def auc(real: list[Tensor], others: list[Tensor]) -> float:
-            return held_out_auc(real, others, JUDGED_FRAMES, steps=self.options.discriminator_steps)
+            return held_out_auc(real, others, CROP_FRAMES, steps=self.options.discriminator_steps)
 
         if target not in self.split_auc:
             samples = self.domains[target].samples[: 2 * self.options.sentences]
@@ -337,12 +337,12 @@ class Conversion(Metric[ConversionOptions]):
 
     def protocol(self) -> dict[str, str]:
         alignment = " and ".join(sorted(self.alignments)) if getattr(self, "alignments", None) else ""
-        judged = {
-            "written_auc": f"of crops of {JUDGED_FRAMES} active frames of 8 ms, 80 log-mel bands of the written wav; "
+        definition = {
+            "written_auc": f"of crops of {CROP_FRAMES} active frames of 8 ms, 80 log-mel bands of the written wav; "
             f"real speech after analysis and synthesis; two folds, {self.options.discriminator_steps} steps each"
         }
         if not alignment:
-            return judged if self.options.discriminator_steps else {}
+            return definition if self.options.discriminator_steps else {}
         frames = f"c1-c24, frames within {audio.ACTIVE_DB:.0f} dB of the 97th percentile, {alignment}"
         features = "the features themselves" if self.media.kind == "cepstra" else "the mel bands by DCT"
         cepstra = self.analyzer.description
@@ -356,7 +356,7 @@ class Conversion(Metric[ConversionOptions]):
                 "DIO and StoneMask, frames aligned by DTW of cepstra where both are voiced; not 0 even for a perfect "
                 "conversion, since the F0 contours of two people differ"
             )
-        return protocols | judged if self.options.discriminator_steps else protocols
+        return protocols | definition if self.options.discriminator_steps else protocols
 
 
 def _figure(name: str, suffix: str) -> str:
@@ -401,7 +401,7 @@ class FeatureDistance(Metric[FeatureDistanceOptions]):
     """The energy distance (Szekely and Rizzo, 2013) between features of conversions and of real target speech.
 
     Points are normalized features in windows of a few consecutive active frames, of held-out recordings that need not
-    be paired; silence, which no conversion changes much and which lies far from everything else, is left out. Since it
+    be paired; silence, which no conversion changes much and which lies far from everything else, is omitted. Since it
     needs no true conversions, a model can be selected by it: `[evaluate] keep_best = "feature_distance"`. 0 for equal
     distributions; `_of_source` is that of the unconverted source, `_of_split` that of two halves of the real speech.
     """

@@ -1,4 +1,4 @@
-"""Fresh discriminators: the AUC against its definition, and of samples that can or cannot be told apart."""
+"""Fresh discriminators: the AUC against its definition, and of samples that can or cannot be distinguished."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def rising(count: int, seed: int, space: tuple[int, ...], sign: int = 1) -> list
 
 
 @pytest.mark.parametrize("space", [(32,), (16, 16)])
-def test_what_differs_is_told_apart_and_what_does_not_is_not(space: tuple[int, ...]) -> None:
+def test_what_differs_is_distinguished_and_what_does_not_is_not(space: tuple[int, ...]) -> None:
     real, same, other = rising(24, 0, space), rising(24, 1, space), rising(24, 2, space, -1)
     before = torch.random.get_rng_state()
     found = [held_out_auc(real, each, steps=40, width=8) for each in (same, other)]
@@ -35,15 +35,15 @@ def test_what_differs_is_told_apart_and_what_does_not_is_not(space: tuple[int, .
     assert held_out_auc(real, other, steps=40, width=8) == found[1]
 
 
-def test_nothing_is_learned_of_the_samples_that_are_judged() -> None:
-    """Noise that differs only in which sample it is could be learned by heart, and is not told apart."""
+def test_nothing_is_learned_of_the_samples_that_are_evaluated() -> None:
+    """Noise that differs only in which sample it is could be learned by heart, and is not distinguished."""
     real, fake = (list(torch.randn(12, 2, 16, generator=torch.Generator().manual_seed(seed))) for seed in (0, 1))
     assert abs(held_out_auc(real, fake, steps=60, width=8) - 0.5) < 0.35
     with pytest.raises(ValueError, match="expected at least 2"):
         held_out_auc(real, fake[:1])
 
 
-def test_recordings_of_any_length_are_judged_by_crops() -> None:
+def test_recordings_of_any_length_are_evaluated_by_crops() -> None:
     lengths = [5, 40, 33, 64, 20, 90]
     real, other = (
         [torch.randn(2, n, generator=torch.Generator().manual_seed(n)) + shift for n in lengths] for shift in (0, 2)

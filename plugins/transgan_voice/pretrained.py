@@ -1,4 +1,4 @@
-"""Pretrained judges of recordings, whose weights lie inside packages: speaker similarity and predicted quality.
+"""Pretrained networks that evaluate recordings, with weights inside packages: speaker similarity, predicted quality.
 
 Nothing is downloaded. The packages are not imported: of Resemblyzer and speechmos only the files with weights are used.
 """
@@ -18,7 +18,7 @@ from transgan_voice.audio import Sound
 from transgan_voice.mel import filter_bank
 from transgan_voice.warp import Array
 
-#: Sample rate of both judges, in Hz.
+#: Sample rate of both, in Hz.
 RATE = 16_000
 
 
@@ -65,7 +65,7 @@ class SpeakerEncoder(nn.Module):
         Raises:
             PluginError: Resemblyzer is not installed.
         """
-        path = weights_in("resemblyzer", "pretrained.pt", "--no-deps resemblyzer", "the judge speaker_similarity")
+        path = weights_in("resemblyzer", "pretrained.pt", "--no-deps resemblyzer", "speaker_similarity")
         encoder = cls()
         state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
         encoder.load_state_dict({name: x for name, x in state.items() if name.startswith(("lstm", "linear"))})
@@ -125,13 +125,13 @@ class PredictedQuality:
     SAMPLES = round(9.01 * RATE)
 
     def __init__(self) -> None:
-        command, purpose = '"transgan[voice-metrics]"', "the judge dnsmos"
+        command, purpose = '"transgan[voice-metrics]"', "dnsmos"
         self.path = weights_in("speechmos", "dnsmos_models/sig_bak_ovr.onnx", command, purpose)
         require("onnxruntime", "voice-metrics", purpose)
 
     @cached_property
     def session(self) -> Any:
-        runtime = require("onnxruntime", "voice-metrics", "the judge dnsmos")
+        runtime = require("onnxruntime", "voice-metrics", "dnsmos")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         return runtime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
@@ -148,4 +148,4 @@ class PredictedQuality:
         return float(np.polyval([-0.06766283, 1.11546468, 0.04602535], raw).mean())
 
 
-JUDGES = {"speaker_similarity": SpeakerSimilarity, "dnsmos": PredictedQuality}
+MEASURES = {"speaker_similarity": SpeakerSimilarity, "dnsmos": PredictedQuality}

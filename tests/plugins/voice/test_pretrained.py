@@ -1,4 +1,4 @@
-"""Pretrained judges of recordings: the speaker encoder against an explicit computation, messages, and real speech."""
+"""Pretrained networks: the speaker encoder against an explicit computation, messages, and real speech."""
 
 import importlib.util
 from pathlib import Path
@@ -11,9 +11,9 @@ import torch
 pytest.importorskip("soundfile", reason="reading recordings needs soundfile")
 pytest.importorskip("scipy", reason="synthetic voices need scipy")
 
-from transgan_voice import judges
+from transgan_voice import pretrained
 from transgan_voice.audio import Sound, read_sound
-from transgan_voice.judges import PredictedQuality, SpeakerEncoder, SpeakerSimilarity
+from transgan_voice.pretrained import PredictedQuality, SpeakerEncoder, SpeakerSimilarity
 from transgan_voice.sources import SyntheticVoice, speaker
 
 from transgan.api import PluginError
@@ -57,13 +57,13 @@ def test_a_recording_is_the_mean_of_its_windows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("judge", "command"),
+    ("measure", "command"),
     [(SpeakerSimilarity, "pip install --no-deps resemblyzer"), (PredictedQuality, 'install "transgan[voice-metrics]"')],
 )
-def test_what_is_missing_is_named(judge: Any, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judges, "find_spec", lambda name: None)
+def test_what_is_missing_is_named(measure: Any, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     with pytest.raises(PluginError) as error:
-        judge()
+        measure()
     assert command in str(error.value) and "\n" not in str(error.value)
 
 
@@ -79,7 +79,7 @@ def test_predicted_quality_falls_with_noise_and_lies_on_its_scale() -> None:
     assert 1 < noisy < clean - 0.5 < 4.5
 
 
-def test_speakers_are_told_apart() -> None:
+def test_speakers_are_distinguished() -> None:
     if importlib.util.find_spec("resemblyzer") is None:
         pytest.skip("the weights of Resemblyzer are not installed")
     if not DATA.is_dir():
