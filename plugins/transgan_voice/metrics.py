@@ -39,8 +39,8 @@ class ConversionOptions(Options):
     """Steps of the fresh discriminators of `written_auc`, some 10 ms each; 0 omits these figures."""
     pretrained: list[Literal["speaker_similarity", "dnsmos"]] = []
     """Figures by pretrained networks: `speaker_similarity`, the cosine of Resemblyzer's speaker vectors of a conversion
-    and of the target (SECS; `pip install --no-deps resemblyzer`); `dnsmos`, the overall quality from 1 to 5 that DNSMOS P.835
-    predicts (`pip install "transgan[voice-metrics]"`). Nothing is downloaded: weights lie inside the packages."""
+    and of the target (SECS; `pip install --no-deps resemblyzer`); `dnsmos`, the overall quality from 1 to 5 that DNSMOS
+    P.835 predicts (`pip install "transgan[voice-metrics]"`). Nothing is downloaded: weights lie inside the packages."""
 
 
 class Conversion(Metric[ConversionOptions]):
