@@ -1,7 +1,7 @@
 """Losses for generators that begin as a closed-form map: what holds them to it, and what its statistics lack."""
 
 from collections.abc import Generator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -65,8 +65,6 @@ class ModulationOptions(Options):
 
     decay: float = Field(0.9, ge=0, lt=1)
     """Decay per step of the moving average of the target's spectrum (0 to below 1; 0 for the batch alone)."""
-    distance: Literal["both", "missing"] = "both"
-    """Whether too much modulation costs as too little does (`both`), or only too little (`missing`)."""
 
 
 class Modulation(Loss[ModulationOptions]):
@@ -85,8 +83,7 @@ class Modulation(Loss[ModulationOptions]):
         if before is not None:
             real = before.lerp(real, 1 - self.options.decay)
         buffers["power"] = real
-        difference = modulation_power(fake).clamp_min(1e-8).log() - real.clamp_min(1e-8).log()
-        return (difference.abs() if self.options.distance == "both" else F.relu(-difference)).mean()
+        return (modulation_power(fake).clamp_min(1e-8).log() - real.clamp_min(1e-8).log()).abs().mean()
 
 
 def modulation_power(x: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Guardian:
         self.faulty: set[str] = set()
         """What the newest check of it found faulty: not every step covers every translation."""
         self.separated: set[str] = set()
-        """Translations whose discriminators have once told real from fake: what they cannot tell later is no fault."""
+        """Translations whose discriminators have once distinguished real from fake: it is no fault if they cannot later."""
         self.norms: dict[str, list[float]] = {}
         self.skipped: list[int] = []
         self.reported: set[str] = set()
