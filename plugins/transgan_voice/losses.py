@@ -38,7 +38,8 @@ class Anchor(Loss[AnchorOptions]):
         layers = yield Call("generator", source, {**to_target, "layers": [0]}, frozen=True)
         if isinstance(layers, Tensor):
             raise UsageError("the loss 'anchor' needs the generator's start, layer 0, which this generator lacks")
-        return layers[0][:, : source.shape[1]].detach()
+        start: Tensor = layers[0][:, : source.shape[1]].detach()
+        return start
 
     def for_generator(self, fake: Tensor, start: Tensor) -> Tensor:
         return smoothed(fake - start, self.options.smooth).abs().mean()
