@@ -165,7 +165,7 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
         own_style = None if style is None else style.repeat_interleave(count, 0)
         own_mask = None if mask is None else cut(mask, self.window).flatten(0, 1)
         y = last_of(self.activations(windows.flatten(0, 1), own_style, own_mask))
-        return cross_fade(y.unflatten(0, (len(x), count)), frames)
+        return cross_fade(y.view(len(x), count, *y.shape[1:]), frames)
 
     def activations(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Iterator[Tensor]:
         """Yield x (N, spec.inputs, T), with any T, then what each layer returns; the last is f(x), (N, bands, T)."""

@@ -1,7 +1,7 @@
 """Losses for generators that begin as a closed-form map: what holds them to it, and what its statistics lack."""
 
 from collections.abc import Generator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -38,7 +38,8 @@ class Anchor(Loss[AnchorOptions]):
         layers = yield Call("generator", source, {**to_target, "layers": [0]}, frozen=True)
         if isinstance(layers, Tensor):
             raise UsageError("the loss 'anchor' needs the generator's start, layer 0, which this generator lacks")
-        return layers[0][:, : source.shape[1]].detach()
+        start: Tensor = layers[0][:, : source.shape[1]].detach()
+        return start
 
     def for_generator(self, fake: Tensor, start: Tensor) -> Tensor:
         return smoothed(fake - start, self.options.smooth).abs().mean()
@@ -65,8 +66,6 @@ class ModulationOptions(Options):
 
     decay: float = Field(0.9, ge=0, lt=1)
     """Decay per step of the moving average of the target's spectrum (0 to below 1; 0 for the batch alone)."""
-    distance: Literal["both", "missing"] = "both"
-    """Whether too much modulation costs as too little does (`both`), or only too little (`missing`)."""
 
 
 class Modulation(Loss[ModulationOptions]):
@@ -85,8 +84,7 @@ class Modulation(Loss[ModulationOptions]):
         if before is not None:
             real = before.lerp(real, 1 - self.options.decay)
         buffers["power"] = real
-        difference = modulation_power(fake).clamp_min(1e-8).log() - real.clamp_min(1e-8).log()
-        return (difference.abs() if self.options.distance == "both" else F.relu(-difference)).mean()
+        return (modulation_power(fake).clamp_min(1e-8).log() - real.clamp_min(1e-8).log()).abs().mean()
 
 
 def modulation_power(x: Tensor) -> Tensor:

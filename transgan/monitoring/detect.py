@@ -69,7 +69,7 @@ def in_held_out(
     Args:
         networks: those that translate.
         discriminators: those of the training; defaults to `networks`.
-        separated: translations whose discriminators have already told real from fake, which are not asked again.
+        separated: translations whose discriminators have already distinguished real from fake, and are not asked again.
     """
     rules = plan.recipe.guard
     if rules.action_on("discriminator_blind") != "off":

@@ -40,7 +40,7 @@ class Guardian:
         self.faulty: set[str] = set()
         """What the newest check of it found faulty: not every step covers every translation."""
         self.separated: set[str] = set()
-        """Translations whose discriminators have once told real from fake: what they cannot tell later is no fault."""
+        """Translations whose discriminators once distinguished real from fake; if they cannot later, it is no fault."""
         self.norms: dict[str, list[float]] = {}
         self.skipped: list[int] = []
         self.reported: set[str] = set()
