@@ -58,7 +58,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # damaged files raise many types of exceptions, among them KeyErrors without a message
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"weights {path}: cannot be read as {path.suffix or 'weights'}: {why:.160}") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if isinstance(state, dict):
+        state = next((state[key] for key in ("state_dict", "generator") if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
         raise DataError(f"weights {path}: expected tensors by name")
     return state

@@ -71,6 +71,7 @@ def register_metrics(register: Register) -> None:
     register("cycle_error", metrics.CycleError)
     register("counterpart_error", metrics.CounterpartError)
     register("paired_error", metrics.PairedError)
+    register("discriminator_auc", metrics.DiscriminatorAuc)
 
 
 @hookimpl(trylast=True)

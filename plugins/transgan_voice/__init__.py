@@ -1,7 +1,7 @@
-"""Voice conversion: acoustic features of recordings, synthetic voices, networks, nodes and metrics."""
+"""Voice conversion: acoustic features of recordings, synthetic voices, networks, nodes, losses and metrics."""
 
 from transgan.api import Register, RegisterExamples, RegisterStarters, hookimpl
-from transgan_voice import discriminators, generators, media, metrics, nodes, sources
+from transgan_voice import discriminators, generators, losses, media, metrics, nodes, sources
 
 
 @hookimpl
@@ -29,6 +29,12 @@ def register_discriminators(register: Register) -> None:
 @hookimpl
 def register_nodes(register: Register) -> None:
     register("voice_translation", nodes.VoiceTranslationNodes)
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("anchor", losses.Anchor)
+    register("modulation", losses.Modulation)
 
 
 @hookimpl

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from transgan_voice import audio, measures
 from transgan_voice.audio import Sound
 from transgan_voice.initialization import affine_map
-from transgan_voice.mel import LogMel
 from transgan_voice.warp import Affine, Array
 
 #: Sample rate in Hz, and samples from one frame to the next (5 ms).
@@ -23,8 +21,8 @@ class AnalyzedSound:
     """(L, 24) mel-cepstra c_1 .. c_24."""
     decibels: Array
     """(L,) level of each frame in dB."""
-    f0: Array | None
-    """(L,) Hz, 0 where unvoiced; None without pyworld."""
+    f0: Array
+    """(L,) Hz, 0 where unvoiced."""
 
     @property
     def times(self) -> Array:
@@ -44,23 +42,14 @@ class AnalyzedSound:
 
 
 class Analyzer:
-    """Analyses recordings with WORLD or, where pyworld is not installed, by 80 mel bands, without F0."""
+    """Analyses recordings with WORLD."""
 
-    def __init__(self) -> None:
-        self.mel = LogMel(80, RATE, hop=HOP)
-
-    @property
-    def description(self) -> str:
-        """Where the cepstra come from, as `protocol` reports it."""
-        return "CheapTrick, all-pass 0.41" if measures.has_world() else "80 mel bands by DCT"
+    description = "CheapTrick, all-pass 0.41"
+    """Where the cepstra come from, as `protocol` reports it."""
 
     def __call__(self, sound: Sound) -> AnalyzedSound:
-        samples = sound.resample(RATE).samples
-        if world := measures.world_analysis(samples, RATE):
-            f0, cepstra, decibels = world
-            return AnalyzedSound(cepstra, decibels, f0)
-        bands = self.mel(torch.from_numpy(samples)).double().numpy()
-        return AnalyzedSound(measures.cepstra_of_bands(bands), 10 * np.log10(np.exp(2 * bands).sum(1)), None)
+        f0, cepstra, decibels = measures.world_analysis(sound.resample(RATE).samples, RATE)
+        return AnalyzedSound(cepstra, decibels, f0)
 
 
 def align_frames(

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api import DataError, UsageError, expand_home
+from transgan_voice.hifigan import HifiGan, is_program, read_hifigan
 from transgan_voice.mel import LogMel
+from transgan_voice.world import MIN_SAMPLES, log_f0_of, log_f0_statistics, moved_f0, pyworld
 
 
 class FeatureExtractor(Protocol):
@@ -63,6 +65,9 @@ class FeatureExtractor(Protocol):
             source, target: statistics of the source and the target speaker.
         """
 
+    def at(self, analysis: Any, frames: np.ndarray, like: Any) -> Any:
+        """Return an analysis of other moments: at these numbers of frames (K,), of as many samples as `like` has."""
+
     def from_frames(self, frames: np.ndarray, statistics: Mapping[str, Tensor]) -> Any:
         """Return an analysis of frames (L, B) alone; everything else comes from a speaker's statistics."""
 
@@ -83,6 +88,12 @@ class MelAnalysis:
     """Samples of the sound."""
     phase: Tensor | None = None
     """(n_fft / 2 + 1, L) complex of magnitude 1."""
+    samples: np.ndarray | None = None
+    """The sound, (n,), where its pitch is to be moved."""
+    f0: np.ndarray | None = None
+    """(L,) Hz, 0 where unvoiced, where its pitch is to be moved."""
+    order: np.ndarray | None = None
+    """Numbers of the frames of the sound that `frames` are, where they are not all in order."""
 
 
 class MelFeatures:
@@ -96,49 +107,97 @@ class MelFeatures:
         hop: samples from one frame to the next.
         window: samples of a frame.
         iterations: of Griffin-Lim.
-        vocoder: the path of a TorchScript or torch.export program, or None for Griffin-Lim.
+        vocoder: the path of a TorchScript or torch.export program, or of weights of HiFi-GAN, or None for Griffin-Lim.
+        rate: sample rate in Hz.
+        top: upper edge of the highest band in Hz; half of the sample rate by default.
+        moved: whether Griffin-Lim starts from the phase of the source with its F0 moved, by WORLD, to the mean and
+            deviation of the target's.
 
     Raises:
         UsageError: `window` is less than twice `hop`.
     """
 
     kind = "bands"
-    rate = 16_000
-    statistic_names: tuple[str, ...] = ()
 
-    def __init__(self, bands: int, hop: int, window: int, iterations: int, vocoder: str | None):
+    def __init__(
+        self,
+        bands: int,
+        hop: int,
+        window: int,
+        iterations: int,
+        vocoder: str | None,
+        rate: int = 16_000,
+        top: float | None = None,
+        moved: bool = False,
+    ):
         if window < 2 * hop:
             raise UsageError(
                 f"window = {window} is less than twice hop = {hop}, so that frames do not overlap; "
                 f"expected at least {2 * hop}"
             )
-        self.mel = LogMel(bands, self.rate, hop=hop, window=window)
+        self.rate = rate
+        self.mel = LogMel(bands, rate, hop=hop, window=window, top=top)
         self.channels, self.hop = bands, hop
         self.iterations, self.path = iterations, vocoder
+        self.moved = moved and vocoder is None
+        self.world = pyworld('melody = "moved"') if self.moved else None
+        self.statistic_names: tuple[str, ...] = ("log_f0",) if self.moved else ()
 
     def analyze(self, samples: np.ndarray) -> MelAnalysis:
         spectrum = self.mel.stft(torch.from_numpy(samples))
         magnitude = spectrum.abs()
-        phase = torch.where(magnitude > 0, spectrum / magnitude.clamp_min(1e-20), 1)
-        return MelAnalysis(self.mel.of_magnitude(magnitude).numpy(), len(samples), phase)
+        analysis = MelAnalysis(self.mel.of_magnitude(magnitude).numpy(), len(samples), _phase(spectrum))
+        return replace(analysis, samples=samples, f0=self._f0(samples)) if self.moved else analysis
+
+    def _f0(self, samples: np.ndarray) -> np.ndarray:
+        """Return F0 in Hz of each frame, (L,), 0 where unvoiced: DIO and StoneMask."""
+        x = _padded(samples)
+        rough, times = self.world.dio(x, self.rate, frame_period=1000 * self.hop / self.rate)
+        f0: np.ndarray = self.world.stonemask(x, rough, times, self.rate)
+        count = len(samples) // self.hop + 1
+        return np.pad(f0, (0, max(0, count - len(f0))))[:count]
 
     def pack(self, analysis: MelAnalysis) -> np.ndarray:
-        return analysis.frames
+        if not self.moved:
+            return analysis.frames
+        f0 = np.zeros(len(analysis.frames)) if analysis.f0 is None else analysis.f0
+        return np.column_stack([log_f0_of(f0).astype(np.float32), analysis.frames])
 
     def frames_of(self, packed: Any) -> Any:
-        return packed
+        return packed[:, 1:] if self.moved else packed
 
     def levels(self, packed: np.ndarray) -> np.ndarray:
-        decibels: np.ndarray = 10 * np.log10(np.exp(2 * packed.astype(np.float64)).sum(1))
+        decibels: np.ndarray = 10 * np.log10(np.exp(2 * self.frames_of(packed).astype(np.float64)).sum(1))
         return decibels
 
     def fit_statistics(self, packed: np.ndarray, active: np.ndarray) -> dict[str, Tensor]:
-        return {}
+        return {"log_f0": log_f0_statistics(packed[:, 0])} if self.moved else {}
 
     def convert(
         self, analysis: MelAnalysis, frames: np.ndarray, source: Mapping[str, Tensor], target: Mapping[str, Tensor]
     ) -> MelAnalysis:
-        return replace(analysis, frames=frames)
+        if analysis.samples is None or analysis.f0 is None:
+            return replace(analysis, frames=frames)
+        f0 = moved_f0(analysis.f0, source, target)
+        phase = _phase(self.mel.stft(torch.from_numpy(self._spoken_at(analysis.samples, analysis.f0, f0))))
+        if analysis.order is not None:
+            phase = phase[:, torch.from_numpy(analysis.order)]
+        return replace(analysis, frames=frames, phase=phase)
+
+    def _spoken_at(self, samples: np.ndarray, f0: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Return samples (n,) float32 with another F0, by WORLD's analysis and synthesis; both F0 are (L,) in Hz."""
+        x, period = _padded(samples), 1000 * self.hop / self.rate
+        f0, wanted = (np.ascontiguousarray(each, dtype=np.float64) for each in (f0, wanted))
+        times = np.arange(len(f0)) * period / 1000
+        envelope = self.world.cheaptrick(x, f0, times, self.rate)
+        aperiodicity = self.world.d4c(x, f0, times, self.rate)
+        spoken = self.world.synthesize(wanted, envelope, aperiodicity, self.rate, period).astype(np.float32)
+        fitted: np.ndarray = np.pad(spoken, (0, max(0, len(samples) - len(spoken))))[: len(samples)]
+        return fitted
+
+    def at(self, analysis: MelAnalysis, frames: np.ndarray, like: MelAnalysis) -> MelAnalysis:
+        phase = None if analysis.phase is None else analysis.phase[:, torch.from_numpy(frames)]
+        return MelAnalysis(analysis.frames[frames], like.length, phase, analysis.samples, analysis.f0, frames)
 
     def from_frames(self, frames: np.ndarray, statistics: Mapping[str, Tensor]) -> MelAnalysis:
         return MelAnalysis(frames, (len(frames) - 1) * self.hop)
@@ -162,7 +221,16 @@ class MelFeatures:
         """
         path = expand_home(str(self.path))
         if not path.is_file():
-            raise DataError(f"vocoder {path}: there is no such file; expected a TorchScript or torch.export program")
+            raise DataError(f"vocoder {path}: there is no such file; expected a program or weights of HiFi-GAN")
+        if path.suffix != ".pt2" and not is_program(path):
+            network = read_hifigan(path)
+            if (network.bands, network.hop) != (self.channels, self.hop):
+                raise DataError(
+                    f"vocoder {path}: takes {network.bands} bands every {network.hop} samples; the media has "
+                    f"{self.channels} every {self.hop}: set bands = {network.bands}, hop = {network.hop}, and "
+                    "window, rate and top to those that the vocoder was trained with"
+                )
+            return network
         try:
             if path.suffix == ".pt2":
                 return torch.export.load(path).module()
@@ -178,6 +246,8 @@ class MelFeatures:
     def _synthesize_by_vocoder(self, frames: Tensor, length: int) -> np.ndarray:
         try:
             samples = self.vocoder(frames.T[None]).flatten().float().numpy()
+            if isinstance(self.vocoder, HifiGan):
+                samples = samples[self.hop // 2 :]  # its frames begin where ours are centred
         except DataError:
             raise
         except Exception as error:
@@ -189,3 +259,13 @@ class MelFeatures:
             )
         padded: np.ndarray = np.pad(samples, (0, max(0, length - len(samples))))[:length]
         return padded
+
+
+def _phase(spectrum: Tensor) -> Tensor:
+    magnitude = spectrum.abs()
+    return torch.where(magnitude > 0, spectrum / magnitude.clamp_min(1e-20), 1)
+
+
+def _padded(samples: np.ndarray) -> np.ndarray:
+    """Return samples as WORLD takes them: float64, and not too few."""
+    return np.ascontiguousarray(np.pad(samples, (0, max(0, MIN_SAMPLES - len(samples)))), dtype=np.float64)

@@ -11,7 +11,7 @@ from transgan_standard.layers import activations_at, last_of, run
 from typing_extensions import TypeVar
 
 from transgan.api import Domain, Generator, NetworkSpec, Options, Tensor, Translation, UsageError
-from transgan_voice.initialization import MapKind, maps_of
+from transgan_voice.initialization import MapKind, starts_of
 from transgan_voice.kernel import CENTRES, gaussians
 from transgan_voice.layers import (
     Gated,
@@ -24,6 +24,7 @@ from transgan_voice.layers import (
     without_autocast,
 )
 from transgan_voice.matching import CONTEXT
+from transgan_voice.windows import cross_fade, cut
 
 
 class VoiceGeneratorOptions(Options):
@@ -50,6 +51,10 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
     zero before training. The map is fitted before the first step (`transgan_voice.initialization`) and saved with the
     weights.
 
+    f is trained on crops of `spec.space` frames, and its norms and its padding depend on their number. So of more
+    frames it is computed in windows of that many, which overlap by half and are cross-faded, as the media cuts
+    recordings to translate: the same function of a sound in training, evaluation and translation, whatever its length.
+
     Shapes: x (N, spec.inputs, T), the features first, then the channels that conditionings add; mask (N, 1, T), 0 where
     frames were removed; domain and origin (N,) indices of the target and the source speaker; style (N, spec.style);
     y (N, spec.channels, T).
@@ -63,19 +68,23 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
         if len(spec.space) != 1:
             raise UsageError(f"generators for voices: samples have {len(spec.space)} axes; expected one, of frames")
         self.bands = spec.channels
+        self.window = spec.space[0]
         self.speakers = spec.domains
         self.kind: MapKind = options.start
         if self.has_map:
-            pairs = len(spec.domains) ** 2
-            maps, shifts = torch.zeros(pairs, self.bands, self.bands), torch.zeros(pairs, self.bands, 1)
-            maps.diagonal(dim1=1, dim2=2).fill_(1.0)  # torch.eye takes seconds on the meta device
+            # Rows are speakers, not pairs: see `transgan_voice.initialization.Starts`.
+            speakers = len(spec.domains)
+            self.stages = 1 if speakers < 3 else 2
+            maps = torch.zeros(self.stages, speakers, self.bands, self.bands)
+            maps.diagonal(dim1=2, dim2=3).fill_(1.0)  # torch.eye takes seconds on the meta device
+            shifts = torch.zeros(self.stages, speakers, self.bands, 1)
             self.maps: Tensor = nn.Parameter(maps) if options.start_trains else nn.Buffer(maps)
             self.shifts: Tensor = nn.Parameter(shifts) if options.start_trains else nn.Buffer(shifts)
+            self.hub = nn.Buffer(torch.zeros((), dtype=torch.long))
         if self.has_basis:
-            speakers, context = len(spec.domains), len(CONTEXT) * self.bands
-            self.centres = nn.Buffer(torch.zeros(speakers, CENTRES, context))
+            self.centres = nn.Buffer(torch.zeros(speakers, CENTRES, len(CONTEXT) * self.bands))
             self.widths = nn.Buffer(torch.ones(speakers))
-            weights = torch.zeros(speakers**2, self.bands, CENTRES)
+            weights = torch.zeros(self.stages, speakers, self.bands, CENTRES)
             self.weights: Tensor = nn.Parameter(weights) if options.start_trains else nn.Buffer(weights)
 
     @property
@@ -108,15 +117,18 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
             for a in _expand(t.source, self.speakers)
             for b in _expand(t.target, self.speakers)
         }
-        for (source, target), fitted in maps_of(domains, self.speakers, pairs, self.kind).items():
-            speaker = self.speakers.index(source)
-            row = speaker * len(self.speakers) + self.speakers.index(target)
-            self.maps[row].copy_(torch.as_tensor(fitted.matrix))
-            self.shifts[row].copy_(torch.as_tensor(fitted.shift)[:, None])
-            if fitted.basis is not None:
-                self.centres[speaker].copy_(torch.as_tensor(fitted.basis.centres))
-                self.widths[speaker] = fitted.basis.width
-                self.weights[row].copy_(torch.as_tensor(fitted.weights))
+        starts = starts_of(domains, self.speakers, pairs, self.kind)
+        self.hub.fill_(self.speakers.index(starts.hub))
+        for stage, maps in enumerate(starts.stages):
+            for name, fitted in maps.items():
+                row = self.speakers.index(name)
+                self.maps[stage, row].copy_(torch.as_tensor(fitted.matrix))
+                self.shifts[stage, row].copy_(torch.as_tensor(fitted.shift)[:, None])
+                if fitted.basis is not None:
+                    source = self.speakers.index(starts.hub) if stage else row
+                    self.centres[source].copy_(torch.as_tensor(fitted.basis.centres))
+                    self.widths[source] = fitted.basis.width
+                    self.weights[stage, row].copy_(torch.as_tensor(fitted.weights))
 
     def forward(
         self,
@@ -140,8 +152,20 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
             x = self._apply_map(x, mask, domain, origin)
         if layers is not None:
             return activations_at(layers, self.activations(x, style, mask))
-        y = last_of(self.activations(x, style, mask))
+        y = self._in_windows(x, style, mask)
         return y if self.kind == "none" else x[:, : self.bands] + y
+
+    def _in_windows(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Return f(x); of more frames than a training crop has in overlapping windows of that many, cross-faded."""
+        frames = x.shape[-1]
+        if frames <= self.window:
+            return last_of(self.activations(x, style, mask))
+        windows = cut(x, self.window)
+        count = windows.shape[1]
+        own_style = None if style is None else style.repeat_interleave(count, 0)
+        own_mask = None if mask is None else cut(mask, self.window).flatten(0, 1)
+        y = last_of(self.activations(windows.flatten(0, 1), own_style, own_mask))
+        return cross_fade(y.view(len(x), count, *y.shape[1:]), frames)
 
     def activations(self, x: Tensor, style: Tensor | None, mask: Tensor | None) -> Iterator[Tensor]:
         """Yield x (N, spec.inputs, T), with any T, then what each layer returns; the last is f(x), (N, bands, T)."""
@@ -153,14 +177,19 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
                 f"start = '{self.kind}' needs the source and the target speaker, and the generator was called without "
                 'them; set nodes = "voice_translation"'
             )
-        row = origin * len(self.speakers) + domain
         with without_autocast(x):  # squared distances are differences of large numbers
             frames = x[:, : self.bands].to(self.maps.dtype)
-            z = torch.baddbmm(self.shifts[row], self.maps[row], frames)
-            if self.has_basis:
-                z = z + self.weights[row] @ self._basis(frames, origin)
+            z = self._stage(frames, 0, origin, origin)
+            if self.stages == 2:
+                z = self._stage(z, 1, domain, self.hub.expand_as(domain))
+            z = torch.where((domain == origin)[:, None, None], frames, z)
         z = (z if mask is None else z * mask).to(x.dtype)  # removed frames stay zero
         return torch.cat([z, x[:, self.bands :]], 1) if x.shape[1] > self.bands else z
+
+    def _stage(self, x: Tensor, stage: int, row: Tensor, source: Tensor) -> Tensor:
+        """Return x (N, B, T) mapped by the rows (N,) of a stage; `source` (N,) are the speakers whose frames x are."""
+        z = torch.baddbmm(self.shifts[stage, row], self.maps[stage, row], x)
+        return z + self.weights[stage, row] @ self._basis(x, source) if self.has_basis else z
 
     def _basis(self, x: Tensor, origin: Tensor) -> Tensor:
         """Return the radial basis functions (N, K, T) of the source speaker, as `transgan_voice.kernel.RadialBasis`."""

@@ -4,15 +4,16 @@ They are a baseline that a trained network has to beat, and its initialization: 
 training from the identity exchanges phones without a sign of it in the losses.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import cached_property, partial
+from hashlib import blake2b
 from typing import Any, Literal
 
 import numpy as np
 
 from transgan.api import Domain
-from transgan_voice import audio
 from transgan_voice.kernel import RadialBasis, radial_basis, ridge_regression
 from transgan_voice.matching import inca, nearest_pairs, with_context
 from transgan_voice.warp import Affine, Array, GaussianMixture, cosine_basis, warped_bands, warped_cepstra
@@ -27,10 +28,33 @@ WARP_ORDERS = 24
 WARP_FRAMES = 8000, 4000
 #: Added to all variances before a transport, relative to the mean variance: covariances of many bands need it.
 REGULARIZATION = 0.5
-#: Training recordings that are used, at most; more of a large corpus do not change the maps.
-MAX_RECORDINGS = 640
-#: Recordings from which the covariance of a mapped speaker is estimated.
-COVARIANCE_RECORDINGS = 40
+#: Frames of a piece of a recording, and pieces of a speaker that maps are fitted to, at most: eight minutes and more.
+PIECE, MAX_PIECES = 128, 500
+#: Pieces from which the covariance of a mapped speaker is estimated.
+COVARIANCE_PIECES = 100
+#: Fits that are kept for further generators and metrics of the process.
+KEPT_FITS = 32
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Pieces of a speaker's recordings, all of the same length."""
+
+    frames: Array
+    """(N, T, B) float64, normalized."""
+    active: Array
+    """(N, T) bool: which frames are not silence; frames beyond the end of a recording are not."""
+
+    @property
+    def active_frames(self) -> Array:
+        """(F, B) the active frames."""
+        frames: Array = self.frames[self.active]
+        return frames
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A hash of the frames."""
+        return blake2b(np.ascontiguousarray(self.frames).tobytes() + self.active.tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -170,30 +194,102 @@ def maps_of(
     """Return the maps of ordered pairs (source, target) of different speakers.
 
     An affine map is fitted from the speaker who comes first in `names` to the other, and inverted for the opposite
-    direction. For the kind `matching`, INCA then improves either direction separately.
+    direction. For the kind `matching`, INCA then improves either direction separately. A fit to the same frames is not
+    repeated within a process.
     """
     wanted = {pair for pair in pairs if pair[0] != pair[1]}
+    speech = {name: training_speech(domains[name]) for name in sorted({name for pair in wanted for name in pair})}
+    scales = {name: domains[name].media.normalization(name).std.double().numpy() for name in speech}  # type: ignore[attr-defined]
     maps: dict[tuple[str, str], VoiceMap] = {}
-    training: dict[str, Array] = {}
-    for first, second in sorted({tuple(sorted(pair, key=list(names).index)) for pair in wanted}):
-        for name in (first, second):
-            if name not in training:
-                training[name] = training_frames(domains[name])
-        active = {name: active_frames(training[name], domains[name]) for name in (first, second)}
-        media: Any = domains[first].media
-        scales = {name: media.normalization(name).std.double().numpy() for name in (first, second)}
-        forward = affine_map(active[first], active[second], (scales[first], scales[second]), media.kind, kind)
-        backward = inverse(forward, active[first])
-        for (a, b), affine in {(first, second): forward, (second, first): backward}.items():
-            if (a, b) in wanted:
-                if kind == "matching":
-                    maps[a, b] = matching_map(training[a], training[b], scales[b], affine, domains[b])
-                else:
-                    maps[a, b] = VoiceMap(*affine)
+    for a, b in sorted(wanted):
+        ends = sorted((a, b), key=list(names).index)
+        features = domains[a].media.kind  # type: ignore[attr-defined]
+        both = [(speech[name], scales[name]) for name in ends]
+        key = (features, *(part for each, scale in both for part in (each.digest, scale.tobytes())))
+        maps[a, b] = _fitted((kind, a == ends[0], *key), partial(_fit, kind, features, both, key, a == ends[0]))
     return maps
 
 
-def matching_map(source: Array, target: Array, scale: Array, affine: Affine, speaker: Domain) -> VoiceMap:
+def _fit(kind: MapKind, features: str, both: Sequence[tuple[Speech, Array]], key: Any, forward: bool) -> VoiceMap:
+    """Return the map from the first of two speakers to the second or, unless `forward`, from the second to the first.
+
+    Args:
+        both: the speech of both, and the factors from their normalized values to cepstra or log amplitudes.
+        key: what both are known by.
+    """
+    (first, first_scale), (second, second_scale) = both
+    affine_kind: MapKind = "warp_transport" if kind == "matching" else kind
+    fit = partial(
+        affine_map, first.active_frames, second.active_frames, (first_scale, second_scale), features, affine_kind
+    )
+    affine: Affine = _fitted((affine_kind, *key), fit)
+    if not forward:
+        affine = inverse(affine, first.active_frames)
+    if kind != "matching":
+        return VoiceMap(*affine)
+    return (
+        matching_map(first, second, second_scale, affine)
+        if forward
+        else matching_map(second, first, first_scale, affine)
+    )
+
+
+@dataclass(frozen=True)
+class Starts:
+    """The maps of all pairs of speakers: direct ones between two, else by way of one of them, the hub.
+
+    So there are as many maps as speakers in either stage, and not as many as pairs.
+    """
+
+    hub: str
+    stages: tuple[Mapping[str, VoiceMap], ...]
+    """Of two speakers, the map of either to the other. Of more, of each but the hub its map to the hub, and the hub's
+    to it."""
+
+    def __call__(self, frames: Array, source: str, target: str) -> Array:
+        """Return frames (N, T, B) of a source speaker, mapped to those of another one."""
+        if len(self.stages) == 1:
+            return self.stages[0][source](frames)
+        to_hub, from_hub = self.stages
+        common = frames if source == self.hub else to_hub[source](frames)
+        return common if target == self.hub else from_hub[target](common)
+
+
+def starts_of(
+    domains: Mapping[str, Domain], names: Sequence[str], pairs: Iterable[tuple[str, str]], kind: MapKind
+) -> Starts:
+    """Return what generators for these speakers start from, for the ordered pairs (source, target).
+
+    Args:
+        names: all speakers that a generator has. Of three and more the hub is the one whose mean frame is nearest to
+            those of the others.
+    """
+    wanted = {pair for pair in pairs if pair[0] != pair[1]}
+    if len(names) < 3:
+        return Starts(names[0], ({a: found for (a, _), found in maps_of(domains, names, wanted, kind).items()},))
+    means = np.stack([domains[name].media.normalization(name).mean.double().numpy() for name in names])  # type: ignore[attr-defined]
+    hub = names[int(np.linalg.norm(means[:, None] - means, axis=-1).sum(1).argmin())]
+    legs = {leg for a, b in wanted for leg in ((a, hub), (hub, b))}
+    maps = maps_of(domains, names, legs, kind)
+    return Starts(
+        hub, ({a: m for (a, b), m in maps.items() if b == hub}, {b: m for (a, b), m in maps.items() if a == hub})
+    )
+
+
+_fits: OrderedDict[Any, Any] = OrderedDict()
+
+
+def _fitted(key: Any, fit: Callable[[], Any]) -> Any:
+    """Return what a fit returned for a key, the newest of them without fitting again."""
+    if key not in _fits:
+        _fits[key] = fit()
+        while len(_fits) > KEPT_FITS:
+            _fits.popitem(last=False)
+    _fits.move_to_end(key)
+    return _fits[key]
+
+
+def matching_map(source: Speech, target: Speech, scale: Array, affine: Affine) -> VoiceMap:
     """Return a nonlinear map, fitted to pairs of nearest frames.
 
     First INCA improves the affine map; then kernel ridge regression predicts, from newly searched pairs, the residual
@@ -201,36 +297,44 @@ def matching_map(source: Array, target: Array, scale: Array, affine: Affine, spe
     followed by a transport to the target's covariance.
 
     Args:
-        source, target: (N, T, B) and (M, T, B) normalized frames of N and M recordings.
         scale, affine: as for `inca`.
-        speaker: the target.
     """
 
     def restore_variance(found: VoiceMap) -> VoiceMap:
-        mapped = active_frames(found(source[:COVARIANCE_RECORDINGS]), speaker)
-        return found.then(transport(mapped, active_frames(target, speaker), REGULARIZATION))
+        some = slice(COVARIANCE_PIECES)
+        mapped = found(source.frames[some])[source.active[some]]
+        return found.then(transport(mapped, target.active_frames, REGULARIZATION))
 
-    linear = VoiceMap(*inca(source, target, scale, affine))
-    a, b = nearest_pairs(restore_variance(linear)(source), target, scale, np.random.default_rng(1), factor=2)
-    residual = target.reshape(-1, target.shape[-1])[b] - linear(source).reshape(-1, source.shape[-1])[a]
-    basis = radial_basis(source)
-    weights, constant = ridge_regression(basis(with_context(source, a)), residual)
+    x, y, active = source.frames, target.frames, (source.active, target.active)
+    linear = VoiceMap(*inca(x, y, scale, affine, active))
+    a, b = nearest_pairs(restore_variance(linear)(x), y, scale, np.random.default_rng(1), 2, active)
+    residual = y.reshape(-1, y.shape[-1])[b] - linear(x).reshape(-1, x.shape[-1])[a]
+    basis = radial_basis(x, source.active)
+    weights, constant = ridge_regression(basis(with_context(x, a)), residual)
     return restore_variance(VoiceMap(linear.matrix, linear.shift + constant, basis, weights))
 
 
-def training_frames(domain: Domain) -> Array:
-    """Return normalized frames (N, T, B) of at most MAX_RECORDINGS training recordings: the excerpts of the media."""
-    batches = islice(domain.batches(False, 64), MAX_RECORDINGS // 64)
-    frames = [x.cpu().double().transpose(1, 2).numpy() for _, x in batches]
-    return np.concatenate(frames)
+def training_speech(domain: Domain) -> Speech:
+    """Return pieces of a speaker's training recordings: of each recording as many, evenly over it; no silence.
 
-
-def active_frames(frames: Array, domain: Domain) -> Array:
-    """Return the active frames (F, B) of frames (N, T, B); all of them for cepstra, which lack the level."""
+    All of a corpus of up to MAX_PIECES pieces; of a larger one that many, of recordings in random order.
+    """
     media: Any = domain.media
-    flat: Array = frames.reshape(-1, frames.shape[-1])
-    if media.kind == "bands":
-        statistics = media.normalization(domain.name)
-        bands = flat * statistics.std.double().numpy() + statistics.mean.double().numpy()
-        flat = flat[audio.active(media.extractor.levels(bands))]
-    return flat
+    count = len(domain.samples)
+    order = np.random.default_rng(0).permutation(count)
+    share = -(-MAX_PIECES // count)
+    frames: list[Array] = []
+    active: list[Array] = []
+    for first in range(0, count, 32):
+        for decoded in domain.decoded(False, order[first : first + 32].tolist()):
+            pieces = -(-len(decoded) // PIECE)
+            for piece in np.unique(np.linspace(0, pieces - 1, min(share, pieces)).round().astype(int)):
+                part = np.asarray(decoded[piece * PIECE : (piece + 1) * PIECE])
+                padding = (0, PIECE - len(part))
+                is_active = np.pad(media.active_frames(part), padding)
+                if is_active.any():
+                    frames.append(np.pad(media.normalized_frames(part, domain.name), (padding, (0, 0)), "edge"))
+                    active.append(is_active)
+        if len(frames) >= MAX_PIECES:
+            break
+    return Speech(np.stack(frames[:MAX_PIECES]).astype(np.float64), np.stack(active[:MAX_PIECES]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from transgan_images.ridge import fit_ridge
 
 from transgan_voice.matching import with_context
 from transgan_voice.warp import Array
@@ -40,9 +41,14 @@ class RadialBasis:
         return values
 
 
-def radial_basis(frames: Array) -> RadialBasis:
-    """Return the radial basis functions of a speaker, by the frames of the speaker's recordings (N, T, B)."""
-    order = np.random.default_rng(0).permutation(frames.shape[0] * frames.shape[1])
+def radial_basis(frames: Array, active: Array | None = None) -> RadialBasis:
+    """Return the radial basis functions of a speaker, by the frames of the speaker's recordings (N, T, B).
+
+    Args:
+        active: (N, T) bool: frames that may be centres; all by default.
+    """
+    allowed = np.ones(frames.shape[:2], bool) if active is None else active
+    order = np.random.default_rng(0).permutation(np.flatnonzero(allowed))
     # `resize` repeats frames where there are fewer than CENTRES.
     centres = with_context(frames, np.resize(order, CENTRES))
     probes = with_context(frames, order[:WIDTH_FRAMES])
@@ -52,12 +58,9 @@ def radial_basis(frames: Array) -> RadialBasis:
 
 def ridge_regression(inputs: Array, outputs: Array) -> tuple[Array, Array]:
     """Return weights (B, K) and a constant (B,) that predict outputs (F, B) from inputs (F, K)."""
-    mean = inputs.mean(0)
-    centred = inputs - mean
-    covariance = centred.T @ centred / len(inputs)
-    covariance += (RIDGE * np.trace(covariance) / len(covariance) + 1e-12) * np.eye(len(covariance))
-    weights: Array = np.linalg.solve(covariance, centred.T @ (outputs - outputs.mean(0)) / len(inputs)).T
-    return weights, outputs.mean(0) - weights @ mean
+    penalty = len(inputs) * (RIDGE * float(inputs.var(0).mean()) + 1e-12)
+    model = fit_ridge(torch.from_numpy(inputs), torch.from_numpy(outputs), penalties=(penalty,))
+    return model.coefficients.T.numpy(), model.intercept.numpy()
 
 
 def gaussians(contexts: Tensor, centres: Tensor, width: Tensor | float) -> Tensor:

@@ -14,7 +14,9 @@ ITERATIONS = 8
 RIDGE = 0.03
 
 
-def inca(source: Array, target: Array, scale: Array, affine: Affine) -> Affine:
+def inca(
+    source: Array, target: Array, scale: Array, affine: Affine, active: tuple[Array, Array] | None = None
+) -> Affine:
     """Improve an affine map by INCA (Erro, Moreno and Bonafonte, 2010).
 
     Each iteration pairs the mapped source frames and the target frames with their nearest neighbours, then fits a new
@@ -27,18 +29,24 @@ def inca(source: Array, target: Array, scale: Array, affine: Affine) -> Affine:
         scale: (B,) factor from the target's normalized values to decibels, or anything proportional to decibels.
         affine: the initial map (W, s), y = W x + s. It must already map most frames close to their counterparts: from a
             poor one INCA converges to wrong pairs.
+        active: as for `nearest_pairs`.
     """
     rng = np.random.default_rng(0)
     matrix, shift = affine
     x, y = (each.reshape(-1, each.shape[-1]) for each in (source, target))
     for _ in range(ITERATIONS):
-        a, b = nearest_pairs(source @ matrix.T + shift, target, scale, rng)
+        a, b = nearest_pairs(source @ matrix.T + shift, target, scale, rng, active=active)
         matrix, shift = _regression(x[a], y[b], matrix)
     return matrix, shift
 
 
 def nearest_pairs(
-    mapped: Array, target: Array, scale: Array, rng: np.random.Generator, factor: int = 1
+    mapped: Array,
+    target: Array,
+    scale: Array,
+    rng: np.random.Generator,
+    factor: int = 1,
+    active: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array]:
     """Return the frame numbers of 2 K pairs of nearest neighbours, (2 K,) and (2 K,); K queries come from either side.
 
@@ -47,9 +55,11 @@ def nearest_pairs(
         target: (M, T, B) the target speaker's frames.
         scale: see `inca`.
         factor: multiplies QUERIES and CANDIDATES.
+        active: (N, T) and (M, T) bool: frames that take part; all by default.
     """
     queries, candidates = factor * QUERIES, factor * CANDIDATES
-    chosen_a, chosen_b = (rng.permutation(each.shape[0] * each.shape[1])[:candidates] for each in (mapped, target))
+    allowed = active or tuple(np.ones(each.shape[:2], bool) for each in (mapped, target))
+    chosen_a, chosen_b = (rng.permutation(np.flatnonzero(each))[:candidates] for each in allowed)
     weights = scale.astype(np.float32)
     a, b = (
         with_context(each.astype(np.float32) * weights, chosen)

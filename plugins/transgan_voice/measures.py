@@ -4,7 +4,6 @@ Mel-cepstra are (L, D): c_1 .. c_D, without c_0, of the logarithm of an amplitud
 """
 
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -199,23 +198,18 @@ def energy_distance(a: Array, b: Array) -> float:
     return 2 * mean(a, b) - mean(a, a) - mean(b, b)
 
 
-def has_world() -> bool:
-    """Return whether pyworld is installed."""
-    return find_spec("pyworld") is not None
-
-
-def world_analysis(samples: Any, rate: int, period: float = 5.0) -> tuple[Array, Array, Array] | None:
+def world_analysis(samples: Any, rate: int, period: float = 5.0) -> tuple[Array, Array, Array]:
     """Analyze samples (n,) with WORLD (Morise et al., 2016).
 
     Args:
         period: from one frame to the next, in ms.
 
     Returns:
-        F0 in Hz by DIO and StoneMask (L,), mel-cepstra of CheapTrick's envelope (L, 24), levels in dB (L,); None where
-        pyworld is not installed.
+        F0 in Hz by DIO and StoneMask (L,), mel-cepstra of CheapTrick's envelope (L, 24), levels in dB (L,).
+
+    Raises:
+        PluginError: pyworld is not installed.
     """
-    if not has_world():
-        return None
     world = pyworld("measuring voices")
     x = np.ascontiguousarray(samples, dtype=np.float64)
     rough, times = world.dio(x, rate, frame_period=period)

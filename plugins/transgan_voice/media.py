@@ -27,6 +27,7 @@ from transgan.api import (
 from transgan_voice import audio, quality, spectrogram_images
 from transgan_voice.audio import Sound
 from transgan_voice.features import FeatureExtractor, MelFeatures
+from transgan_voice.windows import crop_frames, cross_fade, cut
 from transgan_voice.world import WorldFeatures
 
 #: Of CROP_TRIES random crops, the first with at least this share of active frames is taken.
@@ -43,21 +44,29 @@ class VoiceMediaOptions(Options):
 
     features: Literal["mel", "world"] = "mel"
     """Acoustic features: `mel`, log-mel spectrograms, synthesized by Griffin-Lim or a neural vocoder; `world`,
-    mel-cepstra, synthesized by WORLD, with F0 and aperiodicity outside of the network
-    (`pip install "transgan[world]"`)."""
+    mel-cepstra, synthesized by WORLD, with F0 and aperiodicity outside of the network."""
     bands: int = Field(128, ge=16, le=256)
     """`mel`: number of bands. Griffin-Lim sounds clearly better with 128 than with the usual 80."""
     hop: int = Field(128, ge=32, le=512)
-    """`mel`: samples at 16 kHz from one frame to the next; 128 are 8 ms."""
+    """`mel`: samples from one frame to the next; 128 are 8 ms at 16 kHz."""
     window: int = Field(400, ge=64, le=1024)
-    """`mel`: samples at 16 kHz of a frame, at least twice `hop`. 400 are 25 ms, within which formants hardly change;
+    """`mel`: samples of a frame, at least twice `hop`. 400 are 25 ms at 16 kHz, within which formants hardly change;
     with 1024, usual for neural vocoders, Griffin-Lim has 1.3 dB more mel-cepstral distortion."""
     iterations: int = Field(32, ge=1, le=1000)
     """`mel`: iterations of Griffin-Lim."""
     vocoder: str | None = None
-    """`mel`: path of a neural vocoder to use instead of Griffin-Lim: a TorchScript file or, with the suffix .pt2, a
-    `torch.export` program. It maps (1, bands, frames) to frames * hop samples at 16 kHz. Loading it can execute code:
-    use only files that you trust."""
+    """`mel`: path of a neural vocoder to use instead of Griffin-Lim, which maps (1, bands, frames) to frames * hop
+    samples. Weights of a HiFi-GAN generator (V1, V2 or V3; .safetensors, or .pt as torch.save writes them) are read as
+    weights only. A TorchScript file, or a `torch.export` program with the suffix .pt2, is code: use only files that you
+    trust."""
+    rate: Literal[16000, 22050] = 16000
+    """`mel`: sample rate in Hz, that of the vocoder. `hop` and `window` count samples of it."""
+    top: float | None = Field(None, ge=1000.0, le=11025.0)
+    """`mel`: upper edge of the highest band in Hz, by default half of the sample rate; published vocoders at 22,050 Hz
+    take 8000."""
+    melody: Literal["spectrum", "moved"] = "spectrum"
+    """`mel`, with Griffin-Lim: the phase from which it starts, in which most of the pitch of low voices lies: the
+    source's own, or (`moved`) that of the source with its F0 moved by WORLD to the target's mean and deviation."""
     order: int = Field(24, ge=8, le=60)
     """`world`: number of mel-cepstra, without c_0, which carries the level and is copied from the source."""
     pitch: Literal["harvest", "dio"] = "harvest"
@@ -120,7 +129,16 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         self.extractor: FeatureExtractor = (
             WorldFeatures(options.order, options.pitch)
             if options.features == "world"
-            else MelFeatures(options.bands, options.hop, options.window, options.iterations, options.vocoder)
+            else MelFeatures(
+                options.bands,
+                options.hop,
+                options.window,
+                options.iterations,
+                options.vocoder,
+                options.rate,
+                options.top,
+                moved=options.melody == "moved",
+            )
         )
         self.channels = self.extractor.channels
         self.notes = Notes()
@@ -177,7 +195,9 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         return quality.describe(x, self.is_silent(x), self.extractor.rate, samples)
 
     def decode(self, location: Any) -> np.ndarray:
-        """Return the packed features (L, columns) float32 of a whole recording, see `FeatureExtractor`.
+        """Return the features (L, 1 + columns) float32 of a whole recording.
+
+        See `with_activity`.
 
         Raises:
             DataError: the recording cannot be read, or is silence.
@@ -188,7 +208,15 @@ class VoiceMedia(Media[VoiceMediaOptions]):
             raise DataError(
                 f"{sound.name}: silence: {level} dB of full scale; expected more than {limit} dB (option silence)"
             )
-        return self.extractor.pack(self.analyze(audio.trim(sound) if self.options.trim else sound))
+        return self.with_activity(self.extractor.pack(self.analyze(audio.trim(sound) if self.options.trim else sound)))
+
+    def with_activity(self, packed: np.ndarray) -> np.ndarray:
+        """Return what is kept of a recording, (L, 1 + columns) float32, of its packed features.
+
+        The first column is 1 for active frames, else 0. So the levels of a recording are worked out once, and not again
+        for each crop.
+        """
+        return np.column_stack([audio.active(self.extractor.levels(packed)).astype(np.float32), packed])
 
     def is_silent(self, sound: Sound) -> bool:
         """Return whether a recording is silence."""
@@ -221,10 +249,9 @@ class VoiceMedia(Media[VoiceMediaOptions]):
 
         Recordings in which nothing changes are skipped, unless there are no others.
         """
-        packed = [np.asarray(each) for each in decoded]
-        packed = [each for each in packed if np.ptp(each, axis=0).any()] or packed
-        active = [audio.active(self.extractor.levels(each)) for each in packed]
-        all_packed, all_active = np.concatenate(packed), np.concatenate(active)
+        recordings = [np.asarray(each) for each in decoded]
+        together = np.concatenate([each for each in recordings if np.ptp(each, axis=0).any()] or recordings)
+        all_active, all_packed = together[:, 0] > 0, together[:, 1:]
         frames = self.extractor.frames_of(all_packed[all_active]).astype(np.float64)
         moments = {"mean": frames.mean(0), "std": np.maximum(frames.std(0), 1e-4)}
         return {
@@ -263,7 +290,8 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         lengths = [len(each) for each in decoded]
         room = np.maximum(np.array(lengths) - size, 0)
         if rng is None:
-            starts = room // 2
+            apart = max(1, self.size // 2)
+            starts = room // 2 // apart * apart  # where windows of the whole recording begin, too
         else:
             positions = rng.uniform("crop", CROP_TRIES).cpu().double().numpy()
             starts = np.array([self._crop_start(*each, size) for each in zip(decoded, positions, room, strict=True)])
@@ -271,10 +299,21 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         for each, start, domain in zip(decoded, starts, domains, strict=True):
             mean, std = self.normalization(domain)
             numbers = torch.from_numpy(crop_frames(len(each), size, int(start)))
-            crops.append(((self.extractor.frames_of(each[numbers]) - mean) / std).T)
+            crops.append(((self.extractor.frames_of(each[numbers, 1:]) - mean) / std).T)
         return torch.stack(crops)
 
-    def _crop_start(self, packed: Tensor, positions: np.ndarray, room: int, size: int) -> int:
+    def active_frames(self, decoded: np.ndarray) -> np.ndarray:
+        """Return which frames of a decoded recording are active: (L,) bool."""
+        active: np.ndarray = decoded[:, 0] > 0
+        return active
+
+    def normalized_frames(self, decoded: np.ndarray, domain: str) -> np.ndarray:
+        """Return the normalized frames (L, B) float32 of a decoded recording."""
+        mean, std = self.normalization(domain)
+        frames: np.ndarray = (self.extractor.frames_of(decoded[:, 1:]) - mean.numpy()) / std.numpy()
+        return frames
+
+    def _crop_start(self, decoded: Tensor, positions: np.ndarray, room: int, size: int) -> int:
         """Return the first frame of a crop: the first random position with enough active frames, or else the one with
         most; where all of them are silence, a random one of the positions with enough or, if there are none, with most.
 
@@ -285,7 +324,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         if not room:
             return 0
         starts = (positions * (room + 1)).astype(int)
-        active = audio.active(self.extractor.levels(packed.numpy()))
+        active = decoded.numpy()[:, 0]
         shares = np.array([active[start : start + size].mean() for start in starts])
         enough = np.flatnonzero(shares >= MIN_ACTIVE)
         if shares.any():
@@ -325,10 +364,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
             windows = frames[:, crop_frames(count, window, 0)][None]
             return windows, _Undo(x, gain, analysis, domain, 0)
         window = -(-self.size // stride) * stride
-        windows = torch.stack(
-            [frames[:, reflect(start + np.arange(window), count)] for start in _window_starts(count, window)]
-        )
-        return windows, _Undo(x, gain, analysis, domain, window)
+        return cut(frames[None], window)[0], _Undo(x, gain, analysis, domain, window)
 
     def _report_losses(self, x: Sound) -> None:
         rate, channels = self.extractor.rate, len(x.encoding.gains)
@@ -355,9 +391,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
 
     def from_model(self, y: Tensor, undo: _Undo, domain: str) -> Sound:
         """Return a sound of the source's number of samples, sample rate, loudness and encoding."""
-        count = len(undo.analysis.frames)
-        joined = _cross_fade(y, count) if undo.window else y[0, :, :count]
-        frames = self.denormalize(joined, domain)
+        frames = self.denormalize(self.join(y, undo), domain)
         source, target = self.domain_statistics(undo.domain), self.domain_statistics(domain)
         analysis = self.extractor.convert(undo.analysis, frames, source, target)
         converted = Sound(self.extractor.synthesize(analysis) / np.float32(undo.gain), self.extractor.rate)
@@ -369,6 +403,15 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         rms = audio.loudness(converted)
         factor = audio.loudness(undo.sound) / rms if rms else 0.0
         return Sound(samples * np.float32(factor), undo.sound.rate, undo.sound.encoding)
+
+    def join(self, y: Tensor, undo: Any) -> Tensor:
+        """Return the frames (B, L) of a recording from its translated windows, as `from_model` takes them.
+
+        Args:
+            y: (K, B, T), for what `to_model` returned with `undo`.
+        """
+        count = len(undo.analysis.frames)
+        return cross_fade(y[None], count)[0] if undo.window else y[0, :, :count]
 
     def export(self, x: Sound) -> Sound:
         """Return the sound itself, which has `samples`, `rate` and `save(path)`."""
@@ -416,37 +459,3 @@ def _is_pair(value: Any) -> bool:
     """Return whether a value is samples with their rate."""
     pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], (np.ndarray, Tensor))
     return pair and isinstance(value[1], (int, float, np.number))
-
-
-def reflect(numbers: np.ndarray, length: int) -> np.ndarray:
-    """Return frame numbers outside of [0, length) reflected at the ends, as often as necessary."""
-    period = max(1, 2 * (length - 1))
-    folded = np.mod(numbers, period)
-    reflected: np.ndarray = np.minimum(folded, period - folded) if length > 1 else np.zeros_like(numbers)
-    return reflected
-
-
-def crop_frames(length: int, size: int, start: int) -> np.ndarray:
-    """Return the frame numbers of a crop; a recording shorter than the crop is continued by reflection."""
-    return reflect(start + np.arange(size), length)
-
-
-def _window_starts(count: int, window: int) -> range:
-    """Return the first frames of windows that overlap by half and have every frame in the inner half of one."""
-    return range(-(window // 4), count - window // 4, max(1, window // 2))
-
-
-def _cross_fade(y: Tensor, count: int) -> Tensor:
-    """Join windows (K, B, window) to (B, count)."""
-    window = y.shape[-1]
-    starts = _window_starts(count, window)
-    # The weight is zero in the outer eighths of a window, where the network has least context.
-    distance = ((torch.arange(window, dtype=torch.float64) + 0.5) / window * 2 - 1).abs()
-    weight = ((0.75 - distance) / 0.5).clamp(0, 1).to(y)
-    lead, total = -starts[0], starts[-1] + window + window // 4
-    joined, weights = y.new_zeros(y.shape[1], lead + total), y.new_zeros(lead + total)
-    for each, start in zip(y, starts, strict=True):
-        joined[:, lead + start : lead + start + window] += each * weight
-        weights[lead + start : lead + start + window] += weight
-    inner = slice(lead, lead + count)
-    return joined[:, inner] / weights[inner].clamp_min(1e-6)

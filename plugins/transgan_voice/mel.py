@@ -51,13 +51,22 @@ class LogMel:
     """Log-mel spectrograms of sounds. Frame i is centred on sample i * hop; n samples give n // hop + 1 frames.
 
     A frame has `window` samples, zero-padded to an FFT of `n_fft`. The usual window of 64 ms smears formants: analysis
-    and synthesis of real speech cost 3.6 dB of mel-cepstral distortion, with windows of 25 ms 2.2 dB.
+    and synthesis of real speech cost 3.6 dB of mel-cepstral distortion, with windows of 25 ms 2.2 dB. Bands reach up to
+    `top` Hz, by default to half the sample rate.
     """
 
-    def __init__(self, bands: int = 128, rate: int = 16_000, n_fft: int = 1024, hop: int = 128, window: int = 400):
+    def __init__(
+        self,
+        bands: int = 128,
+        rate: int = 16_000,
+        n_fft: int = 1024,
+        hop: int = 128,
+        window: int = 400,
+        top: float | None = None,
+    ):
         self.bands, self.rate, self.n_fft, self.hop = bands, rate, n_fft, hop
         self.window = torch.hann_window(window)
-        self.filters = torch.from_numpy(filter_bank(bands, n_fft, rate)).float()
+        self.filters = torch.from_numpy(filter_bank(bands, n_fft, rate, high=top)).float()
 
     @cached_property
     def inverse(self) -> Tensor:

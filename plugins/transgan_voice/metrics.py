@@ -2,20 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
+from transgan_standard.separation import held_out_auc
 
 from transgan.api import Domain, Metric, Options, Sample, Tensor, Translation
 from transgan_voice import audio, measures
-from transgan_voice.analysis import AnalyzedSound, Analyzer, align_frames, closed_form_maps
+from transgan_voice.analysis import HOP, RATE, AnalyzedSound, Analyzer, align_frames, closed_form_maps
 from transgan_voice.audio import Sound
-from transgan_voice.initialization import maps_of
+from transgan_voice.initialization import MapKind, maps_of, starts_of
+from transgan_voice.mel import LogMel
+from transgan_voice.pretrained import MEASURES
 from transgan_voice.warp import Array
+from transgan_voice.windows import crop_frames
+
+#: Frames of 8 ms in a crop that discriminators of `written_auc` evaluate: half a second; fewest recordings for them.
+CROP_FRAMES, MIN_SEPARATED = 64, 4
 
 
 class ConversionOptions(Options):
@@ -25,6 +33,14 @@ class ConversionOptions(Options):
     """Held-out recordings that are converted for each translation, at most."""
     trained_on: int = Field(100, ge=2)
     """Training recordings of each speaker, at most, to which classifiers and the maps of `mcd_cepstra` are fitted."""
+    start: MapKind = "matching"
+    """The closed-form map of the figures `_of_start`, as the option `start` of a generator: without training."""
+    discriminator_steps: int = Field(300, ge=0)
+    """Steps of the fresh discriminators of `written_auc`, some 10 ms each; 0 omits these figures."""
+    pretrained: list[Literal["speaker_similarity", "dnsmos"]] = []
+    """Figures by pretrained networks: `speaker_similarity`, the cosine of Resemblyzer's speaker vectors of a conversion
+    and of the target (SECS; `pip install --no-deps resemblyzer`); `dnsmos`, the overall quality from 1 to 5 that DNSMOS
+    P.835 predicts (`pip install "transgan[voice-metrics]"`). Nothing is downloaded: weights lie inside the packages."""
 
 
 class Conversion(Metric[ConversionOptions]):
@@ -36,16 +52,22 @@ class Conversion(Metric[ConversionOptions]):
     synthetic voices, frame by frame, and for tasks with `paired = "held_out"`, where frames are aligned by DTW.
     Suffixes name what takes the conversion's place: `_of_source` the unconverted source, `_of_mean_variance` and
     `_of_baseline` (vocal-tract-length warp and Gaussian transport) closed-form maps fitted to unpaired recordings,
-    `_of_vocoder` analysis and synthesis of the true conversion, a lower bound. `mcd_cepstra` is that of closed-form
-    maps which are fitted and applied to the compared cepstra themselves, the same for all recipes.
+    `_of_start` the map from which generators start, fitted likewise, `_of_vocoder` analysis and synthesis of the true
+    conversion, with what a conversion takes from its source (for `mel` the first estimate of the phase): a lower bound.
+    `_of_split` compares two halves of real speech of the target. `mcd_cepstra` is that of closed-form maps which are
+    fitted and applied to the compared cepstra themselves, the same for all recipes.
+
+    `written_auc` says how well a small discriminator, trained afresh on log-mel spectrograms of active frames, tells
+    crops of conversions from crops of real target speech after analysis and synthesis, in recordings that it was not
+    trained on: 0.5 is ideal, 1 says that everybody can tell (`transgan_standard.separation`).
 
     `phone_accuracy` is that of a nearest-neighbour classifier of real frames of the target speaker, where phones are
     labelled; `_of_real` is its accuracy for real speech of the target. `speaker_share` is the share of conversions that
     a linear classifier assigns to the target speaker; it is high for conversions with wrong phones too.
-    `variance_ratio` (1 is right) and `modulation_distance` (dB) show over-smoothing, which distortion does not
-    penalize; `f0_hz` is the geometric mean of F0 and `f0_spread` the standard deviation of its logarithm. The reference
-    of these is the true conversion or, where it is unknown, held-out speech of the target. Figures that cannot be
-    computed are omitted.
+    `variance_ratio` (1 is right) and `modulation_distance` (dB), of active frames, show over-smoothing, which
+    distortion does not penalize; `f0_hz` is the geometric mean of F0 and `f0_spread` the standard deviation of its
+    logarithm. The reference of these is the true conversion or, where it is unknown, held-out speech of the target.
+    Figures that cannot be computed are omitted.
     """
 
     direction = {
@@ -56,7 +78,14 @@ class Conversion(Metric[ConversionOptions]):
         "voicing_error": "lower",
         "speaker_share": "higher",
         "modulation_distance": "lower",
+        "written_auc": "lower",
+        "speaker_similarity": "higher",
+        "dnsmos": "higher",
     }
+
+    def __init__(self, options: ConversionOptions):
+        super().__init__(options)
+        self.pretrained: dict[str, Any] = {name: MEASURES[name]() for name in dict.fromkeys(options.pretrained)}
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         self.domains, self.tasks = domains, tasks
@@ -70,9 +99,16 @@ class Conversion(Metric[ConversionOptions]):
             task: measures.SpeakerClassifier({name: frames[name] for name in each}) for task, each in tasks.items()
         }
         self.alignments: set[str] = set()
+        self.halves = {
+            name: _halves([sound for _, sound in each], self.options.sentences) for name, each in real.items()
+        }
         pairs = {pair for each in tasks.values() for pair in permutations(each, 2)}
         self.cepstral_maps = {(a, b): closed_form_maps(frames[a], frames[b]) for a, b in sorted(pairs)}
-        self.maps = maps_of(domains, list(domains), pairs, "warp_transport")
+        self.starts = starts_of(domains, list(domains), pairs, self.options.start)
+        self.baseline = maps_of(domains, list(domains), pairs, "warp_transport")
+        self.bands = LogMel(80, RATE)
+        self.split_auc: dict[str, float] = {}
+        self.references: dict[str, dict[str, Any]] = {}
 
     def _analyze(self, samples: Sequence[Sample]) -> list[tuple[Sample, AnalyzedSound]]:
         """Return the recordings of samples, less those that are silence."""
@@ -91,6 +127,7 @@ class Conversion(Metric[ConversionOptions]):
         self.values: dict[Translation, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.sounds: dict[Translation, dict[str, list[AnalyzedSound]]] = defaultdict(lambda: defaultdict(list))
         self.counts: dict[Translation, int] = defaultdict(int)
+        self.spectrograms: dict[Translation, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
 
     @torch.no_grad()
     def update(
@@ -111,32 +148,83 @@ class Conversion(Metric[ConversionOptions]):
     ) -> None:
         a, b, media = translation.source, translation.target, self.media
         source: Sound = media.read(sample.location)
-        x, undo = media.to_model(source, 1, True, a)
-        baseline = torch.from_numpy(self.maps[a, b](x.mT.double().numpy())).float().mT
-        features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": baseline}
+        x, undo = media.to_model(source, 1, False, a)  # windows, as `transgan translate` cuts them
+        frames = x.mT.double().numpy()
+        start, baseline = (
+            torch.from_numpy(y).float().mT for y in (self.starts(frames, a, b), self.baseline[a, b](frames))
+        )
+        features = {"": translate(x).cpu(), "of_mean_variance": x, "of_baseline": baseline, "of_start": start}
         recordings = {name: media.from_model(y, undo, b) for name, y in features.items()}
         recordings["of_source"] = source
         number = self.counts[translation] - 1
         recordings["of_real"] = media.read(true.location) if true else self._speech(b, number)
         sounds = {name: self.analyzer(each) for name, each in recordings.items()}
-        for name in ("", "of_source", "of_baseline", "of_real"):
+        synchronous = true is not None and _has_ground_truth(true)
+        real, undo_real = media.to_model(recordings["of_real"], 1, True, b)
+        numbers = self._source_frames(sounds, undo.analysis, undo_real.analysis, true is not None, synchronous)
+        copied = replace(undo_real, analysis=media.extractor.at(undo.analysis, numbers, undo_real.analysis), domain=a)
+        recordings["of_vocoder"] = media.from_model(real, copied, b)
+        sounds["of_vocoder"] = self.analyzer(recordings["of_vocoder"])
+        for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
             self.sounds[translation][name].append(sounds[name])
+        if self.options.discriminator_steps:
+            for name in ("", "of_source", "of_start", "of_vocoder"):
+                self.spectrograms[translation][name].append(self._spectrogram(recordings[name]))
         values = self.values[translation]
         for name in ("", "of_source", "of_real"):
             speaker = self.speakers[translation.task](sounds[name].active_cepstra)
             values[_figure("speaker_share", name)].append(speaker == b)
+        for measure, ask in self.pretrained.items():
+            for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
+                values[_figure(measure, name)].append(ask(recordings[name], self._reference(b)[measure]))
         if true is None:
             return
-        real, undo_real = media.to_model(recordings["of_real"], 1, True, b)
-        sounds["of_vocoder"] = self.analyzer(media.from_model(real, undo_real, b))
-        synchronous = _has_ground_truth(true)
         for figure, value in self._distortions(translation, sounds, synchronous).items():
             values[figure].append(value)
-        distortions = self._feature_distortions(features, undo.analysis, undo_real.analysis, b, synchronous)
+        distortions = self._feature_distortions(features, undo, undo_real.analysis, b, synchronous)
         for name, value in distortions.items():
             values[_figure("mcd_features", name)].append(value)
         if synchronous:
             self._compare_with_labels(values, sounds, true.location.ground_truth(), self.phones[b])
+
+    def _reference(self, name: str) -> dict[str, Any]:
+        """Return what pretrained networks compare with, by their names: of training recordings of a speaker."""
+        if name not in self.references:
+            samples = self.domains[name].samples[: self.options.sentences]
+            speech = [self.media.read(sample.location) for sample in samples]
+            real = [sound for sound in speech if not self.media.is_silent(sound)]
+            self.references[name] = {measure: each.reference(real) for measure, each in self.pretrained.items()}
+        return self.references[name]
+
+    def _source_frames(
+        self, sounds: Mapping[str, AnalyzedSound], source: Any, real: Any, paired: bool, synchronous: bool
+    ) -> Array:
+        """Return for each frame of a real recording the frame of the source that a conversion would be made of.
+
+        The same moment or the aligned one, where the sentence is the same; otherwise those of the source in turn.
+
+        Args:
+            source, real: the media's analyses.
+        """
+        count, own = len(real.frames), np.arange(len(source.frames))
+        if not paired:
+            return np.resize(own, count)
+        numbers = np.arange(count, dtype=float)
+        if not synchronous:
+            both = [(sounds[name].cepstra, sounds[name].active) for name in ("of_source", "of_real")]
+            i, j = align_frames(*both, synchronous=False)
+            step = self.media.extractor.hop * RATE / (self.media.extractor.rate * HOP)  # in frames of the analyzer
+            numbers = np.interp(numbers * step, j, i) / step
+        aligned: Array = np.clip(numbers.round().astype(int), 0, len(own) - 1)
+        return aligned
+
+    def _spectrogram(self, sound: Sound) -> Tensor:
+        """Return the log-mel spectrogram (80, T) of the active frames, of speech at the same loudness."""
+        at_rate = sound.resample(RATE)
+        samples = at_rate.samples * np.float32(audio.TARGET_RMS / max(audio.loudness(at_rate), 1e-6))
+        bands = self.bands(torch.from_numpy(samples))
+        active = audio.active(10 * np.log10(np.exp(2 * bands.double().numpy()).sum(1)))
+        return bands[torch.from_numpy(active)].T
 
     def _distortions(
         self, translation: Translation, sounds: Mapping[str, AnalyzedSound], synchronous: bool
@@ -149,9 +237,8 @@ class Conversion(Metric[ConversionOptions]):
             i, j = align_frames((sounds[name].cepstra, sounds[name].active), (real.cepstra, real.active), synchronous)
             distortion = measures.mel_cepstral_distortion(sounds[name].cepstra[i], real.cepstra[j])
             figures[_figure("mcd", name)] = float(distortion.mean())
-            f0, true_f0 = sounds[name].f0, real.f0
-            if name in ("", "of_source") and not synchronous and f0 is not None and true_f0 is not None:
-                cents, _ = measures.f0_errors(f0[i], true_f0[j])
+            if name not in ("of_mean_variance", "of_baseline") and not synchronous:
+                cents, _ = measures.f0_errors(sounds[name].f0[i], real.f0[j])
                 if np.isfinite(cents):
                     figures[_figure("f0_error_cents", name)] = cents
         for name, (matrix, shift) in self.cepstral_maps[translation.source, translation.target].items():
@@ -162,20 +249,21 @@ class Conversion(Metric[ConversionOptions]):
         return figures
 
     def _feature_distortions(
-        self, features: Mapping[str, Tensor], source: Any, real: Any, domain: str, synchronous: bool
+        self, features: Mapping[str, Tensor], undo: Any, real: Any, domain: str, synchronous: bool
     ) -> dict[str, float]:
         """Return the distortions of features, before synthesis.
 
         Args:
-            features: (1, B, T) normalized, by suffix of the figure.
-            source, real: the media's analyses of the source and of the true conversion.
+            features: (K, B, T) normalized windows of the recording, by suffix of the figure.
+            undo: what the media needs to join them.
+            real: the media's analysis of the true conversion.
         """
         extractor, media = self.media.extractor, self.media
         active, real_active = (
-            audio.active(np.asarray(extractor.levels(extractor.pack(each)))) for each in (source, real)
+            audio.active(np.asarray(extractor.levels(extractor.pack(each)))) for each in (undo.analysis, real)
         )
-        frames = {name: media.denormalize(y[0, :, : len(source.frames)], domain) for name, y in features.items()}
-        frames["of_source"] = source.frames
+        frames = {name: media.denormalize(media.join(y, undo), domain) for name, y in features.items()}
+        frames["of_source"] = undo.analysis.frames
         reference = self._cepstra(real.frames), real_active
         return {
             name: _mean_distortion((self._cepstra(each), active), reference, synchronous)
@@ -191,16 +279,14 @@ class Conversion(Metric[ConversionOptions]):
         """Append phone accuracy and errors of F0, which need the labels of synthetic voices."""
         known = truth.at(sounds[""].times)
         speech = known.labels > 0
-        for name in ("", "of_source", "of_baseline", "of_real"):
+        for name in ("", "of_source", "of_start", "of_real"):
             correct = phones(sounds[name].cepstra[speech]) == known.labels[speech]
             values[_figure("phone_accuracy", name)].append(float(correct.mean()))
-        for name in ("", "of_source", "of_real"):
-            f0 = sounds[name].f0
-            if f0 is not None:
-                cents, voicing_error = measures.f0_errors(f0, known.f0)
-                values[_figure("voicing_error", name)].append(voicing_error)
-                if np.isfinite(cents):
-                    values[_figure("f0_error_cents", name)].append(cents)
+        for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
+            cents, voicing_error = measures.f0_errors(sounds[name].f0, known.f0)
+            values[_figure("voicing_error", name)].append(voicing_error)
+            if np.isfinite(cents):
+                values[_figure("f0_error_cents", name)].append(cents)
 
     def compute(self) -> dict[Translation, dict[str, float]]:
         return {translation: self._figures(translation) for translation in self.values}
@@ -212,23 +298,51 @@ class Conversion(Metric[ConversionOptions]):
             figures["mcd_low"], figures["mcd_high"] = measures.bootstrap_interval(np.array(values["mcd"]))
         sounds = self.sounds[translation]
         cepstra = {name: [sound.active_cepstra for sound in each] for name, each in sounds.items()}
-        for name in ("", "of_source", "of_baseline"):
-            figures[_figure("variance_ratio", name)] = measures.variance_ratio(cepstra[name], cepstra["of_real"])
-            distance = measures.modulation_distance(cepstra[name], cepstra["of_real"])
-            if np.isfinite(distance):
-                figures[_figure("modulation_distance", name)] = distance
-        for name in ("", "of_source", "of_real"):
-            voiced = [sound.f0[sound.f0 > 0] for sound in sounds[name] if sound.f0 is not None]
+        compared = {name: (cepstra[name], cepstra["of_real"]) for name in ("", "of_source", "of_start", "of_vocoder")}
+        compared["of_split"] = self.halves[translation.target]
+        for name, (these, those) in compared.items():
+            if these and those:
+                figures[_figure("variance_ratio", name)] = measures.variance_ratio(these, those)
+                distance = measures.modulation_distance(these, those)
+                if np.isfinite(distance):
+                    figures[_figure("modulation_distance", name)] = distance
+        figures |= self._separations(translation)
+        for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
+            voiced = [sound.f0[sound.f0 > 0] for sound in sounds[name]]
             f0 = np.concatenate(voiced or [np.empty(0)])
             if len(f0):
                 figures[_figure("f0_hz", name)] = float(np.exp(np.log(f0).mean()))
                 figures[_figure("f0_spread", name)] = float(np.log(f0).std())
         return figures
 
+    def _separations(self, translation: Translation) -> dict[str, float]:
+        """Return `written_auc`; none for fewer than four recordings."""
+        spectrograms, target = self.spectrograms[translation], translation.target
+        if len(spectrograms[""]) < MIN_SEPARATED:
+            return {}
+
+        def auc(real: list[Tensor], others: list[Tensor]) -> float:
+            return held_out_auc(real, others, CROP_FRAMES, steps=self.options.discriminator_steps)
+
+        if target not in self.split_auc:
+            samples = self.domains[target].samples[: 2 * self.options.sentences]
+            speech = [self.media.read(sample.location) for sample in samples]
+            bands = [self._spectrogram(sound) for sound in speech if not self.media.is_silent(sound)]
+            enough = len(bands) >= 2 * MIN_SEPARATED
+            self.split_auc[target] = auc(bands[::2], bands[1::2]) if enough else float("nan")
+        figures = {_figure("written_auc", name): auc(spectrograms["of_vocoder"], spectrograms[name])
+                   for name in ("", "of_source", "of_start")}  # fmt: skip
+        figures["written_auc_of_split"] = self.split_auc[target]
+        return {name: value for name, value in figures.items() if np.isfinite(value)}
+
     def protocol(self) -> dict[str, str]:
         alignment = " and ".join(sorted(self.alignments)) if getattr(self, "alignments", None) else ""
+        definition = {
+            "written_auc": f"of crops of {CROP_FRAMES} active frames of 8 ms, 80 log-mel bands of the written wav; "
+            f"real speech after analysis and synthesis; two folds, {self.options.discriminator_steps} steps each"
+        }
         if not alignment:
-            return {}
+            return definition if self.options.discriminator_steps else {}
         frames = f"c1-c24, frames within {audio.ACTIVE_DB:.0f} dB of the 97th percentile, {alignment}"
         features = "the features themselves" if self.media.kind == "cepstra" else "the mel bands by DCT"
         cepstra = self.analyzer.description
@@ -237,16 +351,22 @@ class Conversion(Metric[ConversionOptions]):
             "mcd_features": f"before the vocoder, {features}, {frames}",
             "mcd_cepstra": f"closed forms on the cepstra that are compared, {cepstra}, no vocoder, {frames}",
         }
-        if "aligned by DTW" in self.alignments and measures.has_world():
+        if "aligned by DTW" in self.alignments:
             protocols["f0_error_cents"] = (
                 "DIO and StoneMask, frames aligned by DTW of cepstra where both are voiced; not 0 even for a perfect "
                 "conversion, since the F0 contours of two people differ"
             )
-        return protocols
+        return protocols | definition if self.options.discriminator_steps else protocols
 
 
 def _figure(name: str, suffix: str) -> str:
     return f"{name}_{suffix}" if suffix else name
+
+
+def _halves(sounds: Sequence[AnalyzedSound], most: int) -> tuple[list[Array], list[Array]]:
+    """Return the active cepstra of every second of the first 2 * `most` recordings, and those of the others."""
+    cepstra = [sound.active_cepstra for sound in sounds[: 2 * most]]
+    return cepstra[::2], cepstra[1::2]
 
 
 def _has_ground_truth(sample: Sample) -> bool:
@@ -280,36 +400,71 @@ class FeatureDistanceOptions(Options):
 class FeatureDistance(Metric[FeatureDistanceOptions]):
     """The energy distance (Szekely and Rizzo, 2013) between features of conversions and of real target speech.
 
-    Points are normalized features in windows of a few consecutive frames, of held-out recordings that need not be
-    paired. Since it needs no true conversions, a model can be selected by it:
-    `[evaluate] keep_best = "feature_distance"`. 0 for equal distributions.
+    Points are normalized features in windows of a few consecutive active frames, of held-out recordings that need not
+    be paired; silence, which no conversion changes much and which lies far from everything else, is omitted. Since it
+    needs no true conversions, a model can be selected by it: `[evaluate] keep_best = "feature_distance"`. 0 for equal
+    distributions; `_of_source` is that of the unconverted source, `_of_split` that of two halves of the real speech.
     """
 
     direction = {"feature_distance": "lower"}
 
+    def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
+        self.domains = domains
+        self.media: Any = next(iter(domains.values())).media
+        self.real: dict[str, list[Array]] = {}
+
     def reset(self) -> None:
-        self.points: dict[Translation, list[tuple[Array, Array, Array]]] = defaultdict(list)
+        self.points: dict[Translation, list[tuple[Array, Array]]] = defaultdict(list)
 
-    def update(self, translation: Translation, source: Tensor, fake: Tensor, target: Tensor) -> None:
-        self.points[translation].append((self._points(source), self._points(fake), self._points(target)))
+    def update(self, translation: Translation, samples: list[Sample], source: Tensor, fake: Tensor) -> None:
+        active = np.stack([self._active(translation.source, sample, source.shape[-1]) for sample in samples])
+        self.points[translation].append((self._points(source, active), self._points(fake, active)))
 
-    def _points(self, x: Tensor) -> Array:
-        """Return the points of x (N, B, T): (N * T / together, B * together)."""
-        frames = x.shape[-1] // self.options.together * self.options.together
-        windows = x[..., :frames].unfold(-1, self.options.together, self.options.together)
+    def _active(self, name: str, sample: Sample, size: int) -> Array:
+        """Return which frames of a held-out sample's excerpt are active: (T,)."""
+        domain, held_out = self.domains[name], bool(self.domains[name].held_out)
+        number = list(domain.held_out if held_out else domain.samples).index(sample)
+        decoded = domain.decoded(held_out, [number])[0]
+        numbers = crop_frames(len(decoded), size, max(0, len(decoded) - size) // 2)
+        active: Array = self.media.active_frames(np.asarray(decoded))[numbers]
+        return active
+
+    def _points(self, x: Tensor, active: Array) -> Array:
+        """Return the points of x (N, B, T), (F, B * together): windows in which all frames (N, T) are active."""
+        together = self.options.together
+        frames = x.shape[-1] // together * together
+        windows = x[..., :frames].unfold(-1, together, together)
         points: Array = windows.permute(0, 2, 1, 3).flatten(2).flatten(0, 1).cpu().double().numpy()
-        return points
+        return points[active[:, :frames].reshape(-1, together).all(1)]
+
+    def _real(self, name: str) -> list[Array]:
+        """Return the points of each recording of real speech."""
+        if name not in self.real:
+            domain, held_out = self.domains[name], bool(self.domains[name].held_out)
+            self.real[name] = []
+            for number in range(len(domain.held_out if held_out else domain.samples)):
+                decoded = np.asarray(domain.decoded(held_out, [number])[0])
+                frames = torch.from_numpy(self.media.normalized_frames(decoded, name)).T[None]
+                self.real[name].append(self._points(frames, self.media.active_frames(decoded)[None]))
+        return self.real[name]
 
     def compute(self) -> dict[Translation, dict[str, float]]:
         figures = {}
         for translation, points in self.points.items():
-            source, fake, target = (self._subset(np.concatenate(each)) for each in zip(*points, strict=True))
-            scale = 1 / np.sqrt(source.shape[1])
+            real = self._real(translation.target)
+            source, fake = (np.concatenate(each) for each in zip(*points, strict=True))
+            pairs = {"": (fake, real), "of_source": (source, real), "of_split": (np.concatenate(real[::2]), real[1::2])}
             figures[translation] = {
-                "feature_distance": measures.energy_distance(fake * scale, target * scale),
-                "feature_distance_of_source": measures.energy_distance(source * scale, target * scale),
+                _figure("feature_distance", name): self._distance(these, np.concatenate(those))
+                for name, (these, those) in pairs.items()
+                if len(these) and those
             }
         return figures
+
+    def _distance(self, a: Array, b: Array) -> float:
+        a, b = self._subset(a), self._subset(b)
+        scale = 1 / np.sqrt(a.shape[1])
+        return measures.energy_distance(a * scale, b * scale)
 
     def _subset(self, points: Array) -> Array:
         """Return at most `frames` points, chosen at random but always the same."""

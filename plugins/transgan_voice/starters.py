@@ -1,6 +1,5 @@
 """Recipes to begin with for recordings: of two speakers, and of several."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from transgan.api import Finding, Setup, Starter, domain_folders, listed
@@ -27,50 +26,38 @@ def _several(root: Path) -> Finding:
 
 _COMMENTS = {
     "data.size": "frames of a training sample",
-    "train.steps": "more are better until the figures of the evaluations no longer fall",
+    "train.steps": "of which the first train discriminators alone",
     "domains": "the recordings of each speaker",
     "tasks": "the speakers that are converted into each other",
 }
-#: The recommended features need a package that not everybody has.
-_WORLD = find_spec("pyworld") is not None
-_WIDER = {"generators.voice.width": 128, "train.batch": 8}
-_OF_TWO = (
-    {
-        "cpu": Setup("voice_world", {"train.steps": 2000}, "half an hour"),
-        "apple": Setup("voice_world", {"train.steps": 20_000, "generators.voice.width": 64}, "some hours"),
-        "gpu": Setup(
-            "voice_world",
-            {**_WIDER, "data.size": 128, "train.steps": 100_000, "discriminators.patch.width": 128},
-            "a night",
-        ),
-    }
-    if _WORLD
-    else {
-        "cpu": Setup("voice_spectrogram", {"train.steps": 2000}, "an hour"),
-        "apple": Setup("voice_spectrogram", {"train.steps": 20_000, "generators.voice.width": 32}, "some hours"),
-        "gpu": Setup(
-            "voice_spectrogram",
-            {
-                **_WIDER,
-                "train.steps": 100_000,
-                "train.precision": "bf16",
-                "discriminators.first.width": 128,
-                "discriminators.second.width": 128,
-            },
-            "a night",
-        ),
-    }
-)
+_OF_TWO = {
+    "cpu": Setup("voice_world", {"train.steps": 2000}, "half an hour"),
+    "apple": Setup("voice_world", {"train.steps": 10_000, "generators.voice.width": 128}, "some hours"),
+    "gpu": Setup(
+        "voice_world",
+        {
+            "generators.voice.width": 256,
+            "generators.voice.blocks": 7,
+            "train.batch": 32,
+            "train.ema": 0.999,
+            "stages.0.most": 2000,
+            "data.size": 128,
+            "train.steps": 20_000,
+            "discriminators.patch.width": 64,
+        },
+        "some hours",
+    ),
+}
 _ADVICE = (
-    "losses.cycle        lower it if a conversion sounds like its source",
+    "losses.anchor       lower it if conversions sound smooth, raise it if they lose phones",
     "data.held_out       recordings of the same name and sentence can be compared: docs/howto/voices.md",
 )
 
 VOICES = Starter(
     "voices",
     "two folders of recordings, a speaker each; they may say different things",
-    "CycleGAN-VC (Kaneko and Kameoka, 2018) learns both directions from different sentences; the generators begin with "
-    "a map between the two voices that is computed from the recordings.",
+    "Both directions are learned from different sentences: the generators begin with a map between the two voices that "
+    "is computed from the recordings, and discriminators show them what it lacks.",
     _two,
     Finding("two synthetic voices", {"data.source": {"use": "synthetic_voices", "ratio": 1.1}, "data.default": None}),
     _OF_TWO,

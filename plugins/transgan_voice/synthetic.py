@@ -6,6 +6,7 @@ fricatives. An `Utterance` does not depend on the `Speaker`: the same utterance 
 that are aligned sample by sample.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -61,6 +62,16 @@ class Speaker:
     """Amplitude of the breath noise."""
     open_quotient: float = 0.55
     """Share of a period in which the glottis is open."""
+    accent: tuple[tuple[str, tuple[float, float, float, float]], ...] = ()
+    """Further factor of each formant, by phone: habits of pronunciation, which no warp of the spectrum describes."""
+    reduction: float = 0.0
+    """How far the shortest vowels are drawn towards the neutral one, 0 to 1; half as far for each 60 ms more."""
+    glide: int = 13
+    """Frames over which formants and levels move from one phone to the next: 13 are 60 ms. Odd."""
+    creak: float = 0.0
+    """How much the glottis closes, and breath is lost, towards the end of an utterance: 0 to 1."""
+    melody: float = 0.0
+    """Rise of F0 within the last quarter of an utterance, in standard deviations; a fall if negative."""
 
 
 @dataclass(frozen=True)
@@ -140,37 +151,64 @@ def make_utterance(seed: int, index: int) -> Utterance:
 
 def f0_track(utterance: Utterance, speaker: Speaker) -> np.ndarray:
     """Return F0 in Hz, (M,), in unvoiced frames too."""
-    f0: np.ndarray = speaker.f0 * np.exp(speaker.f0_spread * utterance.f0_contour)
+    contour = utterance.f0_contour + speaker.melody * _rising(len(utterance.f0_contour), 0.75)
+    f0: np.ndarray = speaker.f0 * np.exp(speaker.f0_spread * contour)
     return f0
 
 
-def _smooth(track: np.ndarray) -> np.ndarray:
-    """Return a weighted moving average of targets (M, ...) over 60 ms, which models coarticulation."""
-    window = np.hanning(13)
-    padded = np.pad(track, [(6, 6)] + [(0, 0)] * (track.ndim - 1), "edge")
-    slices = np.lib.stride_tricks.sliding_window_view(padded, 13, axis=0)
+def _rising(frames: int, start: float) -> np.ndarray:
+    """Return a ramp (M,) over an utterance: 0 until `start`, a share of it, then up to 1."""
+    ramp: np.ndarray = np.clip((np.linspace(0, 1, frames) - start) / (1 - start), 0, 1)
+    return ramp
+
+
+def _smooth(track: np.ndarray, frames: int) -> np.ndarray:
+    """Return a weighted moving average of targets (M, ...) over an odd number of frames: coarticulation."""
+    window = np.hanning(frames)
+    padded = np.pad(track, [(frames // 2, frames // 2)] + [(0, 0)] * (track.ndim - 1), "edge")
+    slices = np.lib.stride_tricks.sliding_window_view(padded, frames, axis=0)
     smoothed: np.ndarray = slices @ (window / window.sum())
     return smoothed
 
 
-def _targets(utterance: Utterance) -> np.ndarray:
-    """Return the synthesizer's targets of each phone, (phones, 8).
+def _targets(utterance: Utterance, speaker: Speaker) -> np.ndarray:
+    """Return the synthesizer's targets of each phone, (phones, 8), before the speaker's vocal tract.
 
     Four formants in Hz, level of the voice in dB, and centre (Hz), bandwidth (Hz) and level (dB) of the noise.
     """
-    rows, formants = [], _NEUTRAL
-    for phone in utterance.phones:
+    rows, formants, accent = [], _NEUTRAL, dict(speaker.accent)
+    for phone, duration in zip(utterance.phones, utterance.durations, strict=True):
         level, noise = -60.0, (4000.0, 2000.0, -80.0)
         if phone in VOWELS:
-            formants, level = VOWELS[phone], 0.0
+            formants, level = pronounced(phone, int(duration), accent, speaker.reduction), 0.0
         elif phone in SONORANTS:
             level = SONORANTS[phone][4]
         elif phone in FRICATIVES:
             level, noise = (-14.0 if FRICATIVES[phone][3] else -60.0), FRICATIVES[phone][:3]
         # Fricatives and silence keep the formants of the vowel before them.
-        phone_formants = SONORANTS[phone][:4] if phone in SONORANTS else formants
+        phone_formants = _accented(SONORANTS[phone][:4], accent.get(phone)) if phone in SONORANTS else formants
         rows.append((*phone_formants, level, *noise))
     return np.array(rows)
+
+
+Formants = tuple[float, float, float, float]
+
+
+def _accented(formants: Formants, factors: Formants | None) -> Formants:
+    if factors is None:
+        return formants
+    first, second, third, fourth = (f * factor for f, factor in zip(formants, factors, strict=True))
+    return first, second, third, fourth
+
+
+def pronounced(vowel: str, duration: int, accent: Mapping[str, Formants], reduction: float) -> Formants:
+    """Return the formants of a vowel of a duration in frames as a speaker says it."""
+    formants = _accented(VOWELS[vowel], accent.get(vowel))
+    if not reduction:
+        return formants
+    share = reduction * 0.5 ** ((duration - 16) / 12)
+    first, second, third, fourth = (f + share * (n - f) for f, n in zip(formants, _NEUTRAL, strict=True))
+    return first, second, third, fourth
 
 
 def _resonators(frequency: np.ndarray, bandwidth: np.ndarray, gain: str) -> np.ndarray:
@@ -191,7 +229,7 @@ def _resonators(frequency: np.ndarray, bandwidth: np.ndarray, gain: str) -> np.n
 def synthesize(utterance: Utterance, speaker: Speaker) -> np.ndarray:
     """Return the samples of an utterance, (80 M,) float32 at 16 kHz, with a peak of 0.6."""
     signal = require("scipy.signal", "voice", "synthetic voices")
-    track = _smooth(np.repeat(_targets(utterance), utterance.durations, axis=0))
+    track = _smooth(np.repeat(_targets(utterance, speaker), utterance.durations, axis=0), speaker.glide)
     frames, count = len(track), len(track) * FRAME
     rng = np.random.Generator(np.random.Philox(key=utterance.noise_seed))
     times = np.arange(count) / FRAME
@@ -202,10 +240,12 @@ def synthesize(utterance: Utterance, speaker: Speaker) -> np.ndarray:
         return interpolated
 
     phase = np.cumsum(per_sample(f0_track(utterance, speaker))) / RATE % 1.0
-    is_open = phase < speaker.open_quotient
-    flow = np.where(is_open, np.sin(np.pi * phase / speaker.open_quotient) ** 2, 0.0)
+    creak = 1 - speaker.creak * per_sample(_rising(frames, 0.5))
+    open_quotient = speaker.open_quotient * creak
+    is_open = phase < open_quotient
+    flow = np.where(is_open, np.sin(np.pi * phase / open_quotient) ** 2, 0.0)
     noise = rng.normal(0, 1, count)
-    breath = noise * speaker.breath * (0.3 + is_open)
+    breath = noise * speaker.breath * creak * (0.3 + is_open)
     amplitude = 10 ** (per_sample(track[:, 4]) / 20)
     voice = (np.diff(flow, prepend=0) * 8 + breath) * amplitude * per_sample(utterance.voiced.astype(float))
     voice = signal.lfilter([1 - speaker.tilt], [1, -speaker.tilt], voice)

@@ -1,6 +1,5 @@
 """The features `world`: mel-cepstra of WORLD's spectral envelope, with F0 and aperiodicity (Morise et al., 2016)."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -32,9 +31,30 @@ def pyworld(purpose: str) -> Any:
     Raises:
         PluginError: it is not installed.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its import of pkg_resources is deprecated
-        return require("pyworld", "world", purpose)
+    return require("pyworld", "voice", purpose)
+
+
+def log_f0_of(f0: np.ndarray) -> np.ndarray:
+    """Return the logarithm of F0 (L,) in Hz, and 0 where it is 0: unvoiced."""
+    log_f0: np.ndarray = np.where(f0 > 0, np.log(np.maximum(f0, 1.0)), 0.0)
+    return log_f0
+
+
+def log_f0_statistics(log_f0: np.ndarray) -> Tensor:
+    """Return mean and deviation (2,) of the logarithm of F0 (L,), 0 where unvoiced, over voiced frames."""
+    voiced = log_f0[log_f0 > 0].astype(np.float64)
+    if not len(voiced):  # recordings without a voiced frame
+        voiced = np.log([120.0])
+    return torch.tensor([voiced.mean(), max(voiced.std(), 1e-3)], dtype=torch.float32)
+
+
+def moved_f0(f0: np.ndarray, source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> np.ndarray:
+    """Return F0 (L,) in Hz, 0 where unvoiced, with the target's mean and deviation of its logarithm: `log_f0` (2,)."""
+    (from_mean, from_std), (to_mean, to_std) = (each["log_f0"].double().tolist() for each in (source, target))
+    voiced = f0 > 0
+    log_f0 = (np.log(np.where(voiced, f0, 1.0)) - from_mean) / from_std * to_std + to_mean
+    moved: np.ndarray = np.where(voiced, np.exp(np.clip(log_f0, np.log(40.0), np.log(1000.0))), 0.0)
+    return moved
 
 
 @dataclass(frozen=True)
@@ -116,8 +136,7 @@ class WorldFeatures:
 
     def pack(self, analysis: WorldAnalysis) -> np.ndarray:
         """Return the columns log F0 (0 where unvoiced), level in dB, c_0, then the frames."""
-        log_f0 = np.where(analysis.f0 > 0, np.log(np.maximum(analysis.f0, 1.0)), 0.0)
-        columns = np.stack([log_f0, analysis.decibels, analysis.energy], 1)
+        columns = np.stack([log_f0_of(analysis.f0), analysis.decibels, analysis.energy], 1)
         return np.concatenate([columns.astype(np.float32), analysis.frames], 1)
 
     def frames_of(self, packed: Any) -> Any:
@@ -127,20 +146,17 @@ class WorldFeatures:
         return packed[:, 1]
 
     def fit_statistics(self, packed: np.ndarray, active: np.ndarray) -> dict[str, Tensor]:
-        log_f0 = packed[packed[:, 0] > 0, 0].astype(np.float64)
-        if not len(log_f0):  # recordings without a voiced frame
-            log_f0 = np.log([120.0])
-        statistics = {"log_f0": [log_f0.mean(), max(log_f0.std(), 1e-3)], "energy": [packed[active, 2].mean()]}
-        return {name: torch.tensor(values, dtype=torch.float32) for name, values in statistics.items()}
+        energy = torch.tensor([packed[active, 2].mean()], dtype=torch.float32)
+        return {"log_f0": log_f0_statistics(packed[:, 0]), "energy": energy}
 
     def convert(
         self, analysis: WorldAnalysis, frames: np.ndarray, source: Mapping[str, Tensor], target: Mapping[str, Tensor]
     ) -> WorldAnalysis:
-        (from_mean, from_std), (to_mean, to_std) = (each["log_f0"].double().tolist() for each in (source, target))
-        voiced = analysis.f0 > 0
-        log_f0 = (np.log(np.where(voiced, analysis.f0, 1.0)) - from_mean) / from_std * to_std + to_mean
-        f0 = np.where(voiced, np.exp(np.clip(log_f0, np.log(40.0), np.log(1000.0))), 0.0)
-        return replace(analysis, frames=frames, f0=f0)
+        return replace(analysis, frames=frames, f0=moved_f0(analysis.f0, source, target))
+
+    def at(self, analysis: WorldAnalysis, frames: np.ndarray, like: WorldAnalysis) -> WorldAnalysis:
+        energy, decibels, f0 = (each[frames] for each in (analysis.energy, analysis.decibels, analysis.f0))
+        return WorldAnalysis(analysis.frames[frames], energy, decibels, f0, analysis.aperiodicity[frames], like.length)
 
     def from_frames(self, frames: np.ndarray, statistics: Mapping[str, Tensor]) -> WorldAnalysis:
         """Return an analysis with the speaker's mean F0 and c_0, and an aperiodicity that grows with frequency."""

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from transgan.api import Generator, Register, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.monitoring.detect import in_diagnostics, in_held_out
+from transgan.monitoring.detect import area_under_curve, in_diagnostics, in_held_out
 from transgan.monitoring.diagnostics import loss_roles
-from transgan.monitoring.faults import LossRoles
+from transgan.monitoring.faults import Finding, LossRoles
 from transgan.monitoring.guardian import HELD_OUT_PATIENCE, Guardian, Verdict
 from transgan.recipe.schema import Guard
 from transgan.training.engine import Engine
@@ -99,7 +99,8 @@ def train_with_guardian(planned: Any, *overrides: str) -> tuple[list[Verdict], d
             figures, new = guardian.check_step(step, read, norms)
             verdicts += new
         if step % plan.recipe.guard.check_every == 0:
-            held_out, new = guardian.check_held_out(step, in_held_out(plan, domains, engine.networks, step, "cpu"))
+            findings = in_held_out(plan, domains, engine.networks, step, "cpu", separated=guardian.separated)
+            held_out, new = guardian.check_held_out(step, findings)
             figures, verdicts = figures | held_out, verdicts + new
     return verdicts, figures
 
@@ -123,6 +124,7 @@ IGNORE_WIN = 'guard.actions.discriminator_wins="off"'
             ("optimizers.discriminator.lr=1e-2", "optimizers.generator.lr=2e-6", 'generators.g.output="image"',
              "train.steps=250", 'guard.actions.collapse="off"'),
         ),
+        ("discriminator_blind", ("optimizers.discriminator.lr=1e-7", "data.held_out=0.4")),
     ],
 )  # fmt: skip
 def test_a_deliberate_fault_is_found(planned: Any, fault: str, overrides: tuple[str, ...]) -> None:
@@ -140,7 +142,14 @@ def test_a_healthy_run_has_no_faults(planned: Any, seed: int) -> None:
     verdicts, figures = train_with_guardian(planned, f"train.seed={seed}", "train.steps=300")
     assert not verdicts, [str(each) for each in verdicts]
     kinds = {name.split("/")[1] for name in figures}
-    assert kinds == {"not_finite", "collapse", "copying", "discriminator_wins", "hiding", "exploding"}
+    assert kinds - {"discriminator_blind"} == {
+        "not_finite",
+        "collapse",
+        "copying",
+        "discriminator_wins",
+        "hiding",
+        "exploding",
+    }
 
 
 WHERE = "t: a -> b"
@@ -166,6 +175,30 @@ def test_a_fault_counts_after_the_warm_up_and_enough_checks_in_a_row() -> None:
     assert check_steps(guardian, HEALTHY, range(15, 16)) == []
     assert guardian.healthy
     assert check_steps(guardian, COLLAPSED, range(16, 40)) == [(20, "collapse")]  # reported once
+
+
+def test_discriminators_that_have_once_separated_are_not_blind_and_blind_ones_spoil_no_checkpoint() -> None:
+    def blind(clear: bool = False) -> Finding:
+        return Finding("discriminator_blind", WHERE, 0.95 if clear else 0.5, not clear, clear)
+
+    guardian = Guardian(Guard(action="rollback", warmup=0), ROLES)
+    verdicts = [guardian.check_held_out(step, [blind()])[1] for step in range(1, 8)]
+    assert [len(each) for each in verdicts] == [0, 0, 1, 0, 0, 0, 0]  # reported once: to go back would not help
+    assert verdicts[2][0].action == "warn" and "learnt nothing" in str(verdicts[2][0])
+    assert guardian.healthy and not guardian.separated
+    guardian.check_held_out(8, [blind(clear=True)])
+    assert guardian.separated == {WHERE}
+    state = guardian.state_dict()
+    again = Guardian(Guard(), ROLES)
+    again.load_state_dict(state)
+    assert again.separated == {WHERE}
+    again.load_state_dict({name: value for name, value in state.items() if name != "separated"})  # an older checkpoint
+
+
+def test_the_area_under_the_curve_counts_pairs() -> None:
+    real, fake = torch.tensor([0.1, 0.5, 0.5, 2.0]), torch.tensor([0.5, -1.0, 0.2])
+    pairs = [(a > b) + 0.5 * (a == b) for a in real.tolist() for b in fake.tolist()]
+    assert area_under_curve(real, fake) == pytest.approx(sum(pairs) / 12)
 
 
 def test_a_translation_stays_faulty_until_it_is_checked_again() -> None:

@@ -248,6 +248,13 @@ def test_the_networks_of_a_loss_are_trained_with_the_generators(planned: Any) ->
     assert "with_heads/heads" in build_networks(plan)
 
 
+def test_a_stage_ends_after_its_most_steps_and_the_next_has_the_rest(planned: Any) -> None:
+    stages = "stages=[{share=0.5, most=3}, {share=0.2, most=1}, {share=0.3, most=1}]"
+    for steps, expected in ((4, [(0, 2), (2, 3), (3, 4)]), (10, [(0, 3), (3, 4), (4, 10)])):
+        plan = planned(FACE, overrides=(stages, f"train.steps={steps}"))
+        assert [(stage.first, stage.last) for stage in plan.stages] == expected
+
+
 def test_stages_follow_one_another_without_a_gap(planned: Any) -> None:
     stages = "stages=[{share=0.35, size=8, batch=4}, {share=0.25, losses={lsgan=0.0}}, {share=0.4, size=64}]"
     plan = planned(FACE, overrides=(stages,))

@@ -338,6 +338,10 @@ def _nowhere_else(root: Path, selection: Any = None) -> "Domain":
     raise UsageError(f"these samples do not come from a source that could be opened at another root, {str(root)!r}")
 
 
+def _not_decoded(held_out: bool, numbers: Sequence[int]) -> Sequence[np.ndarray]:
+    raise UsageError("these samples do not come from a source: there is nothing that the media has decoded")
+
+
 @dataclass(frozen=True)
 class Domain:
     """A domain's samples, as metrics and `init_from_data` get them."""
@@ -354,6 +358,8 @@ class Domain:
     the domain's samples there, or those of another selection, such as `{"age": [0, 150]}`. They are split by the usual
     hash; what has the content of a sample that the run holds out is held out there too. It raises DataError where there
     are no samples, and UsageError where the source does not know the selection."""
+    decoded: Callable[[bool, Sequence[int]], Sequence[np.ndarray]] = _not_decoded
+    """`decoded(held_out, numbers)` returns what `media.decode` returned of these samples: all of each of them."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Domains with their real samples, as metrics and `init_from_data` get them, also those that another folder has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,12 @@ def real_domains(domains: Domains, size: Size, device: Any) -> dict[str, Domain]
             for samples, x in domains.batches(name, held_out, size, batch, device):
                 yield [sample.key for sample in samples], x
 
+        def decoded(held_out: bool, numbers: Sequence[int]) -> Sequence[np.ndarray]:
+            domains.fit_statistics([name])
+            return mine.decoded(held_out, domains.media_at(name, size), np.asarray(numbers, dtype=int))
+
         mine, elsewhere = domains[name], partial(_elsewhere, domains, name, size, device)
-        return Domain(name, mine.samples, mine.held_out, batches, domains.media_at(name, size), elsewhere)
+        return Domain(name, mine.samples, mine.held_out, batches, domains.media_at(name, size), elsewhere, decoded)
 
     return {name: of(name) for name in domains}
 
@@ -79,4 +83,9 @@ def _elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path,
             yield [sample.key for sample in samples[held_out][first : first + batch]], x
 
     elsewhere = partial(_elsewhere, domains, name, size, device)
-    return Domain(name, samples[False], samples[True], batches, media, elsewhere)
+
+    def decoded(held_out: bool, numbers: Sequence[int]) -> Sequence[np.ndarray]:
+        cache, rows = caches[held_out] or (None, np.empty(0, int))
+        return cache.get(rows[np.asarray(numbers, dtype=int)]) if cache else []
+
+    return Domain(name, samples[False], samples[True], batches, media, elsewhere, decoded)

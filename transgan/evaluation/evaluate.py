@@ -388,14 +388,10 @@ def adversarial_source(
     def first(value: Any) -> Any:
         return value[:most] if isinstance(value, Tensor) else value
 
-    values = {name: first(value) for (where, name), value in inputs.items() if where == translation}
-    conditions = {name: values[each] for name, each in (("task", "task"), ("domain", "target_domain"))}
-    conditions |= {"origin": values["source_domain"]}
-    conditions |= {name: first(value) for name, value in values["target_attributes"].items()}
-    source: Tensor = values["source"]
-    for use in uses:  # what is not known here: zeros
-        for name, length in networks.plan.networks[use.network].spec.attributes.items():
-            conditions.setdefault(name, source.new_zeros(len(source), length))
+    source: Tensor = first(inputs[translation, "source"])
+    known = (_discriminator_conditions(networks, inputs, translation, use) for use in uses)
+    conditions = {name: first(value) for each in known for name, value in each.items()}
+    values = {"target_domain": first(inputs[translation, "target_domain"])}
     low = torch.minimum(source, (source - RADIUS).clamp(min=-1))
     high = torch.maximum(source, (source + RADIUS).clamp(max=1))
     beside = {name: first(_given(networks, inputs, translation, name)) for use in uses for name in use.given}
@@ -415,6 +411,28 @@ def adversarial_source(
             (gradient,) = torch.autograd.grad(score, x)
         x = torch.minimum(torch.maximum(x.detach() + RADIUS / 4 * gradient.sign(), low), high)
     return x
+
+
+def discriminator_scores(
+    networks: Networks, inputs: Mapping[Key, Any], translation: Translation, use: DiscriminatorUse, x: Tensor
+) -> Tensor:
+    """Return a discriminator's mean logit of each sample of x (N, C, *space), (N,)."""
+    seen = torch.cat([*(_given(networks, inputs, translation, name) for name in use.given), x], 1)
+    conditions = _discriminator_conditions(networks, inputs, translation, use)
+    output: DiscriminatorOutput = networks(use.network, seen, conditions, full_precision=True)
+    return torch.stack([logits.flatten(1).mean(1) for logits in output.logits]).mean(0)
+
+
+def _discriminator_conditions(
+    networks: Networks, inputs: Mapping[Key, Any], translation: Translation, use: DiscriminatorUse
+) -> dict[str, Tensor]:
+    """Return what a discriminator is conditioned on beside the target; what is not known here: zeros."""
+    conditions = {name: inputs[translation, each] for name, each in (("task", "task"), ("domain", "target_domain"))}
+    conditions |= {"origin": inputs[translation, "source_domain"], **inputs[translation, "target_attributes"]}
+    source: Tensor = inputs[translation, "source"]
+    for name, length in networks.plan.networks[use.network].spec.attributes.items():
+        conditions.setdefault(name, source.new_zeros(len(source), length))
+    return conditions
 
 
 def _given(networks: Networks, inputs: Mapping[Key, Any], translation: Translation, name: str) -> Tensor:

@@ -3,7 +3,8 @@
 `transgan.monitoring.faults` defines the faults, docs/explanation/guardian.md gives the reasons.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -12,16 +13,19 @@ from torch import Tensor
 
 from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
-from transgan.evaluation.evaluate import held_out_batches
+from transgan.evaluation.evaluate import discriminator_scores, held_out_batches
 from transgan.monitoring.faults import Finding, LossRoles, compare_with_limit, findings_of
 from transgan.networks import Networks
 from transgan.plan import Plan
+from transgan.plan.plan import is_adversarial
 from transgan.recipe.schema import Guard
 
 #: A gradient is compared with the median of the newest N, if there are at least that many.
 WINDOW, FEWEST = 100, 20
 #: Held-out samples of a translation that are translated, and the fewest with a meaningful standard deviation.
 ROWS, SOME = 8, 4
+#: Held-out samples whose scores are compared, and standard deviations above chance from which on they are separated.
+SCORED, CLEARLY = 32, 2.5
 #: The step of 8-bit values in the range of a sample, from -1 to 1.
 LEVEL = 2 / 255
 
@@ -49,10 +53,27 @@ def in_gradients(norms: Mapping[str, float], before: Mapping[str, Sequence[float
 
 
 @torch.no_grad()
-def in_held_out(plan: Plan, domains: Domains, networks: Networks, step: int, device: Any) -> Iterator[Finding]:
-    """Yield what held-out samples show of each translation after a step: whether it hides its source in noise, and,
-    where a training batch is a single sample, whether its outputs have collapsed."""
+def in_held_out(
+    plan: Plan,
+    domains: Domains,
+    networks: Networks,
+    step: int,
+    device: Any,
+    discriminators: Networks | None = None,
+    separated: Collection[str] = (),
+) -> Iterator[Finding]:
+    """Yield what held-out samples show of each translation after a step: whether it hides its source in noise; where a
+    training batch is a single sample, whether its outputs have collapsed; and whether discriminators have learnt
+    anything.
+
+    Args:
+        networks: those that translate.
+        discriminators: those of the training; defaults to `networks`.
+        separated: translations whose discriminators have already distinguished real from fake, and are not asked again.
+    """
     rules = plan.recipe.guard
+    if rules.action_on("discriminator_blind") != "off":
+        yield from _separation(plan, domains, networks, step, device, discriminators or networks, separated)
     single = plan.stage_at(step - 1).batch == 1 and rules.action_on("collapse") != "off"
     hiding = "reconstruction" in plan.graph.functions and rules.action_on("hiding") != "off"
     for direction in plan.directions if single or hiding else ():
@@ -68,6 +89,55 @@ def in_held_out(plan: Plan, domains: Domains, networks: Networks, step: int, dev
                 for x in (fake, degrade(fake))
             )
             yield compare_with_limit("hiding", where, rough / max(clean, LEVEL), rules)
+
+
+def _separation(
+    plan: Plan,
+    domains: Domains,
+    networks: Networks,
+    step: int,
+    device: Any,
+    discriminators: Networks,
+    separated: Collection[str],
+) -> Iterator[Finding]:
+    """Yield how well each translation's discriminators rank held-out real samples above translations: the best of them.
+
+    A finding is `clear` where that is far above what chance gives for so few samples.
+    """
+    trained = {
+        (term.translation, term.discriminator)
+        for term in plan.terms
+        if term.side == "discriminator" and is_adversarial(plan.losses[term.loss])
+    }
+    for direction in plan.directions:
+        planned, where = direction.planned, str(direction.translation)
+        uses = [each for each in plan.discriminators.get(planned, []) if (planned, each) in trained]
+        uses = [each for each in uses if each.fake == "fake" and each.network in discriminators]
+        if where in separated or not uses:
+            continue
+        scores: dict[str, tuple[list[Tensor], list[Tensor]]] = {use.name: ([], []) for use in uses}
+        clock = clock_at(plan, domains, step)
+        for _, inputs in held_out_batches(plan, domains, direction, ROWS, SCORED, device, clock):
+            fake = networks.compute(inputs, planned, ["fake"])["fake"]
+            with discriminators.evaluating():
+                for use in uses:
+                    real = networks.compute(inputs, planned, [use.real])[use.real]
+                    for found, x in zip(scores[use.name], (real, fake), strict=True):
+                        found.append(discriminator_scores(discriminators, inputs, planned, use, x))
+        counts = {len(torch.cat(found)) for pair in scores.values() for found in pair}
+        if min(counts) >= SOME:
+            best = max(area_under_curve(torch.cat(real), torch.cat(fake)) for real, fake in scores.values())
+            chance = ((2 * min(counts) + 1) / 12) ** 0.5 / min(counts)
+            finding = compare_with_limit("discriminator_blind", where, best, plan.recipe.guard)
+            yield replace(finding, clear=best > 0.5 + CLEARLY * chance)
+
+
+def area_under_curve(real: Tensor, fake: Tensor) -> float:
+    """Return how often a score of `real` (N,) is above one of `fake` (M,), ties by half: the area under the ROC curve.
+
+    Where both have one distribution, its standard deviation is sqrt((N + M + 1) / (12 N M)) (Mann and Whitney, 1947).
+    """
+    return float(0.5 + 0.5 * torch.sign(real[:, None] - fake).mean())
 
 
 def _reconstruction(networks: Networks, inputs: Mapping[Any, Any], planned: Any, fake: Tensor) -> Tensor:

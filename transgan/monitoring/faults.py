@@ -15,7 +15,7 @@ IDLE = 0.05
 #: Skipped steps are counted among the newest N steps.
 WITHIN = 1000
 #: Faults whose figure is too small; for the others it is too large.
-TOO_SMALL = {"collapse", "copying"}
+TOO_SMALL = {"collapse", "copying", "discriminator_blind"}
 
 #: What each fault means, and what helps. `cycle`, `held` and `adversarial` are losses, as the recipe calls them.
 MESSAGES: Mapping[Fault, str] = {
@@ -33,6 +33,13 @@ MESSAGES: Mapping[Fault, str] = {
         "the discriminator has won: it ranks {figure:.1%} of real samples above fakes (expected below {limit:.0%}), "
         "and its part of {adversarial} is below {idle:.0%} of the generator's, which learns little from it. Lower its "
         "learning rate ([optimizers] discriminator.lr), train it less often ([[phases]] every), or make it smaller"
+    ),
+    "discriminator_blind": (
+        "the adversary has learnt nothing so far: of held-out samples it ranks {figure:.0%} of the real ones above "
+        "translations (chance is 50%, expected above {limit:.0%} before the generator catches up), and {adversarial} "
+        "gives the generator no direction. Train discriminators alone first (a first [[stages]] with no phase but "
+        "that of the side 'discriminator'), raise their learning rate and let it fall later ([optimizers] "
+        "discriminator.lr), or make them larger"
     ),
     "hiding": (
         "the translation hides its source in noise: rounded to 8 bits with a little noise, it is translated back with "
@@ -71,6 +78,8 @@ class Finding:
     where: str
     figure: float
     bad: bool
+    clear: bool = False
+    """Whether the figure rules the fault out for good."""
 
     @property
     def key(self) -> str:

@@ -39,6 +39,8 @@ class Guardian:
         """For each finding, how many checks in a row have found it."""
         self.faulty: set[str] = set()
         """What the newest check of it found faulty: not every step covers every translation."""
+        self.separated: set[str] = set()
+        """Translations whose discriminators once distinguished real from fake; if they cannot later, it is no fault."""
         self.norms: dict[str, list[float]] = {}
         self.skipped: list[int] = []
         self.reported: set[str] = set()
@@ -95,13 +97,15 @@ class Guardian:
 
     def _count(self, step: int, findings: Iterable[Finding], patience: int) -> tuple[dict[str, float], list[Verdict]]:
         watched = [each for each in findings if self.rules.action_on(each.fault) != "off"]
+        self.separated |= {each.where for each in watched if each.clear}
         verdicts: list[Verdict] = []
         for each in watched:
-            (self.faulty.add if each.bad else self.faulty.discard)(each.key)
+            if each.fault != "discriminator_blind":  # weights from before it learnt anything are no worse
+                (self.faulty.add if each.bad else self.faulty.discard)(each.key)
             counts = each.bad and step - self.warmup_from > self.rules.warmup
             self.strikes[each.key] = self.strikes.get(each.key, 0) + 1 if counts else 0
             enough = max(1, patience // 4) if each.fault == "exploding" else patience
-            warned = self.rules.action_on(each.fault) == "warn" and each.key in self.reported
+            warned = self._verdict(each).action == "warn" and each.key in self.reported
             if self.strikes[each.key] >= enough and not warned:
                 verdicts.append(self._verdict(each))
                 self.reported.add(each.key)
@@ -111,6 +115,8 @@ class Guardian:
         action = self.rules.action_on(finding.fault)
         if finding.fault == "not_finite":
             action = _at_least_stop(action)
+        if finding.fault == "discriminator_blind" and action == "rollback":
+            action = "warn"
         return Verdict(action, finding.fault, finding.where, message_of(finding, self.rules, self.roles))
 
     def rolled_back(self, step: int) -> None:
@@ -134,6 +140,7 @@ class Guardian:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` has returned."""
+        state = {"separated": (), **state}  # checkpoints from before this was watched lack it
         for name, value in self._state():
             setattr(self, name, type(value)(state[name]))
 

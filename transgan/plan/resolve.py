@@ -277,9 +277,11 @@ def stages_of(recipe: Recipe) -> list[Stage]:
     if not recipe.stages:
         size, steps, batch = as_size(recipe.data.size), recipe.train.steps, recipe.train.batch
         return [Stage(0, steps, size, batch, weights, recipe.optimizers, recipe.phases, tuple(freeze))]
-    for stage in recipe.stages:
+    for i, stage in enumerate(recipe.stages):
         share += stage.share
         last = max(first, round(recipe.train.steps * min(share, 1.0)))
+        if stage.most is not None and i + 1 < len(recipe.stages):
+            last = min(last, first + stage.most)
         size = smaller_size(stage.size or recipe.data.size, recipe.data.size)
         batch = stage.batch or recipe.train.batch
         optimizers = stage.optimizers.applied_to(recipe.optimizers)

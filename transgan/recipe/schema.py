@@ -13,7 +13,7 @@ from transgan.text import listed
 
 Side = Literal["generator", "discriminator"]
 Action = Literal["off", "warn", "stop", "rollback", "fallback"]
-Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "hiding", "exploding"]
+Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "discriminator_blind", "hiding", "exploding"]
 
 #: Names that an attribute cannot have, since networks have other arguments of these names.
 _RESERVED = {"task", "domain", "style", "kept", "real", "x", "self"}
@@ -389,6 +389,9 @@ class Stage(Section):
 
     share: float = Field(gt=0, le=1)
     """Fraction of `train.steps`."""
+    most: PositiveInt | None = None
+    """Steps of this stage, at most: the next one has what its share is more, so that a warm-up grows no longer with the
+    run. Of the last stage it has no effect."""
     size: SampleSize | None = None
     """Replaces `data.size` in this stage if it is smaller."""
     batch: Count | None = None
@@ -454,6 +457,10 @@ class Guard(Section):
     discriminator_wins: float = Field(0.98, gt=0.5, le=1)
     """Fault above this value: how often a real sample's logit is above a fake's, where the discriminator's loss is also
     close to 0."""
+    discriminator_blind: float = Field(0.6, ge=0.5, lt=1)
+    """Fault below this value, until it was once clearly above chance: how often the discriminator ranks a real held-out
+    sample above a translation (the area under the ROC curve). A checkpoint to go back to would be no better: `rollback`
+    only reports it."""
     hiding: float = Field(3.0, gt=1)
     """Fault above this value: error of the reconstruction from a translation with slight noise, rounded to 8 bits,
     divided by the error from the translation itself."""

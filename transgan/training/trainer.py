@@ -299,7 +299,10 @@ class Trainer:
         if checks_held_out and self.folder:
             findings: list[Finding] = []
             with self.log.surviving("the check of held-out samples"), self.translating() as networks:
-                findings = list(in_held_out(self.plan, self.domains, networks, step, self.processes.device))
+                own, separated = self.engine.networks, self.guardian.separated
+                findings = list(
+                    in_held_out(self.plan, self.domains, networks, step, self.processes.device, own, separated)
+                )
             record, found = self.guardian.check_held_out(step, findings)
             verdicts += found
             if record:

@@ -1,8 +1,12 @@
 """Closed-form maps between speakers: the frequency transform, warps, transport and their inverse."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
-from transgan_voice.initialization import affine_map, choose_warp, inverse, monge, transport
+from transgan_voice import initialization
+from transgan_voice.initialization import affine_map, choose_warp, inverse, monge, training_speech, transport
 from transgan_voice.warp import GaussianMixture, bilinear, cosine_basis, warped_bands, warped_cepstra
 
 
@@ -94,3 +98,51 @@ def test_a_mixture_fits_two_separate_gaussians() -> None:
     entropy = np.log(2) + 0.5 * np.log(2 * np.pi * np.e) + 0.5 * np.log(2)  # of the mixture, in nats
     assert fitted.log_likelihood(x) == pytest.approx(-entropy, abs=0.05)
     assert sorted(fitted.means[:, 0]) == pytest.approx([-6, 6], abs=0.2)
+
+
+class Corpus:
+    """Recordings whose frames are numbered on; a media for which those of odd recordings are silence from frame 150."""
+
+    name = "anna"
+
+    def __init__(self, lengths: Sequence[int]):
+        ends = np.cumsum(lengths)
+        self.samples = [
+            np.arange(end - length, end, dtype=np.float32)[:, None] for end, length in zip(ends, lengths, strict=True)
+        ]
+        self.media = self
+
+    def decoded(self, held_out: bool, numbers: Sequence[int]) -> list[np.ndarray]:
+        return [np.column_stack([np.arange(len(x)) < 150 if i % 2 else np.ones(len(x)), x])
+                for i, x in ((i, self.samples[i]) for i in numbers)]  # fmt: skip
+
+    def active_frames(self, decoded: np.ndarray) -> np.ndarray:
+        active: np.ndarray = decoded[:, 0] > 0
+        return active
+
+    def normalized_frames(self, decoded: np.ndarray, name: str) -> np.ndarray:
+        return decoded[:, 1:]
+
+
+def test_a_start_sees_every_frame_of_a_small_corpus_but_for_silence() -> None:
+    corpus: Any = Corpus([1000, 300, 7, 128])
+    speech = training_speech(corpus)
+    assert speech.frames.shape == (len(speech.active), initialization.PIECE, 1)
+    expected = [*range(1000), *range(1000, 1150), *range(1300, 1307), *range(1307, 1435)]
+    assert sorted(speech.active_frames[:, 0]) == expected
+
+
+def test_a_start_sees_all_parts_of_a_large_corpus_within_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(initialization, "MAX_PIECES", 20)
+    one: Any = Corpus([100_000])
+    seen = training_speech(one).frames[:, 0, 0]
+    assert len(seen) == 20 and seen.min() == 0 and seen.max() > 99_000 and np.diff(np.sort(seen)).max() < 6000
+    many: Any = Corpus([300] * 100)
+    speech = training_speech(many)
+    assert len(speech.frames) == 20 and len({int(x) // 300 for x in speech.frames[:, 0, 0]}) == 20
+
+
+def test_the_same_speech_is_fitted_once() -> None:
+    calls = list[int]()
+    assert [initialization._fitted("a key", lambda: calls.append(1) or "a fit") for _ in range(3)] == ["a fit"] * 3
+    assert len(calls) == 1

@@ -1,11 +1,8 @@
 """INCA and kernel ridge regression recover known maps between speakers with different sentences."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
-from transgan_voice.initialization import affine_map, inverse, matching_map
+from transgan_voice.initialization import Speech, affine_map, inverse, matching_map
 from transgan_voice.kernel import radial_basis, ridge_regression
 from transgan_voice.matching import CONTEXT, inca, with_context
 from transgan_voice.warp import Array, warped_cepstra
@@ -71,8 +68,7 @@ def test_kernel_regression_fits_a_nonlinear_map_better_than_any_affine_one() -> 
     ends = (x.reshape(-1, ORDERS), y.reshape(-1, ORDERS))
     initial = affine_map(*ends, (std_a, std_b), "cepstra", "warp_transport")
     matrix, shift = inca(x, y, std_b, initial)
-    speaker: Any = SimpleNamespace(media=SimpleNamespace(kind="cepstra"))
-    found = matching_map(x, y, std_b, initial, speaker)
+    found = matching_map(*(Speech(each, np.ones(each.shape[:2], bool)) for each in (x, y)), std_b, initial)
 
     def error(mapped: Array) -> float:
         return float(np.abs(mapped - (expected - mean_b) / std_b).mean())

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 pytest.importorskip("soundfile", reason="reading recordings needs soundfile")
 pytest.importorskip("scipy", reason="synthetic voices and resampling need scipy")
 
 import soundfile
 from transgan_voice.audio import Encoding, Sound, active, loudness, read_sound
-from transgan_voice.media import VoiceMedia, VoiceMediaOptions, crop_frames, reflect
+from transgan_voice.media import VoiceMedia, VoiceMediaOptions
 from transgan_voice.sources import SyntheticVoice, speaker
 from transgan_voice.spectrogram_images import colorize
+from transgan_voice.windows import crop_frames, reflect
 
 from transgan.api import Column, DataError, DataWarning, PluginError
 from transgan.rng import CounterRng
@@ -38,6 +40,11 @@ def media_of(size: int = 16, *, statistics: bool = True, **options: Any) -> Voic
     return media
 
 
+def kept(media: VoiceMedia, frames: Tensor | np.ndarray) -> Tensor:
+    """Return what the media keeps of a recording of these frames."""
+    return torch.from_numpy(media.with_activity(np.asarray(frames)))
+
+
 def voice(index: int = 0, who: str = "low") -> SyntheticVoice:
     return SyntheticVoice(0, index, speaker(who, 1.1))
 
@@ -51,12 +58,12 @@ def test_statistics_are_those_of_active_frames() -> None:
     generator = np.random.default_rng(0)
     loud = [generator.normal(np.linspace(-3, 0, 32), 0.5, (n, 32)).astype(np.float32) for n in (300, 200)]
     silent = [np.concatenate([np.full((400, 32), -11.5, np.float32), each]) for each in loud]
-    statistics = media.fit_statistics(iter(silent))
+    statistics = media.fit_statistics(kept(media, each).numpy() for each in silent)
     every = np.concatenate(loud)
     assert np.allclose(statistics["mean"], every.mean(0), atol=1e-5)
     assert np.allclose(statistics["std"], every.std(0), atol=1e-5)
     media.statistics = {"a": statistics}
-    x = media.batch([torch.from_numpy(each) for each in loud], None, ["a", "a"])
+    x = media.batch([kept(media, each) for each in loud], None, ["a", "a"])
     assert x.shape == (2, 32, 256) and abs(float(x.mean())) < 0.1 and abs(float(x.std()) - 1) < 0.1
     assert np.allclose(media.denormalize(media.normalize(loud[0], "a"), "a"), loud[0], atol=1e-5)
 
@@ -106,7 +113,7 @@ def test_statistics_are_those_without_silent_recordings(features: str) -> None:
         pytest.importorskip("pyworld")
     media = media_of(statistics=False, features=features)
     speech = [media.decode(voice(i)) for i in range(3)]
-    silent = media.extractor.pack(media.analyze(Sound(np.zeros(32_000, np.float32), 16_000)))
+    silent = media.with_activity(media.extractor.pack(media.analyze(Sound(np.zeros(32_000, np.float32), 16_000))))
     expected = media.fit_statistics(speech)
     for recordings in ([silent, *speech], [*speech, silent, silent]):
         found = media.fit_statistics(recordings)
@@ -226,7 +233,7 @@ def test_a_result_that_is_made_quieter_is_reported(tmp_path: Path) -> None:
 
 def test_a_domain_of_silence_gives_finite_features() -> None:
     media = media_of(statistics=False)
-    silence = media.extractor.pack(media.analyze(Sound(np.zeros(9000, np.float32), 16_000)))
+    silence = media.with_activity(media.extractor.pack(media.analyze(Sound(np.zeros(9000, np.float32), 16_000))))
     media.statistics = {"a": media.fit_statistics([silence])}
     x, undo = media.to_model(Sound(np.zeros(5000, np.float32), 16_000), 4, False, "a")
     assert x.isfinite().all()
@@ -235,7 +242,7 @@ def test_a_domain_of_silence_gives_finite_features() -> None:
 
 def test_each_sample_of_a_batch_is_normalized_by_its_own_domain() -> None:
     media = media_of()
-    decoded = [torch.randn(n, 32) for n in (50, 16, 80)]
+    decoded = [kept(media, torch.randn(n, 32)) for n in (50, 16, 80)]
     mixed = media.batch(decoded, rng(3), ["a", "b", "a"])
     alone = media.batch(decoded, rng(3), ["a", "a", "a"])
     assert mixed.shape == (3, 32, 16)
@@ -246,7 +253,7 @@ def test_each_sample_of_a_batch_is_normalized_by_its_own_domain() -> None:
 
 def test_crops_are_determined_by_the_rng_and_lie_within_the_recording() -> None:
     media = media_of()
-    decoded = [torch.arange(60.0)[:, None].expand(60, 32) / 100] * 40
+    decoded = [kept(media, torch.arange(60.0)[:, None].expand(60, 32) / 100)] * 40
     raw = media.batch(decoded, rng(40), ["a"] * 40)[:, 0] * 100 - 600  # std 1 and mean -6 of the first band
     starts = raw[:, 0].round().int().tolist()
     assert torch.allclose(raw - raw[:, :1], torch.arange(16.0).expand(40, 16), atol=1e-4)
@@ -260,10 +267,10 @@ def test_nearly_silent_crops_are_avoided() -> None:
     media = media_of()
     quiet = torch.full((400, 32), -11.5)
     quiet[150:250] = 0.0
-    x = media.batch([quiet] * 100, rng(100), ["a"] * 100)
+    x = media.batch([kept(media, quiet)] * 100, rng(100), ["a"] * 100)
     active = (x[:, 0] > 3).float().mean(1) >= 0.25
     assert active.float().mean() > 0.6  # of single random crops about a quarter
-    assert media.batch([torch.full((400, 32), -11.5)], rng(1), ["a"]).isfinite().all()
+    assert media.batch([kept(media, torch.full((400, 32), -11.5))], rng(1), ["a"]).isfinite().all()
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 15, 16, 17])
@@ -272,7 +279,8 @@ def test_recordings_shorter_than_a_crop_are_reflected(length: int) -> None:
     steps = np.abs(np.diff(crop_frames(length, 64, 0)))
     assert (steps == (1 if length > 1 else 0)).all()
     assert reflect(np.array([-2, -1, 0, 1]), 10).tolist() == [2, 1, 0, 1]
-    x = media_of().batch([torch.randn(length, 32)], rng(1), ["a"])
+    media = media_of()
+    x = media.batch([kept(media, torch.randn(length, 32))], rng(1), ["a"])
     assert x.shape == (1, 32, 16) and x.isfinite().all()
 
 
@@ -400,7 +408,7 @@ def test_a_neural_vocoder_is_loaded_from_a_file(tmp_path: Path, ending: str) -> 
     with pytest.raises(DataError, match="failed for input of shape"):
         media_of(vocoder=str(path), bands=40).synthesize(media_of(bands=40).analyze(media.read(voice())))
     path.write_bytes(b"no program")
-    for where, why in ((path, "cannot be loaded"), (tmp_path / "none", "there is no such file")):
+    for where, why in ((path, "cannot be (loaded|read)"), (tmp_path / "none", "there is no such file")):
         with pytest.raises(DataError, match=why):
             media_of(vocoder=str(where)).synthesize(analysis)
 
@@ -444,5 +452,5 @@ def test_the_color_scale_goes_from_dark_to_light() -> None:
 
 def test_a_missing_package_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyworld", None)
-    with pytest.raises(PluginError, match=r'features = "world" needs pyworld.*transgan\[world\]'):
+    with pytest.raises(PluginError, match=r'features = "world" needs pyworld.*transgan\[voice\]'):
         VoiceMedia(VoiceMediaOptions(features="world"), 16)

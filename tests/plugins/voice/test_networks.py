@@ -1,6 +1,7 @@
 """Networks for voices: against explicit computation, for any number of frames, and their initialization from data."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from transgan_voice.generators import (
     Residual1d,
     Residual1dOptions,
 )
-from transgan_voice.initialization import maps_of
+from transgan_voice.initialization import maps_of, starts_of
 from transgan_voice.layers import pad_frames, pixel_shuffle_1d
 
 from transgan.api import Generator, NetworkSpec, Translation, UsageError
@@ -209,7 +210,7 @@ def test_default_options_have_the_papers_number_of_parameters() -> None:
 
 @torch.no_grad()
 def test_the_generator_without_norms_depends_on_nearby_frames_only() -> None:
-    net = Residual1d(Residual1dOptions(width=8, blocks=2, kernel=3), spec())
+    net = Residual1d(Residual1dOptions(width=8, blocks=2, kernel=3), spec(frames=60))
     x = torch.randn(1, 5, 60)
     reach = 2 * 2 * 1
     part = net(x[:, :, 10:50])
@@ -249,6 +250,12 @@ class Media:
 
         return Known
 
+    def active_frames(self, decoded: np.ndarray) -> np.ndarray:
+        return np.ones(len(decoded), bool)
+
+    def normalized_frames(self, decoded: np.ndarray, name: str) -> np.ndarray:
+        return decoded
+
 
 class Speaker:
     """A domain of random frames with the covariance mix^T mix."""
@@ -258,8 +265,10 @@ class Speaker:
         self.name, self.media = name, Media()
         self.frames = torch.from_numpy(rng.normal(size=(40, 50, 4)) @ mix).float().transpose(1, 2)
 
-    def batches(self, held_out: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
-        yield ["x"] * 40, self.frames
+        self.samples = range(40)
+
+    def decoded(self, held_out: bool, numbers: Sequence[int]) -> list[np.ndarray]:
+        return [self.frames[i].T.numpy() for i in numbers]
 
 
 @pytest.mark.parametrize("trains", [False, True])
@@ -303,3 +312,25 @@ def test_a_network_computes_the_same_nonlinear_map_as_its_fit(frames: int) -> No
     for rows, pair in ((slice(3), pairs[0]), (slice(3, 6), pairs[1])):
         assert np.allclose(mapped[rows], maps[pair](x[rows].mT.double().numpy()), atol=1e-4)
     assert torch.equal(net(x, domain=origin, origin=origin), x)  # identity
+
+
+@torch.no_grad()
+def test_of_many_speakers_each_has_a_map_to_a_common_one_and_back() -> None:
+    rng = np.random.default_rng(0)
+    names = ["anna", "bert", "carl", "dora", "emil"]
+    domains: Any = {name: Speaker(name, rng.normal(size=(4, 4))) for name in names}
+    few = NetworkSpec(channels=4, inputs=4, style=0, space=(64,), domains=tuple(names), tasks=())
+    net = Residual1d(Residual1dOptions(width=4, blocks=1, start="matching"), few)
+    net.last.weight.zero_()
+    net.init_from_data(domains, [Translation("voice", "*", "*")])
+    starts = starts_of(domains, names, permutations(names, 2), "matching")
+    sizes = {name: each.numel() for name, each in net.named_buffers()}
+    assert sizes["maps"] == 2 * 5 * 4 * 4 and sizes["weights"] == 2 * 5 * 4 * 500 and sizes["centres"] == 5 * 500 * 20
+    for i, j in ((0, 1), (3, 2), (4, 0), (2, 2)):
+        x = domains[names[i]].frames[:2]
+        mapped = net(x, domain=torch.tensor([j, j]), origin=torch.tensor([i, i])).mT.double().numpy()
+        frames = x.mT.double().numpy()
+        expected = frames if i == j else starts(frames, names[i], names[j])
+        assert np.allclose(mapped, expected, atol=1e-3)
+    hub = names.index(starts.hub)
+    assert torch.equal(net.maps[:, hub], torch.eye(4).expand(2, 4, 4)) and not net.weights[:, hub].any()

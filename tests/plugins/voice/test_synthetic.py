@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("scipy", reason="the synthesiser needs scipy")
 
 from transgan_voice.sources import SPEAKERS, SyntheticVoice, SyntheticVoices, speaker
-from transgan_voice.synthetic import FRAME, PHONES, RATE, VOWELS, Utterance, make_utterance, synthesize
+from transgan_voice.synthetic import FRAME, PHONES, RATE, VOWELS, Utterance, make_utterance, pronounced, synthesize
 
 from transgan.api import Sample, UsageError
 
@@ -101,3 +101,29 @@ def test_speakers_have_different_sentences_and_the_counterpart_is_the_ground_tru
 def test_voices_are_synthesized_at_any_sample_rate() -> None:
     voice = SyntheticVoice(0, 1, speaker("middle", 1.1))
     assert len(voice(8_000)) == len(voice()) // 2
+
+
+def test_habits_change_single_phones_and_keep_every_moment_in_its_place() -> None:
+    plain, habit = ({name: speaker(name, 1.1, manner) for name in ("low", "high")} for manner in (0.0, 1.0))
+    assert plain["low"] == speaker("low", 1.1) and hash(habit["low"]) != hash(habit["high"])
+    voices = {name: SyntheticVoice(0, 5, each) for name, each in habit.items()}
+    sounds = {name: each() for name, each in voices.items()}
+    truths = {name: each.ground_truth() for name, each in voices.items()}
+    assert len(sounds["low"]) == len(sounds["high"]) == 80 * len(truths["low"].labels)
+    assert np.array_equal(truths["low"].labels, truths["high"].labels)
+    assert np.array_equal(truths["low"].voiced, truths["high"].voiced)
+    ratios = np.array(
+        [np.divide(b, a) for (_, a), (_, b) in zip(habit["low"].accent, habit["high"].accent, strict=True)]
+    )
+    assert ratios[:, :2].std() > 0.08  # no factor of all phones describes them
+    for name, melody in (("high", 0.2 * 1.5), ("low", -0.16 * 1.2)):  # deviations of log F0 that the end rises
+        before = SyntheticVoice(0, 5, plain[name]).ground_truth().f0
+        change = np.log(truths[name].f0[before > 0] / before[before > 0])
+        assert np.allclose(change[: len(change) // 2], 0) and change[-1] / melody == pytest.approx(1, abs=0.4)
+
+
+def test_short_vowels_are_drawn_to_the_neutral_one_as_far_as_the_speaker_does() -> None:
+    formants = [np.array(pronounced("iy", frames, {}, 0.6)) for frames in (16, 28, 1000)]
+    full, neutral = np.array(VOWELS["iy"]), np.array(VOWELS["ah"])
+    for found, share in zip(formants, (0.6, 0.3, 0.0), strict=True):
+        assert found == pytest.approx(full + share * (neutral - full), rel=1e-6)

@@ -1,17 +1,15 @@
 """The features `world`: mel-cepstra by their definition, conversion of F0, analysis and synthesis."""
 
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    pytest.importorskip("pyworld", reason="WORLD features need pyworld")
+pytest.importorskip("pyworld", reason="WORLD features need pyworld")
 pytest.importorskip("scipy", reason="synthetic voices need scipy")
 
+from transgan_voice.analysis import Analyzer
 from transgan_voice.audio import Sound
 from transgan_voice.media import VoiceMedia, VoiceMediaOptions
 from transgan_voice.sources import SyntheticVoice, speaker
@@ -95,3 +93,20 @@ def test_the_media_converts_f0() -> None:
     samples = media.extractor.synthesize(media.extractor.from_frames(frames, statistics))
     assert np.isfinite(samples).all() and samples.std() > 1e-3
     assert media.extractor.spectrogram(frames).shape == (96, 32)
+
+
+@pytest.mark.parametrize(("source", "target"), [("low", "high"), ("high", "low")])
+def test_with_mel_the_melody_is_moved_by_mean_and_deviation(source: str, target: str) -> None:
+    """The frames are those of the true conversion; only the phase says at which pitch they are spoken."""
+    voices = {name: SyntheticVoice(0, 3, speaker(name, 1.1)) for name in (source, target)}
+    media = VoiceMedia(VoiceMediaOptions(melody="moved", iterations=16), 64)
+    media.statistics = {n: media.fit_statistics([media.decode(Sound(v(), 16_000))]) for n, v in voices.items()}
+    x, undo = media.to_model(Sound(voices[source](), 16_000), 1, True, source)
+    y, _ = media.to_model(Sound(voices[target](), 16_000), 1, True, target)
+    assert x.shape == y.shape and media.decode(Sound(voices[source](), 16_000)).shape[1] == 2 + 128
+    converted = media.from_model(y, undo, target)
+    found = Analyzer()(converted)
+    known = voices[target].ground_truth().at(found.times)
+    both = (known.f0 > 0) & (found.f0 > 0)
+    cents = 1200 * np.log2(found.f0[both] / known.f0[both])
+    assert both.mean() > 0.3 and np.median(np.abs(cents)) < 40
