@@ -1,6 +1,6 @@
 """The generator `residual_unet`: a U-Net of residual blocks, that of diffusion models without attention."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -25,6 +25,9 @@ class ResidualUnetOptions(Options):
     """Residual blocks of each level, on the way down and on the way up (1 or more)."""
     output: OutputKind = "residual"
     """What the network predicts, as that of `unet`. `residual` starts as the identity."""
+    warp: bool = False
+    """Whether each image is first moved, turned, scaled and sheared by an affine map that a small network predicts for
+    it: for domains that differ in how their subjects lie in the frame. The map starts as the identity."""
 
 
 class StyledBlock(Styled):
@@ -49,6 +52,35 @@ class StyledBlock(Styled):
         return added
 
 
+class AffineWarp(nn.Module):
+    """Resamples each image by an affine map that it predicts itself (spatial transformer; Jaderberg et al., 2015).
+
+    `forward(x, style)`: x (N, C, H, W); returns (N, C, H, W), bilinear, with borders repeated. The map's six numbers
+    are predicted from a style vector and 16 regions of three convolutions with stride 2; the last layer starts at zero,
+    hence the map as the identity. Moves are at most a quarter of the frame, scales 0.5 to 1.5.
+    """
+
+    def __init__(self, inputs: int, width: int, style: int):
+        super().__init__()
+        sides = [inputs, width, 2 * width, 2 * width]
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(sides))
+        self.last = nn.Linear(16 * sides[-1] + style, 6)
+
+    def init_weights(self) -> None:
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
+        y = x
+        for convolution in self.convolutions:
+            y = F.silu(convolution(y))
+        y = F.adaptive_avg_pool2d(y, 4).flatten(1)
+        change = 0.5 * torch.tanh(self.last(y if style is None else torch.cat([y, style.to(y)], 1)).float())
+        identity = torch.eye(2, 3, device=x.device)
+        grid = F.affine_grid(identity + change.view(-1, 2, 3), list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid.to(x.dtype), padding_mode="border", align_corners=False)
+
+
 class ResidualUnet(ImageGenerator[ResidualUnetOptions]):
     """A U-Net of residual blocks (after Ho et al., 2020, appendix B, and Dhariwal & Nichol, 2021, without attention).
 
@@ -57,8 +89,8 @@ class ResidualUnet(ImageGenerator[ResidualUnetOptions]):
     network is the identity before training.
 
     `forward(x, style)`: x (N, inputs, H, W), H and W multiples of `stride`; returns (N, channels, H, W) in [-1, 1].
-    Activations: 0 is the input; 1 to n are the levels on the way down, outermost first; n + 1 to 2n - 1 those on the
-    way up, innermost first; 2n is the last convolution.
+    Activations: 0 is the input, warped where `warp` is on; 1 to n are the levels on the way down, outermost first;
+    n + 1 to 2n - 1 those on the way up, innermost first; 2n is the last convolution.
 
     Raises:
         UsageError: samples are not images, or `output` does not suit their channels.
@@ -71,6 +103,7 @@ class ResidualUnet(ImageGenerator[ResidualUnetOptions]):
             raise UsageError(f"'residual_unet': factors = {options.factors}; expected numbers of at least 1")
         widths = [options.width * factor for factor in options.factors]
         self.stride = 2 ** (len(widths) - 1)
+        self.warp = AffineWarp(spec.inputs, options.width, spec.style) if options.warp else None
         self.stem = nn.Conv2d(spec.inputs, widths[0], 3, padding=1)
 
         def level(inputs: int, outputs: int) -> nn.ModuleList:
@@ -89,6 +122,13 @@ class ResidualUnet(ImageGenerator[ResidualUnetOptions]):
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
         self.output.init_weights(self.last)
+        if self.warp is not None:
+            self.warp.init_weights()
+
+    def forward(
+        self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
+    ) -> Tensor | list[Tensor]:
+        return super().forward(x if self.warp is None else self.warp(x, style), style, layers)
 
     def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
         yield x

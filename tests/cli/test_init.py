@@ -218,7 +218,7 @@ def test_a_file_is_overwritten_only_with_force(transgan: Command, tmp_path: Path
     (tmp_path / "seasons.toml").write_text("mine", encoding="utf-8")
     assert "exists, and was left as it is" in transgan("init", "--data", "seasons").error(2)
     assert (tmp_path / "seasons.toml").read_text(encoding="utf-8") == "mine"
-    assert transgan("init", "--data", "seasons", "--force").code == 0
+    assert transgan("init", "--data", "seasons", "--overwrite").code == 0
     assert (tmp_path / "seasons.toml").read_text(encoding="utf-8") != "mine"
 
 

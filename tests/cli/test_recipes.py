@@ -28,7 +28,12 @@ def test_listed_printed_and_as_json(transgan: Command, monkeypatch: pytest.Monke
     monkeypatch.setenv("COLUMNS", "80")
     lines = transgan("recipes").out.splitlines()
     assert [line.split()[0] for line in lines] == [*installed_recipes()]
-    assert all(len(line) <= 80 for line in lines)
+    for line, each in zip(lines, installed_recipes().values(), strict=True):
+        assert line.endswith(each.summary)  # to a pipe, whole
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    cut = transgan("recipes").out.splitlines()
+    assert all(len(line) <= 80 for line in cut) and max(map(len, lines)) > 80
+    monkeypatch.undo()
     printed = tomllib.loads(transgan("recipes", "cut").out)
     assert printed == tomllib.loads((RECIPES / "cut.toml").read_text(encoding="utf-8"))
     listed = json.loads(transgan("recipes", "--json").out)

@@ -142,3 +142,6 @@ def test_printed_and_written(tmp_path: Path, schema: Any, run_cli: Callable[...,
     assert json.loads((tmp_path / "new/recipe.json").read_text(encoding="utf-8")) == schema
     captured = capsys.readouterr()
     assert captured.out == "" and "#:schema file://" in captured.err
+    assert run_cli("schema", "--out", tmp_path / "new/recipe.json") == 2
+    assert "exists; choose another file, or replace it with --overwrite" in capsys.readouterr().err
+    assert run_cli("schema", "--out", tmp_path / "new/recipe.json", "--overwrite") == 0

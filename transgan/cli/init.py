@@ -78,7 +78,7 @@ def init(
         help=f"Where to train: {_MACHINES}; by default this machine.",
         autocompletion=completion.one_of("cpu", "gpu", "apple"),
     ),
-    force: bool = typer.Option(False, "--force", help="Overwrite the recipe if it exists."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the recipe if it exists."),
 ) -> None:
     """Look at data of your own and write a recipe for them.
 
@@ -101,16 +101,16 @@ def init(
         kinds = ", ".join(Registry.installed().starters)
         raise UsageError(f"--kind is missing: what the synthetic data are to be, one of {kinds}")
     if file is not None and not asks:
-        _new_file(str(file), force)
+        _new_file(str(file), overwrite)
     chosen = _choose(expand_home(data) if data is not None else None, kind, synthetic, asks)
     begin = "Found" if chosen.data else "No data yet:"
     for text in (f"{begin} {chosen.finding.what}.", chosen.starter.why):
         note("\n".join(wrap(text, _WIDTH)), error=False)
     here = _detected()
     place = _answer(machine, f"Where to train? ({_MACHINES})", lambda text: _machine(text, here), here, asks)
-    default = _default_file(chosen, free=asks and not force)
+    default = _default_file(chosen, free=asks and not overwrite)
     given = str(file) if file is not None else None
-    path = _answer(given, "Which file is the recipe to be?", lambda text: _new_file(text, force), default, asks)
+    path = _answer(given, "Which file is the recipe to be?", lambda text: _new_file(text, overwrite), default, asks)
     _write(path, chosen, place)
 
 
@@ -255,7 +255,7 @@ def _machine(text: str, here: Machine) -> Machine:
     raise UsageError(f"--machine {text}: expected {_MACHINES}")
 
 
-def _new_file(text: str, force: bool) -> Path:
+def _new_file(text: str, overwrite: bool) -> Path:
     from transgan.errors import UsageError
     from transgan.text import expand_home
 
@@ -264,8 +264,8 @@ def _new_file(text: str, force: bool) -> Path:
         raise UsageError(f"{path}: expected a file ending in .toml")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give another file")
-    if os.path.lexists(path) and not force:
-        raise UsageError(f"{path} exists, and was left as it is; give another file, or --force to overwrite it")
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(f"{path} exists, and was left as it is; give another file, or --overwrite to replace it")
     return path
 
 

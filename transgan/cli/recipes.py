@@ -55,7 +55,10 @@ def recipes(
         column, width = max(map(len, installed), default=0) + 2, line_width()
         for each in installed.values():
             package = "" if each.package == "transgan" else f" ({each.package})"
-            show(each.name.ljust(column) + cut(printable(each.summary), width - column - len(package)) + package)
+            summary = printable(each.summary)
+            if sys.stdout.isatty():  # another program gets whole lines
+                summary = cut(summary, width - column - len(package))
+            show(each.name.ljust(column) + summary + package)
 
 
 def _entry(recipe: "InstalledRecipe") -> dict[str, object]:

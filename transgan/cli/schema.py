@@ -25,6 +25,7 @@ def add(app: typer.Typer) -> None:
 
 def schema(
     out: Path = typer.Option(None, "--out", "-o", help="Write it into this file instead of printing it."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace that file if it exists."),
     plugin: list[Path] = PluginFiles,
 ) -> None:
     """Print the JSON Schema of recipes, for editors.
@@ -32,19 +33,23 @@ def schema(
     With it they complete and check recipes of the installed plugins. A recipe names it in its first line:
     #:schema FILE. Recipes that init and recipes write have that line.
     """
+    from transgan.errors import UsageError
     from transgan.registry import Registry, use_files
     from transgan.storage import write_text
     from transgan.text import expand_home, show, write
 
+    path = None if out is None else expand_home(out)
+    if path is not None and path.exists() and (path.is_dir() or not overwrite):
+        remedy = "expected a file" if path.is_dir() else "choose another file, or replace it with --overwrite"
+        raise UsageError(f"--out {path} exists; {remedy}")
     use_files(plugin or [])
     registry = Registry.installed()
     text = schema_text(registry)
     if not plugin:
         schema_line(registry)
-    if out is None:
+    if path is None:
         write(text)
     else:
-        path = expand_home(out)
         write_text(path, text)
         show(f"{path}: name it in the first line of a recipe: #:schema {path.resolve().as_uri()}", error=True)
 

@@ -1,5 +1,7 @@
 """The generator `residual_unet`."""
 
+import math
+
 import pytest
 import torch
 from transgan_standard.residual_unet import ResidualUnet, ResidualUnetOptions
@@ -18,6 +20,21 @@ def test_it_starts_as_the_identity_and_its_style_matters_afterwards() -> None:
     first, second = network(x, style), network(x, style.flip(0))
     assert float((first - second).detach().abs().max()) > 1e-4
     assert float(first.detach().abs().max()) <= 1
+
+
+def test_a_warp_starts_as_the_identity_and_moves_by_what_it_predicts() -> None:
+    torch.manual_seed(0)
+    network = ResidualUnet(ResidualUnetOptions(width=8, factors=[1, 2], warp=True), SPEC)
+    x, style = torch.rand(2, 3, 32, 32) * 2 - 1, torch.randn(2, 4)
+    torch.testing.assert_close(network(x, style), x, atol=1e-5, rtol=0)
+    assert network.warp is not None
+    with torch.no_grad():
+        network.warp.last.bias[2] = math.atanh(0.25 / 0.5)  # by 4 of 32 pixels: an eighth of an axis from -1 to 1
+    moved = network(x, style)
+    torch.testing.assert_close(moved[..., :-4], x[..., 4:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(moved[..., -4:], x[..., -1:].expand(2, 3, 32, 4), atol=1e-4, rtol=0)
+    moved.sum().backward()
+    assert network.warp.last.weight.grad is not None and float(network.warp.last.weight.grad.abs().max()) > 0
 
 
 def test_layers_are_the_levels_of_the_u() -> None:

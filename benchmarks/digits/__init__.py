@@ -1,0 +1,1 @@
+"""How many digits can be read after they were translated: see `__main__.py`."""
