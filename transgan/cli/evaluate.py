@@ -49,8 +49,8 @@ def evaluate(
         None,
         "--set",
         metavar="KEY=VALUE",
-        help="Change the data, domains, metrics, or how nodes translate: --set data.held_out=0.2. Repeatable; the value "
-        "is TOML.",
+        help="Change the data, domains, metrics, or how nodes translate: --set data.held_out=0.2. Repeatable; the "
+        "value is TOML.",
         autocompletion=completion.settings,
     ),
     out: Path = typer.Option("evaluation.json", "--out", "-o", metavar="FILE", help="The file for the results."),
