@@ -96,7 +96,8 @@ class ModulatedConv(nn.Module):
         scale = 1 + self.share * self.scale(style)
         squares = scale.square() @ self.conv.weight.square().sum((2, 3)).T
         y: Tensor = self.conv(x * scale[:, :, None, None].to(x.dtype))
-        return y * (squares + 1e-6).rsqrt()[:, :, None, None].to(y.dtype)
+        demodulation: Tensor = (squares + 1e-6).rsqrt()[:, :, None, None]
+        return y * demodulation.to(y.dtype)
 
 
 class _Encoder(nn.Module):
