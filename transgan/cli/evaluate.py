@@ -49,7 +49,7 @@ def evaluate(
         None,
         "--set",
         metavar="KEY=VALUE",
-        help="Change the data, domains, metrics, or how nodes translate: --set data.held_out=0.2. Repeatable; the "
+        help="Change data, domains, metrics, or how nodes translate: --set data.held_out=0.2. Repeatable; the "
         "value is TOML.",
         autocompletion=completion.settings,
     ),
