@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -66,7 +67,8 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+        changed: Tensor = x + self.layers(x)
+        return changed
 
 
 def generator(width: int, blocks: int) -> nn.Module:
@@ -119,8 +121,8 @@ class Plain:
 
     def __init__(self, width: int, blocks: int, device: torch.device, bf16: bool, channels_last: bool = False):
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.g = [generator(width, blocks).to(device, memory_format=self.format) for _ in range(2)]
-        self.d = [discriminator(width).to(device, memory_format=self.format) for _ in range(2)]
+        self.g = [generator(width, blocks).to(device).to(memory_format=self.format) for _ in range(2)]
+        self.d = [discriminator(width).to(device).to(memory_format=self.format) for _ in range(2)]
         self.pools = [Pool("there: this -> that|d"), Pool("there: that -> this|d")]
         self.of_g = torch.optim.Adam(chain(*(each.parameters() for each in self.g)), 2e-4, (0.5, 0.999))
         self.of_d = torch.optim.Adam(chain(*(each.parameters() for each in self.d)), 2e-4, (0.5, 0.999))
@@ -234,9 +236,9 @@ def measure(given: argparse.Namespace, processes: Processes) -> dict[str, list[f
     }
     inputs, clock = engines["fp32"].batch()
     batch = domains_of(inputs, engines["fp32"].plan)
-    ways: dict[str, Callable[[], Any]] = {name: lambda each=each: each.step(*batch) for name, each in plain.items()}
+    ways: dict[str, Callable[[], Any]] = {name: partial(each.step, *batch) for name, each in plain.items()}
     for precision, each in engines.items():
-        ways[f"framework {precision}"] = lambda each=each: each.engine.train_step(inputs, clock)
+        ways[f"framework {precision}"] = partial(each.engine.train_step, inputs, clock)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(given.rounds + 1):
         for name in ways if number % 2 else reversed(list(ways)):

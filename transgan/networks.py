@@ -83,7 +83,7 @@ class Networks(Mapping[str, nn.Module]):
         self.channels_last = self.device.type == "cuda" and self.dtype is not None  # as its 16-bit convolutions want it
         if self.channels_last:
             for network in self.values():
-                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                network.to(memory_format=torch.channels_last)
         self.checkpointed = checkpointed(self, train.checkpointing)
         self.compiled = Compiled(self) if train.compile and trained and self.device.type != "meta" else None
         self._mixing = {name for name, network in self.items() if mixes_batch(network)}

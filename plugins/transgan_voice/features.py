@@ -140,7 +140,7 @@ class MelFeatures:
         self.channels, self.hop = bands, hop
         self.iterations, self.path = iterations, vocoder
         self.moved = moved and vocoder is None
-        self.world = pyworld('melody = "moved"') if self.moved else None
+        self.world: Any = pyworld('melody = "moved"') if self.moved else None
         self.statistic_names: tuple[str, ...] = ("log_f0",) if self.moved else ()
 
     def analyze(self, samples: np.ndarray) -> MelAnalysis:

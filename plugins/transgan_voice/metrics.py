@@ -211,8 +211,8 @@ class Conversion(Metric[ConversionOptions]):
             return np.resize(own, count)
         numbers = np.arange(count, dtype=float)
         if not synchronous:
-            both = [(sounds[name].cepstra, sounds[name].active) for name in ("of_source", "of_real")]
-            i, j = align_frames(*both, synchronous=False)
+            first, second = ((sounds[name].cepstra, sounds[name].active) for name in ("of_source", "of_real"))
+            i, j = align_frames(first, second, synchronous=False)
             step = self.media.extractor.hop * RATE / (self.media.extractor.rate * HOP)  # in frames of the analyzer
             numbers = np.interp(numbers * step, j, i) / step
         aligned: Array = np.clip(numbers.round().astype(int), 0, len(own) - 1)

@@ -81,7 +81,8 @@ class SpeakerEncoder(nn.Module):
         """Return unit vectors (N, 256) of spectrograms (N, T, 40)."""
         _, (hidden, _) = self.lstm(mels)
         raw = torch.relu(self.linear(hidden[-1]))
-        return raw / raw.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        unit: Tensor = raw / raw.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return unit
 
     @torch.no_grad()
     def embed(self, sound: Sound) -> Array:

@@ -38,7 +38,7 @@ FRICATIVES = {
 #: A label is an index into this tuple.
 PHONES = ("silence", *VOWELS, *SONORANTS, *FRICATIVES)
 CONSONANTS = (*SONORANTS, *FRICATIVES)
-_NEUTRAL = VOWELS["ah"]
+_NEUTRAL: tuple[float, ...] = VOWELS["ah"]
 _HIGH_FORMANTS, _BANDWIDTHS = (4300.0, 5300.0), (60.0, 80.0, 120.0, 175.0, 250.0, 250.0)
 
 

@@ -97,6 +97,7 @@ def _folder(translator: Translator, files: Sequence[Path], out: Path) -> None:
         seed=0,
         style=None,
         strength=None,
+        passes=None,
     )
     for _, outcome in translate([(path, Path(path.name)) for path in files]):
         outcome()

@@ -130,7 +130,7 @@ class Batches:
                 self.pairs[Stream(task, second, "pair", first)] = indices[:, 1]
         self.ahead = torch.device(device).type == "cuda"
         """Whether tensors are made in the background too, beside the device's work; else only samples are decoded."""
-        self.stream = torch.cuda.Stream(device) if self.ahead else None
+        self.stream = torch.cuda.Stream(device) if self.ahead else None  # type: ignore[no-untyped-call]
         self.prefetched: tuple[int, str | None, Future[list[Any]]] | None = None
         self.pool = ThreadPoolExecutor(1)
 

@@ -29,7 +29,7 @@ def real_domains(domains: Domains, size: Size, device: Any) -> dict[str, Domain]
 
         def decoded(held_out: bool, numbers: Sequence[int]) -> Sequence[np.ndarray]:
             domains.fit_statistics([name])
-            return mine.decoded(held_out, domains.media_at(name, size), np.asarray(numbers, dtype=int))
+            return list(mine.decoded(held_out, domains.media_at(name, size), np.asarray(numbers, dtype=int)))
 
         mine, elsewhere = domains[name], partial(_elsewhere, domains, name, size, device)
         return Domain(name, mine.samples, mine.held_out, batches, domains.media_at(name, size), elsewhere, decoded)
@@ -86,6 +86,6 @@ def _elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path,
 
     def decoded(held_out: bool, numbers: Sequence[int]) -> Sequence[np.ndarray]:
         cache, rows = caches[held_out] or (None, np.empty(0, int))
-        return cache.get(rows[np.asarray(numbers, dtype=int)]) if cache else []
+        return list(cache.get(rows[np.asarray(numbers, dtype=int)])) if cache else []
 
     return Domain(name, samples[False], samples[True], batches, media, elsewhere, decoded)

@@ -54,8 +54,8 @@ class NonFiniteGuard:
             buffer.copy_(torch.where(failed, before, buffer))
         self.history.undo_where(failed)
         for name, value in values.items():
-            before = self.values.get(name)
-            if before is None or before.shape != value.shape:
-                before = torch.where(value.isfinite(), value, 0)
-            if value is not before:
-                values[name] = torch.where(failed, before, value)
+            old = self.values.get(name)
+            if old is None or old.shape != value.shape:
+                old = torch.where(value.isfinite(), value, 0)
+            if value is not old:
+                values[name] = torch.where(failed, old, value)
