@@ -8,8 +8,9 @@ is CycleGAN written by hand. No method sees a label. The figure is the share of 
 of the target domain reads right; it is trained on real digits with their labels, once. Beside it stand the untranslated
 digits and the target's own.
 
-FOLDER gets a run folder for each method and seed, `table.md` and `table.json`. Started again, the command goes on where
-it was: what is finished is read, an unfinished run is resumed.
+FOLDER gets a run folder and the translated digits of each method and seed, `table.md` and `table.json`. Started again,
+the command goes on where it was: what is finished is read, an unfinished run is resumed (core-minutes are then those
+since).
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import transgan
@@ -127,14 +129,15 @@ def main() -> None:
     todo = [(method, seed) for method in chosen.methods for seed in chosen.seeds]
     for number, (method, seed) in enumerate(todo, 1):
         name = f"{method}-{seed}" if chosen.scale == 1 else f"{method}-{seed}-x{chosen.scale:g}"
-        file = chosen.out / f"{name}.json"
+        file = chosen.out / f"{name}.safetensors"
         if not file.exists():
             print(f"{number} of {len(todo)}: {method}, seed {seed}", flush=True)
             begin = core_seconds()
             translated = run(method, seed, chosen.out / name, chosen.data, chosen.scale, images)
-            row = {**accuracy(translated), "minutes": (core_seconds() - begin) / 60}
-            file.write_text(json.dumps(row))
-        rows.setdefault(method, []).append(json.loads(file.read_text()))
+            minutes = torch.tensor((core_seconds() - begin) / 60)
+            save_file({**{key: x.contiguous() for key, x in translated.items()}, "minutes": minutes}, file)
+        found = load_file(file)
+        rows.setdefault(method, []).append({**accuracy(found), "minutes": float(found["minutes"])})
         text = table(rows, references)
         (chosen.out / "table.md").write_text(text)
         (chosen.out / "table.json").write_text(json.dumps({"references": references, "methods": rows}, indent=1))
