@@ -13,7 +13,7 @@ PACKAGE = "transgan"
 #: From the bottom up: the packages and modules of the core. `transgan/__init__.py` and `__main__.py` are outside.
 ROOMS = (
     "text", "errors", "progress", "options", "schedule", "tree", "storage", "api", "rng", "graph", "recipe",
-    "registry", "plugin_errors", "plan", "data", "winograd", "networks", "inference", "evaluation", "monitoring",
+    "registry", "plugin_errors", "plan", "data", "networks", "inference", "evaluation", "monitoring",
     "reporting", "training", "dry_run", "testing", "bench", "cli",
 )  # fmt: skip
 OUTSIDE = {PACKAGE, f"{PACKAGE}.__main__"}

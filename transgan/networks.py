@@ -21,7 +21,6 @@ from transgan.graph import Key, Step
 from transgan.plan import Plan, Stage, build_networks, mixes_batch
 from transgan.plan.plan import is_frozen
 from transgan.tree import map_tensors
-from transgan.winograd import use_winograd
 
 #: The dtypes that networks compute in, by `train.precision`; None for that of the weights.
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -51,9 +50,6 @@ class Networks(Mapping[str, nn.Module]):
         if networks is None:
             networks = build_networks(plan, "meta" if self.device.type == "meta" else "cpu")
         self._networks = {name: network.to(self.device) for name, network in networks.items()}
-        if self.device.type == "cpu":
-            for network in self._networks.values():
-                use_winograd(network)
         #: Parameters that some stage trains, of those that their author has not frozen.
         self._trainable = {
             name: [
