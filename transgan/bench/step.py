@@ -16,6 +16,7 @@ from transgan.bench.peak import peak, wait
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.networks import Networks
+from transgan.plan.conditioning import count_parameters
 from transgan.training.distributed import Processes
 from transgan.training.engine import Engine
 
@@ -36,6 +37,7 @@ class Steps:
         domains = Domains(plan)
         domains.fit_statistics()
         engine = Engine(plan, processes)
+        self.measured.figures["parameters"] = float(sum(map(count_parameters, engine.networks.values())))
         self.steps = engine.train(Batches(plan, domains, device=self.device))
         self.run(1)
         memory.settle()
