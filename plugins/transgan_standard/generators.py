@@ -11,6 +11,7 @@ from torch import nn
 from transgan.api import Generator, NetworkSpec, Options, OptionsT, Tensor, UsageError
 from transgan_standard.layers import (
     PADS,
+    AffineWarp,
     BlurPool,
     DownsampleKind,
     Dropout,
@@ -86,6 +87,7 @@ class ImageGenerator(Generator[OptionsT]):
     """Base class of generators whose activations are numbered, and whose last one `output` makes an image of."""
 
     output: Output
+    warp: AffineWarp | None = None
 
     def forward(
         self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
@@ -100,6 +102,8 @@ class ImageGenerator(Generator[OptionsT]):
         Raises:
             UsageError: there is no such activation.
         """
+        if self.warp is not None:
+            x = self.warp(x, style)
         if layers is not None:
             return activations_at(layers, self._activations(x, style))
         image: Tensor = self.output(last_of(self._activations(x, style)), x)
@@ -148,6 +152,9 @@ class ResnetOptions(Options):
     """What the network predicts: the `image`, an `edit` (new colours and a mask, which blends them with the input), a
     `residual` (a change of the input, bounded so that values stay within [-1, 1]), or numbers without bounds
     (`linear`), such as a velocity."""
+    warp: bool = False
+    """Whether each image is first moved, turned, scaled and sheared by an affine map that a small network predicts for
+    it: for domains that differ in how their subjects lie in the frame. The map starts as the identity."""
 
 
 class ResnetGenerator(ImageGenerator[ResnetOptions]):
@@ -210,8 +217,11 @@ class ResnetGenerator(ImageGenerator[ResnetOptions]):
         layers += [pad(3), last]
         self.model = nn.ModuleList(layers)
         self.stride = 2**options.downs
+        self.warp = AffineWarp(spec.inputs, options.width, spec.style) if options.warp else None
         init_weights(self, options.init)
         self.output.init_weights(last)
+        if self.warp is not None:
+            self.warp.init_weights()
 
     def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
         for layer in self.model:

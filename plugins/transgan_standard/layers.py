@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -264,6 +265,35 @@ def split_label_maps(
         raise UsageError("this discriminator has label maps, and got domain = None; pass the domain of each sample")
     logits = maps[torch.arange(len(maps), device=maps.device), domain][:, None]
     return logits, maps[:, domains:] if kept is not None and maps.shape[1] > domains else None
+
+
+class AffineWarp(nn.Module):
+    """Resamples each image by an affine map that it predicts itself (spatial transformer; Jaderberg et al., 2015).
+
+    `forward(x, style)`: x (N, C, H, W); returns (N, C, H, W), bilinear, with borders repeated. The map's six numbers
+    are predicted from a style vector and 16 regions of three convolutions with stride 2; the last layer starts at zero,
+    hence the map as the identity. Moves are at most a quarter of the frame, scales 0.5 to 1.5.
+    """
+
+    def __init__(self, inputs: int, width: int, style: int):
+        super().__init__()
+        sides = [inputs, width, 2 * width, 2 * width]
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(sides))
+        self.last = nn.Linear(16 * sides[-1] + style, 6)
+
+    def init_weights(self) -> None:
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
+        y = x
+        for convolution in self.convolutions:
+            y = F.silu(convolution(y))
+        y = F.adaptive_avg_pool2d(y, 4).flatten(1)
+        change = 0.5 * torch.tanh(self.last(y if style is None else torch.cat([y, style.to(y)], 1)).float())
+        identity = torch.eye(2, 3, device=x.device)
+        grid = F.affine_grid(identity + change.view(-1, 2, 3), list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid.to(x.dtype), padding_mode="border", align_corners=False)
 
 
 class BlurPool(nn.Module):

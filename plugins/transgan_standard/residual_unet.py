@@ -1,6 +1,6 @@
 """The generator `residual_unet`: a U-Net of residual blocks, that of diffusion models without attention."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from transgan.api import NetworkSpec, Options, Tensor, UsageError
 from transgan_standard.generators import ImageGenerator, Output, OutputKind
-from transgan_standard.layers import FiLM, Norm, Styled, plain_norm, two_axes
+from transgan_standard.layers import AffineWarp, FiLM, Norm, Styled, plain_norm, two_axes
 
 
 class ResidualUnetOptions(Options):
@@ -50,35 +50,6 @@ class StyledBlock(Styled):
         y = F.silu(self.second_norm(self.second(y)))
         added: Tensor = self.skip(x) + y
         return added
-
-
-class AffineWarp(nn.Module):
-    """Resamples each image by an affine map that it predicts itself (spatial transformer; Jaderberg et al., 2015).
-
-    `forward(x, style)`: x (N, C, H, W); returns (N, C, H, W), bilinear, with borders repeated. The map's six numbers
-    are predicted from a style vector and 16 regions of three convolutions with stride 2; the last layer starts at zero,
-    hence the map as the identity. Moves are at most a quarter of the frame, scales 0.5 to 1.5.
-    """
-
-    def __init__(self, inputs: int, width: int, style: int):
-        super().__init__()
-        sides = [inputs, width, 2 * width, 2 * width]
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(sides))
-        self.last = nn.Linear(16 * sides[-1] + style, 6)
-
-    def init_weights(self) -> None:
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-
-    def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
-        y = x
-        for convolution in self.convolutions:
-            y = F.silu(convolution(y))
-        y = F.adaptive_avg_pool2d(y, 4).flatten(1)
-        change = 0.5 * torch.tanh(self.last(y if style is None else torch.cat([y, style.to(y)], 1)).float())
-        identity = torch.eye(2, 3, device=x.device)
-        grid = F.affine_grid(identity + change.view(-1, 2, 3), list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid.to(x.dtype), padding_mode="border", align_corners=False)
 
 
 class ResidualUnet(ImageGenerator[ResidualUnetOptions]):
@@ -124,11 +95,6 @@ class ResidualUnet(ImageGenerator[ResidualUnetOptions]):
         self.output.init_weights(self.last)
         if self.warp is not None:
             self.warp.init_weights()
-
-    def forward(
-        self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
-    ) -> Tensor | list[Tensor]:
-        return super().forward(x if self.warp is None else self.warp(x, style), style, layers)
 
     def _activations(self, x: Tensor, style: Tensor | None) -> Iterator[Tensor]:
         yield x

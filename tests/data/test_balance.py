@@ -305,6 +305,8 @@ def test_what_is_balanced_kept_or_defines_the_domains_is_not_reported(warnings: 
     maps = "discriminators.d.label_maps=true"
     assert warnings(differing, BALANCED) == []
     assert warnings(differing, mood, 'domains={a={of="a", mood="calm"}, b={of="b", mood="glad"}}') == []
+    selected: Any = {name: [({"speaker": name}, 100)] for name in ("a", "b")}
+    assert warnings(selected, 'domains={a="a", b="b"}') == []
     kept = ('discriminators.d.keep=["mood"]', mood, maps)
     assert warnings(differing, *kept) == []
     [partly] = warnings(differing, *kept, 'discriminators.e={use="patch", width=2, layers=1}')

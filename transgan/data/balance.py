@@ -174,6 +174,8 @@ def _differences(plan: Plan, samples: Mapping[str, Sequence[Sample]], balanced: 
             unkept = {slot: keep for slot, keep in slots.items() if not _keeps(plan, keep, label)}
             if unkept and not changes(recipe, name, label):
                 shares = [_shares(samples[each], label, balanced.get(each)) for each in task.domains]
+                if all([*a.of] == [recipe.domains[each]] for each, a in zip(task.domains, shares, strict=True)):
+                    continue  # a source that selects by the label's value
                 if found := _difference(shares):
                     pair = [shares[found.first], shares[found.second]]
                     first, second = task.domains[found.first], task.domains[found.second]
