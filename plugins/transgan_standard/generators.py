@@ -87,7 +87,10 @@ class ImageGenerator(Generator[OptionsT]):
     """Base class of generators whose activations are numbered, and whose last one `output` makes an image of."""
 
     output: Output
-    warp: AffineWarp | None = None
+
+    def __init__(self, options: OptionsT, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.warp: AffineWarp | None = None
 
     def forward(
         self, x: Tensor, style: Tensor | None = None, layers: Sequence[int] | None = None
