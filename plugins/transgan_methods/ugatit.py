@@ -1,4 +1,4 @@
-"""U-GAT-IT (Kim et al., 2020): generators and discriminators that attend to what tells the domains apart.
+"""U-GAT-IT (Kim et al., 2020): generators and discriminators that attend to where the domains differ.
 
 An auxiliary classifier on pooled features has one weight for each channel. Features times these weights are what the
 classifier looks at, the class activation map; the network goes on with them, and so is drawn to what matters.

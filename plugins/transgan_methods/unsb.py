@@ -1,7 +1,7 @@
 """The unpaired neural Schroedinger bridge, UNSB (Kim et al., 2024): a translation is several steps of a random process.
 
 At each moment a network predicts the end from where the process is; the next place lies between the two, with noise. An
-adversarial loss asks predictions to be like the target, the bridge's losses ask the way to be short and random.
+adversarial loss wants predictions like the target, the bridge's losses want the way short and random.
 """
 
 from dataclasses import replace
@@ -35,7 +35,7 @@ class UnsbOptions(Options):
     steps: int = Field(5, ge=1, le=100)
     """Number of moments, hence the most passes of a translation (1 or more)."""
     passes: int | None = Field(None, ge=1)
-    """Passes of a translation, unless the user asks for another number, `--passes` (1 to `steps`); by default all."""
+    """Passes of a translation, unless the user chooses another number, `--passes` (1 to `steps`); by default all."""
     tau: float = Field(0.01, ge=0)
     """How random the process is: the variance of its noise per unit of time (0 or more)."""
     numbers: int = Field(256, ge=1)
@@ -186,7 +186,7 @@ class PairEnergy(Discriminator[PatchOptions]):
 
 
 class BridgeEntropy(Loss):
-    """The entropy of the bridge, by an energy network that tells own from crossed pairs (Kim et al., 2024, eq. 12).
+    """The entropy of the bridge, by an energy network that distinguishes own from crossed pairs (Kim et al., 2024, eq. 12).
 
     With E the logits of own pairs and L the logarithm of the sum of exp(E) over all logits of crossed pairs, the energy
     network's loss is -E + L + L^2, as in the authors' code, the generator's -(E - L) times the share of the moments

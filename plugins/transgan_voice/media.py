@@ -290,8 +290,7 @@ class VoiceMedia(Media[VoiceMediaOptions]):
         lengths = [len(each) for each in decoded]
         room = np.maximum(np.array(lengths) - size, 0)
         if rng is None:
-            apart = max(1, self.size // 2)
-            starts = room // 2 // apart * apart  # where windows of the whole recording begin, too
+            starts = np.array([self.excerpt_start(length, size) for length in lengths])
         else:
             positions = rng.uniform("crop", CROP_TRIES).cpu().double().numpy()
             starts = np.array([self._crop_start(*each, size) for each in zip(decoded, positions, room, strict=True)])
@@ -301,6 +300,11 @@ class VoiceMedia(Media[VoiceMediaOptions]):
             numbers = torch.from_numpy(crop_frames(len(each), size, int(start)))
             crops.append(((self.extractor.frames_of(each[numbers, 1:]) - mean) / std).T)
         return torch.stack(crops)
+
+    def excerpt_start(self, length: int, size: int) -> int:
+        """Return the first frame of the excerpt of `size` frames from a recording's middle, where a window begins."""
+        apart = max(1, self.size // 2)
+        return max(0, length - size) // 2 // apart * apart
 
     def active_frames(self, decoded: np.ndarray) -> np.ndarray:
         """Return which frames of a decoded recording are active: (L,) bool."""

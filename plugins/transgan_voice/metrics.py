@@ -57,9 +57,9 @@ class Conversion(Metric[ConversionOptions]):
     `_of_split` compares two halves of real speech of the target. `mcd_cepstra` is that of closed-form maps which are
     fitted and applied to the compared cepstra themselves, the same for all recipes.
 
-    `written_auc` says how well a small discriminator, trained afresh on log-mel spectrograms of active frames, tells
+    `written_auc` says how well a small discriminator, trained afresh on log-mel spectrograms of active frames, distinguishes
     crops of conversions from crops of real target speech after analysis and synthesis, in recordings that it was not
-    trained on: 0.5 is ideal, 1 says that everybody can tell (`transgan_standard.separation`).
+    trained on: 0.5 is ideal, 1 says that they always can be distinguished (`transgan_standard.separation`).
 
     `phone_accuracy` is that of a nearest-neighbour classifier of real frames of the target speaker, where phones are
     labelled; `_of_real` is its accuracy for real speech of the target. `speaker_share` is the share of conversions that
@@ -174,9 +174,9 @@ class Conversion(Metric[ConversionOptions]):
         for name in ("", "of_source", "of_real"):
             speaker = self.speakers[translation.task](sounds[name].active_cepstra)
             values[_figure("speaker_share", name)].append(speaker == b)
-        for measure, ask in self.pretrained.items():
+        for measure, network in self.pretrained.items():
             for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
-                values[_figure(measure, name)].append(ask(recordings[name], self._reference(b)[measure]))
+                values[_figure(measure, name)].append(network(recordings[name], self._reference(b)[measure]))
         if true is None:
             return
         for figure, value in self._distortions(translation, sounds, synchronous).items():
@@ -425,7 +425,7 @@ class FeatureDistance(Metric[FeatureDistanceOptions]):
         domain, held_out = self.domains[name], bool(self.domains[name].held_out)
         number = list(domain.held_out if held_out else domain.samples).index(sample)
         decoded = domain.decoded(held_out, [number])[0]
-        numbers = crop_frames(len(decoded), size, max(0, len(decoded) - size) // 2)
+        numbers = crop_frames(len(decoded), size, self.media.excerpt_start(len(decoded), size))
         active: Array = self.media.active_frames(np.asarray(decoded))[numbers]
         return active
 

@@ -24,8 +24,9 @@ from transgan.recipe.schema import Guard
 WINDOW, FEWEST = 100, 20
 #: Held-out samples of a translation that are translated, and the fewest with a meaningful standard deviation.
 ROWS, SOME = 8, 4
-#: Held-out samples whose scores are compared, and standard deviations above chance from which on they are separated.
-SCORED, CLEARLY = 32, 2.5
+#: Held-out samples whose scores are compared, the fewest that say something, and how many standard deviations above
+#: chance they are separated.
+SCORED, ENOUGH, CLEARLY = 32, 8, 2.5
 #: The step of 8-bit values in the range of a sample, from -1 to 1.
 LEVEL = 2 / 255
 
@@ -109,10 +110,12 @@ def _separation(
         for term in plan.terms
         if term.side == "discriminator" and is_adversarial(plan.losses[term.loss])
     }
+    learning = {name for phase in plan.stage_at(step - 1).phases for name in plan.trained(phase)}
     for direction in plan.directions:
         planned, where = direction.planned, str(direction.translation)
         uses = [each for each in plan.discriminators.get(planned, []) if (planned, each) in trained]
         uses = [each for each in uses if each.fake == "fake" and each.network in discriminators]
+        uses = [each for each in uses if each.network in learning]  # some stages train no discriminator
         if where in separated or not uses:
             continue
         scores: dict[str, tuple[list[Tensor], list[Tensor]]] = {use.name: ([], []) for use in uses}
@@ -125,11 +128,11 @@ def _separation(
                     for found, x in zip(scores[use.name], (real, fake), strict=True):
                         found.append(discriminator_scores(discriminators, inputs, planned, use, x))
         counts = {len(torch.cat(found)) for pair in scores.values() for found in pair}
-        if min(counts) >= SOME:
+        if min(counts) >= ENOUGH:
             best = max(area_under_curve(torch.cat(real), torch.cat(fake)) for real, fake in scores.values())
             chance = ((2 * min(counts) + 1) / 12) ** 0.5 / min(counts)
             finding = compare_with_limit("discriminator_blind", where, best, plan.recipe.guard)
-            yield replace(finding, clear=best > 0.5 + CLEARLY * chance)
+            yield replace(finding, clear=best > min(0.5 + CLEARLY * chance, 0.95))
 
 
 def area_under_curve(real: Tensor, fake: Tensor) -> float:
