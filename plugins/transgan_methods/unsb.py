@@ -186,7 +186,7 @@ class PairEnergy(Discriminator[PatchOptions]):
 
 
 class BridgeEntropy(Loss):
-    """The entropy of the bridge, by an energy network that distinguishes own from crossed pairs (Kim et al., 2024, eq. 12).
+    """The entropy of the bridge, by an energy network of own and crossed pairs (Kim et al., 2024, eq. 12).
 
     With E the logits of own pairs and L the logarithm of the sum of exp(E) over all logits of crossed pairs, the energy
     network's loss is -E + L + L^2, as in the authors' code, the generator's -(E - L) times the share of the moments

@@ -92,8 +92,8 @@ class DiscriminatorAucOptions(Options):
 class DiscriminatorAuc(Metric[DiscriminatorAucOptions]):
     """How well a small discriminator that is trained afresh distinguishes translations from real samples of the target.
 
-    The area under the ROC curve on samples that it was not trained on, the mean over two folds: 0.5 is ideal, 1 says
-    that everybody hears or sees. Other than a loss of the training's own discriminators it can be compared between runs.
+    The area under the ROC curve on samples that it was not trained on, the mean over two folds: 0.5 is ideal, at 1
+    all are recognised. Other than a loss of the training's own discriminators it can be compared between runs.
     `discriminator_auc_of_source` is that of the untranslated source, for comparison, `discriminator_auc_of_split` that
     of two halves of the real samples: how far from 0.5 chance alone comes.
     """

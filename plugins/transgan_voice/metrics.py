@@ -57,9 +57,9 @@ class Conversion(Metric[ConversionOptions]):
     `_of_split` compares two halves of real speech of the target. `mcd_cepstra` is that of closed-form maps which are
     fitted and applied to the compared cepstra themselves, the same for all recipes.
 
-    `written_auc` says how well a small discriminator, trained afresh on log-mel spectrograms of active frames, distinguishes
-    crops of conversions from crops of real target speech after analysis and synthesis, in recordings that it was not
-    trained on: 0.5 is ideal, 1 says that they always can be distinguished (`transgan_standard.separation`).
+    `written_auc` says how well a small discriminator, trained afresh on log-mel spectrograms of active frames,
+    distinguishes crops of conversions from crops of real target speech after analysis and synthesis, in recordings that it was not
+    trained on: 0.5 is ideal, at 1 all are recognised (`transgan_standard.separation`).
 
     `phone_accuracy` is that of a nearest-neighbour classifier of real frames of the target speaker, where phones are
     labelled; `_of_real` is its accuracy for real speech of the target. `speaker_share` is the share of conversions that
