@@ -39,7 +39,8 @@ def held_out_auc(
     """Return the AUC of a discriminator, trained afresh, on samples that it was not trained on.
 
     Samples are divided into folds; of each, a network that was trained on the others says how real every sample, or
-    every crop of it, is. 0.5 is chance, at 1 all are recognised; the mean over folds. Samples of the same number in both lists belong to the same fold, so that nothing of one sample is learned from its counterpart.
+    every crop of it, is. 0.5 is chance, at 1 all are recognised; the mean over folds. Samples of the same number
+    in both lists belong to the same fold, so that nothing of one sample is learned from its counterpart.
 
     Args:
         real, fake: (C, *space), the same C and number of axes for all; at least `folds` of either.

@@ -58,8 +58,8 @@ class Conversion(Metric[ConversionOptions]):
     fitted and applied to the compared cepstra themselves, the same for all recipes.
 
     `written_auc` says how well a small discriminator, trained afresh on log-mel spectrograms of active frames,
-    distinguishes crops of conversions from crops of real target speech after analysis and synthesis, in recordings that it was not
-    trained on: 0.5 is ideal, at 1 all are recognised (`transgan_standard.separation`).
+    distinguishes crops of conversions from crops of real target speech after analysis and synthesis, in recordings
+    that it was not trained on: 0.5 is ideal, at 1 all are recognised (`transgan_standard.separation`).
 
     `phone_accuracy` is that of a nearest-neighbour classifier of real frames of the target speaker, where phones are
     labelled; `_of_real` is its accuracy for real speech of the target. `speaker_share` is the share of conversions that
