@@ -19,7 +19,7 @@ CORE = Path(transgan.__file__).parent
 PLUGINS = CORE.parent / "plugins"
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 #: A command that is written out whole has its flags.
-COMMAND = re.compile(r"transgan [a-z]+\b.*", re.DOTALL)
+COMMAND = re.compile(r"(transgan [a-z]+|pip install)\b.*", re.DOTALL)
 #: Arguments of functions that no command calls with a value of its user.
 NO_FLAG = {"batch_size"}
 

@@ -26,7 +26,7 @@ def weights_in(package: str, file: str, command: str, purpose: str) -> Path:
     """Return the path of a file of an installed package, without importing the package.
 
     Args:
-        command: the arguments of `pip install` that install it, for the error.
+        command: that installs it, for the error.
         purpose: what needs it, for the error.
 
     Raises:
@@ -37,7 +37,7 @@ def weights_in(package: str, file: str, command: str, purpose: str) -> Path:
     for folder in folders:
         if (path := Path(folder, file)).is_file():
             return path
-    raise PluginError(f"{purpose} needs {file} of the package {package}, which is not installed: pip install {command}")
+    raise PluginError(f"{purpose} needs {file} of the package {package}, which is not installed: {command}")
 
 
 class SpeakerEncoder(nn.Module):
@@ -65,7 +65,7 @@ class SpeakerEncoder(nn.Module):
         Raises:
             PluginError: Resemblyzer is not installed.
         """
-        path = weights_in("resemblyzer", "pretrained.pt", "--no-deps resemblyzer", "speaker_similarity")
+        path = weights_in("resemblyzer", "pretrained.pt", "pip install --no-deps resemblyzer", "speaker_similarity")
         encoder = cls()
         state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
         encoder.load_state_dict({name: x for name, x in state.items() if name.startswith(("lstm", "linear"))})
@@ -126,7 +126,7 @@ class PredictedQuality:
     SAMPLES = round(9.01 * RATE)
 
     def __init__(self) -> None:
-        command, purpose = '"transgan[voice-metrics]"', "dnsmos"
+        command, purpose = 'pip install "transgan[voice-metrics]"', "dnsmos"
         self.path = weights_in("speechmos", "dnsmos_models/sig_bak_ovr.onnx", command, purpose)
         require("onnxruntime", "voice-metrics", purpose)
 

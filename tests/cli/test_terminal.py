@@ -139,7 +139,7 @@ def test_help_errors_and_lists_have_no_colors_on_a_terminal(given: dict[str, str
 
 
 def test_lists_and_help_follow_the_width(tmp_path: Path) -> None:
-    for words in ("recipes", "--help", "plugins"):
+    for words in ("--help", "plugins"):
         for columns in ("60", "100"):
             done = piped("-m", "transgan", *words.split(), COLUMNS=columns)
             assert done.returncode == 0

@@ -141,14 +141,17 @@ class Generators(Loss):
 class Plugin:
     @hookimpl
     def register_losses(self, register: Register) -> None:
-        register("relativistic", Relativistic)
+        register("crossed", Relativistic)
         register("generators", Generators)
 
 
 @pytest.mark.parametrize(
     ("loss", "adversarial"),
     [
-        *((name, True) for name in ("lsgan", "vanilla", "hinge", "wasserstein", "relativistic", "generators")),
+        *(
+            (name, True)
+            for name in ("lsgan", "vanilla", "hinge", "wasserstein", "relativistic", "crossed", "generators")
+        ),
         *((name, False) for name in ("feature_matching", "domain_classification", "paired", "preserve")),
         *((name, False) for name in ("gradient_penalty", "r1", "lecam")),
     ],

@@ -173,8 +173,8 @@ def test_all_problems_are_reported_together_in_the_order_of_lines(face: str) -> 
         "--set nonsense: expected key=value, such as train.steps=500",
         "--set train.keep=0: found 0, expected a whole number of at least 1",
         "--set train.stpes=5: unknown key. Did you mean 'steps'?",
-        "--set train.x=1: unknown key. Known: accumulate, balance, batch, checkpoint_every, clip, ema, freeze, "
-        "init_from, keep, log_every, merge, precision, sample_every, seed, steps.",
+        "--set train.x=1: unknown key. Known: accumulate, balance, batch, checkpoint_every, checkpointing, "
+        "clip, compile, ema, freeze, init_from, keep, log_every, merge, precision, sample_every, seed, steps, tf32.",
     ]
 
 

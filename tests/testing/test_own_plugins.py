@@ -42,6 +42,12 @@ def two_codes(x: Tensor, **conditions: Any) -> tuple[Tensor, Tensor]:
     return codes(x), codes(-x)
 
 
+def layered(x: Tensor, layers: Any = None, **conditions: Any) -> Any:
+    """A generator that returns its layers."""
+    y = torch.tanh(x * torch.ones(1, requires_grad=True).to(x))
+    return y if layers is None else [x for _ in layers]
+
+
 LOGITS = torch.linspace(-1, 1, 8).reshape(4, 2).requires_grad_()
 ATTENDED = ("attended", "attended_identity")
 
@@ -93,6 +99,7 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
         "inputs": {each: (torch.rand(4, 3, 8, 8), LOGITS, torch.rand(4, 1, 4, 4)) for each in ATTENDED}
     },
     ("generators", "uvcgan2"): {"options": {"features": 8, "heads": 2}},
+    ("losses", "anchor"): {"networks": {"generator": layered}},
     ("metrics", "attention_in_change"): {"inputs": {"attention": torch.rand(4, 1, 8, 8) * 2 - 1}},
     ("metrics", "flicker"): {"spec": CLIPS},
     ("media", "clip"): {"files": [frames(0), frames(1)]},
@@ -121,6 +128,7 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
     },
     ("losses", "code_reconstruction"): {"use": "the fake says only the device of the 0 of translations without a code"},
     ("losses", "bridge_entropy"): {"mean": "as published, it has the logarithm of a sum over the batch"},
+    ("losses", "modulation"): {"mean": "the spectrum is averaged over the batch before its logarithm is taken"},
     ("losses", "preserve"): {"use": "the option `like` says whether the source or the target is used"},
     ("generators", "pix2pixhd"): {"gradients": "each stage has a last layer of its own, and the finished network its"},
     ("metrics", "content_kept"): {"batches": "a sample is compared with another one of its batch"},

@@ -23,7 +23,7 @@ class Memory:
         else:
             with suppress(OSError):
                 ctypes.CDLL("libc.so.6").malloc_trim(0)
-                Path("/proc/self/clear_refs").write_text("5")  # the peak becomes what is held now
+                Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak becomes what is held now
 
     @property
     def peak(self) -> int:
@@ -38,7 +38,7 @@ class Memory:
 
 def _status(name: str) -> int:
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
     return 1024 * next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)

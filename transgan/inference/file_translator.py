@@ -22,6 +22,7 @@ from transgan.inference.variation import Variation
 from transgan.plan import Direction
 from transgan.progress import progress_bar, share_bar
 from transgan.storage.atomic import disk_errors, replacing_file
+from transgan.text import option
 
 Advance = Callable[[float], None]
 
@@ -130,7 +131,8 @@ class FileTranslator:
     def _sequence(self, path: Path, name: Path, container: Container[Any]) -> int:
         """Translate a file that holds a sequence of items; return the number of regions in all of them."""
         if self.folders:
-            raise UsageError(f"{path}: --input is of files with one item, and this one holds a sequence")
+            given = option("inputs")
+            raise UsageError(f"{path}: {given} is of files with one item, and this one holds a sequence")
         self.translator.on_progress = None  # the bar counts items
         count = 0
         for number, each in enumerate(results_of(name, self.samples)):
