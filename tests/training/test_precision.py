@@ -270,3 +270,22 @@ def test_a_failed_step_is_undone_on_the_device_as_on_the_host(phase: int) -> Non
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key]), key
+
+
+def test_moments_are_loaded_in_the_memory_format_of_their_parameters() -> None:
+    """Checkpoints hold them contiguous."""
+    one, batches = engine_of()
+    losses_of(one, batches, 2)
+    saved = {key: value.clone(memory_format=torch.contiguous_format) for key, value in one.optimizers.state_dict().items()}
+    two, _ = engine_of()
+    for network in two.networks.values():
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    two.optimizers.load_state_dict(saved)
+    compared = 0
+    for name, optimizer in two.optimizers.by_name.items():
+        for key, parameter in two.networks[name].named_parameters():
+            for slot in ("exp_avg", "exp_avg_sq"):
+                moment = optimizer.state[parameter][slot]
+                assert moment.stride() == parameter.stride() and torch.equal(moment, saved[f"{name}|{key}|{slot}"])
+                compared += not parameter.is_contiguous()
+    assert compared > 0

@@ -120,8 +120,15 @@ class Optimizers:
                 slots: dict[str, Any] = {n[len(begin) :]: v for n, v in state.items() if n.startswith(begin)}
                 if slots:
                     optimizer.state[parameter] = {
-                        slot: value.to(parameter.device).clone() for slot, value in slots.items()
+                        slot: _like(parameter, value) for slot, value in slots.items()
                     }
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a copy of a tensor of an optimizer, in the memory format of its parameter, as fused optimizers want it."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device).clone()
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _betas(options: Optimizer, clock: Clock) -> tuple[float, float]:
