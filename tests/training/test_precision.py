@@ -16,6 +16,7 @@ from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
 from transgan.registry import Registry
 from transgan.training.engine import Engine
+from transgan.training.non_finite import NonFiniteGuard
 
 RECIPE = """
 [data]
@@ -289,3 +290,18 @@ def test_moments_are_loaded_in_the_memory_format_of_their_parameters() -> None:
                 assert moment.stride() == parameter.stride() and torch.equal(moment, saved[f"{name}|{key}|{slot}"])
                 compared += not parameter.is_contiguous()
     assert compared > 0
+
+
+def test_a_phase_without_gradients_leaves_the_scaler_ready() -> None:
+    """Such as one whose losses all have a weight of 0 at that moment."""
+    engine, batches = engine_of('precision = "fp16"')
+    losses_of(engine, batches, 1)
+    engine.optimizers.scaler.load_state_dict({"scale": 256.0, "tracker": 0})
+    trained = list(engine.plan.generator_side)
+    guard = NonFiniteGuard(engine.networks, engine.objective.history, engine.objective.loss_buffers)
+    for _ in range(2):
+        engine.optimizers.zero_grad(trained)
+        engine.optimizers.step(trained, batches.clock(1), torch.zeros(()), guard)
+    assert not guard.failed() and engine.optimizers.scaler.state_dict() == {"scale": 256.0, "tracker": 0}
+    engine.train_step(batches.at(1), batches.clock(1))
+    assert engine.count_skipped() == 0

@@ -80,11 +80,11 @@ class Optimizers:
         if self.processes and names:
             parameters = [p for name in names for p in self.networks.trainable(name)]
             total = self.processes.average_gradients(parameters, total)
-        if self.scaler.is_enabled():
-            for name in names:
-                self.scaler.unscale_(self.by_name[name])
         gradients = {name: [p.grad for p in self.networks.trainable(name) if p.grad is not None] for name in names}
         names = [name for name in names if gradients[name]]  # those that took part in this step
+        if self.scaler.is_enabled():
+            for name in names:
+                self.scaler.unscale_(self.by_name[name])  # in place
         self.norms |= {name: torch.nn.utils.get_total_norm(gradients[name]) for name in names}
         not_finite = guard.check([total, *(self.norms[name] for name in names)])
         for name in names:
