@@ -80,6 +80,8 @@ class Networks(Mapping[str, nn.Module]):
         if self.channels_last:
             for network in self.values():
                 network.to(memory_format=torch.channels_last)
+        if self.device.type == "cuda" and not train.tf32:
+            set_fp32_precisions("ieee", "ieee")  # also outside of phases, where models translate and are measured
         self.checkpointed = checkpointed(self, train.checkpointing)
         self.compiled = Compiled(self) if train.compile and trained and self.device.type != "meta" else None
         self._mixing = {name for name, network in self.items() if mixes_batch(network)}
@@ -238,12 +240,14 @@ class Networks(Mapping[str, nn.Module]):
         Args:
             tf32: whether fp32 products may be rounded to TF32, where there is a GPU that can.
         """
-        precision = "tf32" if tf32 else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = precision
-        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
-        # The cache of autocast is emptied at the end of the outermost context, which would be every pass.
-        with torch.autocast(self.device.type, self.dtype, enabled=False) if self.dtype else nullcontext():
-            yield
+        before = fp32_precisions()
+        set_fp32_precisions(*["tf32" if tf32 else "ieee"] * 2)
+        try:
+            # The cache of autocast is emptied at the end of the outermost context, which would be every pass.
+            with torch.autocast(self.device.type, self.dtype, enabled=False) if self.dtype else nullcontext():
+                yield
+        finally:
+            set_fp32_precisions(*before)
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters and buffers by `network|name`."""
@@ -317,6 +321,17 @@ def _spectral_norms(network: nn.Module) -> list[_SpectralNorm]:
                 norms = [each for each in parametrizations if isinstance(each, _ParametrizedSpectralNorm)]
                 found += [_SpectralNorm(parametrizations, each) for each in norms]
     return found
+
+
+def fp32_precisions() -> tuple[str, str]:
+    """Return what fp32 products of matrices and convolutions may be rounded to on a GPU, in PyTorch's words."""
+    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+
+
+def set_fp32_precisions(matmul: str, conv: str) -> None:
+    """Set what `fp32_precisions` returns, for the whole process."""
+    torch.backends.cuda.matmul.fp32_precision = matmul
+    torch.backends.cudnn.conv.fp32_precision = conv  # type: ignore[attr-defined]
 
 
 def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Any]:

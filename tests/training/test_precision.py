@@ -163,6 +163,21 @@ def test_a_gradient_penalty_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPat
     assert found[True] == {("ieee", "ieee")}
 
 
+@pytest.mark.parametrize("tf32", [True, False])
+def test_after_a_phase_products_are_rounded_as_before(tf32: bool) -> None:
+    engine, _ = engine_of()
+    before = networks_module.fp32_precisions()
+    try:
+        for set_before in (("tf32", "ieee"), ("ieee", "tf32"), before):
+            networks_module.set_fp32_precisions(*set_before)
+            with pytest.raises(KeyError), engine.networks.phase(tf32=tf32):
+                assert networks_module.fp32_precisions() == (("tf32",) * 2 if tf32 else ("ieee",) * 2)
+                raise KeyError
+            assert networks_module.fp32_precisions() == set_before
+    finally:
+        networks_module.set_fp32_precisions(*before)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_checkpointing_changes_nothing_but_memory(precision: str) -> None:
     """Dropout too draws the same in the second pass."""
