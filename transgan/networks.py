@@ -1,7 +1,7 @@
 """A plan's networks, on a device: called by role, in the recipe's precision."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from typing import Any
@@ -82,7 +82,7 @@ class Networks(Mapping[str, nn.Module]):
                 network.to(memory_format=torch.channels_last)
         if self.device.type == "cuda" and not train.tf32:
             set_fp32_precisions("ieee", "ieee")  # also outside of phases, where models translate and are measured
-        self.checkpointed = checkpointed(self, train.checkpointing)
+        self.checkpointed = checkpointed(self, train.checkpointing, known={*plan.networks, *self})
         self.compiled = Compiled(self) if train.compile and trained and self.device.type != "meta" else None
         self._mixing = {name for name, network in self.items() if mixes_batch(network)}
         self._with_after_step = {
@@ -364,19 +364,20 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
-def checkpointed(networks: Mapping[str, nn.Module], patterns: Iterable[str]) -> set[str]:
-    """Return the networks that patterns of `train.checkpointing` name.
+def checkpointed(networks: Mapping[str, nn.Module], patterns: Iterable[str], known: Collection[str]) -> set[str]:
+    """Return those of the networks that patterns of `train.checkpointing` name.
+
+    Args:
+        known: the names that patterns may mean: also of networks that are not here, as where a model translates.
 
     Raises:
         UsageError: a pattern names none; or one that keeps running statistics, which a second pass would change again.
     """
     found: set[str] = set()
     for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise UsageError(f'train.checkpointing = ["{pattern}"]: names no network. {did_you_mean(pattern, known)}')
         mine = {name for name in networks if fnmatchcase(name, pattern)}
-        if not mine:
-            raise UsageError(
-                f'train.checkpointing = ["{pattern}"]: names no network. {did_you_mean(pattern, networks)}'
-            )
         for name in sorted(mine):
             if any(key.endswith("running_mean") for key, _ in networks[name].named_buffers()):
                 if pattern == name:

@@ -217,6 +217,14 @@ def test_what_cannot_be_checkpointed_is_refused() -> None:
         engine_of('checkpointing = ["x"]')
 
 
+def test_what_is_checkpointed_need_not_translate() -> None:
+    """With averaged weights the networks that translate are a part of those that train."""
+    engine, _ = engine_of('checkpointing = ["d"]')
+    assert engine.average and engine.networks.checkpointed == {"d"}
+    translating = networks_module.Networks(engine.plan, "cpu", engine.average)
+    assert "d" not in translating and translating.checkpointed == set()
+
+
 def test_compiled_networks_give_the_same_and_are_compiled_once(
     monkeypatch: pytest.MonkeyPatch, fp32: list[dict[str, float]]
 ) -> None:
