@@ -67,15 +67,10 @@ class Networks(Mapping[str, nn.Module]):
         self.freeze(plan.stages[0])
         self.merge = merge or plan.recipe.train.merge
         train = plan.recipe.train
-        self.dtype = None if self.device.type == "meta" else DTYPES[train.precision]
-        """What networks compute in; None for the dtype of their weights."""
+        self.dtype = DTYPES[train.precision] if can_compute_in(DTYPES[train.precision], self.device) else None
+        """What networks compute in; None for the dtype of their weights, also where a device has no other."""
         self.scales = self.dtype == torch.float16
         """Whether losses are scaled, since small gradients would vanish."""
-        if self.dtype == torch.bfloat16 and self.device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
-            raise UsageError(
-                f'train.precision = "bf16": {torch.cuda.get_device_name(self.device)} cannot compute in bf16; '
-                'expected "fp16" or "fp32"'
-            )
         self.channels_last = self.device.type == "cuda" and self.dtype is not None  # as its 16-bit convolutions want it
         if self.channels_last:
             for network in self.values():
@@ -321,6 +316,13 @@ def _spectral_norms(network: nn.Module) -> list[_SpectralNorm]:
                 norms = [each for each in parametrizations if isinstance(each, _ParametrizedSpectralNorm)]
                 found += [_SpectralNorm(parametrizations, each) for each in norms]
     return found
+
+
+def can_compute_in(dtype: torch.dtype | None, device: torch.device) -> bool:
+    """Return whether a device computes in a dtype of its own accord: some GPUs have no bf16, `meta` needs none."""
+    if device.type == "cuda" and dtype == torch.bfloat16:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type != "meta"
 
 
 def fp32_precisions() -> tuple[str, str]:

@@ -15,6 +15,7 @@ from transgan.errors import UsageError
 from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
 from transgan.registry import Registry
+from transgan.training import engine as engine_module
 from transgan.training.engine import Engine
 from transgan.training.non_finite import NonFiniteGuard
 
@@ -114,6 +115,22 @@ def test_the_scale_is_part_of_the_state() -> None:
     assert two.optimizers.scaler.state_dict() == one.optimizers.scaler.state_dict()
     for key, value in one.networks.state_dict().items():
         assert torch.equal(value, two.networks.state_dict()[key]), key
+
+
+def test_a_device_without_bf16_translates_in_fp32_and_does_not_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, _ = engine_of('precision = "bf16"')
+    x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    name = engine.plan.generator_side[0]
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert not networks_module.can_compute_in(torch.bfloat16, torch.device("cuda"))
+    assert networks_module.can_compute_in(torch.float16, torch.device("cuda"))
+    for module in (networks_module, engine_module):
+        monkeypatch.setattr(module, "can_compute_in", lambda dtype, device: dtype != torch.bfloat16)
+    networks = networks_module.Networks(engine.plan, "cpu", engine.networks)
+    with torch.no_grad():
+        assert torch.equal(networks(name, x, {}), engine.networks[name](x))
+    with pytest.raises(UsageError, match=r'train.precision = "bf16": cpu cannot compute in it'):
+        engine_of('precision = "bf16"')
 
 
 class Casts(TorchDispatchMode):

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from transgan.data.batches import Batches
 from transgan.data.inputs import BatchInputs
+from transgan.errors import UsageError
 from transgan.graph import Step, error_context
-from transgan.networks import Networks
+from transgan.networks import DTYPES, Networks, can_compute_in
 from transgan.plan import Plan
 from transgan.recipe.schema import Phase
 from transgan.rng import stable_hash
@@ -28,7 +29,12 @@ class Engine:
     def __init__(self, plan: Plan, processes: Processes | None = None, device: torch.device | str = "cpu"):
         self.plan = plan
         self.processes = processes
-        self.networks = Networks(plan, processes.device if processes else device)
+        device = torch.device(processes.device if processes else device)
+        precision = plan.recipe.train.precision
+        if device.type != "meta" and not can_compute_in(DTYPES[precision], device):
+            name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+            raise UsageError(f'train.precision = "{precision}": {name} cannot compute in it; expected "fp16" or "fp32"')
+        self.networks = Networks(plan, device)
         build_lazy_modules(plan, self.networks)
         self.objective = Objective(plan, self.networks, processes)
         self.optimizers = Optimizers(plan, self.networks, processes)
