@@ -86,7 +86,7 @@ class Optimizers:
             for name in names:
                 self.scaler.unscale_(self.by_name[name])  # in place
         self.norms |= {name: torch.nn.utils.get_total_norm(gradients[name]) for name in names}
-        not_finite = guard.check([total, *(self.norms[name] for name in names)])
+        not_finite = guard.check(total, (self.norms[name] for name in names))
         for name in names:
             optimizer = self.by_name[name]
             # Fused optimizers skip a step by these, as under a gradient scaler, without waiting for the device.
@@ -119,9 +119,7 @@ class Optimizers:
                 begin = f"{name}|{key}|"
                 slots: dict[str, Any] = {n[len(begin) :]: v for n, v in state.items() if n.startswith(begin)}
                 if slots:
-                    optimizer.state[parameter] = {
-                        slot: _like(parameter, value) for slot, value in slots.items()
-                    }
+                    optimizer.state[parameter] = {slot: _like(parameter, value) for slot, value in slots.items()}
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:
