@@ -138,3 +138,21 @@ def test_only_copies_to_cuda_do_not_wait(device: str, copies: list[Any]) -> None
     on_host: Any = Array()
     rng.to_device(on_host, device)
     assert seen == copies
+
+
+@pytest.mark.parametrize(
+    ("device", "copied"), [("cuda", False), ("cuda:1", False), ("cuda:0", True), ("cpu", True), ("cpu:0", True)]
+)
+def test_what_is_on_another_device_of_a_type_is_copied_too(device: str, copied: bool) -> None:
+    class Array:
+        device = torch.device("cuda:1")
+
+        def to(self, device: torch.device, non_blocking: bool = False) -> "Array":
+            other = Array()
+            other.device = device
+            return other
+
+    x: Any = Array()
+    result = rng.to_device(x, device)
+    assert (result is not x) == copied
+    assert not copied or result.device == torch.device(device)

@@ -1,7 +1,7 @@
 """A plan's networks, on a device: called by role, in the recipe's precision."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from typing import Any
@@ -67,20 +67,17 @@ class Networks(Mapping[str, nn.Module]):
         self.freeze(plan.stages[0])
         self.merge = merge or plan.recipe.train.merge
         train = plan.recipe.train
-        self.dtype = None if self.device.type == "meta" else DTYPES[train.precision]
-        """What networks compute in; None for the dtype of their weights."""
+        self.dtype = DTYPES[train.precision] if can_compute_in(DTYPES[train.precision], self.device) else None
+        """What networks compute in; None for the dtype of their weights, also where a device has no other."""
         self.scales = self.dtype == torch.float16
         """Whether losses are scaled, since small gradients would vanish."""
-        if self.dtype == torch.bfloat16 and self.device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
-            raise UsageError(
-                f'train.precision = "bf16": {torch.cuda.get_device_name(self.device)} cannot compute in bf16; '
-                'expected "fp16" or "fp32"'
-            )
         self.channels_last = self.device.type == "cuda" and self.dtype is not None  # as its 16-bit convolutions want it
         if self.channels_last:
             for network in self.values():
                 network.to(memory_format=torch.channels_last)
-        self.checkpointed = checkpointed(self, train.checkpointing)
+        if self.device.type == "cuda" and not train.tf32:
+            set_fp32_precisions("ieee", "ieee")  # also outside of phases, where models translate and are measured
+        self.checkpointed = checkpointed(self, train.checkpointing, known={*plan.networks, *self})
         self.compiled = Compiled(self) if train.compile and trained and self.device.type != "meta" else None
         self._mixing = {name for name, network in self.items() if mixes_batch(network)}
         self._with_after_step = {
@@ -238,12 +235,14 @@ class Networks(Mapping[str, nn.Module]):
         Args:
             tf32: whether fp32 products may be rounded to TF32, where there is a GPU that can.
         """
-        precision = "tf32" if tf32 else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = precision
-        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
-        # The cache of autocast is emptied at the end of the outermost context, which would be every pass.
-        with torch.autocast(self.device.type, self.dtype, enabled=False) if self.dtype else nullcontext():
-            yield
+        before = fp32_precisions()
+        set_fp32_precisions(*["tf32" if tf32 else "ieee"] * 2)
+        try:
+            # The cache of autocast is emptied at the end of the outermost context, which would be every pass.
+            with torch.autocast(self.device.type, self.dtype, enabled=False) if self.dtype else nullcontext():
+                yield
+        finally:
+            set_fp32_precisions(*before)
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters and buffers by `network|name`."""
@@ -319,6 +318,24 @@ def _spectral_norms(network: nn.Module) -> list[_SpectralNorm]:
     return found
 
 
+def can_compute_in(dtype: torch.dtype | None, device: torch.device) -> bool:
+    """Return whether a device computes in a dtype of its own accord: some GPUs have no bf16, `meta` needs none."""
+    if device.type == "cuda" and dtype == torch.bfloat16:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type != "meta"
+
+
+def fp32_precisions() -> tuple[str, str]:
+    """Return what fp32 products of matrices and convolutions may be rounded to on a GPU, in PyTorch's words."""
+    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+
+
+def set_fp32_precisions(matmul: str, conv: str) -> None:
+    """Set what `fp32_precisions` returns, for the whole process."""
+    torch.backends.cuda.matmul.fp32_precision = matmul
+    torch.backends.cudnn.conv.fp32_precision = conv  # type: ignore[attr-defined]
+
+
 def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     """Return the parameters and buffers of networks by `network|name`."""
     return {f"{name}|{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
@@ -349,19 +366,20 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
-def checkpointed(networks: Mapping[str, nn.Module], patterns: Iterable[str]) -> set[str]:
-    """Return the networks that patterns of `train.checkpointing` name.
+def checkpointed(networks: Mapping[str, nn.Module], patterns: Iterable[str], known: Collection[str]) -> set[str]:
+    """Return those of the networks that patterns of `train.checkpointing` name.
+
+    Args:
+        known: the names that patterns may mean: also of networks that are not here, as where a model translates.
 
     Raises:
         UsageError: a pattern names none; or one that keeps running statistics, which a second pass would change again.
     """
     found: set[str] = set()
     for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise UsageError(f'train.checkpointing = ["{pattern}"]: names no network. {did_you_mean(pattern, known)}')
         mine = {name for name in networks if fnmatchcase(name, pattern)}
-        if not mine:
-            raise UsageError(
-                f'train.checkpointing = ["{pattern}"]: names no network. {did_you_mean(pattern, networks)}'
-            )
         for name in sorted(mine):
             if any(key.endswith("running_mean") for key, _ in networks[name].named_buffers()):
                 if pattern == name:

@@ -132,12 +132,14 @@ class CounterRng:
 
 
 def to_device(x: Tensor, device: Any) -> Tensor:
-    """Return a tensor on a device. To one of CUDA's it is copied from pinned memory, and the host does not wait.
+    """Return a tensor on a device; without an index, any of its type.
 
-    Elsewhere a copy that does not wait could read memory after it is free.
+    From the host to one of CUDA's it is copied from pinned memory, and the host does not wait. Elsewhere a copy that
+    does not wait could read memory after it is free.
     """
     device = torch.device(device)
-    if device.type == x.device.type:
+    same_index = None in (device.index, x.device.index) or device.index == x.device.index
+    if device.type == x.device.type and same_index:
         return x
     if device.type == "cuda" and x.device.type == "cpu":
         return x.pin_memory().to(device, non_blocking=True)

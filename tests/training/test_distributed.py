@@ -131,3 +131,14 @@ def test_a_single_process_copies_and_changes_nothing() -> None:
     gradient = parameter.grad = torch.ones(2)
     processes.average_gradients([parameter], torch.zeros(()))
     assert parameter.grad is gradient
+
+
+def test_averaged_gradients_have_the_memory_format_of_their_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = Processes()
+    monkeypatch.setattr(processes, "world", 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat.mul_(2))  # the other one has the same
+    values = torch.arange(2 * 3 * 4 * 4.0).view(2, 3, 4, 4)
+    parameter = torch.nn.Parameter(torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last))
+    parameter.grad = values.clone()
+    processes.average_gradients([parameter], torch.zeros(()))
+    assert torch.equal(parameter.grad, values) and parameter.grad.stride() == parameter.stride() != values.stride()

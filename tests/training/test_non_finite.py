@@ -219,6 +219,28 @@ def test_after_too_many_skipped_steps_the_run_ends_with_the_reason(tmp_path: Pat
     assert "step 3: skipped, since age: young -> old/loss_G/faulty" in (tmp_path / "run" / "log.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("precision", "other"), [("fp32", "a gradient is not finite"), ("fp16", "a gradient overflowed")]
+)
+def test_causes_of_steps_that_are_counted_on_the_device_are_kept_apart(
+    precision: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest step, which alone is seen on the host, is a good one."""
+    train_step = Engine.train_step
+
+    def without_waiting(engine: Engine, *arguments: Any) -> dict[str, Tensor]:
+        engine.waits = False
+        return train_step(engine, *arguments)
+
+    monkeypatch.setattr(Engine, "train_step", without_waiting)
+    Faulty.when = {2: ("generator", "nan"), 3: ("discriminator", "gradient"), 4: ("discriminator", "inf")}
+    settings = ("train.log_every=8", "train.checkpoint_every=8", 'guard.action="off"', "guard.skip=8")
+    assert train(tmp_path / "run", *settings, f'train.precision="{precision}"') == 0
+    log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert "step 8: 2 of the steps before were skipped, since a loss is not finite" in log
+    assert f"of the steps before were skipped, since {other}" in log
+
+
 # Untrained networks have other faults too: with those, no checkpoint would be good.
 BACK = ('guard.action="off"', "guard.skip=0", 'guard.actions.not_finite="rollback"', "guard.lr_factor=0.25")
 

@@ -15,7 +15,9 @@ from transgan.errors import UsageError
 from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
 from transgan.registry import Registry
+from transgan.training import engine as engine_module
 from transgan.training.engine import Engine
+from transgan.training.non_finite import NonFiniteGuard
 
 RECIPE = """
 [data]
@@ -85,13 +87,14 @@ def test_losses_in_16_bits_are_those_of_fp32_within_rounding(precision: str, fp3
 def test_an_overflow_halves_the_scale_and_leaves_the_weights() -> None:
     engine, batches = engine_of('precision = "fp16"')
     losses_of(engine, batches, 1)
+    engine.count_skipped()
     scaler = engine.optimizers.scaler
     scaler.load_state_dict({"scale": 2.0**40, "tracker": 5})
     before = {key: value.clone() for key, value in engine.networks.state_dict().items()}
     clock = batches.clock(1)
     losses = engine.train_step(batches.at(1), clock)
     assert all(bool(torch.isfinite(value)) for value in losses.values())
-    assert engine.count_skipped() == 1
+    assert engine.count_skipped() == (1, 0)
     assert scaler.state_dict()["scale"] <= 2.0**39 and scaler.state_dict()["tracker"] in (0, 1)
     assert all(torch.equal(before[key], value) for key, value in engine.networks.state_dict().items())
 
@@ -113,6 +116,22 @@ def test_the_scale_is_part_of_the_state() -> None:
     assert two.optimizers.scaler.state_dict() == one.optimizers.scaler.state_dict()
     for key, value in one.networks.state_dict().items():
         assert torch.equal(value, two.networks.state_dict()[key]), key
+
+
+def test_a_device_without_bf16_translates_in_fp32_and_does_not_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, _ = engine_of('precision = "bf16"')
+    x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    name = engine.plan.generator_side[0]
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert not networks_module.can_compute_in(torch.bfloat16, torch.device("cuda"))
+    assert networks_module.can_compute_in(torch.float16, torch.device("cuda"))
+    for module in (networks_module, engine_module):
+        monkeypatch.setattr(module, "can_compute_in", lambda dtype, device: dtype != torch.bfloat16)
+    networks = networks_module.Networks(engine.plan, "cpu", engine.networks)
+    with torch.no_grad():
+        assert torch.equal(networks(name, x, {}), engine.networks[name](x))
+    with pytest.raises(UsageError, match=r'train.precision = "bf16": cpu cannot compute in it'):
+        engine_of('precision = "bf16"')
 
 
 class Casts(TorchDispatchMode):
@@ -162,6 +181,21 @@ def test_a_gradient_penalty_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPat
     assert found[True] == {("ieee", "ieee")}
 
 
+@pytest.mark.parametrize("tf32", [True, False])
+def test_after_a_phase_products_are_rounded_as_before(tf32: bool) -> None:
+    engine, _ = engine_of()
+    before = networks_module.fp32_precisions()
+    try:
+        for set_before in (("tf32", "ieee"), ("ieee", "tf32"), before):
+            networks_module.set_fp32_precisions(*set_before)
+            with pytest.raises(KeyError), engine.networks.phase(tf32=tf32):
+                assert networks_module.fp32_precisions() == (("tf32",) * 2 if tf32 else ("ieee",) * 2)
+                raise KeyError
+            assert networks_module.fp32_precisions() == set_before
+    finally:
+        networks_module.set_fp32_precisions(*before)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_checkpointing_changes_nothing_but_memory(precision: str) -> None:
     """Dropout too draws the same in the second pass."""
@@ -199,6 +233,14 @@ def test_checkpointing_keeps_fewer_activations() -> None:
 def test_what_cannot_be_checkpointed_is_refused() -> None:
     with pytest.raises(UsageError, match=r'train.checkpointing = \["x"\]: names no network'):
         engine_of('checkpointing = ["x"]')
+
+
+def test_what_is_checkpointed_need_not_translate() -> None:
+    """With averaged weights the networks that translate are a part of those that train."""
+    engine, _ = engine_of('checkpointing = ["d.*"]')
+    assert engine.average and engine.networks.checkpointed == {"d.young", "d.old"}
+    translating = networks_module.Networks(engine.plan, "cpu", engine.average)
+    assert "d.old" not in translating and translating.checkpointed == set()
 
 
 def test_compiled_networks_give_the_same_and_are_compiled_once(
@@ -264,9 +306,46 @@ def test_a_failed_step_is_undone_on_the_device_as_on_the_host(phase: int) -> Non
         engine.train_step(batches.at(4), batches.clock(4))
         step.__defaults__[0].clear()  # type: ignore[index]
         step.__defaults__[0].append(0)  # type: ignore[index]
-        assert engine.count_skipped() == 1
+        assert engine.count_skipped() == (1, 1) and engine.count_skipped() == (0, 0)
         pools = {f"pool|{k}": v for k, v in engine.objective.history.pools.items()}
         states.append({**engine.networks.state_dict(), **pools})
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key]), key
+
+
+def test_moments_are_loaded_in_the_memory_format_of_their_parameters() -> None:
+    """Checkpoints hold them contiguous."""
+    one, batches = engine_of()
+    losses_of(one, batches, 2)
+    saved = {
+        key: value.clone(memory_format=torch.contiguous_format) for key, value in one.optimizers.state_dict().items()
+    }
+    two, _ = engine_of()
+    for network in two.networks.values():
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    two.optimizers.load_state_dict(saved)
+    compared = 0
+    for name, optimizer in two.optimizers.by_name.items():
+        for key, parameter in two.networks[name].named_parameters():
+            for slot in ("exp_avg", "exp_avg_sq"):
+                moment = optimizer.state[parameter][slot]
+                assert moment.stride() == parameter.stride() and torch.equal(moment, saved[f"{name}|{key}|{slot}"])
+                compared += not parameter.is_contiguous()
+    assert compared > 0
+
+
+def test_a_phase_without_gradients_leaves_the_scaler_ready() -> None:
+    """Such as one whose losses all have a weight of 0 at that moment."""
+    engine, batches = engine_of('precision = "fp16"')
+    losses_of(engine, batches, 1)
+    engine.count_skipped()
+    engine.optimizers.scaler.load_state_dict({"scale": 256.0, "tracker": 0})
+    trained = list(engine.plan.generator_side)
+    guard = NonFiniteGuard(engine.networks, engine.objective.history, engine.objective.loss_buffers)
+    for _ in range(2):
+        engine.optimizers.zero_grad(trained)
+        engine.optimizers.step(trained, batches.clock(1), torch.zeros(()), guard)
+    assert not guard.failed() and engine.optimizers.scaler.state_dict() == {"scale": 256.0, "tracker": 0}
+    engine.train_step(batches.at(1), batches.clock(1))
+    assert engine.count_skipped() == (0, 0)

@@ -1,5 +1,6 @@
 """`transgan.train` and `transgan.Run`: the same run as by the command, and a process that is left as it was."""
 
+import contextlib
 import json
 import os
 import random
@@ -20,7 +21,9 @@ from PIL import Image
 import transgan
 from transgan import storage
 from transgan.errors import DataError, OutOfMemory, RecipeError, TransganError, UsageError
+from transgan.networks import fp32_precisions, set_fp32_precisions
 from transgan.text import is_quiet
+from transgan.training import run as run_module
 from transgan.training.trainer import Trainer
 
 RECIPE = """
@@ -107,6 +110,9 @@ def state() -> dict[str, Any]:
         "python": random.getstate(),
         "threads": torch.get_num_threads(),
         "dtype": torch.get_default_dtype(),
+        "benchmark": torch.backends.cudnn.benchmark,
+        "rounding": fp32_precisions(),
+        "compilations": torch._dynamo.config.recompile_limit,
         "grad": torch.is_grad_enabled(),
         "filters": list(warnings.filters),
         "show": warnings.showwarning,
@@ -115,6 +121,18 @@ def state() -> dict[str, Any]:
         "accelerate": [dict(each._shared_state) for each in (PartialState, AcceleratorState, GradientState)],
         "folder": Path.cwd(),
     }
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_settings_of_torch_are_put_back(fails: bool) -> None:
+    before = state()
+    with contextlib.suppress(KeyError), run_module._unchanged():
+        torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+        set_fp32_precisions("tf32", "ieee")
+        torch._dynamo.config.recompile_limit += 1
+        if fails:
+            raise KeyError
+    assert state() == before
 
 
 def test_the_process_is_left_as_it_was(recipe_file: Callable[[str], Path], tmp_path: Path) -> None:

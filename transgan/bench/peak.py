@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from transgan.networks import DTYPES
+
 
 def wait(device: torch.device) -> None:
     """Wait for what was given to a GPU."""
@@ -20,7 +22,7 @@ def peak(device: torch.device, precision: str) -> float:
     Args:
         precision: of `train.precision`: `fp32`, `bf16` or `fp16`.
     """
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    dtype = DTYPES[precision] or torch.float32
     side = 8192 if device.type == "cuda" else 1024
     a = torch.randn(side, side, device=device).to(dtype)
     best = _most(lambda: a @ a, 2 * side**3, device)

@@ -155,17 +155,17 @@ class Batches:
             micro_batches = self.prefetched[2].result()
         else:
             micro_batches = self._prepare(*wanted)
-        if step + 1 < self.plan.recipe.train.steps:
-            wanted = (step + 1, task(later))  # if the task changes until then, the samples are collected again
-            self.prefetched = (*wanted, self.pool.submit(self._prepare, *wanted))
-        if not self.ahead:
-            return [self._inputs(streams, step, clock) for streams in micro_batches]
-        if self.stream:
+        if self.stream:  # before the next step's work is on it too
             current = torch.cuda.current_stream(self.device)
             current.wait_stream(self.stream)
             for inputs in micro_batches:  # so that their memory is not given away while it is used
                 map_tensors(lambda x: (x.record_stream(current), x)[1], inputs)  # type: ignore[func-returns-value]
-        return micro_batches
+        if step + 1 < self.plan.recipe.train.steps:
+            wanted = (step + 1, task(later))  # if the task changes until then, the samples are collected again
+            self.prefetched = (*wanted, self.pool.submit(self._prepare, *wanted))
+        if self.ahead:
+            return micro_batches
+        return [self._inputs(streams, step, clock) for streams in micro_batches]
 
     def _prepare(self, step: int, task: str | None) -> list[Any]:
         """Return a step's samples for each micro-batch, or with `ahead` its batch inputs."""

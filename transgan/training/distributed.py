@@ -87,7 +87,8 @@ class Processes:
         *averages, counts, mean = torch.split(flat, [g.numel() for g in grads] + [len(has), 1])
         somewhere = here if all(here) else counts.tolist()  # which waits for the device
         for parameter, average, count in zip(parameters, averages, somewhere, strict=True):
-            parameter.grad = average.view_as(parameter) if count else None
+            # In the memory format of its parameter, as fused optimizers want it.
+            parameter.grad = torch.empty_like(parameter).copy_(average.view_as(parameter)) if count else None
         return mean[0]
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from transgan.data.batches import Batches
 from transgan.data.inputs import BatchInputs
+from transgan.errors import UsageError
 from transgan.graph import Step, error_context
-from transgan.networks import Networks
+from transgan.networks import DTYPES, Networks, can_compute_in
 from transgan.plan import Plan
 from transgan.recipe.schema import Phase
 from transgan.rng import stable_hash
@@ -28,7 +29,12 @@ class Engine:
     def __init__(self, plan: Plan, processes: Processes | None = None, device: torch.device | str = "cpu"):
         self.plan = plan
         self.processes = processes
-        self.networks = Networks(plan, processes.device if processes else device)
+        device = torch.device(processes.device if processes else device)
+        precision = plan.recipe.train.precision
+        if device.type != "meta" and not can_compute_in(DTYPES[precision], device):
+            name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+            raise UsageError(f'train.precision = "{precision}": {name} cannot compute in it; expected "fp16" or "fp32"')
+        self.networks = Networks(plan, device)
         build_lazy_modules(plan, self.networks)
         self.objective = Objective(plan, self.networks, processes)
         self.optimizers = Optimizers(plan, self.networks, processes)
@@ -39,7 +45,8 @@ class Engine:
         self.waits = self.networks.device.type == "cpu"
         """Whether the end of each step is waited for, to learn whether it was skipped. Where that would keep a device
         idle, skipped steps are undone on it, and counted there until `count_skipped` is called."""
-        self._skipped = torch.zeros((), device=self.networks.device)  # steps, since that was last read
+        # Skipped steps since that was last read, and those among them of which a loss was not finite.
+        self._skipped = torch.zeros(2, device=self.networks.device)
         torch.backends.cudnn.benchmark = True  # shapes are the same step by step
         self.completed = 0
         """Completed steps."""
@@ -95,6 +102,7 @@ class Engine:
                         losses[name] = losses.get(name, 0.0) + value / len(micro_batches)
             self.objective.loss_buffers.commit()
             self.optimizers.step(trained, clock, sum_of_totals, guard)
+        self._skipped += torch.stack([guard.not_finite, guard.loss_not_finite])
         if self.waits:
             self.skipped = int(guard.failed())
             if self.skipped:
@@ -102,7 +110,6 @@ class Engine:
                 return losses
         else:
             guard.restore_where_failed()
-            self._skipped += guard.not_finite
         if self.average and any(phase.side == "generator" for phase in due):
             self.average.decay = self.plan.recipe.train.ema.at_clock(clock)
             self.average.update()
@@ -121,13 +128,14 @@ class Engine:
         due = (term for term, _ in self.plan.terms_of(phase, clock) if self.plan.is_due(term, phase, clock))
         return not any("discriminator" in term.arguments for term in due)
 
-    def count_skipped(self) -> int:
-        """Return how many steps were skipped since the last call; waits for the device."""
-        if self.waits:
-            return self.skipped
-        count = int(self._skipped)
+    def count_skipped(self) -> tuple[int, int]:
+        """Return how many steps were skipped since the last call, and of how many of them a loss was not finite.
+
+        Waits for the device.
+        """
+        count, by_loss = map(int, self._skipped.tolist())
         self._skipped.zero_()
-        return count
+        return count, by_loss
 
 
 def phases_sharing_nodes(due: list[Phase], micro_batches: int) -> list[Phase]:

@@ -24,10 +24,18 @@ class NonFiniteGuard:
         self.values = dict(loss_buffers.values)
         history.begin_step()
         self.not_finite = torch.zeros((), dtype=torch.bool, device=networks.device)
+        self.loss_not_finite = self.not_finite
+        """Whether a phase's total was not finite; else it is a gradient that was not."""
 
-    def check(self, numbers: Iterable[Tensor]) -> Tensor:
-        """Check scalars; return 1.0 if any scalar so far was not finite, else 0.0, as a tensor on the device."""
-        self.not_finite = self.not_finite | ~torch.isfinite(torch.stack([number.float() for number in numbers])).all()
+    def check(self, total: Tensor, norms: Iterable[Tensor]) -> Tensor:
+        """Check a phase's loss and the norms of its gradients.
+
+        Returns:
+            1.0 if any scalar so far was not finite, else 0.0, as a tensor on the device.
+        """
+        finite = torch.isfinite(torch.stack([number.float() for number in (total, *norms)]))
+        self.not_finite = self.not_finite | ~finite.all()
+        self.loss_not_finite = self.loss_not_finite | ~finite[0]
         return self.not_finite.float()
 
     def failed(self) -> bool:

@@ -80,13 +80,13 @@ class Optimizers:
         if self.processes and names:
             parameters = [p for name in names for p in self.networks.trainable(name)]
             total = self.processes.average_gradients(parameters, total)
-        if self.scaler.is_enabled():
-            for name in names:
-                self.scaler.unscale_(self.by_name[name])
         gradients = {name: [p.grad for p in self.networks.trainable(name) if p.grad is not None] for name in names}
         names = [name for name in names if gradients[name]]  # those that took part in this step
+        if self.scaler.is_enabled():
+            for name in names:
+                self.scaler.unscale_(self.by_name[name])  # in place
         self.norms |= {name: torch.nn.utils.get_total_norm(gradients[name]) for name in names}
-        not_finite = guard.check([total, *(self.norms[name] for name in names)])
+        not_finite = guard.check(total, (self.norms[name] for name in names))
         for name in names:
             optimizer = self.by_name[name]
             # Fused optimizers skip a step by these, as under a gradient scaler, without waiting for the device.
@@ -119,9 +119,14 @@ class Optimizers:
                 begin = f"{name}|{key}|"
                 slots: dict[str, Any] = {n[len(begin) :]: v for n, v in state.items() if n.startswith(begin)}
                 if slots:
-                    optimizer.state[parameter] = {
-                        slot: value.to(parameter.device).clone() for slot, value in slots.items()
-                    }
+                    optimizer.state[parameter] = {slot: _like(parameter, value) for slot, value in slots.items()}
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a copy of a tensor of an optimizer, in the memory format of its parameter, as fused optimizers want it."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device).clone()
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _betas(options: Optimizer, clock: Clock) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from transgan import storage
 from transgan.errors import TRAINING_REMEDY, DataError, TransganError, UsageError, as_user_error
 from transgan.inference.translator import Translator
+from transgan.networks import fp32_precisions, set_fp32_precisions
 from transgan.plan import make_plan
 from transgan.plan.of_run import check_plugins, read_run
 from transgan.plugin_errors import as_plugin_error
@@ -247,6 +248,8 @@ def _unchanged() -> Iterator[None]:
     """Leave what all code of a process shares as it is: random generators, settings of torch, the environment."""
     environment, threads, grad = dict(os.environ), torch.get_num_threads(), torch.is_grad_enabled()
     generators = random.getstate(), np.random.get_state()
+    benchmark, precisions = torch.backends.cudnn.benchmark, fp32_precisions()
+    compilations = torch._dynamo.config.recompile_limit
     shared = [(each, dict(each._shared_state)) for each in (PartialState, AcceleratorState, GradientState)]
     devices = list(range(torch.cuda.device_count()))
     try:
@@ -255,6 +258,9 @@ def _unchanged() -> Iterator[None]:
     finally:
         torch.set_grad_enabled(grad)
         torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = benchmark
+        set_fp32_precisions(*precisions)
+        torch._dynamo.config.recompile_limit = compilations
         random.setstate(generators[0])
         np.random.set_state(generators[1])
         os.environ.clear()

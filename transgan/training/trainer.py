@@ -292,8 +292,8 @@ class Trainer:
 
     def _check(self, step: int, checks_held_out: bool, saves: bool) -> list[Verdict]:
         """Log a step where it is due; return the guardian's verdicts. Weights are checked before they are saved."""
-        count = self.engine.count_skipped()
-        verdicts = self._report_skipped(step, count) if count else []
+        count, by_loss = self.engine.count_skipped()
+        verdicts = self._report_skipped(step, count, by_loss) if count else []
         if self.plan.recipe.train.logs(step):
             verdicts += self._log_step(step)
         if checks_held_out and self.folder:
@@ -318,15 +318,28 @@ class Trainer:
             self.log.report(f"warning: {warning}")
         self.data_warnings = len(warnings)
 
-    def _report_skipped(self, step: int, count: int) -> list[Verdict]:
-        bad = [name for name, value in self.losses.items() if not bool(torch.isfinite(value))]
-        skipped = "skipped" if self.engine.waits else f"{count} of the steps before were skipped"
-        if not bad and (scale := self.engine.optimizers.scaler.get_scale()) >= 1 and self.engine.networks.scales:
+    def _report_skipped(self, step: int, count: int, by_loss: int) -> list[Verdict]:
+        """Report skipped steps; return the guardian's verdict.
+
+        Args:
+            by_loss: those of the `count` steps of which a loss was not finite; of the others, a gradient was not.
+        """
+
+        def skipped(count: int) -> str:
+            return f"step {step}: " + ("skipped" if self.engine.waits else f"{count} of the steps before were skipped")
+
+        by_gradient, scale = count - by_loss, self.engine.optimizers.scaler.get_scale()
+        faults = count
+        if by_gradient and self.engine.networks.scales and scale >= 1:
             # How the scale is found: it is halved whenever a gradient is too large for fp16.
-            self.log.write(f"step {step}: {skipped}, since a gradient overflowed; losses are now scaled by {scale:g}")
-            return []
-        self.log.report(f"step {step}: {skipped}, since {', '.join(bad[:3]) or 'a gradient'} is not finite")
-        verdicts = [self.guardian.step_skipped(step) for _ in range(count)]
+            self.log.write(f"{skipped(by_gradient)}, since a gradient overflowed; losses are now scaled by {scale:g}")
+            faults, by_gradient = by_loss, 0
+        if by_loss:  # the names are known of the newest step alone
+            bad = [name for name, value in self.losses.items() if not bool(torch.isfinite(value))]
+            self.log.report(f"{skipped(by_loss)}, since {', '.join(bad[:3]) or 'a loss'} is not finite")
+        if by_gradient:
+            self.log.report(f"{skipped(by_gradient)}, since a gradient is not finite")
+        verdicts = [self.guardian.step_skipped(step) for _ in range(faults)]
         return [verdict for verdict in verdicts if verdict][-1:]
 
     def _log_step(self, step: int) -> list[Verdict]:
