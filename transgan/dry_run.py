@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from transgan.api.protocols import DiscriminatorOutput, Network
 from transgan.api.samples import Column
@@ -73,12 +74,14 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
     sharing = phases_sharing_nodes(phases, plan.recipe.train.accumulate)
     traces = []
     with LiveTensors() as live:
-        live.hold(value for network in networks.values() for value in (*network.parameters(), *network.buffers()))
+        held = (value for network in networks.values() for value in (*network.parameters(), *network.buffers()))
+        live.hold(value for value in held if not is_lazy(value))
         with _as_recipe_error(plan, "the nodes of the step"):
             shared = objective.compute_nodes(batch_inputs, sharing, clock)
         traces.append(PhaseTrace("nodes", list(shared.passes), [], live.peak))
         for parameter in _parameters(plan, networks, phases):
-            parameter.grad = torch.empty_like(parameter)  # of the step before, until its phase begins again
+            if not is_lazy(parameter):
+                parameter.grad = torch.empty_like(parameter)  # of the step before, until its phase begins again
         for phase in phases:
             trained = _parameters(plan, networks, [phase])
             for parameter in trained:
@@ -90,7 +93,7 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
                 networks.set_trainable(plan.trained(phase))
                 total, values = objective(phase, step, clock)
                 if total is not None and total.requires_grad:
-                    total.backward()
+                    total.backward()  # type: ignore[no-untyped-call]
             names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
             traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak))
     if unread := list(networks.unread_conditions()):

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -9,11 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class LiveTensors(TorchDispatchMode):
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, counts the bytes of tensors that operations return, each storage once, until it is freed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = 0
         """Bytes that are held."""
         self.peak = 0
@@ -26,11 +27,11 @@ class LiveTensors(TorchDispatchMode):
             storage = tensor.untyped_storage()
             key, size = storage._cdata, storage.nbytes()
             if key not in self._held:
-                self._held[key] = weakref.ref(storage, lambda _, key=key, size=size: self._free(key, size))
+                self._held[key] = weakref.ref(storage, partial(self._free, key, size))
                 self.now += size
         self.peak = max(self.peak, self.now)
 
-    def _free(self, key: int, size: int) -> None:
+    def _free(self, key: int, size: int, _: object) -> None:
         del self._held[key]
         self.now -= size
 
