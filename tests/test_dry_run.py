@@ -1,5 +1,9 @@
 """The dry run: traces of phases on the meta device, and errors that it finds before the first step."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,9 @@ from torch import Tensor, nn
 from transgan_images.media import ImageMedia
 
 from transgan.api import Generator, NetworkSpec, Options, Register, hookimpl
-from transgan.dry_run import describe, trace_phases
+from transgan.dry_run import describe, predict_memory, trace_phases
 from transgan.errors import RecipeError, TransganError
+from transgan.networks import Networks
 
 RECIPE = """
 [tasks]
@@ -46,7 +51,43 @@ def test_phases_are_traced_with_their_passes_and_losses(planned: Any) -> None:
         ("g", (f"{there}: reconstruction", f"{back}: reconstruction"), 2),
     ]
     assert [each.network for each in (*generator.passes, *discriminator.passes)] == ["d", "d"]
-    assert min(shared.activations, generator.activations, discriminator.activations) > 0
+    assert generator.peak > max(shared.peak, discriminator.peak)  # it goes back through the nodes
+
+
+def test_what_a_step_needs_grows_by_the_same_for_each_sample(planned: Any) -> None:
+    one, two, four = (predict_memory(planned(RECIPE, overrides=[f"train.batch={batch}"])) for batch in (1, 2, 4))
+    assert one["state"] == two["state"] == four["state"]
+    grown = two["activations"] - one["activations"]
+    assert grown > 0.3 * two["activations"]
+    assert four["activations"] - two["activations"] == pytest.approx(2 * grown, rel=0.01)
+
+
+def test_weights_are_counted_with_two_moments_and_pools_once_full(planned: Any) -> None:
+    plan = planned(RECIPE, overrides=["discriminators.d.history=7"])
+    weights = sum(p.nbytes for network in Networks(plan, "meta").values() for p in network.parameters())
+    media = plan.media["young"].at(plan.stages[0].size)
+    pools = 2 * 7 * 4 * media.channels * media.space[0] * media.space[1]
+    average = (
+        sum(p.nbytes for p in Networks(plan, "meta")["g"].parameters()) if plan.recipe.train.ema.ever_nonzero else 0
+    )
+    assert predict_memory(plan)["state"] == 3 * weights + average + pools
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read as Linux gives it")
+def test_memory_is_predicted_within_15_percent() -> None:
+    script = Path(__file__).parents[1] / "benchmarks/memory.py"
+    settings = ["data.default.count=60", "train.batch=8", "discriminators.face.history=4"]  # full after four steps
+    done = subprocess.run(
+        [sys.executable, script, "conditional_face", *settings],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    found = re.search(r"ratio (\d\.\d+)", done.stdout)
+    assert found, done.stderr
+    assert 0.85 < float(found[1]) < 1.15, done.stdout
 
 
 class Noted(Generator):

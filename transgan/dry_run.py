@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from transgan.api.protocols import DiscriminatorOutput, Network
 from transgan.api.samples import Column
@@ -27,13 +29,21 @@ from transgan.plan.conditioning import check_conditioning, count_parameters
 from transgan.plan.kept import KEPT
 from transgan.plugin_errors import notes_of, plugin_of
 from transgan.progress import progress_bar
+from transgan.recipe.schema import Phase
 from transgan.registry import Registry
 from transgan.schedule import Clock
 from transgan.text import listed, size_of
 from transgan.training.engine import phases_sharing_nodes
 from transgan.training.initialization import initial_weights
+from transgan.training.live import LiveTensors
 from transgan.training.objective import Objective
 from transgan.training.shapes import build_lazy_modules, meta_inputs
+
+#: Bytes of code and kernels that the first step of a process loads, on a CPU.
+LOADED = 22_000_000
+#: What the C library's heap holds in gaps between tensors, as a share of what a step allocates and frees. With every
+#: tensor mapped for itself (`MALLOC_MMAP_THRESHOLD_`) there are none, and steps take twice as long.
+GAPS = 0.4
 
 
 @dataclass(frozen=True)
@@ -44,8 +54,8 @@ class PhaseTrace:
     """`nodes` for what phases share, else the side that is trained."""
     passes: list[Pass]
     losses: list[str]
-    activations: int
-    """Bytes kept for the backward pass."""
+    peak: int
+    """Bytes that tensors hold at most: weights, gradients, activations, and what the backward pass computes."""
 
 
 def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseTrace]:
@@ -63,17 +73,29 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
     phases = stage.phases
     sharing = phases_sharing_nodes(phases, plan.recipe.train.accumulate)
     traces = []
-    with _as_recipe_error(plan, "the nodes of the step"), _saved_tensors() as saved:
-        shared = objective.compute_nodes(batch_inputs, sharing, clock)
-    traces.append(PhaseTrace("nodes", list(shared.passes), [], _size(saved)))
-    for phase in phases:
-        with _as_recipe_error(plan, f"the {phase.side} phase"), _saved_tensors() as saved:
-            step = shared if phase in sharing else objective.compute_nodes(batch_inputs, [phase], clock)
-            before = len(step.passes) if step is shared else 0
-            networks.set_trainable(plan.trained(phase))
-            _, values = objective(phase, step, clock)
-        names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
-        traces.append(PhaseTrace(phase.side, step.passes[before:], names, _size(saved)))
+    with LiveTensors() as live:
+        held = (value for network in networks.values() for value in (*network.parameters(), *network.buffers()))
+        live.hold(value for value in held if not is_lazy(value))
+        with _as_recipe_error(plan, "the nodes of the step"):
+            shared = objective.compute_nodes(batch_inputs, sharing, clock)
+        traces.append(PhaseTrace("nodes", list(shared.passes), [], live.peak))
+        for parameter in _parameters(plan, networks, phases):
+            if not is_lazy(parameter):
+                parameter.grad = torch.empty_like(parameter)  # of the step before, until its phase begins again
+        for phase in phases:
+            trained = _parameters(plan, networks, [phase])
+            for parameter in trained:
+                parameter.grad = None
+            live.peak = live.now
+            with _as_recipe_error(plan, f"the {phase.side} phase"):
+                step = shared if phase in sharing else objective.compute_nodes(batch_inputs, [phase], clock)
+                before = len(step.passes) if step is shared else 0
+                networks.set_trainable(plan.trained(phase))
+                total, values = objective(phase, step, clock)
+                if total is not None and total.requires_grad:
+                    total.backward()  # type: ignore[no-untyped-call]
+            names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
+            traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak))
     if unread := list(networks.unread_conditions()):
         raise RecipeError(unread, plan.recipe.name)
     return traces
@@ -156,22 +178,10 @@ def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
         raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
 
 
-@contextmanager
-def _saved_tensors() -> Iterator[list[Tensor]]:
-    """Yield a list that collects the tensors saved for the backward pass."""
-    saved: list[Tensor] = []
-
-    def save(tensor: Tensor) -> Tensor:
-        saved.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        yield saved
-
-
-def _size(saved: list[Tensor]) -> int:
-    """Return the bytes of tensors, each storage once."""
-    return sum({tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in saved}.values())
+def _parameters(plan: Plan, networks: Networks, phases: Iterable[Phase]) -> list[nn.Parameter]:
+    """Return the parameters that phases train."""
+    names = dict.fromkeys(name for phase in phases for name in plan.trained(phase))
+    return [parameter for name in names for parameter in networks.trainable(name)]
 
 
 def describe(plan: Plan) -> Iterator[str]:
@@ -331,8 +341,9 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
                 yield f"  {each['network']:<24} {samples}  {_nodes(each['nodes'])}"
     memory, disk = found["memory"], found["disk"]
     yield (
-        f"memory: about {size_of(memory['needed'])}: {size_of(memory['state'])} for weights, gradients and optimizers, "
-        f"{size_of(memory['activations'])} for activations"
+        f"memory: about {size_of(memory['needed'])}: {size_of(memory['state'])} for weights, optimizers and pools, "
+        f"{size_of(memory['activations'])} for activations and gradients"
+        + (f", {size_of(memory['process'])} for loaded code and gaps" if memory["process"] else "")
     )
     yield (
         f"disk: {size_of(disk['checkpoint'])} a checkpoint, {disk['kept']} kept, {size_of(disk['model'])} the model; "
@@ -378,22 +389,48 @@ def _nodes(names: Iterable[str]) -> str:
     )
 
 
-def _costs(plan: Plan, networks: Mapping[str, nn.Module], traces: list[PhaseTrace]) -> dict[str, Any]:
+def predict_memory(plan: Plan) -> dict[str, int]:
+    """Return the bytes that a run needs, and their parts, as `transgan check --json` has them."""
+    networks = Networks(plan, "meta")
+    build_lazy_modules(plan, networks)
+    traces = [trace for stage in plan.stages for trace in trace_phases(plan, stage)]
+    memory: dict[str, int] = _costs(plan, networks, traces)["memory"]
+    return memory
+
+
+def _costs(plan: Plan, networks: Networks, traces: list[PhaseTrace]) -> dict[str, Any]:
     """Return estimates of memory and disk, in bytes."""
-    weights = 4 * sum(count_parameters(network) for network in networks.values())
     held = {name: _state_size(network) for name, network in networks.items()}
+    moments = 2 * sum(p.nbytes for name in networks for p in networks.trainable(name))
     translating = sum(held[name] for name in plan.generator_side)
     average = translating if plan.recipe.train.ema.ever_nonzero else 0
     best = translating if plan.recipe.evaluate.keep_best else 0
-    shared = max((each.activations for each in traces if each.side == "nodes"), default=0)
-    activations = shared + max((each.activations for each in traces if each.side != "nodes"), default=0)
+    checkpoint = sum(held.values()) + moments + average + best
+    step = max(each.peak for each in traces) - sum(held.values())
     if plan.recipe.train.precision != "fp32":
-        activations //= 2
-    state = sum(held.values()) + 3 * weights + average + best  # a gradient and two moments each
-    checkpoint = sum(held.values()) + 2 * weights + average + best
-    memory = {"needed": state + activations, "state": state, "activations": activations, "available": _memory()}
+        step //= 2
+    state = checkpoint + _pools(plan)
+    process = 0 if torch.cuda.is_available() else LOADED + round(GAPS * step)
+    memory = {
+        "needed": state + step + process,
+        "state": state,
+        "activations": step,
+        "process": process,
+        "available": _memory(),
+    }
     disk = {"checkpoint": checkpoint, "kept": plan.recipe.train.keep, "model": translating}
     return {"memory": memory, "disk": {**disk, "free": shutil.disk_usage(Path.cwd()).free}}
+
+
+def _pools(plan: Plan) -> int:
+    """Return the bytes of the image pools once they are full."""
+    rows = [
+        (use.history, plan.media[translation.target if translation.target != "*" else plan.domains[0]])
+        for translation, uses in plan.discriminators.items()
+        for use in uses
+    ]
+    size = plan.stages[-1].size
+    return sum(4 * count * media.at(size).channels * prod(media.at(size).space) for count, media in rows)
 
 
 def _short_of(costs: Mapping[str, Any]) -> Iterator[str]:

@@ -65,7 +65,7 @@ def test_check(document: Any, recipe: Path) -> None:
         assert sum(len(each["nodes"]) for each in phase["passes"]) == phase["calls"]
         assert f"{phase['calls']} calls in {len(phase['passes'])} passes" in plain
     memory = found["memory"]
-    assert memory["needed"] == memory["state"] + memory["activations"]
+    assert memory["needed"] == memory["state"] + memory["activations"] + memory["process"]
     assert f"memory: about {size_of(memory['needed'])}: " in plain
     assert f"disk: {size_of(found['disk']['checkpoint'])} a checkpoint" in plain
     assert [line for line in plain.splitlines() if line.startswith("warning: ")] == [

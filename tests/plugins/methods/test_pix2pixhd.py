@@ -321,7 +321,7 @@ class Plugin:
 
 def test_networks_get_a_stages_conditions_whatever_nodes_call_them(planned: Any) -> None:
     def activations(plan: Any) -> list[int]:
-        return [sum(each.activations for each in trace_phases(plan, stage)) for stage in plan.stages]
+        return [sum(each.peak for each in trace_phases(plan, stage)) for stage in plan.stages]
 
     own = activations(planned(RECIPE, Plugin(), ('nodes.use="silent"',)))
     assert own == activations(planned(RECIPE)) and own[0] < own[1] < own[2]
@@ -331,7 +331,7 @@ def test_every_stage_is_traced_with_its_networks(planned: Any) -> None:
     plan = planned(RECIPE)
     assert plan.networks["d.photo"].spec.inputs == 8 + 1 + 3
     assert plan.networks["g"].spec.inputs == 8 + 1
-    sizes = [sum(each.activations for each in trace_phases(plan, stage)) for stage in plan.stages]
+    sizes = [sum(each.peak for each in trace_phases(plan, stage)) for stage in plan.stages]
     assert sizes[0] < sizes[1] < sizes[2]
     lines = [line for line in describe(plan) if line.startswith("stage ")]
     assert lines[0].endswith("size (8, 16), batch 2, enhancers = 0, first_scale = 1")

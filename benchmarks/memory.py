@@ -1,0 +1,59 @@
+"""Peak memory of training on a CPU, beside what `transgan check` predicts.
+
+    OMP_NUM_THREADS=1 python benchmarks/memory.py conditional_face train.batch=16
+
+The peak is the most that this process holds in four steps, beyond what it held before the networks were built. Run each
+measurement in a process of its own, as here: a second one would find the first one's memory free.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from transgan.bench.cases import registry_with_noise
+from transgan.bench.memory import Memory
+from transgan.data.batches import Batches
+from transgan.data.domains import Domains
+from transgan.dry_run import predict_memory
+from transgan.plan import Plan, make_plan
+from transgan.recipe import read_recipe
+from transgan.training.distributed import Processes
+from transgan.training.engine import Engine
+
+
+def planned(recipe: str, settings: Sequence[str], steps: int) -> Plan:
+    """Return the plan of a run without metrics; the source `noise` is there too."""
+    return make_plan(
+        read_recipe(Path(recipe), [*settings, f"train.steps={steps}", "metrics={}"]), registry_with_noise()
+    )
+
+
+def measure(recipe: str, settings: Sequence[str]) -> tuple[int, int]:
+    """Return the bytes that a run was predicted to take, and those that it took."""
+    _warm_up()
+    plan = planned(recipe, settings, 4)
+    predicted = predict_memory(plan)["needed"]
+    domains, processes = Domains(plan), Processes()
+    domains.fit_statistics()
+    Batches(planned(recipe, settings, 1), domains).at(0)  # so that what reads samples is loaded
+    memory = Memory(processes.device)
+    memory.settle()
+    before = memory.now
+    for _ in Engine(plan, processes).train(Batches(plan, domains)):
+        pass
+    return predicted, memory.peak - before
+
+
+def _warm_up() -> None:
+    """Load what a first pass of any network loads."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4))
+    network(torch.rand(1, 3, 16, 16)).sum().backward()
+    torch.optim.Adam(network.parameters(), fused=True).step()
+
+
+if __name__ == "__main__":
+    predicted, measured = measure(sys.argv[1], sys.argv[2:])
+    print(f"predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB, ratio {predicted / measured:.2f}")
