@@ -31,7 +31,7 @@ class Steps:
         memory = Memory(processes.device)
         memory.settle()
         before = memory.now
-        plan = case.plan(f"train.steps={WARM + most}", "metrics={}")
+        plan = case.plan(f"train.steps={WARM + most}")
         self.plan, self.device = plan, processes.device
         self.measured = Measured(case.label)
         domains = Domains(plan)
