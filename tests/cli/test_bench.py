@@ -63,3 +63,10 @@ def test_of_stages_the_last_is_measured_alone(transgan: Any, recipe: Path) -> No
     assert (plain.code, staged.code) == (0, 0), (plain.err, staged.err)
     expected, found = (json.loads(each.out)["cases"][0] for each in (plain, staged))
     assert found["FLOPs a step"] == expected["FLOPs a step"]
+
+
+def test_noise_is_paired(transgan: Any, recipe: Path) -> None:
+    text = recipe.read_text().replace('between = ["young", "old"]', 'from = "young", to = "old", paired = true')
+    recipe.write_text(text.replace("cycle = 5.0", "paired = 5.0"))
+    done = transgan("bench", "data", recipe, "--noise", "--rounds", 1, "--set", "metrics={}", "--json")
+    assert done.code == 0, done.err

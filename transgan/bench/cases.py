@@ -33,10 +33,10 @@ class Noise:
 
 
 class NoiseSource(Source):
-    """A few samples of noise."""
+    """A few samples of noise, without labels; those of the same name are pairs."""
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
-        return [Sample(f"{domain}-{index:02}", Noise(domain, index)) for index in range(COUNT)]
+        return [Sample(f"{index:02}", Noise(domain, index)) for index in range(COUNT)]
 
 
 def registry_with_noise() -> Registry:
