@@ -70,3 +70,12 @@ def test_noise_is_paired(transgan: Any, recipe: Path) -> None:
     recipe.write_text(text.replace("cycle = 5.0", "paired = 5.0"))
     done = transgan("bench", "data", recipe, "--noise", "--rounds", 1, "--set", "metrics={}", "--json")
     assert done.code == 0, done.err
+
+
+def test_steps_with_a_gradient_penalty_are_counted(transgan: Any, recipe: Path) -> None:
+    done = transgan(
+        "bench", "step", recipe, "--rounds", 1, "--steps", 1, "--vs", "losses.gradient_penalty=10", "--json"
+    )
+    assert done.code == 0, done.err
+    without, penalized = (each["FLOPs a step"] for each in json.loads(done.out)["cases"])
+    assert penalized > without
