@@ -383,8 +383,9 @@ class Model:
             at_once = max(AT_ONCE, len(group))
             if len(rows) > 1:
                 key, trace = self._traced(rows[:1], direction, encoded, variation, further, names)
-                most = self._tiles.samples_at_once(min(at_once, len(rows)), rows, trace, key, self.memory, self.device)
-                at_once = min(at_once, most)
+                most = min(at_once, len(rows))
+                with self._lock:
+                    at_once = self._tiles.samples_at_once(most, rows, trace, key, self.memory, self.device)
             parts = []
             for first in range(0, len(rows), at_once):
                 own = slice(first, first + at_once)
