@@ -13,7 +13,7 @@ from transgan.errors import is_out_of_memory
 
 #: Threads that read, and threads that write: most of their time is spent waiting for the disk.
 THREADS = 4
-#: Items that go through the middle stage together.
+#: Items that go through the middle stage, and samples that go through a network, together.
 AT_ONCE = 16
 #: Bytes of the items that wait before, in and behind the middle stage each; a single item may have more.
 MOST_BYTES = 1 << 28
