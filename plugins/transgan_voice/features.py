@@ -234,10 +234,10 @@ class MelFeatures:
         try:
             if path.suffix == ".pt2":
                 return torch.export.load(path).module()
-            with warnings.catch_warnings():
-                # torch.jit is deprecated, but published vocoders are TorchScript files.
-                warnings.simplefilter("ignore", FutureWarning)
-                loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
+            # torch.jit is deprecated, but published vocoders are TorchScript files. The filter stays: this may be one
+            # of several threads, and catch_warnings changes the filters of all.
+            warnings.filterwarnings("ignore", "`torch.jit.load` is ", FutureWarning)
+            loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
         except Exception as error:  # a damaged file can make the loader raise anything
             raise DataError(f"vocoder {path}: cannot be loaded: {str(error).splitlines()[0]}") from None
         return loaded

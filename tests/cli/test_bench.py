@@ -50,3 +50,32 @@ def test_another_recipe_takes_the_place_of_the_first() -> None:
     first, second = cases(Path("a.toml"), ["x=1"], ["b.toml", "y=2"], noise=False)
     assert (first.recipe, first.settings) == (Path("a.toml"), ("x=1",))
     assert (second.recipe, second.settings) == (Path("b.toml"), ("x=1", "y=2"))
+
+
+def test_of_stages_the_last_is_measured_alone(transgan: Any, recipe: Path) -> None:
+    """What a step computes does not depend on how long is measured; the model that is best is not looked for."""
+    alone = ["--set", "losses.cycle=0"]
+    recipe.write_text(f"{recipe.read_text()}[evaluate]\nevery = 1\nkeep_best = 'cycle_error'\n")
+    plain = transgan("bench", "step", recipe, "--rounds", 1, "--steps", 1, "--json", *alone)
+    recipe.write_text(f"{recipe.read_text()}[[stages]]\nshare = 0.6\nsize = 16\n[[stages]]\nshare = 0.4\n")
+    recipe.write_text(f"{recipe.read_text()}losses = {{ cycle = 0 }}\n")
+    staged = transgan("bench", "step", recipe, "--rounds", 1, "--steps", 1, "--json")
+    assert (plain.code, staged.code) == (0, 0), (plain.err, staged.err)
+    expected, found = (json.loads(each.out)["cases"][0] for each in (plain, staged))
+    assert found["FLOPs a step"] == expected["FLOPs a step"]
+
+
+def test_noise_is_paired(transgan: Any, recipe: Path) -> None:
+    text = recipe.read_text().replace('between = ["young", "old"]', 'from = "young", to = "old", paired = true')
+    recipe.write_text(text.replace("cycle = 5.0", "paired = 5.0"))
+    done = transgan("bench", "data", recipe, "--noise", "--rounds", 1, "--set", "metrics={}", "--json")
+    assert done.code == 0, done.err
+
+
+def test_steps_with_a_gradient_penalty_are_counted(transgan: Any, recipe: Path) -> None:
+    done = transgan(
+        "bench", "step", recipe, "--rounds", 1, "--steps", 1, "--vs", "losses.gradient_penalty=10", "--json"
+    )
+    assert done.code == 0, done.err
+    without, penalized = (each["FLOPs a step"] for each in json.loads(done.out)["cases"])
+    assert penalized > without

@@ -182,6 +182,27 @@ def test_identity_model_changes_no_pixel(model: Path, photos: Path, monkeypatch:
     assert torch.equal(translator.translate_regions(x, regions, regions.of(x), direction), x)
 
 
+def test_progress_of_many_regions_never_goes_back(model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator = Translator.from_pretrained(model, "cpu")
+    shares: list[tuple[float, float]] = []
+
+    def run(x: torch.Tensor, *words: Any) -> torch.Tensor:
+        shares.append(words[-1])
+        return x
+
+    monkeypatch.setattr(translator, "_run_in_memory", run)
+    direction = translator.choose("old")
+    media = translator.sides(direction)[0]
+    x = media.as_tensor(media.read("in/two.png"))
+    regions = RegionSelection.named("blocks")
+    translator.translate_regions(x, regions, (20 * regions.of(x))[:20], direction)
+    assert len(shares) > 1
+    assert [begin for begin, _ in shares] == pytest.approx(
+        [sum(own for _, own in shares[:i]) for i in range(len(shares))]
+    )
+    assert sum(own for _, own in shares) == pytest.approx(1)
+
+
 def test_a_model_knows_how_regions_are_to_be_cut_out(transgan: Any, model: Path, photos: Path, tmp_path: Path) -> None:
     """Its source declares options of detectors, which options of the command override."""
     faces = json.loads((model / "config.json").read_text(encoding="utf-8"))

@@ -60,6 +60,17 @@ def test_fewer_at_a_time_after_memory_ran_out() -> None:
     assert [size for size in sizes if size > 1] == [16, 8, *[4] * 9]
 
 
+def test_fewer_items_at_a_time_where_each_has_several_results() -> None:
+    sizes: list[int] = []
+
+    def work(numbers: Sequence[int]) -> list[list[int]]:
+        sizes.append(len(numbers))
+        return [4 * [number] for number in numbers]
+
+    assert len(list(Stages(lambda x: x, work, lambda x: x, results=4)(range(40)))) == 40
+    assert sizes == 10 * [4]
+
+
 def test_large_items_wait_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many items there are, few of the large ones are in memory."""
     monkeypatch.setattr(ahead, "MOST_BYTES", 3000)

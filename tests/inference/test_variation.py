@@ -211,3 +211,9 @@ def test_the_command_writes_a_file_for_each_sample_and_replaces_no_input(
     one = ["translate", run_with_codes, tmp_path / "in/a.png", "--to", "filled", "--seed", 3]
     assert run_cli(*one, "-o", tmp_path / "one") == 0  # the same whatever is translated beside it
     assert (tmp_path / "one/a.png").read_bytes() == found["a-1.png"]
+    many = [*words[:-3], 6, "--seed", 3, "-o", tmp_path / "many"]
+    assert run_cli(*many) == 0  # written in parts
+    out = tmp_path / "many"
+    written = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.png")}
+    assert len(written) == len(set(written.values())) == 18
+    assert found.items() <= written.items()

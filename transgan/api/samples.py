@@ -133,7 +133,8 @@ class Embedded:
 class Media(Configurable[OptionsT]):
     """How a kind of file becomes a tensor and back, and how it is previewed.
 
-    An *item* is a whole file in memory, of any size, as `read` returns it and `write` takes it.
+    An *item* is a whole file in memory, of any size, as `read` returns it and `write` takes it. Of many files, `read`,
+    `to_model`, `from_model` and `write` are called in several threads at a time.
 
     Args:
         options: the recipe's.

@@ -1,7 +1,7 @@
 """What is measured: a recipe, once as it is and once with other settings, on its own data or on noise."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Noise:
 
 
 class NoiseSource(Source):
-    """A few samples of noise; those of paired domains have partners by their names."""
+    """A few samples of noise, without labels; those of the same name are pairs."""
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         return [Sample(f"{index:02}", Noise(domain, index)) for index in range(COUNT)]
@@ -58,16 +58,19 @@ class Case:
     """What sets it apart from the other one."""
 
     def plan(self, *further: str) -> Plan:
-        """Return the plan.
+        """Return the plan without metrics, and of stages the last alone: what is measured does not change meanwhile.
 
         Args:
             further: settings that the measurement needs.
         """
-        settings = [*self.settings, *further]
+        settings = [*self.settings, *further, "metrics={}", 'evaluate.keep_best=""']
         if self.noise:
             settings = ["data.source=noise", "data.held_out=0", *settings]
             settings += [f"domains.{name}={name}" for name in read_recipe(self.recipe, settings).recipe.domains]
-        return make_plan(read_recipe(self.recipe, settings), registry_with_noise())
+        document = read_recipe(self.recipe, settings)
+        last = [each.model_copy(update={"share": 1.0}) for each in document.recipe.stages[-1:]]
+        alone = replace(document, recipe=document.recipe.model_copy(update={"stages": last}))
+        return make_plan(alone, registry_with_noise())
 
 
 def cases(recipe: Path, settings: Sequence[str], others: Sequence[str], noise: bool) -> list[Case]:

@@ -20,7 +20,7 @@ def measure(cases: Sequence[Case], rounds: int) -> tuple[str, list[Measured]]:
     processes = Processes()
     found = []
     for case in cases:
-        plan = case.plan("train.steps=1", "metrics={}")
+        plan = case.plan("train.steps=1")
         domains = Domains(plan)
         domains.fit_statistics()
         engine = Engine(plan, processes)

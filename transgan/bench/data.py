@@ -16,7 +16,7 @@ def measure(cases: Sequence[Case], steps: int, rounds: int) -> tuple[str, list[M
     processes = Processes()
     found = []
     for case in cases:
-        plan = case.plan(f"train.steps={steps * rounds + 2}", "metrics={}")
+        plan = case.plan(f"train.steps={steps * rounds + 2}")
         begin = time.perf_counter()
         domains = Domains(plan)
         domains.fit_statistics()

@@ -22,7 +22,7 @@ from transgan.bench.cases import Case
 from transgan.bench.step import Batches, Domains, Engine, Processes
 lap("import transgan")
 recipe, settings, noise = json.loads(sys.argv[1])
-plan = Case(Path(recipe), tuple(settings), noise, "").plan("train.steps=1", "metrics={}")
+plan = Case(Path(recipe), tuple(settings), noise, "").plan("train.steps=1")
 lap("plan")
 domains = Domains(plan)
 domains.fit_statistics()

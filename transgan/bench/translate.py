@@ -32,7 +32,7 @@ def measure(cases: Sequence[Case], files: int, rounds: int) -> tuple[str, list[M
         folder = Path(name)
         ways: list[tuple[str, Callable[[], None]]] = []
         for number, case in enumerate(cases):
-            plan = case.plan("metrics={}")
+            plan = case.plan()
             domains = Domains(plan)
             domains.fit_statistics()
             networks = Networks(plan)

@@ -28,7 +28,7 @@ Versus = typer.Option(
     help="Measure in turns with this setting, or this other recipe, and print the ratio. Repeatable.",
     autocompletion=completion.settings,
 )
-OnNoise = typer.Option(False, "--noise", help="Use noise in place of the recipe's data.")
+OnNoise = typer.Option(False, "--noise", help="Use noise, without labels, in place of the recipe's data.")
 Rounds = typer.Option(5, "--rounds", min=1, metavar="N", help="Rounds; both sides of --vs take part in each.")
 Steps = typer.Option(2, "--steps", min=1, metavar="N", help="Steps of a round.")
 

@@ -13,7 +13,7 @@ from transgan.errors import is_out_of_memory
 
 #: Threads that read, and threads that write: most of their time is spent waiting for the disk.
 THREADS = 4
-#: Items that go through the middle stage together.
+#: Items that go through the middle stage, and samples that go through a network, together.
 AT_ONCE = 16
 #: Bytes of the items that wait before, in and behind the middle stage each; a single item may have more.
 MOST_BYTES = 1 << 28
@@ -38,13 +38,15 @@ class Stages(Generic[Given, Item, Done, Result]):
     """Called in threads."""
     at_once: int = field(default_factory=lambda: AT_ONCE)
     """Items that `work` gets."""
+    results: int = 1
+    """Results of each item, each as large as the item; so many fewer items are in memory."""
     largest: int = 1
     """Bytes of the largest item so far."""
 
     @property
     def most(self) -> int:
         """How many items may be in memory at a stage."""
-        return max(1, min(self.at_once, MOST_BYTES // self.largest))
+        return max(1, min(self.at_once, AT_ONCE // self.results, MOST_BYTES // (self.largest * self.results)))
 
     def __call__(self, given: Sequence[Given]) -> Generator[tuple[Given, Outcome[Result]], None, None]:
         """Yield what was given, in its order, with a function that returns its result, or raises its error.

@@ -26,6 +26,9 @@ from transgan.text import option
 
 Advance = Callable[[float], None]
 
+#: Results of one file that are in memory together; of more, some are written before the next are computed.
+RESULTS = 4
+
 
 @dataclass(frozen=True)
 class FileTranslator:
@@ -68,26 +71,37 @@ class FileTranslator:
 
     def _items(self, files: Sequence[tuple[Path, Path]]) -> Generator[tuple[Path, Outcome[int | None]], None, None]:
         """Translate files with one item, with a bar of all of them."""
-        number = {name: i for i, (_, name) in enumerate(files)}
+        count = self.samples or 1
+        parts = [range(first, min(first + RESULTS, count)) for first in range(0, count, RESULTS)]
+        given = [(path, name, part) for path, name in files for part in parts]
+        number = {(name, part): i for i, (_, name, part) in enumerate(given)}
 
         def translate(items: Sequence[_Item]) -> Sequence[_Item]:
-            first, behind = number[items[0].name], number[items[-1].name] + 1
-            done = self._translate(items, lambda share: show((first + share * (behind - first)) / len(files)))
-            show(behind / len(files))
+            first, last = (number[each.name, each.part] for each in (items[0], items[-1]))
+            done = self._translate(items, lambda share: show((first + share * (last + 1 - first)) / len(given)))
+            show((last + 1) / len(given))
             return done
 
         what = files[0][0].name if len(files) == 1 else f"{len(files)} files"
-        with share_bar(what) as show, closing(Stages(self._read, translate, self._write)(files)) as outcomes:
-            yield from ((path, outcome) for (path, _), outcome in outcomes)
+        stages = Stages(self._read, translate, self._write, results=len(parts[0]))
+        if len(parts) > 1:
+            stages.at_once = 1  # what is computed together is of the same results
+        with share_bar(what) as show, closing(stages(given)) as outcomes:
+            own: list[Outcome[int | None]] = []
+            for (path, _, part), outcome in outcomes:
+                own.append(outcome)
+                if part == parts[-1]:
+                    yield path, partial(_first, own)
+                    own = []
 
-    def _read(self, file: tuple[Path, Path]) -> "_Item":
+    def _read(self, file: tuple[Path, Path, range]) -> "_Item":
         """Read a file with one item."""
-        path, name = file
+        path, name, part = file
         x = self.translator.sides(self.direction)[0].read(path)
         inputs = {each: self._input(each, folder, name) for each, folder in self.folders.items()}
         variation = self._variation(path, name, 0, inputs)
         content = x if self.regions else self.translator.prepare(x, self.direction, self.native, variation)
-        return _Item(path, name, variation, content)
+        return _Item(path, name, part, variation, content)
 
     def _translate(self, items: Sequence["_Item"], advance: Advance) -> Sequence["_Item"]:
         """Translate items, those of one size in common passes.
@@ -100,17 +114,19 @@ class FileTranslator:
         prepared = [each.content for each in items]
         encoded = self.translator.encode_attributes(self.direction, self.attributes)
         outputs = []
-        for number in range(count := self.samples or 1):
-            self.translator.on_progress = _part(advance, number, count)
+        for i, number in enumerate(part := items[0].part):
+            self.translator.on_progress = _part(advance, i, len(part))
             variation = replace(items[0].variation, sample=number)
-            outputs.append(self.translator.outputs(prepared, self.direction, encoded, variation))
+            # what waits to be written takes none of the device's memory
+            found = self.translator.outputs(prepared, self.direction, encoded, variation)
+            outputs.append([y.cpu() for y in found])
         return [replace(each, results=list(own)) for each, own in zip(items, zip(*outputs, strict=True), strict=True)]
 
     def _in_regions(self, item: "_Item", regions: RegionSelection, advance: Advance) -> "_Item":
         tensor, found = self._detect(item.content, regions)
         results = []
-        for number in range(count := self.samples or 1):
-            self.translator.on_progress = _part(advance, number, count)
+        for i, number in enumerate(item.part):
+            self.translator.on_progress = _part(advance, i, len(item.part))
             variation = replace(item.variation, sample=number)
             results.append(self._item(item.content, tensor, found, variation, regions))
         return replace(item, results=results, found=found)
@@ -119,8 +135,9 @@ class FileTranslator:
         """Write the results of an item; return the number of regions in it, or None where it has none and is copied."""
         target = self.translator.sides(self.direction)[1]
         copied = self.regions is not None and not item.found
-        for y, each in zip(item.results, results_of(item.name, self.samples), strict=True):
-            result = self._free(each)
+        names = results_of(item.name, self.samples)
+        for y, number in zip(item.results, item.part, strict=True):
+            result = self._free(names[number])
             if copied and result.suffix == item.path.suffix:
                 with disk_errors(result), item.path.open("rb") as original, replacing_file(result) as file:
                     shutil.copyfileobj(original, file)
@@ -202,6 +219,8 @@ class _Item:
     path: Path
     name: Path
     """The path of the result below `out`."""
+    part: range
+    """The numbers of those of the file's results that are made of it."""
     variation: Variation
     content: Any
     """As the generator takes it, `Prepared`; with regions as the media has read it."""
@@ -240,6 +259,12 @@ class _Change:
         self.done += 1
         self.advance()
         return y
+
+
+def _first(outcomes: Sequence[Outcome[int | None]]) -> int | None:
+    """Return the first of several results, or raise the first error of any."""
+    results = [outcome() for outcome in outcomes]
+    return results[0]
 
 
 def _part(advance: Advance, number: int, count: int) -> Advance:

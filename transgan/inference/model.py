@@ -19,6 +19,7 @@ from transgan.data.attributes import encode
 from transgan.data.domains import statistics_from_tensors
 from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.errors import DataError, UsageError, did_you_mean
+from transgan.inference.ahead import AT_ONCE
 from transgan.inference.model_folder import STATISTICS, find_model, plan_of
 from transgan.inference.regions import RegionSelection
 from transgan.inference.tiling import Tiles, Wrap
@@ -35,8 +36,6 @@ from transgan.rng import CounterRng, stable_hash
 from transgan.schedule import Clock
 from transgan.text import option
 
-#: Chunks of a long item that are translated in one pass.
-AT_ONCE = 16
 #: Numbers of items that are prepared for one pass, unless a single one has more: of large items a few at a time.
 MOST_AT_ONCE = 1 << 25
 
@@ -339,7 +338,8 @@ class Model:
         for first in range(0, len(found), AT_ONCE):
             regions = found[first : first + AT_ONCE]
             prepared = [self.prepare(region.sample, direction, native, variation) for region in regions]
-            outputs = self.outputs(prepared, direction, encoded, variation)
+            share = first / len(found), len(regions) / len(found)
+            outputs = self.outputs(prepared, direction, encoded, variation, share)
             for region, each, y in zip(regions, prepared, outputs, strict=True):
                 keeps = selection.detector.keeps_detail
                 rows = source.from_model(each.rows, each.undo, direction.translation.source) if keeps else region.sample
@@ -364,17 +364,25 @@ class Model:
 
     @torch.no_grad()
     def outputs(
-        self, prepared: Sequence[Prepared], direction: Direction, encoded: Encoded, variation: Variation
+        self,
+        prepared: Sequence[Prepared],
+        direction: Direction,
+        encoded: Encoded,
+        variation: Variation,
+        share: tuple[float, float] = (0.0, 1.0),
     ) -> list[Tensor]:
         """Return the generator's output for each item; those of one size are computed in common passes.
 
         A pass takes as many samples as memory allows.
+
+        Args:
+            share: how much of all that is translated is done before, and how much this is.
         """
         groups: dict[Any, list[int]] = {}
         for i, each in enumerate(prepared):
             groups.setdefault(each.shapes, []).append(i)
         outputs: dict[int, Tensor] = {}
-        total, done = sum(len(each.rows) for each in prepared), 0
+        total, (done, whole) = sum(len(each.rows) for each in prepared), share
         for numbers in groups.values():
             group = [prepared[i] for i in numbers]
             rows = torch.cat([each.rows for each in group])
@@ -383,16 +391,17 @@ class Model:
             at_once = max(AT_ONCE, len(group))
             if len(rows) > 1:
                 key, trace = self._traced(rows[:1], direction, encoded, variation, further, names)
-                most = self._tiles.samples_at_once(min(at_once, len(rows)), rows, trace, key, self.memory, self.device)
-                at_once = min(at_once, most)
+                most = min(at_once, len(rows))
+                with self._lock:
+                    at_once = self._tiles.samples_at_once(most, rows, trace, key, self.memory, self.device)
             parts = []
             for first in range(0, len(rows), at_once):
                 own = slice(first, first + at_once)
                 chunk = {key: each[own].to(self.device) for key, each in further.items()}
                 x = rows[own].to(self.device)
-                share = done / total, len(x) / total
-                parts.append(self._run_in_memory(x, direction, encoded, variation, chunk, names[own], share))
-                done += len(x)
+                part = done, whole * len(x) / total
+                parts.append(self._run_in_memory(x, direction, encoded, variation, chunk, names[own], part))
+                done += part[1]
             joined = torch.cat(parts) if len(parts) > 1 else parts[0]
             outputs |= dict(zip(numbers, torch.split(joined, [len(each.rows) for each in group]), strict=True))
         return [outputs[i] for i in range(len(prepared))]
