@@ -110,6 +110,8 @@ def reductions(plan: Plan) -> Iterator[str]:
                 yield ".".join((*place, f"{name}={LARGEST[name]}"))
             if name in REPLACED and value != REPLACED[name]:
                 yield ".".join((*place, f"{name}={REPLACED[name]}"))
+    if recipe.data.source.use == "synthetic_colours":
+        yield "data.source.count=25"  # at least one of each Gaussian
 
 
 def write_data(plan: Plan, root: Path) -> None:

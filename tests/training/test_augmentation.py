@@ -164,7 +164,8 @@ def test_two_processes_and_a_resumed_run_adapt_to_the_same_probability(
     codes = start_processes(2, "-m", "transgan", "run", recipe, "--set", rising, "--out", tmp_path / "two", "-q")
     assert [code for code, _ in codes] == [0, 0], codes
     two = storage.load(tmp_path / "two" / "checkpoints" / "step-00000008")
-    assert_same_state(whole, two, loss_buffers=0.0, networks=5e-5)
+    # Where a gradient is nothing but rounding, Adam moves a weight by the learning rate either way.
+    assert_same_state(whole, two, loss_buffers=0.0, networks=5e-4)
     last = tmp_path / "whole" / "checkpoints" / "step-00000008"
     for path in last.iterdir():
         path.unlink()
