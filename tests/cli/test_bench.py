@@ -10,6 +10,22 @@ import pytest
 from transgan.bench.cases import cases, in_turns
 from transgan.bench.figures import Measured, ratio
 
+PLUGIN = """
+from transgan.api import Loss, Register, Tensor, hookimpl
+
+requires_api = 1
+
+
+class Mine(Loss):
+    def for_generator(self, fake: Tensor) -> Tensor:
+        return fake.square().mean()
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("mine", Mine)
+"""
+
 
 @pytest.mark.parametrize("command", ["step", "data", "translate", "checkpoint"])
 def test_two_settings_are_measured_in_turns(transgan: Any, recipe: Path, command: str) -> None:
@@ -79,3 +95,14 @@ def test_steps_with_a_gradient_penalty_are_counted(transgan: Any, recipe: Path) 
     assert done.code == 0, done.err
     without, penalized = (each["FLOPs a step"] for each in json.loads(done.out)["cases"])
     assert penalized > without
+
+
+def test_a_start_uses_plugins_of_files_and_says_what_is_wrong(transgan: Any, recipe: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my_loss.py"
+    file.write_text(PLUGIN)
+    with_it = ["bench", "start", recipe, "--rounds", 1, "--set", "losses.mine=1.0", "--plugin", file, "--json"]
+    done = transgan(*with_it)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["cases"][0]["seconds"]["median"] > 0
+    message = transgan("bench", "start", recipe, "--rounds", 1, "--set", "losses.mine=1.0").error(1)
+    assert ": --set losses.mine=1.0: use: no loss 'mine'" in message and "Error" not in message

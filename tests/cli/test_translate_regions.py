@@ -194,6 +194,7 @@ def test_progress_of_many_regions_never_goes_back(model: Path, photos: Path, mon
     direction = translator.choose("old")
     media = translator.sides(direction)[0]
     x = media.as_tensor(media.read("in/two.png"))
+    assert x is not None
     regions = RegionSelection.named("blocks")
     translator.translate_regions(x, regions, (20 * regions.of(x))[:20], direction)
     assert len(shares) > 1

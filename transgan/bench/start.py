@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from transgan.bench.cases import Case, in_turns
 from transgan.bench.figures import Measured
@@ -20,24 +21,37 @@ lap("import torch")
 from pathlib import Path
 from transgan.bench.cases import Case
 from transgan.bench.step import Batches, Domains, Engine, Processes
+from transgan.cli.flags import as_flag
+from transgan.errors import TransganError
+from transgan.registry import use_files
+from transgan.text import spelling_options
 lap("import transgan")
-recipe, settings, noise = json.loads(sys.argv[1])
-plan = Case(Path(recipe), tuple(settings), noise, "").plan("train.steps=1")
-lap("plan")
-domains = Domains(plan)
-domains.fit_statistics()
-lap("data")
-processes = Processes()
-engine = Engine(plan, processes)
-lap("networks")
-list(engine.train(Batches(plan, domains, device=processes.device)))
-lap("first step")
-print(json.dumps([begin, *times]))
+recipe, settings, noise, plugins = json.loads(sys.argv[1])
+try:
+    with spelling_options(as_flag):
+        use_files(map(Path, plugins))
+        plan = Case(Path(recipe), tuple(settings), noise, "").plan("train.steps=1")
+        lap("plan")
+        domains = Domains(plan)
+        domains.fit_statistics()
+        lap("data")
+        processes = Processes()
+        engine = Engine(plan, processes)
+        lap("networks")
+        list(engine.train(Batches(plan, domains, device=processes.device)))
+        lap("first step")
+        print(json.dumps([begin, *times]))
+except TransganError as error:
+    print(json.dumps(str(error)))
+    sys.exit(1)
 """
 
 
-def measure(cases: Sequence[Case], rounds: int) -> tuple[str, list[Measured]]:
+def measure(cases: Sequence[Case], rounds: int, plugins: Sequence[Path] = ()) -> tuple[str, list[Measured]]:
     """Return a title, and what was measured of each case: the seconds from Python's start to the end of the first step.
+
+    Args:
+        plugins: files of plugins.
 
     Raises:
         TransganError: it does not start; says why.
@@ -46,9 +60,11 @@ def measure(cases: Sequence[Case], rounds: int) -> tuple[str, list[Measured]]:
     parts: list[dict[str, float]] = [{} for _ in cases]
     for _, number in in_turns(len(cases), rounds):
         case = cases[number]
-        given = json.dumps([str(case.recipe), case.settings, case.noise])
+        given = json.dumps([str(case.recipe), case.settings, case.noise, list(map(str, plugins))])
         done = subprocess.run([sys.executable, "-c", _CODE, given], capture_output=True, text=True)
         if done.returncode:
+            if said := done.stdout.splitlines():
+                raise TransganError(json.loads(said[-1]))
             raise TransganError((done.stderr.strip().splitlines() or ["the process ended"])[-1])
         before, *laps = json.loads(done.stdout.splitlines()[-1])
         begin = before

@@ -117,16 +117,17 @@ def start(
     versus: list[str] = Versus,
     noise: bool = OnNoise,
     rounds: int = Rounds,
+    plugin: list[Path] = PluginFiles,
     json_: bool = Json,
 ) -> None:
     """Measure how long it takes to the end of the first step.
 
     Each measurement is a process of its own.
     """
-    cases = _cases(recipe, set_, versus, noise, [])
+    cases = _cases(recipe, set_, versus, noise, plugin)
     from transgan.bench.start import measure
 
-    _print("start", json_, *measure(cases, rounds))
+    _print("start", json_, *measure(cases, rounds, plugin or ()))
 
 
 def checkpoint(

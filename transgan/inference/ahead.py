@@ -39,7 +39,7 @@ class Stages(Generic[Given, Item, Done, Result]):
     at_once: int = field(default_factory=lambda: AT_ONCE)
     """Items that `work` gets."""
     results: int = 1
-    """Results of each item, each as large as the item; so many fewer items are in memory."""
+    """Results of each item, each as large as the item: the more, the fewer items are in memory."""
     largest: int = 1
     """Bytes of the largest item so far."""
 
