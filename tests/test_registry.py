@@ -307,7 +307,7 @@ def test_a_plugin_that_is_made_for_this_version_of_the_api_is_loaded(registry: R
     [
         ("run", "recipe.toml"),
         ("check", "recipe.toml"),
-        ("translate", "model", "a.png", "--to", "b", "--lorgnon"),
+        ("translate", "model", "a.png", "--to", "b", "--xyzzy"),
         ("download", "nothing"),
         ("plugins", "nothing"),
         ("import", "weights.bin", "-o", "out"),
