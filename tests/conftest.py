@@ -258,13 +258,7 @@ def assert_same_state() -> Callable[..., None]:
         for group, tolerance in tolerances.items():
             assert one.groups[group].keys() == two.groups[group].keys()
             for name, tensor in one.groups[group].items():
-                torch.testing.assert_close(
-                    two.groups[group][name],
-                    tensor,
-                    rtol=0,
-                    atol=tolerance,
-                    msg=lambda text, name=name: f"{name}: {text}",
-                )
+                torch.testing.assert_close(two.groups[group][name], tensor, rtol=0, atol=tolerance, msg=name)
 
     return compare
 
