@@ -123,6 +123,9 @@ class Recordings:
         active: np.ndarray = decoded[:, 0] > 0
         return active
 
+    def excerpt_start(self, length: int, size: int) -> int:
+        return 0
+
     def normalized_frames(self, decoded: np.ndarray, name: str) -> np.ndarray:
         return decoded[:, 1:].astype(np.float32)
 
