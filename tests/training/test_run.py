@@ -249,7 +249,7 @@ def test_failures_are_one_line_of_ours(
         raise MemoryError
 
     monkeypatch.setattr(Trainer, "call_hook", fail)
-    with pytest.raises(OutOfMemory, match=r"^out of memory; lower train\.batch"):
+    with pytest.raises(OutOfMemory, match=r"^out of memory; set train\.checkpointing"):
         transgan.train(recipe, out=tmp_path / "run", quiet=True)
 
 
