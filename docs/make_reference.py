@@ -18,6 +18,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+# The pages are of the code beside them, whatever copy of it is installed.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
+
 from transgan.api import hooks, protocols, samples
 from transgan.api.names import BATCH_INPUTS, FURTHER_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS, Argument
 from transgan.api.starters import Finding, Setup, Starter
