@@ -228,7 +228,7 @@ def _resonators(frequency: np.ndarray, bandwidth: np.ndarray, gain: str) -> np.n
 
 def synthesize(utterance: Utterance, speaker: Speaker) -> np.ndarray:
     """Return the samples of an utterance, (80 M,) float32 at 16 kHz, with a peak of 0.6."""
-    signal = require("scipy.signal", "voice", "synthetic voices")
+    signal = require("scipy.signal", "voice", "a synthetic voice")
     track = _smooth(np.repeat(_targets(utterance, speaker), utterance.durations, axis=0), speaker.glide)
     frames, count = len(track), len(track) * FRAME
     rng = np.random.Generator(np.random.Philox(key=utterance.noise_seed))
