@@ -26,7 +26,7 @@ from transgan import Translator
 from transgan.api import Media
 from transgan.data.domains import Domains
 from transgan.errors import TransganError
-from transgan.evaluation.evaluate import counterparts, held_out_batches, referenced, resampled, true_translations
+from transgan.evaluation.evaluate import counterparts, held_out_batches, like, referenced, resampled, true_translations
 from transgan.evaluation.model import evaluation_plan
 from transgan.networks import Networks
 from transgan.plan import Direction
@@ -85,6 +85,9 @@ class Run:
             if fake is None:
                 fake = self.networks.compute(inputs, planned, ["fake"])["fake"]
             yield f"to {target}" + (f"\ncode {number + 1}" if several else ""), target, fake
+        for name in self.plan.nodes.shown:
+            node = self.networks.compute(inputs, planned, [name])[name]
+            yield name.replace("_", " "), target, like(node, inputs[planned, "source"])
         if self.plan.varies_by("reference"):
             reference, styled = referenced(self.networks, inputs, planned)
             yield f"{target}\n(reference)", target, reference
