@@ -9,7 +9,7 @@ from torch import Tensor
 
 from transgan.api import DiscriminatorOutput
 from transgan.graph import _split
-from transgan.networks import _to_fp32
+from transgan.networks.precision import to_fp32
 from transgan.tree import map_tensors
 
 
@@ -45,12 +45,12 @@ def test_containers_keep_their_types() -> None:
 
 def test_outputs_in_bf16_become_fp32_with_all_their_fields_but_features() -> None:
     output = WithBoxes([bf16(2, 1)], bf16(2, 3), [bf16(2, 4)], boxes=bf16(2, 4), name="d")
-    full = _to_fp32(output)
+    full = to_fp32(output)
     assert isinstance(full, WithBoxes) and full.name == "d"
     assert {full.logits[0].dtype, full.class_logits.dtype, full.boxes.dtype} == {torch.float32}
     assert full.features[0].dtype == torch.bfloat16
-    assert _to_fp32({"a": [bf16(1)], "b": Pair(bf16(1), bf16(1))})["b"].mean.dtype == torch.float32
-    assert _to_fp32(torch.ones(1, dtype=torch.long)).dtype == torch.long
+    assert to_fp32({"a": [bf16(1)], "b": Pair(bf16(1), bf16(1))})["b"].mean.dtype == torch.float32
+    assert to_fp32(torch.ones(1, dtype=torch.long)).dtype == torch.long
 
 
 def test_outputs_of_merged_calls_are_split_again() -> None:

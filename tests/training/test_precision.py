@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from transgan import networks as networks_module
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.errors import UsageError
+from transgan.networks import Networks, can_compute_in, compilation, fp32_precisions, set_fp32_precisions
+from transgan.networks import networks as networks_module
 from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
 from transgan.registry import Registry
@@ -123,11 +124,11 @@ def test_a_device_without_bf16_translates_in_fp32_and_does_not_train(monkeypatch
     x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     name = engine.plan.generator_side[0]
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert not networks_module.can_compute_in(torch.bfloat16, torch.device("cuda"))
-    assert networks_module.can_compute_in(torch.float16, torch.device("cuda"))
+    assert not can_compute_in(torch.bfloat16, torch.device("cuda"))
+    assert can_compute_in(torch.float16, torch.device("cuda"))
     for module in (networks_module, engine_module):
         monkeypatch.setattr(module, "can_compute_in", lambda dtype, device: dtype != torch.bfloat16)
-    networks = networks_module.Networks(engine.plan, "cpu", engine.networks)
+    networks = Networks(engine.plan, "cpu", engine.networks)
     with torch.no_grad():
         assert torch.equal(networks(name, x, {}), engine.networks[name](x))
     with pytest.raises(UsageError, match=r'train.precision = "bf16": cpu cannot compute in it'):
@@ -184,16 +185,16 @@ def test_a_gradient_penalty_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("tf32", [True, False])
 def test_after_a_phase_products_are_rounded_as_before(tf32: bool) -> None:
     engine, _ = engine_of()
-    before = networks_module.fp32_precisions()
+    before = fp32_precisions()
     try:
         for set_before in (("tf32", "ieee"), ("ieee", "tf32"), before):
-            networks_module.set_fp32_precisions(*set_before)
+            set_fp32_precisions(*set_before)
             with pytest.raises(KeyError), engine.networks.phase(tf32=tf32):
-                assert networks_module.fp32_precisions() == (("tf32",) * 2 if tf32 else ("ieee",) * 2)
+                assert fp32_precisions() == (("tf32",) * 2 if tf32 else ("ieee",) * 2)
                 raise KeyError
-            assert networks_module.fp32_precisions() == set_before
+            assert fp32_precisions() == set_before
     finally:
-        networks_module.set_fp32_precisions(*before)
+        set_fp32_precisions(*before)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -239,7 +240,7 @@ def test_what_is_checkpointed_need_not_translate() -> None:
     """With averaged weights the networks that translate are a part of those that train."""
     engine, _ = engine_of('checkpointing = ["d.*"]')
     assert engine.average and engine.networks.checkpointed == {"d.young", "d.old"}
-    translating = networks_module.Networks(engine.plan, "cpu", engine.average)
+    translating = Networks(engine.plan, "cpu", engine.average)
     assert "d.old" not in translating and translating.checkpointed == set()
 
 
@@ -252,7 +253,7 @@ def test_compiled_networks_give_the_same_and_are_compiled_once(
         graphs.append(len(examples))
         return graph.forward
 
-    monkeypatch.setattr(networks_module, "COMPILER", backend)
+    monkeypatch.setattr(compilation, "COMPILER", backend)
     torch._dynamo.reset()
     engine, batches = engine_of("compile = true")
     said: list[str] = []

@@ -1,29 +1,27 @@
-"""A plan's networks, on a device: called by role, in the recipe's precision."""
+"""The networks of a plan, and what runs them."""
 
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrizations import _SpectralNorm as _ParametrizedSpectralNorm
-from torch.nn.utils.parametrize import is_parametrized
-from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils.checkpoint import checkpoint
 
 from transgan.api.protocols import Network, Translation
 from transgan.errors import UsageError, did_you_mean
 from transgan.graph import Key, Step
+from transgan.networks.checkpointing import checkpointed
+from transgan.networks.compilation import Compiled
+from transgan.networks.precision import DTYPES, can_compute_in, fp32_precisions, set_fp32_precisions, to_fp32
+from transgan.networks.spectral_norm import spectral_norms
+from transgan.networks.tensors import load_network_tensors, network_tensors
 from transgan.plan import Plan, Stage, build_networks, mixes_batch
 from transgan.plan.plan import is_frozen
 from transgan.tree import map_tensors
 
-#: The dtypes that networks compute in, by `train.precision`; None for that of the weights.
-DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: On a CPU, calls with fewer numbers than this share a pass: below it a pass costs more to start than to compute.
 SMALL = 100_000
 
@@ -60,7 +58,7 @@ class Networks(Mapping[str, nn.Module]):
             for name, each in self.items()
         }
         self._requires_grad = dict.fromkeys(self, True)
-        self._spectral_norms = {name: _spectral_norms(network) for name, network in self.items()}
+        self._spectral_norms = {name: spectral_norms(network) for name, network in self.items()}
         self._stage: Stage | None = None
         self._frozen: set[Tensor] = set()
         self._frozen_norms: list[nn.Module] = []
@@ -222,7 +220,7 @@ class Networks(Mapping[str, nn.Module]):
                 output = checkpoint(run, x, use_reentrant=False)
             else:
                 output = run(x)
-        return _to_fp32(output) if self.dtype else output
+        return to_fp32(output) if self.dtype else output
 
     def _autocast(self) -> torch.autocast:
         # A weight that was cast without gradients must not be taken from the cache where they are wanted.
@@ -272,157 +270,5 @@ class Networks(Mapping[str, nn.Module]):
         return "reconstruction" not in self.plan.graph.closure([node])
 
 
-class _SpectralNorm:
-    """A spectral norm whose power iteration runs when `iterate` is called, and not at each pass in training mode.
-
-    Args:
-        owner: the module with the normalized weight, or its list of parametrizations.
-        norm: the parametrization, or the hook of the older `torch.nn.utils.spectral_norm`.
-    """
-
-    def __init__(self, owner: nn.Module, norm: Any):
-        self.owner = owner
-        self.norm = norm
-        if isinstance(norm, SpectralNorm):
-            self.iterations, norm.n_power_iterations = norm.n_power_iterations, 0
-        else:
-            norm.eval()
-
-    @property
-    def weight(self) -> Tensor:
-        """The parameter that is normalized."""
-        name = f"{self.norm.name}_orig" if isinstance(self.norm, SpectralNorm) else "original"
-        weight: Tensor = getattr(self.owner, name)
-        return weight
-
-    def iterate(self) -> None:
-        """Run the power iteration."""
-        if isinstance(self.norm, SpectralNorm):
-            self.norm.n_power_iterations = self.iterations
-            self.norm.compute_weight(self.owner, do_power_iteration=True)
-            self.norm.n_power_iterations = 0
-        else:
-            self.norm.train()
-            self.norm(self.owner.original)
-            self.norm.eval()
-
-
-def _spectral_norms(network: nn.Module) -> list[_SpectralNorm]:
-    found = []
-    for module in network.modules():
-        found += [_SpectralNorm(module, h) for h in module._forward_pre_hooks.values() if isinstance(h, SpectralNorm)]
-        if is_parametrized(module):
-            for parametrizations in module.parametrizations.values():  # type: ignore[operator]
-                norms = [each for each in parametrizations if isinstance(each, _ParametrizedSpectralNorm)]
-                found += [_SpectralNorm(parametrizations, each) for each in norms]
-    return found
-
-
-def can_compute_in(dtype: torch.dtype | None, device: torch.device) -> bool:
-    """Return whether a device computes in a dtype of its own accord: some GPUs have no bf16, `meta` needs none."""
-    if device.type == "cuda" and dtype == torch.bfloat16:
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type != "meta"
-
-
-def fp32_precisions() -> tuple[str, str]:
-    """Return what fp32 products of matrices and convolutions may be rounded to on a GPU, in PyTorch's words."""
-    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
-
-
-def set_fp32_precisions(matmul: str, conv: str) -> None:
-    """Set what `fp32_precisions` returns, for the whole process."""
-    torch.backends.cuda.matmul.fp32_precision = matmul
-    torch.backends.cudnn.conv.fp32_precision = conv  # type: ignore[attr-defined]
-
-
-def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Return the parameters and buffers of networks by `network|name`."""
-    return {f"{name}|{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
-
-
-def load_network_tensors(networks: Mapping[str, nn.Module], tensors: Mapping[str, Any]) -> None:
-    """Load what `network_tensors` has returned; ValueError where it does not fit."""
-    for name, network in networks.items():
-        begin = f"{name}|"
-        own = {key.removeprefix(begin): value for key, value in tensors.items() if key.startswith(begin)}
-        try:
-            network.load_state_dict(own)
-        except RuntimeError as error:
-            why = str(error).splitlines()[-1].strip()
-            raise ValueError(f"does not fit network '{name}' of this recipe: {why}") from None
-
-
-def _to_fp32(output: Any) -> Any:
-    """Return outputs in fp32, in which losses are computed whatever the passes were in.
-
-    Features in bf16 stay as they are; those in fp16 do not, since sums of their squares would overflow.
-    """
-    output = map_tensors(lambda x: x.float() if x.dtype == torch.float16 else x, output)
-    return map_tensors(lambda x: x.float() if x.dtype == torch.bfloat16 else x, output, keep=("features",))
-
-
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
-
-
-def checkpointed(networks: Mapping[str, nn.Module], patterns: Iterable[str], known: Collection[str]) -> set[str]:
-    """Return those of the networks that patterns of `train.checkpointing` name.
-
-    Args:
-        known: the names that patterns may mean: also of networks that are not here, as where a model translates.
-
-    Raises:
-        UsageError: a pattern names none; or one that keeps running statistics, which a second pass would change again.
-    """
-    found: set[str] = set()
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in known):
-            raise UsageError(f'train.checkpointing = ["{pattern}"]: names no network. {did_you_mean(pattern, known)}')
-        mine = {name for name in networks if fnmatchcase(name, pattern)}
-        for name in sorted(mine):
-            if any(key.endswith("running_mean") for key, _ in networks[name].named_buffers()):
-                if pattern == name:
-                    raise UsageError(
-                        f'train.checkpointing = ["{name}"]: it has running statistics (batch norm), which a second '
-                        "pass would change again; choose another norm, or do not name it"
-                    )
-                mine.remove(name)
-        found |= mine
-    return found
-
-
-#: The backend of torch.compile; tests choose one that needs no C compiler.
-COMPILER = "inductor"
-#: How often a network may be compiled: for each stage's size, with and without gradients, frozen or not.
-COMPILATIONS = 64
-
-
-class Compiled:
-    """Compiles networks when they are first called with a shape of sample; the batch's length may vary."""
-
-    def __init__(self, networks: Networks):
-        self.seen: set[tuple[Any, ...]] = set()
-        self.begins: Callable[[str], None] = lambda message: None
-        """Called with a line before a compilation, which takes its time."""
-        # Of the compiler's own reading of tensors.
-        warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor that is not a leaf")
-        torch._dynamo.config.recompile_limit = max(COMPILATIONS, torch._dynamo.config.recompile_limit)
-        for network in networks.values():
-            network.compile(backend=COMPILER)
-
-    def prepare(self, name: str, x: Any, how: tuple[bool, ...]) -> None:
-        """Get ready for a call of a network."""
-        shapes: list[Any] = []
-
-        def visit(x: Tensor) -> Tensor:
-            shapes.append((x.shape[1:], x.requires_grad))
-            if len(x) > 1:
-                torch._dynamo.maybe_mark_dynamic(x, 0)
-            return x
-
-        map_tensors(visit, x)
-        key = (name, *how, torch.is_grad_enabled(), *shapes)
-        if key not in self.seen:
-            self.seen.add(key)
-            self.begins(f"compiling network '{name}' for samples of {' '.join(str(tuple(s)) for s, _ in shapes)}")
