@@ -13,7 +13,7 @@ import transgan_images
 
 import transgan
 from transgan import cli, rng
-from transgan.inference import model
+from transgan.inference import devices
 from transgan.inference.tiling import statistics
 from transgan.storage import atomic
 
@@ -32,15 +32,15 @@ def sources() -> list[Path]:
 def test_models_run_on_the_best_device(cuda: bool, mps: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert model.best_device() == expected
+    assert devices.best_device() == expected
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
 def test_where_the_best_device_cannot_be_used_the_cpu_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)  # and torch here is built without it
-    assert model._device(None) == torch.device("cpu")
+    assert devices.find_device(None) == torch.device("cpu")
     with pytest.raises(transgan.errors.UsageError, match='device="mps": cannot be used'):
-        model._device("mps")
+        devices.find_device("mps")
 
 
 def test_apples_gpus_are_given_no_float64() -> None:

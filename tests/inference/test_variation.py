@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from transgan.api import UsageError
+from transgan.inference.passes import Batch, Request
 from transgan.inference.translator import Translator
 from transgan.inference.variation import Variation
+from transgan.plan import Direction
 from transgan.storage import Checkpoint
 
 CODES = """\
@@ -71,6 +74,13 @@ def plain(run: Path) -> Translator:
     return Translator.from_pretrained(run, "cpu")
 
 
+def run(translator: Translator, x: Tensor, direction: Direction, variation: Variation) -> Tensor:
+    """Translate samples in one pass."""
+    source, target = (dict(translator.typical[getattr(direction.translation, end)]) for end in ("source", "target"))
+    assert not source and not target  # these models have no attributes
+    return translator._passes.run(Batch(x), Request(direction, source, target, variation))
+
+
 def picture(seed: int, size: int = 20) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
 
@@ -123,7 +133,7 @@ def test_items_of_a_sequence_have_one_code(codes: Translator, tmp_path: Path) ->
 def test_chunks_of_one_item_share_its_code(codes: Translator) -> None:
     direction = codes.choose("filled")
     x = torch.zeros(3, 3, 16, 16)
-    y = codes._run(x, direction, codes.encode_attributes(direction), Variation(seed=3, name="a"))
+    y = run(codes, x, direction, Variation(seed=3, name="a"))
     assert torch.equal(y[0], y[1]) and torch.equal(y[0], y[2])
 
 
@@ -137,10 +147,9 @@ def test_a_reference_replaces_the_code(codes: Translator) -> None:
 def test_a_strength_scales_the_change(plain: Translator) -> None:
     direction = plain.choose("old")
     x = torch.rand(1, 3, 32, 32) * 2 - 1
-    encoded = plain.encode_attributes(direction)
-    full = plain._run(x, direction, encoded, Variation())
+    full = run(plain, x, direction, Variation())
     for strength in (0.0, 0.5, 1.0, 1.5):
-        y = plain._run(x, direction, encoded, Variation(strength=strength))
+        y = run(plain, x, direction, Variation(strength=strength))
         torch.testing.assert_close(y, x + strength * (full - x))
 
 

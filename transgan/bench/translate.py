@@ -12,8 +12,8 @@ from transgan.bench.cases import Case, in_turns
 from transgan.bench.figures import Measured
 from transgan.data.domains import Domains, statistics_tensors
 from transgan.inference.containers import Containers
+from transgan.inference.devices import best_device
 from transgan.inference.file_translator import FileTranslator
-from transgan.inference.model import best_device
 from transgan.inference.model_folder import STATISTICS, model_config, plan_of
 from transgan.inference.translator import Translator
 from transgan.networks import Networks, network_tensors

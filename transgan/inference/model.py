@@ -1,15 +1,9 @@
 """A trained model in memory: what it translates, by which networks and media."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
 from pathlib import Path
-from threading import RLock
-from types import MappingProxyType
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,12 +11,12 @@ from transgan.api.protocols import Translation
 from transgan.api.samples import Media, Region
 from transgan.data.attributes import encode
 from transgan.data.domains import statistics_from_tensors
-from transgan.data.inputs import Side, assemble_inputs, domain_index
 from transgan.errors import DataError, UsageError, did_you_mean
 from transgan.inference.ahead import AT_ONCE
+from transgan.inference.devices import find_device
 from transgan.inference.model_folder import STATISTICS, find_model, plan_of
+from transgan.inference.passes import Batch, Encoded, Passes, Prepared, Request
 from transgan.inference.regions import RegionSelection
-from transgan.inference.tiling import Tiles, Wrap
 from transgan.inference.variation import PLAIN, Variation, check_inputs
 from transgan.networks import Networks, load_network_tensors
 from transgan.options import Options
@@ -32,33 +26,8 @@ from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.write import as_overrides
 from transgan.registry import using_files
-from transgan.rng import CounterRng, stable_hash
 from transgan.schedule import Clock
 from transgan.text import option
-
-#: Numbers of items that are prepared for one pass, unless a single one has more: of large items a few at a time.
-MOST_AT_ONCE = 1 << 25
-
-Encoded = Mapping[str, list[float]]
-"""The encoding of an attribute value, by the attribute's name."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An item as a generator takes it."""
-
-    rows: Tensor
-    """(N, C, *space)"""
-    further: Mapping[str, Tensor]
-    """Further inputs by name, (N, C, *space) each."""
-    name: str
-    undo: Any
-    """What `media.from_model` needs."""
-
-    @property
-    def shapes(self) -> Any:
-        """What items that are computed together have in common."""
-        return self.rows.shape[1:], self.rows.device, *((key, each.shape[1:]) for key, each in self.further.items())
 
 
 class Model:
@@ -78,10 +47,13 @@ class Model:
         self.config = config
         if mismatch := _mismatch(plan, tensors):  # before anything as large as the config says is allocated
             raise DataError(f"the weights do not fit the config: {mismatch}")
-        self.networks = Networks(plan, device)
-        load_network_tensors(self.networks, tensors)
-        for network in self.networks.values():
+        networks = Networks(plan, device)
+        load_network_tensors(networks, tensors)
+        for network in networks.values():
             network.eval().requires_grad_(False)
+        self.clock = _clock(config, plan.recipe.train.steps)
+        """The step of the model, for nodes with schedules."""
+        self._passes = Passes(plan, networks, self.clock)
         self.statistics = statistics_from_tensors(tensors, STATISTICS)
         self.media = {name: each.at(plan.stages[-1].size) for name, each in plan.media.items()}
         """The media of each domain."""
@@ -91,8 +63,6 @@ class Model:
         """The media of further inputs, by `domain.input`."""
         for media in self.input_media.values():
             media.statistics = self.statistics
-        self.clock = _clock(config, plan.recipe.train.steps)
-        """The step of the model, for nodes with schedules."""
         self.typical = _typical_values(plan, config)
         """The typical value of each attribute, by domain and name."""
         self.memory: int | None = None
@@ -100,9 +70,11 @@ class Model:
         What needs more is translated in tiles."""
         self.on_progress: Callable[[float], None] | None = None
         """Called during a translation in tiles with the share that is done, 0 to 1."""
-        self._tiles = Tiles()
-        self._lock = RLock()
-        """Held while networks run: tiles remember what they need, and most devices compute one thing at a time."""
+
+    @property
+    def networks(self) -> Networks:
+        """The networks that translate."""
+        return self._passes.networks
 
     @property
     def device(self) -> torch.device:
@@ -115,11 +87,12 @@ class Model:
         Raises:
             UsageError: there is no such device.
         """
-        where = _device(device)
-        with self._lock:
-            self.networks = Networks(self.plan, where, self.networks)
-            for network in self.networks.values():
+        where = find_device(device)
+        with self._passes.lock:
+            networks = Networks(self.plan, where, self.networks)
+            for network in networks.values():
                 network.eval().requires_grad_(False)
+            self._passes.networks = networks
         return self
 
     @classmethod
@@ -149,7 +122,7 @@ class Model:
             UsageError: there is no such device, or `step` is given for what is no run folder.
         """
         place = find_model(path, step)
-        where = _device(device)
+        where = find_device(device)
         tensors, config = place.read()
         try:
             with using_files(plugins):
@@ -310,8 +283,8 @@ class Model:
         Returns:
             (N, C, *space), with the target domain's typical attributes, on the device of x.
         """
-        encoded = self.encode_attributes(direction)
-        return self._run(x.to(self.device, torch.float32), direction, encoded, PLAIN).to(x)
+        request = self._request(direction, self.encode_attributes(direction), PLAIN)
+        return self._passes.run(Batch(x.to(self.device, torch.float32)), request).to(x)
 
     @torch.no_grad()
     def translate_regions(
@@ -378,141 +351,19 @@ class Model:
         Args:
             share: how much of all that is translated is done before, and how much this is.
         """
-        groups: dict[Any, list[int]] = {}
-        for i, each in enumerate(prepared):
-            groups.setdefault(each.shapes, []).append(i)
-        outputs: dict[int, Tensor] = {}
-        total, (done, whole) = sum(len(each.rows) for each in prepared), share
-        for numbers in groups.values():
-            group = [prepared[i] for i in numbers]
-            rows = torch.cat([each.rows for each in group])
-            further = {key: torch.cat([each.further[key] for each in group]) for key in group[0].further}
-            names = [each.name for each in group for _ in each.rows]
-            at_once = max(AT_ONCE, len(group))
-            if len(rows) > 1:
-                key, trace = self._traced(rows[:1], direction, encoded, variation, further, names)
-                most = min(at_once, len(rows))
-                with self._lock:
-                    at_once = self._tiles.samples_at_once(most, rows, trace, key, self.memory, self.device)
-            parts = []
-            for first in range(0, len(rows), at_once):
-                own = slice(first, first + at_once)
-                chunk = {key: each[own].to(self.device) for key, each in further.items()}
-                x = rows[own].to(self.device)
-                part = done, whole * len(x) / total
-                parts.append(self._run_in_memory(x, direction, encoded, variation, chunk, names[own], part))
-                done += part[1]
-            joined = torch.cat(parts) if len(parts) > 1 else parts[0]
-            outputs |= dict(zip(numbers, torch.split(joined, [len(each.rows) for each in group]), strict=True))
-        return [outputs[i] for i in range(len(prepared))]
+        show, (done, own) = self.on_progress, share
+        on_progress = None if show is None else lambda part: show(done + own * part)
+        request = self._request(direction, encoded, variation)
+        return self._passes.outputs(prepared, request, self.memory, on_progress)
+
+    def _request(self, direction: Direction, encoded: Encoded, variation: Variation) -> Request:
+        return Request(direction, self._encode(self.typical[direction.translation.source]), encoded, variation)
 
     @torch.no_grad()
     def finish(self, prepared: Prepared, y: Tensor, direction: Direction) -> Any:
         """Return a generator's output for an item as an item of the original size, which `media.write` takes."""
         target = direction.translation.target
         return self.media[target].from_model(y, prepared.undo, target)
-
-    def _run_in_memory(
-        self,
-        x: Tensor,
-        direction: Direction,
-        encoded: Encoded,
-        variation: Variation,
-        further: Mapping[str, Tensor],
-        names: Sequence[str],
-        share: tuple[float, float],
-    ) -> Tensor:
-        """Do what `_run` does, in tiles where the whole needs more memory than it may take.
-
-        Args:
-            share: how much of all that is translated is done before, and how much this is.
-        """
-
-        def run(wrap: Wrap) -> Tensor:
-            inputs = {name: wrap(each) for name, each in further.items()}
-            return self._run(wrap(x), direction, encoded, variation, inputs, names)
-
-        key, trace = self._traced(x, direction, encoded, variation, further, names)
-        show, (before, own) = self.on_progress, share
-        on_progress = None if show is None else lambda part: show(before + own * part)
-        compute = partial(self._tiles.compute, name=names[0], memory=self.memory, on_progress=on_progress)
-        with self._lock:
-            return compute(run, x, trace, key)
-
-    def _traced(
-        self,
-        x: Tensor,
-        direction: Direction,
-        encoded: Encoded,
-        variation: Variation,
-        further: Mapping[str, Tensor],
-        names: Sequence[str],
-    ) -> tuple[Any, Callable[[], Tensor]]:
-        """Return what is equal where the same memory is needed, and a function that does on meta what `_run` does."""
-        style = variation.reference
-
-        def trace() -> Tensor:
-            inputs = {name: each[: len(x)].to("meta") for name, each in further.items()}
-            without = replace(variation, reference=None if style is None else style.to("meta"))
-            own = names[: len(x)]
-            return self._run(torch.empty_like(x, device="meta"), direction, encoded, without, inputs, own, True)
-
-        varied = (style is None, variation.strength is None, variation.passes)
-        key = (direction.planned, tuple(x.shape), tuple(sorted(further)), *varied)
-        return key, trace
-
-    @cached_property
-    def _meta_networks(self) -> Networks:
-        networks = Networks(self.plan, "meta")
-        for network in networks.values():
-            network.eval().requires_grad_(False)
-        return networks
-
-    def _run(
-        self,
-        x: Tensor,
-        direction: Direction,
-        encoded: Encoded,
-        variation: Variation,
-        further: Mapping[str, Tensor] = MappingProxyType({}),
-        names: Sequence[str] | None = None,
-        without_numbers: bool = False,
-    ) -> Tensor:
-        """Return the translation of samples.
-
-        Args:
-            names: of the item that each sample is of, whose latent code it has; by default that of the variation.
-            without_numbers: whether x, and all other tensors, are on the meta device.
-        """
-        count, translation = len(x), direction.translation
-        networks = self._meta_networks if without_numbers else self.networks
-        device = networks.device
-
-        def side(x: Tensor | None, name: str, rows: Encoded) -> Side:
-            attributes = {each: torch.tensor([row] * count, device=device) for each, row in rows.items()}
-            return Side(x, domain_index(self.plan, name, count, device), attributes)
-
-        zero = np.zeros(count, dtype=np.uint64)
-        names = [variation.name] * count if names is None else names
-        hashes = {name: stable_hash(name) for name in set(names)}
-        items = np.array([hashes[name] for name in names], dtype=np.uint64)
-        codes = CounterRng(("latents", variation.seed), zero + np.uint64(variation.sample), items, device)
-        reference = variation.reference
-        inputs = assemble_inputs(
-            self.plan,
-            direction.planned,
-            replace(side(x, translation.source, self._encode(self.typical[translation.source])), inputs=further),
-            side(None, translation.target, encoded),
-            CounterRng("translate", zero, zero, device),
-            self.clock,
-            training=False,
-            reference=None if reference is None else reference.expand(count, *reference.shape[1:]),
-            strength=variation.strength,
-            passes=variation.passes,
-            latents=codes,
-        )
-        fake: Tensor = networks.compute(inputs, direction.planned, ["fake"])["fake"]
-        return fake
 
 
 def _clock(config: Mapping[str, Any], steps: int) -> Clock:
@@ -552,26 +403,3 @@ def _mismatch(plan: Plan, tensors: Mapping[str, Tensor]) -> str:
             if tensor.shape != expected.shape:
                 return f"'{key}' of '{name}' is {tuple(tensor.shape)}, expected {tuple(expected.shape)}"
     return ""
-
-
-def best_device() -> str:
-    """Return the type of device that is used by default: a GPU of CUDA, else one of Apple's, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _device(device: torch.device | str | None) -> torch.device:
-    """Return the device of that name, or the best there is; the CPU where that is there and cannot be used."""
-    best = best_device()
-    try:
-        found = torch.device(device or best)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        if device is None:
-            return torch.device("cpu")
-        # torch's messages list every backend, or advise how to build torch
-        first = str(error).splitlines()[0]
-        if first.startswith("Expected one of"):
-            raise UsageError(f"{option('device', str(device))}: expected cpu, cuda, cuda:1 or mps") from None
-        why = "there is none here" if first.startswith("Could not run") else re.split(r"[.:](\s|$)", first)[0][:100]
-        raise UsageError(f"{option('device', str(device))}: cannot be used: {why}; without it {best} is used") from None
-    return found

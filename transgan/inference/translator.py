@@ -14,12 +14,16 @@ from torch import Tensor
 from transgan.api.samples import Media
 from transgan.data.attributes import describe_attribute
 from transgan.errors import DataError, OutOfMemory, UsageError, is_out_of_memory
-from transgan.inference.model import MOST_AT_ONCE, Model, Prepared
+from transgan.inference.model import Model
+from transgan.inference.passes import Prepared
 from transgan.inference.regions import RegionSelection
 from transgan.inference.variation import Variation, check_inputs, check_variation
 from transgan.options import Options
 from transgan.plan import Direction
 from transgan.text import option
+
+#: Numbers of items that are prepared for one pass, unless a single one has more: of large items a few at a time.
+MOST_AT_ONCE = 1 << 25
 
 
 class How(TypedDict, total=False):
