@@ -5,12 +5,14 @@ synthetic faces, young and old, as below.
 """
 
 import copy
+import multiprocessing
 import os
+import runpy
 import socket
-import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
 
 Samples = dict[Any, Tensor]
 SIZE, BATCH = 16, 4
+PYTHON = Path(__file__).parent / "fixtures" / "python.py"
+PLUGINS = [f"transgan_{name}" for name in ("standard", "images", "faces", "methods", "voice", "video")]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -263,30 +267,64 @@ def assert_same_state() -> Callable[..., None]:
     return compare
 
 
-@pytest.fixture
-def start_processes() -> Iterator[Callable[..., list[tuple[int, str]]]]:
-    """`start_processes(count, *arguments, **environment)`: run Python in N processes; return exit codes and stderrs."""
-    running: list[subprocess.Popen[str]] = []
+@pytest.fixture(scope="session")
+def _forking() -> ForkServerContext:
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload(["pytest", "accelerate", "transgan.cli", "transgan.training.start", *PLUGINS])
+    return context
 
-    def start(count: int, *arguments: object, **environment: str) -> list[tuple[int, str]]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-        for rank in range(count):  # as a launcher does
-            numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-            launcher = {**address, **{name: str(number) for name, number in numbers.items()}} if count > 1 else {}
-            running.append(
-                subprocess.Popen(
-                    [sys.executable, *map(str, arguments)],
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    env={**os.environ, **launcher, **environment},
-                )
-            )
-        errors = [process.communicate(timeout=300)[1] for process in running]
-        return [(process.returncode, text) for process, text in zip(running, errors, strict=True)]
+
+@pytest.fixture
+def forked(_forking: ForkServerContext) -> Iterator[Callable[..., ForkServerProcess]]:
+    """`forked(arguments, streams, folder, environment)`: Python in a process of its own, which starts at once.
+
+    It is a fork of a process that has imported the whole package, which takes seconds. `streams` are the paths of
+    stdin, stdout and stderr; folder and environment default to those of this process.
+    """
+    running: list[ForkServerProcess] = []
+
+    def start(
+        arguments: Sequence[object],
+        streams: Sequence[object] = (os.devnull,) * 3,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> ForkServerProcess:
+        given = {
+            "arguments": [str(each) for each in arguments],
+            "environment": dict(os.environ if environment is None else environment),
+            "folder": str(folder or Path.cwd()),
+            "streams": [str(each) for each in streams],
+        }
+        running.append(_forking.Process(target=runpy.run_path, args=(str(PYTHON), {"GIVEN": given})))
+        running[-1].start()
+        return running[-1]
 
     yield start
     for process in running:
         process.kill()
+        process.join()
+
+
+@pytest.fixture
+def start_processes(
+    forked: Callable[..., ForkServerProcess], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., list[tuple[int | None, str]]]:
+    """`start_processes(count, *arguments, **environment)`: run Python in N processes; return exit codes and stderrs."""
+
+    def start(count: int, *arguments: object, **environment: str) -> list[tuple[int | None, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        errors = [tmp_path_factory.mktemp("errors") / "stderr" for _ in range(count)]
+        running = []
+        for rank, path in enumerate(errors):  # as a launcher does
+            numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+            launcher = {**address, **{name: str(number) for name, number in numbers.items()}} if count > 1 else {}
+            streams = os.devnull, os.devnull, path
+            running.append(forked(arguments, streams, environment={**os.environ, **launcher, **environment}))
+        for process in running:
+            process.join(timeout=300)
+        return [(process.exitcode, path.read_text()) for process, path in zip(running, errors, strict=True)]
+
+    return start

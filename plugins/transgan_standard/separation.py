@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transgan.api import area_under_curve
+
 #: Samples of a training step, of either kind.
 BATCH = 16
 #: Learning rate of Adam.
@@ -16,15 +18,6 @@ _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = 
     2: nn.Conv2d,
     3: nn.Conv3d,
 }
-
-
-def area_under_curve(higher: np.ndarray, lower: np.ndarray) -> float:
-    """Return the area under the ROC curve of scores (N,) that should be above scores (M,).
-
-    It is the share of pairs in the right order, equal scores counting half (Mann and Whitney, 1947).
-    """
-    difference = np.asarray(higher)[:, None] - np.asarray(lower)[None]
-    return float((difference > 0).mean() + (difference == 0).mean() / 2)
 
 
 def held_out_auc(
@@ -107,13 +100,12 @@ def _padded(x: Tensor, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def _scores(network: nn.Module, samples: Sequence[Tensor], size: int | None) -> np.ndarray:
+def _scores(network: nn.Module, samples: Sequence[Tensor], size: int | None) -> Tensor:
     """Return a logit for each sample or, with `size`, each of its crops that do not overlap."""
     crops = [
         crop for x in samples for crop in ([x] if size is None else [_padded(each, size) for each in _windows(x, size)])
     ]
-    scores: np.ndarray = torch.cat([network(each[None]).flatten(1).mean(1) for each in crops]).cpu().double().numpy()
-    return scores
+    return torch.cat([network(each[None]).flatten(1).mean(1) for each in crops])
 
 
 def _windows(x: Tensor, size: int) -> list[Tensor]:

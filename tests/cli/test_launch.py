@@ -19,14 +19,10 @@ def launched(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment | {"HF_HOME": str(cwd)}, capture_output=True, text=True, cwd=cwd)
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [("train.stepps=3", "unknown key"), ("train.batch=3", "a batch of 3 cannot be divided by 2 processes")],
-)
-def test_a_mistake_in_a_recipe_is_said_once(recipe: Path, tmp_path: Path, setting: str, message: str) -> None:
-    ended = launched("run", recipe, "--set", setting, cwd=tmp_path)
+def test_a_mistake_in_a_recipe_is_said_once(recipe: Path, tmp_path: Path) -> None:
+    ended = launched("run", recipe, "--set", "train.stepps=3", cwd=tmp_path)
     assert ended.returncode
-    assert ended.stderr.count("error: ") == 1 and message in ended.stderr
+    assert ended.stderr.count("error: ") == 1 and "unknown key" in ended.stderr
     assert "torch/distributed" not in ended.stderr and not (tmp_path / "runs").exists()
 
 

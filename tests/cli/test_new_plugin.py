@@ -45,10 +45,12 @@ def test_its_types_are_right(packages: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
-def test_its_tests_pass(packages: Path) -> None:
+def test_its_tests_pass(packages: Path, forked: Any, tmp_path: Path) -> None:
     folders = [packages / f"own_{kind}" for kind in KINDS]
-    result = done(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders, cwd=packages)
-    assert result.returncode == 0, result.stdout
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *folders)
+    process = forked(words, (os.devnull, tmp_path / "printed", tmp_path / "printed"), packages)
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "printed").read_text()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,8 +6,10 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -34,59 +36,88 @@ show_figures({"age: a -> b": {"error": 0.5}}, "held-out samples")
 PLAIN = dict.fromkeys(("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"), "")
 
 
+class Piped(NamedTuple):
+    """What a process has returned and printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def variables(**given: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in PLAIN}
     return {**kept, "TERM": "xterm-256color", "COLUMNS": "100", **given}
 
 
-def in_terminal(*words: str, **given: str) -> tuple[int, str]:
-    """Run Python with a terminal as stdin, stdout and stderr; return its exit code and all it has printed."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=variables(**given), close_fds=True
-    )
-    os.close(theirs)
+def read_terminal(ours: int, theirs: int, is_running: Callable[[], bool]) -> str:
+    """Return all that a process prints in a terminal until it ends, and close the terminal."""
     printed = b""
     end = time.monotonic() + 240
     while time.monotonic() < end:
-        if select.select([ours], [], [], 1)[0]:
-            try:
-                read = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not read:
-                break
-            printed += read
+        running = is_running()
+        if select.select([ours], [], [], 0.05)[0]:
+            printed += os.read(ours, 65536)
+        elif not running:
+            break
     os.close(ours)
-    return process.wait(timeout=60), printed.decode()
+    os.close(theirs)
+    return printed.decode()
 
 
-def piped(*words: str, **given: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], env=variables(**given), capture_output=True, text=True, timeout=240)
+@pytest.fixture
+def in_terminal(forked: Any) -> Callable[..., tuple[int, str]]:
+    """`in_terminal(*words, **variables)`: run Python with a terminal as stdin, stdout and stderr.
+
+    Returns its exit code and all that it has printed.
+    """
+
+    def run(*words: str, **given: str) -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        process = forked(words, [os.ttyname(theirs)] * 3, environment=variables(**given))
+        printed = read_terminal(ours, theirs, process.is_alive)
+        process.join(60)
+        return process.exitcode, printed
+
+    return run
 
 
-def test_a_terminal_has_bars_and_styles() -> None:
+@pytest.fixture
+def piped(forked: Any, tmp_path: Path) -> Callable[..., Piped]:
+    """`piped(*words, **variables)`: run Python without a terminal."""
+
+    def run(*words: str, **given: str) -> Piped:
+        streams = tmp_path / "stdout", tmp_path / "stderr"
+        for path in streams:
+            path.write_text("")
+        process = forked(words, (os.devnull, *streams), environment=variables(**given))
+        process.join(240)
+        return Piped(process.exitcode, *(path.read_text() for path in streams))
+
+    return run
+
+
+def test_a_terminal_has_bars_and_styles(in_terminal: Any) -> None:
     code, printed = in_terminal("-c", PROGRAM)
     assert code == 0, printed
     assert COLOR.search(printed) and "3/3" in printed
     assert "\r\x1b[K[##########..........]  step 1/2" in printed and "[####################]  step 2/2" in printed
 
 
-def test_no_color_on_a_terminal() -> None:
+def test_no_color_on_a_terminal(in_terminal: Any) -> None:
     code, printed = in_terminal("-c", PROGRAM, NO_COLOR="1")
     assert code == 0 and "3/3" in printed and "step 1/2" in printed and "error" in printed
     assert not COLOR.search(printed)
     assert COLOR.search(in_terminal("-c", PROGRAM, NO_COLOR="")[1])  # an empty value is none
 
 
-def test_a_dumb_terminal_has_plain_lines() -> None:
+def test_a_dumb_terminal_has_plain_lines(in_terminal: Any) -> None:
     code, printed = in_terminal("-c", PROGRAM, TERM="dumb")
     assert code == 0 and "\x1b" not in printed
     lines = printed.replace("\r\n", "\n").splitlines()
     assert lines[0].startswith("step 1/2  ") and lines[1].startswith("step 2/2  ") and lines[2] == "done"
 
 
-def test_pipes_have_plain_lines_unless_color_is_forced() -> None:
+def test_pipes_have_plain_lines_unless_color_is_forced(piped: Any) -> None:
     done = piped("-c", PROGRAM)
     assert "\x1b" not in done.stdout + done.stderr and "\r" not in done.stderr
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["step", "step", "done"]
@@ -95,7 +126,7 @@ def test_pipes_have_plain_lines_unless_color_is_forced() -> None:
     assert "\x1b" not in piped("-c", PROGRAM, FORCE_COLOR="1", NO_COLOR="1").stdout
 
 
-def test_only_the_first_process_of_a_machine_draws() -> None:
+def test_only_the_first_process_of_a_machine_draws(in_terminal: Any) -> None:
     code, printed = in_terminal("-c", PROGRAM.partition("progress = ")[0], LOCAL_RANK="1")
     assert (code, printed) == (0, "")
 
@@ -133,20 +164,23 @@ def test_work_that_takes_long_prints_lines_where_there_is_no_terminal(
 
 @pytest.mark.parametrize("given", [{}, {"NO_COLOR": "1"}, {"FORCE_COLOR": "1"}])
 def test_help_errors_and_lists_have_no_colors_on_a_terminal(given: dict[str, str]) -> None:
-    for words, expected in (("--help", 0), ("run -h", 0), ("run nowhere.toml", 2), ("trian", 2), ("recipes", 0)):
-        code, printed = in_terminal("-m", "transgan", *words.split(), **given)
-        assert code == expected and printed and "\x1b" not in printed
+    """Each in a new process, since the command line reads some variables when it is imported."""
+    for line, expected in (("--help", 0), ("run -h", 0), ("run nowhere.toml", 2), ("trian", 2), ("recipes", 0)):
+        ours, theirs = pty.openpty()
+        words = [sys.executable, "-m", "transgan", *line.split()]
+        process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=variables(**given))
+        printed = read_terminal(ours, theirs, lambda process=process: process.poll() is None)
+        assert process.returncode == expected and printed and "\x1b" not in printed
 
 
-def test_lists_and_help_follow_the_width(tmp_path: Path) -> None:
-    for words in ("--help", "plugins"):
-        for columns in ("60", "100"):
-            done = piped("-m", "transgan", *words.split(), COLUMNS=columns)
-            assert done.returncode == 0
-            assert max(map(len, done.stdout.splitlines())) <= int(columns), words
+def test_lists_and_help_follow_the_width(piped: Any) -> None:
+    for words, columns in (("--help", "60"), ("--help", "100"), ("plugins", "60")):
+        done = piped("-m", "transgan", words, COLUMNS=columns)
+        assert done.returncode == 0
+        assert max(map(len, done.stdout.splitlines())) <= int(columns), words
 
 
-def test_a_run_on_a_terminal(recipe: Path, tmp_path: Path) -> None:
+def test_a_run_on_a_terminal(in_terminal: Any, recipe: Path) -> None:
     words = ("-m", "transgan", "run", str(recipe), "--set", "train.steps=4")
     code, printed = in_terminal(*words, NO_COLOR="1")
     assert code == 0, printed

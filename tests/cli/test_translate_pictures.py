@@ -160,7 +160,7 @@ print(peaks[1] - peaks[0])
 
 def test_a_small_file_of_many_pixels_takes_little_memory(model: Path) -> None:
     pytest.importorskip("resource", reason="the peak of memory is measured on POSIX systems")
-    width, height = 4000, 3000
+    width, height = 3000, 2000
     Image.new("RGB", (64, 64)).save("small.png")
     Image.new("RGB", (width, height), (9, 200, 30)).save("large.png")
     words = [sys.executable, "-W", "ignore", "-c", MEASURED, str(model), "small.png", "large.png"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transgan.api import Generator, Register, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.monitoring.detect import area_under_curve, in_diagnostics, in_held_out
+from transgan.monitoring.detect import in_diagnostics, in_held_out
 from transgan.monitoring.diagnostics import loss_roles
 from transgan.monitoring.faults import Finding, LossRoles
 from transgan.monitoring.guardian import HELD_OUT_PATIENCE, Guardian, Verdict
@@ -193,12 +193,6 @@ def test_discriminators_that_have_once_separated_are_not_blind_and_blind_ones_sp
     again.load_state_dict(state)
     assert again.separated == {WHERE}
     again.load_state_dict({name: value for name, value in state.items() if name != "separated"})  # an older checkpoint
-
-
-def test_the_area_under_the_curve_counts_pairs() -> None:
-    real, fake = torch.tensor([0.1, 0.5, 0.5, 2.0]), torch.tensor([0.5, -1.0, 0.2])
-    pairs = [(a > b) + 0.5 * (a == b) for a in real.tolist() for b in fake.tolist()]
-    assert area_under_curve(real, fake) == pytest.approx(sum(pairs) / 12)
 
 
 def test_a_translation_stays_faulty_until_it_is_checked_again() -> None:

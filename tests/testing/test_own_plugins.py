@@ -101,6 +101,7 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
     ("generators", "uvcgan2"): {"options": {"features": 8, "heads": 2}},
     ("losses", "anchor"): {"networks": {"generator": layered}},
     ("metrics", "attention_in_change"): {"inputs": {"attention": torch.rand(4, 1, 8, 8) * 2 - 1}},
+    ("metrics", "discriminator_auc"): {"options": {"steps": 5}},
     ("metrics", "flicker"): {"spec": CLIPS},
     ("media", "clip"): {"files": [frames(0), frames(1)]},
     ("conditionings", "planes"): {"options": {"of": "edges"}, "conditions": {"edges": torch.rand(4, 1, 32, 32)}},

@@ -60,6 +60,7 @@ MAY_DIFFER = {
     "trainer.batches.orders": "a cache: an order follows from the seed and the epoch",
     "trainer.batches.pool": "threads",
     "trainer.batches.prefetched": "samples of the next step, which follow from the step",
+    "trainer.checks": "all of the trainer's",
     "trainer.engine.objective.diagnostics": "figures of the newest step",
     "trainer.engine._skipped": "read before each checkpoint",
     "trainer.engine.skipped": "whether the newest step was skipped",

@@ -49,6 +49,7 @@ from transgan.api.samples import (
     SampleRng,
     Source,
 )
+from transgan.api.scores import area_under_curve
 from transgan.api.starters import DomainFolder, Finding, Setup, Starter, TooFew, as_name, domain_folders
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
@@ -127,6 +128,7 @@ __all__ = [
     "Translation",
     "UsageError",
     "WeightFile",
+    "area_under_curve",
     "as_name",
     "as_user_error",
     "constant",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transgan.api.scores import area_under_curve
 from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
 from transgan.evaluation.evaluate import discriminator_scores, held_out_batches
@@ -133,14 +134,6 @@ def _separation(
             chance = ((2 * min(counts) + 1) / 12) ** 0.5 / min(counts)
             finding = compare_with_limit("discriminator_blind", where, best, plan.recipe.guard)
             yield replace(finding, clear=best > min(0.5 + CLEARLY * chance, 0.95))
-
-
-def area_under_curve(real: Tensor, fake: Tensor) -> float:
-    """Return how often a score of `real` (N,) is above one of `fake` (M,), ties by half: the area under the ROC curve.
-
-    Where both have one distribution, its standard deviation is sqrt((N + M + 1) / (12 N M)) (Mann and Whitney, 1947).
-    """
-    return float(0.5 + 0.5 * torch.sign(real[:, None] - fake).mean())
 
 
 def _reconstruction(networks: Networks, inputs: Mapping[Any, Any], planned: Any, fake: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The training step: every phase that is due computes its losses, their gradients, and one update of its networks."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -62,6 +63,12 @@ class Engine:
                 self.task_sampler.update(clock, self.objective.diagnostics)
             self.completed += 1
             yield self.completed, losses
+
+    @contextmanager
+    def translating(self) -> Iterator[Networks]:
+        """Yield the networks that translate: in evaluation mode, with averaged weights where there is an average."""
+        with self.networks.evaluating() if self.average is None else nullcontext():
+            yield self.networks if self.average is None else Networks(self.plan, self.networks.device, self.average)
 
     def train_step(self, micro_batches: list[BatchInputs], clock: Clock) -> dict[str, Tensor]:
         """Train one step; return its losses, unweighted.

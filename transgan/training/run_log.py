@@ -1,7 +1,7 @@
 """What a run reports, on the console, in log.txt and in metrics.jsonl; and what fails without ending it."""
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,8 @@ class RunLog:
         self.failures = Failures()
         self.position = 0
         """How many records of metrics.jsonl belong to a checkpoint of this step: see `note_position`."""
+        self.data_warnings = 0
+        """How many of the data's warnings have been reported."""
         self.disk_full = False
         """Whether the newest line could not be written."""
 
@@ -54,6 +56,12 @@ class RunLog:
         """Print a line, and write it to log.txt."""
         self.progress.message(text)
         self.write(text)
+
+    def report_data(self, warnings: Sequence[str]) -> None:
+        """Report what is new among the data's warnings."""
+        for warning in warnings[self.data_warnings :]:
+            self.report(f"warning: {warning}")
+        self.data_warnings = len(warnings)
 
     def record(self, step: int, figures: Mapping[str, float]) -> None:
         """Write a record of metrics.jsonl."""

@@ -1,29 +1,25 @@
-"""The life of a run, from top to bottom: begin, train, log, check, save, preview, evaluate, go back, end."""
+"""The life of a run: the training loop, then how a run begins, saves, previews, evaluates, goes back and ends."""
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from transgan import storage
 from transgan.api.protocols import RunInfo
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.errors import DiskError, DivergedError, TransganError
+from transgan.errors import DiskError, TransganError
 from transgan.evaluation.conditions import ConditionEffect, measure_effects
 from transgan.evaluation.evaluate import Evaluation, preview_columns
 from transgan.inference.model_folder import model_config
 from transgan.monitoring.advice import Adviser
-from transgan.monitoring.detect import in_held_out
 from transgan.monitoring.diagnostics import loss_roles
-from transgan.monitoring.faults import Finding, LossRoles
+from transgan.monitoring.faults import LossRoles
 from transgan.monitoring.guardian import Guardian, Verdict
-from transgan.networks import Networks
 from transgan.plan import Plan, make_plan
 from transgan.plan.fallback import with_fallback
 from transgan.recipe import Document, write_recipe
@@ -34,7 +30,6 @@ from transgan.reporting.runs import State
 from transgan.text import printable
 from transgan.training.checkpoint import (
     TrainingState,
-    all_finite,
     check_replicas,
     upgrade_checkpoint,
     without_objective,
@@ -46,7 +41,7 @@ from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
 from transgan.training.run_log import RunLog
-from transgan.training.task_sampler import describe_tasks
+from transgan.training.step_checks import StepChecks
 from transgan.training.transfer import InitialWeights
 
 #: Actions of the guardian that need a good checkpoint.
@@ -86,50 +81,9 @@ class Trainer:
         """The step of the newest checkpoint that was written, and when."""
         self.published = -1
         """The step of the model folder that was written."""
-        self.data_warnings = 0
-        """How many of the data's warnings have been reported."""
         self.losses: Mapping[str, Tensor] = {}
         self.figures: Mapping[str, Mapping[str, float]] = {}
         self.set_plan(document, plan)
-
-    def set_plan(self, document: Document, plan: Plan) -> None:
-        """Train by this plan from now on."""
-        self.document, self.plan = document, plan
-        processes = self.processes
-        self.batches = Batches(plan, self.domains, processes.rank, processes.world, processes.device)
-        self.evaluation = Evaluation(plan, self.domains, processes.device, self.log.metric_failed)
-        self.report = Report(self.folder or storage.RunFolder.at(self.path), plan)
-        self.reset()
-
-    def reset(self) -> None:
-        """Set everything in a checkpoint to its state before the first step. What is new here belongs in `state`."""
-        roles = LossRoles(**loss_roles(self.plan))
-        self.engine = Engine(self.plan, self.processes)
-        if self.engine.networks.compiled:
-            self.engine.networks.compiled.begins = lambda line: self.progress.message(line)
-        self.evaluation.discriminators = self.engine.networks
-        self.best = BestWeights(self.plan)
-        self.guardian = Guardian(self.plan.recipe.guard, roles)
-        self.adviser = Adviser(roles, self.plan.recipe.guard)
-        self.log.failures.messages.clear()
-        engine = self.engine
-        self.state = TrainingState(
-            {
-                "networks": engine.networks,
-                "optimizers": engine.optimizers,
-                **({"scaler": engine.optimizers.scaler} if engine.networks.scales else {}),
-                **({"ema": engine.average} if engine.average else {}),
-                "history": engine.objective.history,
-                "loss_buffers": engine.objective.loss_buffers,
-                "task_sampler": engine.task_sampler,
-                "best": self.best,
-                "statistics": self.domains,
-                "guardian": self.guardian,
-                "adviser": self.adviser,
-                "failures": self.log.failures,
-            },
-            self.processes.device,
-        )
 
     def fit(self, progress: Progress, train: bool = True) -> int:
         """Train to the end; return the exit code: 0, or that of the signal that ended the run early.
@@ -162,6 +116,105 @@ class Trainer:
                 self._write_report(outcome, why.removeprefix(": "))
             self.call_hook("run_finished", outcome=outcome)
 
+    def _train(self) -> int:
+        """Train to the end; return 0, or the code of a request to stop."""
+        while isinstance(outcome := self._train_until_verdict(), Verdict):
+            self._go_back(outcome)
+        return outcome
+
+    def _train_until_verdict(self) -> int | Verdict:
+        """Train to the end (0), to a request to stop (its code), or until the guardian wants to go back."""
+        train, guard = self.plan.recipe.train, self.plan.recipe.guard
+        check_every = guard.check_every or max(100, train.steps // 50)
+        checkpoint_every = train.checkpoint_every or max(1, min(2000, train.steps // 10))
+        completed = self.engine.completed
+        if guard.possible_actions & GOING_BACK and not completed and self.guardian.good_step < 0:
+            self.save(0)  # to go back to while there is no other
+        if completed and (code := self._after_step(completed, 0)):  # a checkpoint is written before that
+            return code
+        for step, losses in self.engine.train(self.batches):
+            self.losses = losses
+            self.call_hook("step_finished")
+            code = self.stop_requests.at_step(step)
+            last = step == train.steps or bool(code)
+            saves = step % checkpoint_every == 0 or last
+            held_out = step % check_every == 0
+            if verdict := self.checks.after(step, losses, held_out, saves):
+                return verdict
+            self.log.note_position()
+            if saves:
+                self.save(step, must=last)
+                self._publish(step)
+            if code > StopRequests.BY_HOOK:
+                return code
+            if code := self._after_step(step, code):
+                return code
+        return 0
+
+    def _after_step(self, step: int, code: int) -> int:
+        """Evaluate and preview a step where that is due; return `code`, or that of a hook that asks for the end."""
+        train, every = self.plan.recipe.train, self.plan.recipe.evaluate.every
+        sample_every = train.sample_every or max(1, train.steps // 10)
+        last = step == train.steps or code == StopRequests.BY_HOOK
+        if every and step % every == 0 and not last:
+            self._evaluate(step)
+            if self.stop_requests.at_step(step) == StopRequests.BY_HOOK:
+                code, last = StopRequests.BY_HOOK, True
+                if self.saved[0] != step:
+                    self.save(step, must=True)
+        if step % sample_every == 0 or last:
+            self._preview(step)
+        if code:
+            self.log.report(f"step {step}: stopped by a plugin: {self.processes.broadcast(self.stop_requests.reason)}")
+        return code
+
+    def _stop_here(self) -> int:
+        """End the run at the checkpoint that was loaded."""
+        self._preview(self.engine.completed)
+        return StopRequests.BY_HOOK
+
+    # Plan and state.
+
+    def set_plan(self, document: Document, plan: Plan) -> None:
+        """Train by this plan from now on."""
+        self.document, self.plan = document, plan
+        processes = self.processes
+        self.batches = Batches(plan, self.domains, processes.rank, processes.world, processes.device)
+        self.evaluation = Evaluation(plan, self.domains, processes.device, self.log.metric_failed)
+        self.report = Report(self.folder or storage.RunFolder.at(self.path), plan)
+        self.reset()
+
+    def reset(self) -> None:
+        """Set everything in a checkpoint to its state before the first step. What is new here belongs in `state`."""
+        roles = LossRoles(**loss_roles(self.plan))
+        self.engine = engine = Engine(self.plan, self.processes)
+        if engine.networks.compiled:
+            engine.networks.compiled.begins = lambda line: self.progress.message(line)
+        self.evaluation.discriminators = engine.networks
+        self.best = BestWeights(self.plan)
+        self.guardian = Guardian(self.plan.recipe.guard, roles)
+        self.adviser = Adviser(roles, self.plan.recipe.guard)
+        self.log.failures.messages.clear()
+        parts = self.batches, engine, self.guardian, self.adviser, self.log, self.processes
+        self.checks = StepChecks(self.plan, self.domains, *parts, self.path)
+        self.state = TrainingState(
+            {
+                "networks": engine.networks,
+                "optimizers": engine.optimizers,
+                **({"scaler": engine.optimizers.scaler} if engine.networks.scales else {}),
+                **({"ema": engine.average} if engine.average else {}),
+                "history": engine.objective.history,
+                "loss_buffers": engine.objective.loss_buffers,
+                "task_sampler": engine.task_sampler,
+                "best": self.best,
+                "statistics": self.domains,
+                "guardian": self.guardian,
+                "adviser": self.adviser,
+                "failures": self.log.failures,
+            },
+            self.processes.device,
+        )
+
     # Begin.
 
     def _begin(self) -> None:
@@ -182,7 +235,7 @@ class Trainer:
         self.call_hook("run_started")
         for note in self.domains.notes:
             self.log.report(note)
-        self._report_data()
+        self.log.report_data(self.domains.warnings)
 
     def _initialize(self) -> bool:
         """Give networks the weights that they begin with, where these are not random; return whether any has such."""
@@ -228,167 +281,6 @@ class Trainer:
         self.engine.completed = checkpoint.step
         self.saved = (checkpoint.step, time.monotonic())
 
-    # Train.
-
-    def _train(self) -> int:
-        """Train to the end; return 0, or the code of a request to stop."""
-        while isinstance(outcome := self._train_until_verdict(), Verdict):
-            self._go_back(outcome)
-        return outcome
-
-    def _train_until_verdict(self) -> int | Verdict:
-        """Train to the end (0), to a request to stop (its code), or until the guardian wants to go back."""
-        train, guard = self.plan.recipe.train, self.plan.recipe.guard
-        check_every = guard.check_every or max(100, train.steps // 50)
-        checkpoint_every = train.checkpoint_every or max(1, min(2000, train.steps // 10))
-        completed = self.engine.completed
-        if guard.possible_actions & GOING_BACK and not completed and self.guardian.good_step < 0:
-            self.save(0)  # to go back to while there is no other
-        if completed and (code := self._after_step(completed, 0)):  # a checkpoint is written before that
-            return code
-        for step, losses in self.engine.train(self.batches):
-            self.losses = losses
-            self.call_hook("step_finished")
-            code = self.stop_requests.at_step(step)
-            last = step == train.steps or bool(code)
-            saves = step % checkpoint_every == 0 or last
-            checks = step % check_every == 0
-            watched = self.engine.skipped or train.logs(step) or checks or saves
-            if watched and (verdict := self._apply_verdicts(step, self._check(step, checks, saves))):
-                return verdict
-            self.log.note_position()
-            if saves:
-                self.save(step, must=last)
-                self._publish(step)
-            if code > StopRequests.BY_HOOK:
-                return code
-            if code := self._after_step(step, code):
-                return code
-        return 0
-
-    def _after_step(self, step: int, code: int) -> int:
-        """Evaluate and preview a step where that is due; return `code`, or that of a hook that asks for the end."""
-        train, every = self.plan.recipe.train, self.plan.recipe.evaluate.every
-        sample_every = train.sample_every or max(1, train.steps // 10)
-        last = step == train.steps or code == StopRequests.BY_HOOK
-        if every and step % every == 0 and not last:
-            self._evaluate(step)
-            if self.stop_requests.at_step(step) == StopRequests.BY_HOOK:
-                code, last = StopRequests.BY_HOOK, True
-                if self.saved[0] != step:
-                    self.save(step, must=True)
-        if step % sample_every == 0 or last:
-            self._preview(step)
-        if code:
-            self.log.report(f"step {step}: stopped by a plugin: {self.processes.broadcast(self.stop_requests.reason)}")
-        return code
-
-    def _stop_here(self) -> int:
-        """End the run at the checkpoint that was loaded."""
-        self._preview(self.engine.completed)
-        return StopRequests.BY_HOOK
-
-    # Log and check.
-
-    def _check(self, step: int, checks_held_out: bool, saves: bool) -> list[Verdict]:
-        """Log a step where it is due; return the guardian's verdicts. Weights are checked before they are saved."""
-        count, by_loss = self.engine.count_skipped()
-        verdicts = self._report_skipped(step, count, by_loss) if count else []
-        if self.plan.recipe.train.logs(step):
-            verdicts += self._log_step(step)
-        if checks_held_out and self.folder:
-            findings: list[Finding] = []
-            with self.log.surviving("the check of held-out samples"), self.translating() as networks:
-                own, separated = self.engine.networks, self.guardian.separated
-                findings = list(
-                    in_held_out(self.plan, self.domains, networks, step, self.processes.device, own, separated)
-                )
-            record, found = self.guardian.check_held_out(step, findings)
-            verdicts += found
-            if record:
-                self.log.record(step, record)
-        if saves and not all_finite(self.engine.networks):
-            return [self.guardian.weights_not_finite(), *verdicts]
-        return verdicts
-
-    def _report_data(self) -> None:
-        """Report what is new among the data's warnings."""
-        warnings = self.domains.warnings
-        for warning in warnings[self.data_warnings :]:
-            self.log.report(f"warning: {warning}")
-        self.data_warnings = len(warnings)
-
-    def _report_skipped(self, step: int, count: int, by_loss: int) -> list[Verdict]:
-        """Report skipped steps; return the guardian's verdict.
-
-        Args:
-            by_loss: those of the `count` steps of which a loss was not finite; of the others, a gradient was not.
-        """
-
-        def skipped(count: int) -> str:
-            return f"step {step}: " + ("skipped" if self.engine.waits else f"{count} of the steps before were skipped")
-
-        by_gradient, scale = count - by_loss, self.engine.optimizers.scaler.get_scale()
-        faults = count
-        if by_gradient and self.engine.networks.scales and scale >= 1:
-            # How the scale is found: it is halved whenever a gradient is too large for fp16.
-            self.log.write(f"{skipped(by_gradient)}, since a gradient overflowed; losses are now scaled by {scale:g}")
-            faults, by_gradient = by_loss, 0
-        if by_loss:  # the names are known of the newest step alone
-            bad = [name for name, value in self.losses.items() if not bool(torch.isfinite(value))]
-            self.log.report(f"{skipped(by_loss)}, since {', '.join(bad[:3]) or 'a loss'} is not finite")
-        if by_gradient:
-            self.log.report(f"{skipped(by_gradient)}, since a gradient is not finite")
-        verdicts = [self.guardian.step_skipped(step) for _ in range(faults)]
-        return [verdict for verdict in verdicts if verdict][-1:]
-
-    def _log_step(self, step: int) -> list[Verdict]:
-        """Write a line of metrics.jsonl and of the console; return the guardian's verdicts."""
-        engine, trained = self.engine, self.batches.clock(step - 1)  # when the step began
-        figures = {**engine.objective.diagnostics.figures(), **engine.objective.augmenter.figures()}
-        norms = {f"|{name}": norm for name, norm in engine.optimizers.norms.items()}
-        read = self.processes.mean({**self.losses, **figures, **norms})
-        guarded, verdicts = self.guardian.check_step(step, read, {name[1:]: read.pop(name) for name in norms})
-        losses = {name: read.pop(name) for name in self.losses}
-        read |= engine.task_sampler.figures() | guarded
-        record = {
-            "step": step,
-            "epoch": round(self.batches.clock(step).epoch, 4),
-            "time": round(time.time(), 3),
-            **{f"lr/{name}": rate for name, rate in engine.optimizers.learning_rates(trained).items()},
-            **{f"weight/{name}": self.plan.weight(name, trained) for name in self.plan.losses},
-            **{name: float(f"{value:.6g}") for name, value in {**losses, **read}.items()},
-        }
-        self.log.record(step, record)
-        if self.folder:
-            for advice in self.adviser.update(record):
-                self.log.report(f"step {step}: {advice}")
-        self._report_data()
-        self.progress.step(step, losses, describe_tasks(read))
-        return verdicts
-
-    def _apply_verdicts(self, step: int, verdicts: list[Verdict]) -> Verdict | None:
-        """Report faults; return the verdict for which the run goes back.
-
-        Raises:
-            DivergedError: the run has to end.
-        """
-        guardian = self.guardian
-        verdicts, good_step = self.processes.broadcast((verdicts, guardian.good_step))
-        for verdict in verdicts:
-            possible = verdict.action == "fallback" or (
-                verdict.action == "rollback" and guardian.rollbacks < guardian.rules.rollbacks
-            )
-            if possible and good_step >= 0:  # no checkpoint where the disk was full
-                return verdict
-            text = f"step {step}: {verdict}"
-            if verdict.action != "warn":
-                good = f"; the newest good one is of step {good_step}" if good_step >= 0 else ""
-                raise DivergedError(f"{text}. Stopped, as [guard] says; {self.path} keeps its checkpoints{good}")
-            guardian.events.append(text)
-            self.log.report(f"warning: {text}")
-        return None
-
     # Save.
 
     def save(self, step: int, must: bool = False) -> None:
@@ -433,7 +325,7 @@ class Trainer:
         """Write the model of a step that was saved, and a report, before anything is measured."""
         if self.folder and self.saved[0] == step:
             with self.log.surviving("the model and the report"):
-                with self.translating() as networks:
+                with self.engine.translating() as networks:
                     tensors = model_tensors(self.plan, networks, self.best, self.domains)
                 result = self._result(self.adviser.records, {}, [])
                 write_outputs(self.folder, self.plan, self.domains, tensors, self.report, result, "running")
@@ -447,13 +339,6 @@ class Trainer:
 
     # Preview and evaluate.
 
-    @contextmanager
-    def translating(self) -> Iterator[Networks]:
-        """Yield the networks that translate: in evaluation mode, with averaged weights where there is an average."""
-        average, networks = self.engine.average, self.engine.networks
-        with networks.evaluating() if average is None else nullcontext():
-            yield networks if average is None else Networks(self.plan, self.processes.device, average)
-
     def _preview(self, step: int) -> None:
         """Write translations side by side to samples/, and log how far conditions change them."""
         if not self.folder:
@@ -461,7 +346,7 @@ class Trainer:
         effects: list[ConditionEffect] = []
         with self.log.surviving("the preview"):
             plan, clock, device = self.plan, self.batches.clock(step), self.processes.device
-            with self.translating() as networks:
+            with self.engine.translating() as networks:
                 columns = preview_columns(plan, self.domains, networks, 6, device, clock)
                 effects = measure_effects(plan, self.domains, networks, 4, device, clock)
             media = self.domains.media_at(plan.directions[-1].translation.target, plan.stages[-1].size)
@@ -480,7 +365,7 @@ class Trainer:
         if not self.folder:
             return
         with self.log.surviving("the evaluation"):
-            with self.translating() as networks:
+            with self.engine.translating() as networks:
                 self.figures = self.evaluation(networks, self.batches.clock(step), self.best.metrics)
                 if self.best.figure:
                     self.best.update(step, self.figures, networks)
@@ -541,7 +426,7 @@ class Trainer:
             self.progress.message("measuring held-out samples")
         effects: list[ConditionEffect] = []
         self.figures = {}
-        with self.translating() as networks:
+        with self.engine.translating() as networks:
             if self.best.figure:
                 with self.log.surviving("the evaluation"):
                     self.best.update(step, self.evaluation(networks, clock, self.best.metrics), networks)
