@@ -174,7 +174,7 @@ def domains() -> dict[str, Domain]:
 def options(request: pytest.FixtureRequest, weights: str) -> JudgeOptions:
     if request.param == "features":
         return JudgeOptions(weights=weights, size=32, mirror=False)
-    return JudgeOptions(kind="cnn", width=8, epochs=60, size=24)
+    return JudgeOptions(kind="cnn", width=8, epochs=30, size=24)
 
 
 TASKS = {"age": ["young", "old"]}
@@ -290,7 +290,7 @@ def prepared(domains: dict[str, Domain], weights: str) -> Callable[..., Any]:
     def prepare(metric: Any, **more: Any) -> Any:
         judges = [
             {"weights": weights, "size": 32, "name": "lin", "mirror": False},
-            {"kind": "cnn", "width": 8, "epochs": 60},
+            {"kind": "cnn", "width": 8, "epochs": 30},
         ]
         made = metric(metric.Options.model_validate({"judges": judges, **more}))
         made.prepare(domains, TASKS, 0)
@@ -428,7 +428,7 @@ def test_labels_that_are_kept_are_counted_by_judges(domains: dict[str, Domain], 
         for name, each in domains.items()
     }
     metric = LabelKept(
-        LabelKept.Options.model_validate({"label": "half", "judges": [{"kind": "cnn", "width": 8, "epochs": 60}]})
+        LabelKept.Options.model_validate({"label": "half", "judges": [{"kind": "cnn", "width": 8, "epochs": 30}]})
     )
     metric.prepare(half, TASKS, 0)
     metric.reset()

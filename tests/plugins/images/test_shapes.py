@@ -257,14 +257,13 @@ def test_invalid_selections_are_refused_in_one_line(selection: Any, message: str
 
 
 @pytest.mark.parametrize(
-    "selections",
+    ("selections", "size"),
     [
-        [{"hue": hue} for hue in (0.0, 0.2, 0.4, 0.6, 0.8)],
-        [*({"fill": fill} for fill in FILLS), {"fill": "outline", "hue": ALL}],
+        ([{"hue": hue} for hue in (0.0, 0.2, 0.4, 0.6, 0.8)], 32),
+        ([*({"fill": fill} for fill in FILLS), {"fill": "outline", "hue": ALL}], 64),
     ],
     ids=["hues", "fills"],
 )
-@pytest.mark.parametrize("size", [32, 64])
 def test_the_classifier_of_target_share_distinguishes_five_domains(selections: list[Any], size: int) -> None:
     media = ImageMedia(ImageOptions(), size)
 
