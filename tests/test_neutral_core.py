@@ -27,7 +27,7 @@ WORDS = {
 TERM = re.compile(r"\bimage pools?\b", re.IGNORECASE)
 #: Files that may contain one, as (file, word): reason.
 ALLOWED = {
-    ("recipe/schema.py", "image"): "the media plugin that a recipe without `data.media` means, by its name",
+    ("recipe/schema/data.py", "image"): "the media plugin that a recipe without `data.media` means, by its name",
     ("inference/model_folder.py", "image"): "the same plugin, for imported generators, all of which are for images",
     ("inference/tiling/windows.py", "pixel"): "PyTorch's names of two operations on any plane",
     ("cli/new_plugin.py", "image"): "the media of the container that it writes, by its name",

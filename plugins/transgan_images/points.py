@@ -5,15 +5,14 @@ With `data.size = 1` a picture is that point and nothing else, and networks that
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from transgan.api import DataError, Options, Sample, Source, UsageError, did_you_mean
-from transgan_images.shapes import uniforms
+from transgan.api import DataError, Options, Sample, Source, UsageError
+from transgan_images.shapes import completed, uniforms
 
 #: How far the centres of a grid or a ring reach from the middle.
 REACH = 0.8
@@ -36,12 +35,7 @@ class Mixture:
         Raises:
             UsageError: it is invalid.
         """
-        if not isinstance(selection, Mapping):
-            raise UsageError(f"found {selection!r}; expected a table such as {{ grid = 5, spread = 0.02 }}")
-        known = cls.__dataclass_fields__
-        if unknown := [key for key in selection if key not in known]:
-            raise UsageError(f"unknown key '{unknown[0]}'. {did_you_mean(unknown[0], known)}")
-        grid, ring, centre, spread, turn = ({**vars(cls()), **selection}[key] for key in known)
+        grid, ring, centre, spread, turn = completed(selection, cls(), "{ grid = 5, spread = 0.02 }").values()
         for name, number, least in (("grid", grid, 1), ("ring", ring, 0)):
             if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= 100:
                 raise UsageError(f"{name} = {number!r}: expected a whole number from {least} to 100")

@@ -219,12 +219,7 @@ class Style:
         Raises:
             UsageError: it is invalid.
         """
-        if not isinstance(selection, Mapping):
-            raise UsageError(f'found {selection!r}; expected a table such as {{ fill = "outline", hue = [0.0, 1.0] }}')
-        known = cls.__dataclass_fields__
-        if unknown := [key for key in selection if key not in known]:
-            raise UsageError(f"unknown key '{unknown[0]}'. {did_you_mean(unknown[0], known)}")
-        fill, hue, turn, free, part = ({**vars(cls()), **selection}[key] for key in known)
+        fill, hue, turn, free, part = completed(selection, cls(), '{ fill = "outline", hue = [0.0, 1.0] }').values()
         if fill not in FILLS:
             raise UsageError(f"fill = {fill!r}: expected one of {', '.join(FILLS)}")
         ranged = _is_range(hue) and hue[1] <= hue[0] + 1
@@ -252,6 +247,40 @@ class Style:
         low, high = self.hue
         u = uniforms("style", seed, index, self.fill, low, high)[0] if self.free else Content.of(seed, index).u
         return Shape(seed, index, self.fill, (low + (u + self.turn) % 1 * (high - low)) % 1)
+
+
+def completed(selection: Any, defaults: Any, example: str) -> dict[str, Any]:
+    """Return a selection, a table, with the fields of a dataclass that it omits, in the order of the fields.
+
+    Args:
+        example: a selection, for the message.
+
+    Raises:
+        UsageError: it is no table, or has a key that is none of the fields.
+    """
+    if not isinstance(selection, Mapping):
+        raise UsageError(f"found {selection!r}; expected a table such as {example}")
+    known = vars(defaults)
+    if unknown := [key for key in selection if key not in known]:
+        raise UsageError(f"unknown key '{unknown[0]}'. {did_you_mean(unknown[0], known)}")
+    return {**known, **selection}
+
+
+def in_part(part: tuple[float, float], count: int, domain: str, what: str) -> range:
+    """Return the numbers, of `count`, that are in a part, which is two shares.
+
+    Args:
+        what: what the numbers are of, for the message.
+
+    Raises:
+        DataError: there are none.
+    """
+    first, last = (round(share * count) for share in part)
+    if first == last:
+        raise DataError(
+            f"[domains] {domain}: part = {list(part)} of count = {count} is no {what}; choose a larger part or count"
+        )
+    return range(first, last)
 
 
 def _is_range(value: Any) -> bool:
@@ -303,13 +332,7 @@ class SyntheticShapes(Source[ShapesOptions]):
             UsageError: the selection is invalid.
         """
         style = Style.of(selection)
-        first, last = (round(share * self.options.count) for share in style.part)
-        if first == last:
-            raise DataError(
-                f"[domains] {domain}: part = {list(style.part)} of count = {self.options.count} is no picture; "
-                "choose a larger part or count"
-            )
-        return [self._sample(style, index) for index in range(first, last)]
+        return [self._sample(style, index) for index in in_part(style.part, self.options.count, domain, "picture")]
 
     def counterpart(self, sample: Sample, source: Any, target: Any) -> Sample | None:
         """Return the same content as the target domain draws it; with a `free` target, with that domain's own hue."""

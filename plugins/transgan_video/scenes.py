@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from transgan_images.shapes import BRIGHT, Content, Style, colour, covered_share, uniforms
+from transgan_images.shapes import BRIGHT, Content, Style, colour, covered_share, in_part, uniforms
 
 from transgan.api import DataError, Options, Sample, Source, UsageError
 
@@ -182,13 +182,8 @@ class SyntheticScenes(Source[ScenesOptions]):
             UsageError: the selection is invalid.
         """
         style = SceneStyle.of(selection)
-        first, last = (round(share * self.options.count) for share in style.shape.part)
-        if first == last:
-            raise DataError(
-                f"[domains] {domain}: part = {list(style.shape.part)} of count = {self.options.count} is no scene; "
-                "choose a larger part or count"
-            )
-        return [self._sample(style, index) for index in range(first, last)]
+        part = in_part(style.shape.part, self.options.count, domain, "scene")
+        return [self._sample(style, index) for index in part]
 
     def counterpart(self, sample: Sample, source: Any, target: Any) -> Sample | None:
         """Return the same scene as the target domain draws it; with a `free` target, with that domain's own hues."""

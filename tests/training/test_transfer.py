@@ -5,6 +5,7 @@ compute for those that there were what they computed before.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from transgan.api import Domain, Generator, NetworkSpec, Options, Register, Translation, hookimpl
 from transgan.errors import UsageError
 from transgan.inference.model_folder import model_config
-from transgan.plan import Plan, build_networks
+from transgan.plan import Plan, build_networks, make_plan
+from transgan.recipe import parse_recipe
+from transgan.registry import Registry
 from transgan.storage import load
 from transgan.training.transfer import InitialWeights, match_networks, match_weights
 
@@ -129,12 +132,16 @@ class Plugin:
         register("fitted", Fitted)
 
 
-@pytest.fixture
-def begun(planned: Any) -> Callable[..., tuple[Plan, Any, Plan, Any, InitialWeights]]:
+@pytest.fixture(scope="module")
+def begun() -> Callable[..., tuple[Plan, Any, Plan, Any, InitialWeights]]:
     """`begun(old, new)`: plan and networks of both recipes, in float64; the second begins with the first's weights."""
+    registry = Registry.installed()
+    registry.add(Plugin(), "of_this_test")
 
+    @cache
     def begin(old: str, new: str) -> tuple[Plan, Any, Plan, Any, InitialWeights]:
-        plans = [planned(old, Plugin(), ("train.seed=1",)), planned(new, Plugin(), ("train.seed=2",))]
+        texts = {"train.seed=1": old, "train.seed=2": new}
+        plans = [make_plan(parse_recipe(text, "recipe", (seed,)), registry) for seed, text in texts.items()]
         networks = [{name: each.double().eval() for name, each in build_networks(plan).items()} for plan in plans]
         weights = {name: each.state_dict() for name, each in networks[0].items()}
         start = match_weights(plans[1], "old", weights, model_config(plans[0], 0))
