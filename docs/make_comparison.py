@@ -3,8 +3,8 @@ run.
 
     python docs/make_comparison.py
 
-Takes a quarter of an hour of one quiet core. Each published recipe at 128x128 and batch 1 on noise, one after the other,
-by `transgan bench step`.
+Takes a quarter of an hour of one quiet core. Each published recipe at 128x128 and batch 1 on noise, one after the
+other, by `transgan bench step`.
 """
 
 import json
