@@ -26,6 +26,7 @@ from transgan.errors import (
     TransganError,
     as_user_error,
 )
+from transgan.plugin_files import using_files
 from transgan.text import note, open_standard_streams, printable, quietly, show, spelling_options
 
 
@@ -112,7 +113,7 @@ _CLICK_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run a command; turn each error that a user can mend into one line on stderr and an exit code."""
-    with spelling_options(as_flag), quietly(False):
+    with spelling_options(as_flag), quietly(False), using_files():
         _main()
 
 

@@ -160,9 +160,9 @@ def _cases(
     read_recipe(path, settings or [])
 
     from transgan.bench.cases import cases
-    from transgan.registry import use_files
+    from transgan.plugin_files import use_files
 
-    use_files(list(plugins or ()))
+    use_files(plugins)
     found = cases(path, settings or (), others or (), noise)
     for each in found[1:]:
         read_recipe(each.recipe, each.settings)

@@ -7,6 +7,7 @@ import typer
 
 from transgan.cli import completion
 from transgan.cli.options import examples
+from transgan.plugin_files import check_files
 from transgan.text import expand_home, is_quiet, note, shell_word, show
 
 if TYPE_CHECKING:
@@ -20,8 +21,18 @@ Set = typer.Option(
     autocompletion=completion.settings,
 )
 
+
+def _check_files(paths: list[Path] | None) -> list[Path]:
+    """Check, before anything heavy is imported, that there are such files."""
+    return check_files(paths or ())
+
+
 PluginFiles = typer.Option(
-    None, "--plugin", metavar="FILE.py", help="Use the plugins in a Python file too, without installing it. Repeatable."
+    None,
+    "--plugin",
+    metavar="FILE.py",
+    help="Use the plugins in a Python file too, without installing it. Repeatable.",
+    callback=_check_files,
 )
 
 
@@ -60,9 +71,10 @@ def run(
 
     from transgan.cli.launch import relaunch, requested_processes
     from transgan.plan import make_plan
-    from transgan.registry import Registry, use_files
+    from transgan.plugin_files import use_files
+    from transgan.registry import Registry
 
-    use_files(plugin or [])
+    use_files(plugin)
     registry = Registry.installed()
     if (processes := requested_processes()) > 1:
         from transgan.data.batches import check_divisible

@@ -34,7 +34,7 @@ def schema(
     #:schema FILE. Recipes that init and recipes write have that line.
     """
     from transgan.errors import UsageError
-    from transgan.registry import Registry, use_files
+    from transgan.plugin_files import use_files
     from transgan.storage import write_text
     from transgan.text import expand_home, show, write
 
@@ -42,7 +42,10 @@ def schema(
     if path is not None and path.exists() and (path.is_dir() or not overwrite):
         remedy = "expected a file" if path.is_dir() else "choose another file, or replace it with --overwrite"
         raise UsageError(f"--out {path} exists; {remedy}")
-    use_files(plugin or [])
+    use_files(plugin)
+
+    from transgan.registry import Registry
+
     registry = Registry.installed()
     text = schema_text(registry)
     if not plugin:

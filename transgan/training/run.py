@@ -21,11 +21,13 @@ from transgan.errors import TRAINING_REMEDY, DataError, TransganError, UsageErro
 from transgan.inference.translator import Translator
 from transgan.networks import fp32_precisions, set_fp32_precisions
 from transgan.plan import make_plan
-from transgan.plan.of_run import check_plugins, read_run
+from transgan.plan.of_run import check_plugins
 from transgan.plugin_errors import as_plugin_error
+from transgan.plugin_files import using_files
 from transgan.recipe import read_recipe
+from transgan.recipe.of_run import read_run
 from transgan.recipe.write import as_overrides
-from transgan.registry import Registry, using_files
+from transgan.registry import Registry
 from transgan.reporting.html import KINDS, escape
 from transgan.reporting.runs import RunReader, RunView
 from transgan.text import expand_home, quietly, show
