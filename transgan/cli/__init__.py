@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from transgan.cli import completion, output
 from transgan.cli.flags import as_flag
+from transgan.cli.help import in_words
 from transgan.cli.options import add_quiet, examples
 from transgan.cli.usage import explain
 from transgan.errors import (
@@ -39,12 +40,12 @@ class Commands(TyperGroup):
 
     def __init__(self, **attributes: Any):
         super().__init__(**attributes)
-        add_quiet(self)
+        in_words(add_quiet(self))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
         if found is None and (group := _commands_of_plugins(cmd_name).get(cmd_name)) is not None:
-            return add_quiet(typer.main.get_group(group))
+            return in_words(add_quiet(typer.main.get_group(group)))
         return found
 
     def invoke(self, ctx: Any) -> Any:

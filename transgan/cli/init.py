@@ -68,13 +68,20 @@ def add(app: typer.Typer) -> None:
 
 
 def init(
-    file: Path = typer.Argument(None, help="The recipe to write; by default named after the data."),
-    data: Path = typer.Option(None, "--data", help="The folder with the data, or a table that lists them."),
-    kind: str = typer.Option(None, "--kind", help="The kind of data; by default found by looking at them."),
+    file: Path = typer.Argument(
+        None, metavar="FILE.toml", help="The recipe to write; by default named after the data."
+    ),
+    data: Path = typer.Option(
+        None, "--data", metavar="FOLDER", help="The folder with the data, or a table that lists them."
+    ),
+    kind: str = typer.Option(
+        None, "--kind", metavar="KIND", help="The kind of data; by default found by looking at them."
+    ),
     synthetic: bool = typer.Option(False, "--synthetic", help="No data yet: train on synthetic ones of the kind."),
     machine: str = typer.Option(
         None,
         "--machine",
+        metavar="MACHINE",
         help=f"Where to train: {_MACHINES}; by default this machine.",
         autocompletion=completion.one_of("cpu", "gpu", "apple"),
     ),

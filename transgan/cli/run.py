@@ -1,7 +1,9 @@
 """`transgan run`: train a recipe."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import typer
 
@@ -88,8 +90,29 @@ def run(
 
 def show_and_exit(ended: "Ended") -> NoReturn:
     """End a command that has trained; say how it goes on, or where nothing else is printed, the path of the model."""
-    if ended.code and not ended.model:
-        note(f"interrupted after a checkpoint; transgan resume {shell_word(str(ended.folder))} goes on")
     if ended.model and is_quiet():
         show(ended.model)
+    elif os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes would say the same
+        for line in _next(ended):
+            note(line)
     raise typer.Exit(ended.code)
+
+
+def _next(ended: "Ended") -> Iterator[str]:
+    """Yield what to do now, in three lines at most: the first of what the run's page says."""
+    import tomllib
+
+    from transgan.reporting.runs import from_here, next_commands
+    from transgan.storage import RunFolder
+
+    run = RunFolder.at(ended.folder)
+    recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))
+    stopped = bool(ended.code and not ended.model)
+    state: Literal["interrupted", "finished"] = "interrupted" if stopped else "finished"
+    commands = next_commands(run.path, state, recipe["train"]["steps"], recipe)[:2]
+    if stopped:
+        yield f"interrupted after a checkpoint; transgan resume {shell_word(str(ended.folder))} goes on"
+        commands = commands[1:]
+    texts = [*commands, ("see how it went", f"open {from_here(run.report)} in a browser")]
+    width = max(len(what) for what, _ in texts) + 1
+    yield from (f"{f'{what}:':<{width}} {command}" for what, command in texts)

@@ -18,7 +18,7 @@ def add(app: typer.Typer) -> None:
 
 
 def samples(
-    folder: Path = typer.Argument(help="The folder for the files."),
+    folder: Path = typer.Argument(metavar="FOLDER", help="The folder for the files."),
     seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, metavar="N", help="Another seed gives other files."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that exist."),
     plugin: list[Path] = PluginFiles,

@@ -24,7 +24,9 @@ def add(app: typer.Typer) -> None:
 
 
 def schema(
-    out: Path = typer.Option(None, "--out", "-o", help="Write it into this file instead of printing it."),
+    out: Path = typer.Option(
+        None, "--out", "-o", metavar="FILE", help="Write it into this file instead of printing it."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace that file if it exists."),
     plugin: list[Path] = PluginFiles,
 ) -> None:

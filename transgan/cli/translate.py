@@ -23,6 +23,7 @@ from transgan.errors import (
     as_user_error,
     closest,
     did_you_mean,
+    similar_path,
 )
 from transgan.text import expand_home, is_quiet, note, printable, show
 
@@ -112,7 +113,7 @@ def translate(
         None, "--reference", metavar="FILE", help="A sample of the target domain, whose style the results take."
     ),
     strength: float = typer.Option(
-        None, "--strength", metavar="X", help="How much of the change is made: 0 for none, 1 for all, more than all."
+        None, "--strength", metavar="X", help="How much of the change is made: 0 for none, 1 for all, above 1 for more."
     ),
     passes: int = typer.Option(
         None, "--passes", metavar="N", help="Translate in N passes, with a model whose translation takes several."
@@ -380,7 +381,7 @@ def check_input(item: Path) -> None:
     elif address := re.match("([a-z]+):/([^/].*)", str(item)):  # a path has one slash where a URL has two
         raise DataError(f"{address[1]}://{address[2]}: addresses are not downloaded; give a file")
     else:
-        raise DataError(f"{item}: no such file or folder")
+        raise DataError(f"{item}: no such file or folder{similar_path(item)}")
 
 
 def _is_sequence(path: Path, suffixes: tuple[str, ...]) -> bool:

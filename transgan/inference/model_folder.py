@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 import transgan
+from transgan.api.labels import is_range
 from transgan.api.protocols import ImportedGenerator
 from transgan.api.samples import Source
 from transgan.data.attributes import describe_attribute, typical_label
@@ -196,9 +197,11 @@ def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
     """Return the model card, README.md: what the model is, its data and figures, and what it is not for."""
     source = type(domains.source)
     lines = [*_head(plan), "## Training data", "", (source.__doc__ or source.__name__).strip().splitlines()[0], ""]
+    lines += ["| domain | its samples | trained on | held out |", "| --- | --- | --- | --- |"]
     for name, domain in domains.items():
-        selection = _without_paths(plan.recipe.domains[name])
-        lines.append(f"- `{name}` = `{selection}`: {len(domain.samples)} samples, {len(domain.held_out)} held out")
+        selection = _cell(_in_words(_without_paths(plan.recipe.domains[name])))
+        lines.append(f"| {_cell(name)} | {selection} | {len(domain.samples):,} | {len(domain.held_out):,} |")
+    lines += [""] if plan.recipe.attributes else []
     lines += [f"- conditioned on `{name}`: {describe_attribute(each)}" for name, each in plan.recipe.attributes.items()]
     lines += ["", source.card] if source.card else []
     lines += ["", "## Training", "", "Its constants, as a recipe has them:", "", "```toml", *_training(plan), "```"]
@@ -209,6 +212,32 @@ def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
     for warning in (*result.get("warnings", ()), *result.get("advice", ())):
         lines.append(f"- **Note**: {warning}")
     return "\n".join([*lines, "", LIMITS])
+
+
+def _in_words(selection: Any) -> str:
+    """Return which samples a domain has: `age 20 to 30; race White` of `{ age = [20, 30], race = "White" }`."""
+    if selection is True:
+        return "all"
+    if not isinstance(selection, Mapping):
+        return str(selection)
+    return "; ".join(f"{name} {_value_in_words(value)}" for name, value in selection.items())
+
+
+def _value_in_words(value: Any) -> str:
+    if is_range(value):
+        return f"{value[0]:g} to {value[1]:g}"
+    if isinstance(value, list):
+        return " or ".join(map(_value_in_words, value))
+    if isinstance(value, Mapping):
+        return f"({_in_words(value)})"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _cell(text: str) -> str:
+    """Return a text as the cell of a Markdown table."""
+    return printable(text).replace("|", "\\|")
 
 
 def _slots(plan: Plan, kind: str) -> dict[str, Any]:

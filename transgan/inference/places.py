@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transgan.errors import DataError, UsageError
+from transgan.errors import DataError, UsageError, similar_path
 from transgan.storage import RunFolder, check_model_place, is_checkpoint, load, read_model, saved_steps
 from transgan.text import expand_home, listed, option
 
@@ -64,7 +64,8 @@ def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
     folder = expand_home(path)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise DataError(f"model {folder} {what}; expected the folder of a model, a run or a checkpoint")
+        expected = f"the folder of a model, a run or a checkpoint{similar_path(folder)}"
+        raise DataError(f"model {folder} {what}; expected {expected}")
     run = RunFolder.at(folder)
     if is_checkpoint(folder) or (folder / "config.json").exists() or not run.recipe.exists():
         if step is not None:
