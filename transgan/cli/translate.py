@@ -43,6 +43,12 @@ class DetectorOptions(TyperCommand):
         """The detectors of installed plugins, as options."""
         return [f"--{name}" for name in offered().names["region_detectors"]]
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        found = super().shell_complete(ctx, incomplete)
+        further = [each for each in self.further_options if incomplete.startswith("--") and each.startswith(incomplete)]
+        item = type(super().shell_complete(ctx, "--")[0]) if further else None  # its module differs, as typer does
+        return [*found, *map(item, further)] if item else found
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         known = {option for each in self.params for option in each.opts} | set(self.get_help_option_names(ctx))
         end = args.index("--") if "--" in args else len(args)
