@@ -38,7 +38,7 @@ def schema(
     from transgan.errors import UsageError
     from transgan.plugin_files import use_files
     from transgan.storage import write_text
-    from transgan.text import expand_home, show, write
+    from transgan.text import expand_home, is_quiet, note, show, write
 
     path = None if out is None else expand_home(out)
     if path is not None and path.exists() and (path.is_dir() or not overwrite):
@@ -56,7 +56,9 @@ def schema(
         write(text)
     else:
         write_text(path, text)
-        show(f"{path}: name it in the first line of a recipe: #:schema {path.resolve().as_uri()}", error=True)
+        note(f"{path}: name it in the first line of a recipe: #:schema {path.resolve().as_uri()}")
+        if is_quiet():
+            show(path)
 
 
 def schema_text(registry: "Registry") -> str:
