@@ -17,7 +17,7 @@ from transgan.cli import completion, output
 from transgan.cli.flags import as_flag
 from transgan.cli.help import in_words
 from transgan.cli.options import add_quiet, examples
-from transgan.cli.usage import explain
+from transgan.cli.usage import check_words, explain
 from transgan.errors import (
     INTERRUPTED,
     TRAINING_REMEDY,
@@ -133,6 +133,7 @@ def _main() -> None:
                 warnings.simplefilter("ignore")  # they address programmers
                 warnings.simplefilter("always", DataWarning)  # and this the user
             warnings.showwarning = _show_warning  # type: ignore[assignment]
+            check_words(sys.argv[1:])
             code = app(prog_name="transgan", standalone_mode=False)
     except (KeyboardInterrupt, _InterruptedError) as error:
         output.show_error(error, "interrupted", INTERRUPTED)
