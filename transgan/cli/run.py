@@ -92,7 +92,7 @@ def show_and_exit(ended: "Ended") -> NoReturn:
     """End a command that has trained; say how it goes on, or where nothing else is printed, the path of the model."""
     if ended.model and is_quiet():
         show(ended.model)
-    elif os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes would say the same
+    elif (ended.model or ended.code) and os.environ.get("LOCAL_RANK", "0") == "0":  # other processes end alike
         for line in _next(ended):
             note(line)
     raise typer.Exit(ended.code)
