@@ -43,8 +43,8 @@ def test_watch_serves_a_finished_run_until_ctrl_c(model: Path) -> None:
 @pytest.mark.parametrize("command", ["watch", "compare"])
 def test_a_folder_that_is_no_run_is_one_line(transgan: Any, tmp_path: Path, command: str) -> None:
     more = ["."] if command == "compare" else []
-    assert "not the folder of a run" in transgan(command, tmp_path, *more).error(2)
-    assert transgan(command, "absent", *more).error(2).startswith("absent does not exist; expected the folder of a run")
+    for folder in (tmp_path, tmp_path / "absent"):
+        assert "not the folder of a run" in transgan(command, folder, *more).error(2)
 
 
 def test_compare_writes_a_page_and_a_table(transgan: Any, model: Path, tmp_path: Path) -> None:
