@@ -39,7 +39,7 @@ def test_help_page(transgan: Command, monkeypatch: pytest.MonkeyPatch, words: tu
     if not words or words[-1] not in ("data", "bench"):
         lines = [line for line in examples.splitlines()[1:] if line.startswith("    ")]
         assert lines and all(" ".join(("transgan", *words)) in line for line in lines), examples
-    assert not re.search(r"[<>{}]|\blist\[|\bPath\b|\bNone\b|\bstr\b", text), "a type of Python, or a formula"
+    assert not re.search(r"[<>{}]|\blist\[|\bPath\b|\bNone\b|\bstr\b", body), "a type of Python, or a formula"
     options = [line for line in body.splitlines() if re.match(r"  -", line)]
     assert any(line.startswith("  -h, --help ") for line in options)
 
