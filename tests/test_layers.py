@@ -13,14 +13,19 @@ PACKAGE = "transgan"
 #: From the bottom up: the packages and modules of the core. `transgan/__init__.py` and `__main__.py` are outside.
 ROOMS = (
     "text", "errors", "progress", "options", "schedule", "tree", "storage", "api", "rng", "graph", "recipe",
-    "registry", "plugin_errors", "plan", "data", "networks", "inference", "evaluation", "monitoring",
+    "plugin_files", "registry", "plugin_errors", "plan", "data", "networks", "inference", "evaluation", "monitoring",
     "reporting", "training", "dry_run", "testing", "bench", "cli",
 )  # fmt: skip
 OUTSIDE = {PACKAGE, f"{PACKAGE}.__main__"}
-#: The only module outside `cli` that may import for type checking alone, so that listing plugins does not import torch.
 HOOKS = f"{PACKAGE}.api.hooks"
-#: What it may import so.
-HOOK_TYPES = {"torch", f"{PACKAGE}.api.protocols"}
+#: The only modules outside `cli` that may import for type checking alone, and what: so that listing plugins, and
+#: looking for a run or a model, imports no torch.
+FOR_TYPES = {
+    HOOKS: {"torch", f"{PACKAGE}.api.protocols"},
+    f"{PACKAGE}.storage.checkpoints": {"torch"},
+    f"{PACKAGE}.storage.serialization": {"torch"},
+    f"{PACKAGE}.inference.places": {"torch"},
+}
 
 
 @dataclass(frozen=True)
@@ -106,11 +111,11 @@ def violations(modules: Mapping[str, ast.Module]) -> list[str]:
         if room not in ROOMS:
             found.append(f"{name}: the room '{room}' is not in ROOMS")
             continue
-        if room != "cli" and name != HOOKS and any(map(_names_type_checking, ast.walk(tree))):
+        if room != "cli" and name not in FOR_TYPES and any(map(_names_type_checking, ast.walk(tree))):
             found.append(f"{name} uses TYPE_CHECKING; import always, or move what both modules need further down")
         for each in imports_of(name, tree, modules):
-            if name == HOOKS and each.for_type_checking:
-                if each.imported not in HOOK_TYPES:
+            if name in FOR_TYPES and each.for_type_checking:
+                if each.imported not in FOR_TYPES[name]:
                     found.append(f"{each} for type checking")
             elif each.imported.partition(".")[0] != PACKAGE or each.imported == PACKAGE:
                 continue  # another package, or this one for its version

@@ -1,7 +1,9 @@
 """Exceptions for mistakes that the user can correct, each with the exit code of the command line."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 
 from transgan.text import listed, option, printable
 
@@ -147,6 +149,17 @@ def closest(word: str, known: Iterable[str]) -> str:
     if len(compared) > _MAX_COMPARED:
         compared = sorted(names, key=lambda name: -_common_letters(word, name))[:_MAX_COMPARED]
     return next(iter(get_close_matches(word, compared, n=1, cutoff=0.6)), "")
+
+
+def similar_path(path: Path) -> str:
+    """Return `. Did you mean 'x'?` with what is most similar to a missing path, in its folder, or an empty text."""
+    with suppress(OSError):
+        if path.exists():
+            return ""
+        beside = {each.name: each for each in path.parent.iterdir() if not each.name.startswith(".")}
+        if close := closest(path.name, beside):
+            return f". Did you mean '{printable(beside[close])}'?"
+    return ""
 
 
 def _common_letters(one: str, two: str) -> int:

@@ -1,14 +1,9 @@
 """Discovery and registration of plugins. A plugin that fails to load is reported, and disables nothing else."""
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,8 +17,9 @@ from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
 from transgan.options import Options
+from transgan.plugin_files import OF_FILE, files_in_use
 from transgan.recipe.slots import SLOTS, Slot
-from transgan.text import expand_home, listed, option
+from transgan.text import listed, option
 
 
 @dataclass(frozen=True)
@@ -75,60 +71,6 @@ class Registered:
     version: str
 
 
-#: The version of plugins in a file.
-OF_FILE = "(file)"
-_FILES: dict[Path, ModuleType] = {}
-
-
-def use_files(paths: Iterable[Path]) -> None:
-    """Import files whose plugins are there beside those of installed packages from now on, instead of any earlier ones.
-
-    A file is imported under a name of its own, so that it hides no module and needs no package.
-
-    Raises:
-        PluginError: a file is missing, is no Python file, or cannot be imported.
-    """
-    _FILES.clear()
-    for path in map(expand_home, paths):
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "there is no such file"
-            raise PluginError(f"{option('plugins', [path])}: {what}; expected a Python file such as my_loss.py")
-        if path.suffix != ".py":
-            raise PluginError(f"{option('plugins', [path])}: not a Python file; expected one such as my_loss.py")
-        name = f"transgan_file_{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
-        spec = spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None, "a .py file has a loader"
-        module = module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look their module up
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # it is code of any kind
-            del sys.modules[name]
-            why = " ".join(str(error).split())
-            raise PluginError(
-                f"{option('plugins', [path])}: cannot be imported: {type(error).__name__}: {why}"
-            ) from error
-        _FILES[path] = module
-
-
-@contextmanager
-def using_files(paths: Iterable[str | os.PathLike[str]] | os.PathLike[str]) -> Iterator[None]:
-    """Do what `use_files` does while the body runs; without files nothing changes. A single path is one file.
-
-    Raises:
-        PluginError: see `use_files`.
-    """
-    given = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else list(map(Path, paths))
-    before = dict(_FILES)
-    try:
-        if given:
-            use_files(given)
-        yield
-    finally:
-        _FILES.clear()
-        _FILES.update(before)
-
-
 class Registry:
     """Every plugin class by kind and name, and the weight files that plugins can use.
 
@@ -152,12 +94,12 @@ class Registry:
     def installed(cls) -> "Registry":
         """Return the plugins of every installed package with entry points in the group `transgan`, and of files.
 
-        The files are those of `use_files`.
+        The files are those of `transgan.plugin_files`.
         """
         registry = cls()
         for point in sorted(entry_points(group="transgan"), key=lambda point: point.name):
             registry._load(point)
-        for path, module in _FILES.items():
+        for path, module in files_in_use().items():
             registry._add_file(path, module)
         return registry
 

@@ -1,6 +1,7 @@
 """`python -m transgan` in its own process."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,57 @@ assert not heavy, heavy
 """
 
 
+EARLY_CHECK = """
+import shlex, sys
+from transgan.cli import main
+
+for line in sys.stdin.read().splitlines():
+    sys.argv = ["transgan", *shlex.split(line)]
+    try:
+        main()
+    except SystemExit as stop:
+        print(stop.code, flush=True)
+    heavy = {"torch", "numpy", "accelerate", "PIL"} & set(sys.modules)
+    assert not heavy, (line, heavy)
+"""
+
+#: What names a thing that is not there, or the wrong kind of thing, and how its line begins. RUN is a run of two steps.
+ABSENT = {
+    "info runs/cut-1": "model runs/cut-1 does not exist; expected the folder of a model, a run or a checkpoint",
+    "info RUN/modle": "model RUN/modle does not exist; expected the folder of a model, a run or a checkpoint. "
+    "Did you mean 'RUN/model'?",
+    "info a.file": "model a.file is a file; expected",
+    "info .": ". holds no model; expected",
+    "info RUN --step 77": "--step 77: RUN has no checkpoint of this step; it has 1, 2",
+    "info RUN --plugin no.py": "--plugin no.py: there is no such file; expected a Python file",
+    "resume runs/cut-1": "runs/cut-1: not the folder of a run: it does not exist",
+    "resume a.file": "a.file: not the folder of a run: it is a file",
+    "resume RUN --plugin a.file": "--plugin a.file: not a Python file",
+    "finish runs/cut-1": "runs/cut-1: not the folder of a run",
+    "watch runs/cut-1": "runs/cut-1: not the folder of a run",
+    "compare RUN runs/cut-1": "runs/cut-1: not the folder of a run",
+    "compare RUN RUN --out a.file": "--out a.file exists, and is no .html file",
+    "evaluate runs/cut-1": "model runs/cut-1 does not exist",
+    "evaluate RUN --out a.file": "--out a.file exists, and is no .json file",
+    "translate runs/cut-1 a.png": "model runs/cut-1 does not exist",
+    "translate RUN c.png": "c.png: no such file or folder",
+    "translate RUN b.file": "b.file: no such file or folder. Did you mean 'a.file'?",
+    "translate RUN a.file --memory much": "--memory much: expected a size such as 2GB",
+    "translate RUN a.file --with age": "--with age: expected NAME=VALUE",
+    "translate RUN a.file --out a.file": "--out a.file is a file; expected a folder",
+    "run cuut": "no recipe 'cuut'. Did you mean 'cut'?",
+    "run cut --plugin no.py": "--plugin no.py: there is no such file",
+    "check cut --set train.stepz=3": "--set train.stepz=3: unknown key. Did you mean 'steps'?",
+    "data check nowhere": "nowhere: no such folder or recipe",
+    "bench step cut --plugin .": "--plugin .: is a folder; expected a Python file",
+    "schema --out .": "--out . exists; expected a file",
+    "samples a.file": "a.file is a file; expected a folder",
+    "import no.pth --out new": "no.pth: there is no such file",
+    "init --data nowhere": "--data nowhere: there is no such folder or file",
+    "recipes cuut": "no recipe 'cuut'. Did you mean 'cut'?",
+}
+
+
 def python(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *map(str, words)],
@@ -66,6 +118,19 @@ def test_mistakes_in_a_recipe_are_reported_before_heavy_packages_are_imported(re
     done = python("-c", RECIPE_CHECK, wrong)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("not valid TOML") == 3
+
+
+def test_what_is_not_there_is_reported_before_heavy_packages_are_imported(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.file").write_text("mine")
+    lines = [line.replace("RUN", shlex.quote(str(model.parent))) for line in ABSENT]
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY_CHECK], input="\n".join(lines), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == len(ABSENT) and set(done.stdout.split()) == {"2", "3"}
+    for line, (words, expected) in zip(done.stderr.splitlines(), ABSENT.items(), strict=True):
+        assert line.startswith(f"error: {expected.replace('RUN', str(model.parent))}"), words
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["a.file"]
 
 
 def test_run_folder_is_locked_against_other_processes(recipe: Path, tmp_path: Path) -> None:

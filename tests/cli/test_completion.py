@@ -77,6 +77,7 @@ def places(tmp_path: Path) -> None:
         ("transgan translate exported a.png --to y", ["young"]),
         ("transgan translate exported a.png --to = y", ["young"]),  # bash splits words at `=`
         ("transgan translate runs/x-1 --from ", ["old", "young"]),
+        ("transgan translate exported a.png --fa", ["--faces"]),
         ("transgan translate runs/x-1 a.png --task ", ["age"]),
         ("transgan translate runs/x-1 a.png --with ", ["years="]),
         ("transgan translate runs/x-1 a.png --regions ", ["faces"]),

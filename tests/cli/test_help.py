@@ -39,14 +39,16 @@ def test_help_page(transgan: Command, monkeypatch: pytest.MonkeyPatch, words: tu
     if not words or words[-1] not in ("data", "bench"):
         lines = [line for line in examples.splitlines()[1:] if line.startswith("    ")]
         assert lines and all(" ".join(("transgan", *words)) in line for line in lines), examples
+    assert not re.search(r"[<>{}]|\blist\[|\bPath\b|\bNone\b|\bstr\b", body), "a type of Python, or a formula"
     options = [line for line in body.splitlines() if re.match(r"  -", line)]
     assert any(line.startswith("  -h, --help ") for line in options)
 
 
-def test_no_sentence_in_the_list_of_commands_is_cut(transgan: Command) -> None:
-    _, _, text = transgan("--help").out.partition("Commands:\n")
+@pytest.mark.parametrize(("group", "count"), [("", 15), ("data", 1), ("bench", 5)])
+def test_no_sentence_in_the_list_of_commands_is_cut(transgan: Command, group: str, count: int) -> None:
+    _, _, text = transgan(*group.split(), "--help").out.partition("Commands:\n")
     listed = [line for line in text.splitlines() if re.match(r"  [a-z]", line)]
-    assert len(listed) >= 15
+    assert len(listed) >= count
     assert all(line.endswith(".") and not line.endswith("...") for line in listed), listed
 
 
@@ -54,3 +56,11 @@ def test_help_follows_the_width(transgan: Command, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COLUMNS", "50")
     body, _, _ = transgan("run", "--help").out.partition("\n  Example")
     assert max(map(len, body.splitlines())) <= 50
+
+
+def test_ranges_are_in_words(transgan: Command) -> None:
+    page = " ".join(transgan("watch", "--help").out.split())
+    assert "[default: 0; 0 to 65535]" in page and "[at least 1]" in " ".join(transgan("resume", "-h").out.split())
+    assert page.startswith("Usage: transgan watch [OPTIONS] FOLDER ")
+    assert transgan("compare", "-h").out.startswith("Usage: transgan compare [OPTIONS] FOLDERS...\n")
+    assert transgan("recipes", "-h").out.startswith("Usage: transgan recipes [OPTIONS] [NAME]\n")

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from transgan.plugin_files import files_in_use
+
 FILE = '''
 """A loss and a generator of this test."""
 
@@ -99,6 +101,15 @@ def test_every_command_takes_a_file(
     assert (tmp_path / "out/a.png").is_file()
     assert "give it the file again" in transgan("evaluate", model, "-o", tmp_path / "e.json").error(2)
     assert transgan("evaluate", model, "-o", tmp_path / "e.json", "--samples", "2", "--plugin", file).code == 0
+
+    # A file serves one command: the next one in the same process is without it.
+    assert not files_in_use()
+    assert "give it the file again" in transgan("info", model).error(2)
+    assert "tiny" in transgan("info", model, "--plugin", file).out
+    assert "without explanations" in transgan("compare", run, run).err
+    assert transgan("compare", run, run, "--plugin", file, "--overwrite").err == ""
+    assert "no generator 'tiny'" in transgan("data", "check", with_plugin).err
+    assert transgan("data", "check", with_plugin, "--plugin", file).code == 0
 
 
 def test_plugins_of_a_file_are_listed_and_described(transgan: Any, file: Path) -> None:

@@ -57,6 +57,7 @@ def test_only_the_result_is_printed(transgan: Command, model: Path, recipe: Path
     run = model.parent
     assert transgan("compare", run, run, "-q") == (0, "comparison.html\n", "")
     assert transgan("plugins", "new", "my_loss", "--kind", "loss", "-q") == (0, "my_loss\n", "")
+    assert transgan("schema", "--out", "recipe.json", "-q") == (0, "recipe.json\n", "")
     write_image(Path("data/a/1.png"))
     Path("data/a/2.png").write_bytes(Path("data/a/1.png").read_bytes())
     found = transgan("data", "check", "data", "--strict", "-q")

@@ -61,6 +61,11 @@ def limit_file_size(count: int) -> Iterator[None]:
 def test_run_writes_a_model_and_a_report(transgan: Any, recipe: Path, tmp_path: Path) -> None:
     done = transgan("run", recipe)
     assert done.code == 0, done.err
+    assert done.err.splitlines()[-3:] == [
+        "translate files:                         transgan translate runs/small-1 FILES --to old",
+        "measure it again, or with other metrics: transgan evaluate runs/small-1",
+        "see how it went:                         open runs/small-1/report.html in a browser",
+    ]
     run = tmp_path / "runs/small-1"
     assert {path.name for path in (run / "model").iterdir()} == {"config.json", "model.safetensors", "README.md"}
     assert set(json.loads((run / "result.json").read_text())["translations"]) == {
@@ -215,7 +220,11 @@ def test_interrupted_run_saves_and_resumes_with_the_same_result(transgan: Any, r
         with callbacks(step_finished=stop):
             done = transgan("run", recipe, "--out", run, *steps)
         assert done.code == code
-        assert done.err.splitlines()[-1] == f"interrupted after a checkpoint; transgan resume {run} goes on"
+        assert done.err.splitlines()[-3:] == [
+            f"interrupted after a checkpoint; transgan resume {run} goes on",
+            f"end it here: measure the newest checkpoint: transgan finish {number.name}",
+            f"see how it went:                            open {number.name}/report.html in a browser",
+        ]
         assert load(run / "checkpoints/step-00000002").step == 2
         assert transgan("resume", run, "-q").code == 0
         whole = tmp_path / "whole/model/model.safetensors"

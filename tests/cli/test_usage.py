@@ -35,16 +35,21 @@ COMMANDS = {
     "run": "transgan run: missing argument 'RECIPE'. Usage: transgan run [OPTIONS] ",
     "run a b": "transgan run: got unexpected extra argument(s) (b). Usage: transgan run [OPTIONS] ",
     "run a --out": "transgan: option '--out' requires an argument",
-    "evaluate m --samples x": "transgan evaluate: invalid value for '--samples': ",
+    "evaluate m --samples x": "transgan evaluate: invalid value for '--samples': expected a whole number",
+    "resume m --steps 0": "transgan resume: invalid value for '--steps': expected at least 1",
+    "watch m --port 99999": "transgan watch: invalid value for '--port': expected at most 65535",
+    "translate m a --strength x": "transgan translate: invalid value for '--strength': expected a number",
+    "samples ''": "argument 2 of transgan (after samples) is empty; a variable of the shell may not be set",
+    "translate m a --out=": "--out is empty; a variable of the shell may not be set",
     "--versoin": "transgan has no option '--versoin'. Did you mean '--version'?",
 }
 
 PROGRAM = """
-import sys
+import shlex, sys
 from transgan.cli import main
 
 for line in sys.stdin.read().splitlines():
-    sys.argv = ["transgan", *line.split()]
+    sys.argv = ["transgan", *shlex.split(line)]
     try:
         main()
     except SystemExit as stop:

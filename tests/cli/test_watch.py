@@ -64,6 +64,25 @@ def test_compare_writes_a_page_and_a_table(transgan: Any, model: Path, tmp_path:
     assert transgan("compare", model.parent, other, "--overwrite").code == 0
 
 
+def test_compare_names_what_was_written_before_the_defaults_that_follow(
+    transgan: Any, model: Path, tmp_path: Path
+) -> None:
+    """The kind: of two networks all options differ, and of them somebody chose a few."""
+    other = tmp_path / "other"
+    shutil.copytree(model.parent, other)
+    text = (other / "recipe.toml").read_text()
+    for old, new in {"seed = 0  # default": "seed = 7  # default", "weight = 5.0": "weight = 4.0"}.items():
+        assert old in text
+        text = text.replace(old, new)
+    (other / "recipe.toml").write_text(text)
+    rows = transgan("compare", model.parent, other).out.splitlines()
+    first = next(i for i, line in enumerate(rows) if line.startswith("losses.cycle.weight "))
+    # Two: of the run, and of the data.
+    assert rows[first + 1].strip() == "and 2 defaults (see the page)" and "seed" not in "".join(rows)
+    page = (tmp_path / "comparison.html").read_text()
+    assert 0 < page.index(">losses.cycle.weight<") < page.index(">data.source.seed<") < page.index(">train.seed<")
+
+
 def test_compare_replaces_nothing_but_its_pages(transgan: Any, model: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("mine")
     done = transgan("compare", model.parent, model.parent, "--out", "mine.toml", "--overwrite")

@@ -47,7 +47,7 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 def commands(page: Path) -> Iterator[list[str]]:
     """Yield every command line of the page's shell blocks, split into words; of a loop the first round."""
-    for block in blocks(page, "shell", "bash"):
+    for block in blocks(page, "shell", "bash", "powershell"):
         values: dict[str, str] = {}
         for line in whole_lines(block):
             if given := re.match(r"for (\w+) in (\S+)|(\w+)='([^']*)'$", line):
@@ -136,10 +136,19 @@ def test_every_command_exists_with_its_options(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_command_in_the_text_exists(page: Path) -> None:
+def test_every_command_in_the_text_exists_with_its_options(page: Path) -> None:
     text = BLOCK.sub("", page.read_text(encoding="utf-8"))
-    for command in re.findall(r"`transgan ([a-z]+)[^`]*`", text):
+    for command, rest in re.findall(r"`transgan ([a-z]+)([^`]*)`", text):
         assert command in cli().commands
+        each = cli().commands[command]
+        every = [each, *getattr(each, "commands", {}).values()]
+        known = {option for one in every for parameter in one.params for option in parameter.opts} | {
+            "--help",
+            "--quiet",
+        }
+        known |= {option for one in every for option in getattr(one, "further_options", ())}
+        given = re.findall(r"(?<= )--[a-z][a-z-]*", rest.partition(" -- ")[0])
+        assert set(given) <= known, f"transgan {command}{rest}"
 
 
 def test_the_reference_of_commands_is_complete() -> None:

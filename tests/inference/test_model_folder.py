@@ -46,7 +46,7 @@ def test_the_config_holds_neither_code_nor_paths(
     plan = planned(folders)
     assert "secret" not in json.dumps(model_config(plan, 1))
     card = model_card(plan, Domains(plan), {"steps": 1, "seed": 0, "translations": {}})
-    assert "secret" not in card and "- `young` = `{'path': 'a'}`: 1 samples, 0 held out" in card
+    assert "secret" not in card and "| young | path a | 1 | 0 |" in card
 
 
 def test_the_card_has_the_constants_of_the_training_as_toml(

@@ -99,6 +99,11 @@ def test_files(face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert message("x" * 300).startswith("cannot read 'xxx")
     Path("binary.toml").write_bytes(b"a = 1\n\xff\xfe")
     assert message("binary.toml").endswith("binary.toml:2: not valid UTF-8")
+    for blank in ("", "\n \n", "\ufeff"):
+        Path("empty.toml").write_text(blank, encoding="utf-8")
+        assert message("empty.toml").startswith("empty.toml: the file is empty; transgan recipes cyclegan > FILE")
+    Path("mac.toml").write_text(face.replace("\n", "\r"), newline="")
+    assert message("mac.toml").endswith("not valid TOML: lines end with CR alone; save the file with LF or CRLF")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     assert message("picture.png").endswith("picture.png: not a recipe: expected a text file in TOML")
     for large in (b"# \n" * 100_000, "é\n".encode() * 100_000, b"\xff" * 300_000):

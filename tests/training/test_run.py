@@ -262,5 +262,9 @@ def test_a_finished_run_is_not_trained_again(
     assert "is finished: 3 steps, model and figures; nothing was done. To extend it, resume it with steps=N" in (
         capsys.readouterr().err
     )
+    transgan.train(recipe_file(RECIPE), {"train.steps": 3, "train.seed": 1}, out=run.folder, quiet=True)
+    assert capsys.readouterr() == ("", "") and not is_quiet()  # of one run alone
+    transgan.train(recipe_file(RECIPE), {"train.steps": 3, "train.seed": 1}, out=run.folder)
+    assert "is finished" in capsys.readouterr().err
     with pytest.raises(UsageError, match=r"^steps=2: the run has done 3 steps"):
         run.resume(steps=2, quiet=True)

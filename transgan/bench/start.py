@@ -23,7 +23,7 @@ from transgan.bench.cases import Case
 from transgan.bench.step import Batches, Domains, Engine, Processes
 from transgan.cli.flags import as_flag
 from transgan.errors import TransganError
-from transgan.registry import use_files
+from transgan.plugin_files import use_files
 from transgan.text import spelling_options
 lap("import transgan")
 recipe, settings, noise, plugins = json.loads(sys.argv[1])

@@ -14,7 +14,8 @@ from transgan.data.domains import Domains, statistics_tensors
 from transgan.inference.containers import Containers
 from transgan.inference.devices import best_device
 from transgan.inference.file_translator import FileTranslator
-from transgan.inference.model_folder import STATISTICS, model_config, plan_of
+from transgan.inference.model_folder import model_config, plan_of
+from transgan.inference.places import STATISTICS
 from transgan.inference.translator import Translator
 from transgan.networks import Networks, network_tensors
 

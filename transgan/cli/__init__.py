@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 
 from transgan.cli import completion, output
 from transgan.cli.flags import as_flag
+from transgan.cli.help import in_words
 from transgan.cli.options import add_quiet, examples
-from transgan.cli.usage import explain
+from transgan.cli.usage import check_words, explain
 from transgan.errors import (
     INTERRUPTED,
     TRAINING_REMEDY,
@@ -26,6 +27,7 @@ from transgan.errors import (
     TransganError,
     as_user_error,
 )
+from transgan.plugin_files import using_files
 from transgan.text import note, open_standard_streams, printable, quietly, show, spelling_options
 
 
@@ -38,12 +40,12 @@ class Commands(TyperGroup):
 
     def __init__(self, **attributes: Any):
         super().__init__(**attributes)
-        add_quiet(self)
+        in_words(add_quiet(self))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
         if found is None and (group := _commands_of_plugins(cmd_name).get(cmd_name)) is not None:
-            return add_quiet(typer.main.get_group(group))
+            return in_words(add_quiet(typer.main.get_group(group)))
         return found
 
     def invoke(self, ctx: Any) -> Any:
@@ -112,7 +114,7 @@ _CLICK_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run a command; turn each error that a user can mend into one line on stderr and an exit code."""
-    with spelling_options(as_flag), quietly(False):
+    with spelling_options(as_flag), quietly(False), using_files():
         _main()
 
 
@@ -131,6 +133,7 @@ def _main() -> None:
                 warnings.simplefilter("ignore")  # they address programmers
                 warnings.simplefilter("always", DataWarning)  # and this the user
             warnings.showwarning = _show_warning  # type: ignore[assignment]
+            check_words(sys.argv[1:])
             code = app(prog_name="transgan", standalone_mode=False)
     except (KeyboardInterrupt, _InterruptedError) as error:
         output.show_error(error, "interrupted", INTERRUPTED)

@@ -59,11 +59,11 @@ def step(
     plugin: list[Path] = PluginFiles,
     json_: bool = Json,
 ) -> None:
-    """Measure a training step: its time, by part, and its share of the peak.
+    """Measure a training step and its parts.
 
-    The peak is what a large product of matrices or a convolution reaches, in the same precision and the same process.
-    Parts: data, forward and backward passes, optimizers, and the engine, which is all the rest. Medians of rounds, and
-    their least and greatest.
+    Prints its time, by part, and its share of the peak, which is what a large product of matrices or a convolution
+    reaches, in the same precision and the same process. Parts: data, forward and backward passes, optimizers, and the
+    engine, which is all the rest. Medians of rounds, and their least and greatest.
     """
     cases = _cases(recipe, set_, versus, noise, plugin)
     from transgan.bench.step import measure
@@ -101,9 +101,10 @@ def translate(
     plugin: list[Path] = PluginFiles,
     json_: bool = Json,
 ) -> None:
-    """Measure how long translating a folder takes, against one file at a time.
+    """Measure how long translating a folder takes.
 
-    The files are made of the recipe's samples, in a temporary folder; the networks have random weights.
+    It is compared with one file at a time. The files are made of the recipe's samples, in a temporary folder; the
+    networks have random weights.
     """
     cases = _cases(recipe, set_, versus, noise, plugin)
     from transgan.bench.translate import measure
@@ -160,9 +161,9 @@ def _cases(
     read_recipe(path, settings or [])
 
     from transgan.bench.cases import cases
-    from transgan.registry import use_files
+    from transgan.plugin_files import use_files
 
-    use_files(list(plugins or ()))
+    use_files(plugins)
     found = cases(path, settings or (), others or (), noise)
     for each in found[1:]:
         read_recipe(each.recipe, each.settings)

@@ -41,9 +41,10 @@ def check(
 
     from transgan.dry_run import examine, lines_of
     from transgan.plan import make_plan
-    from transgan.registry import Registry, use_files
+    from transgan.plugin_files import use_files
+    from transgan.registry import Registry
 
-    use_files(plugin or [])
+    use_files(plugin)
     found = examine(make_plan(document, Registry.installed()))
     if json_:
         show_json(found)

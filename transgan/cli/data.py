@@ -9,7 +9,7 @@ import typer
 from transgan.cli import completion
 from transgan.cli.options import Json, examples
 from transgan.cli.output import show_json
-from transgan.cli.run import Set
+from transgan.cli.run import PluginFiles, Set
 from transgan.text import listed
 
 #: Largest number of kinds of files, and of values of a label, that are printed for a domain.
@@ -40,6 +40,7 @@ def check(
         autocompletion=completion.names_of("media"),
     ),
     as_json: bool = Json,
+    plugin: list[Path] = PluginFiles,
     strict: bool = typer.Option(False, "--strict", help="Exit with code 3 if anything is found."),
 ) -> None:
     """Inspect every file of a recipe's data, or of a folder.
@@ -47,8 +48,10 @@ def check(
     Reports unreadable files, copies, near-duplicates, overlaps of splits and domains, and statistics. With --quiet,
     only what is probably wrong is printed.
     """
-    from transgan.errors import DataError, UsageError
+    from transgan.errors import DataError, UsageError, similar_path
+    from transgan.plugin_files import use_files
     from transgan.recipe import read_recipe
+    from transgan.recipe.collection import locate_recipe
     from transgan.text import expand_home, is_quiet, show
 
     path = expand_home(data)
@@ -56,7 +59,10 @@ def check(
         raise UsageError(f"--set changes a recipe, and {path} is a folder")
     if not path.is_dir() and media is not None:
         raise UsageError("--media is for a folder; a recipe names its media: --set data.media=NAME")
+    if not locate_recipe(path).exists() and path.suffix != ".toml":
+        raise DataError(f"{path}: no such folder or recipe{similar_path(path)}")
     document = None if path.is_dir() else read_recipe(path, set_ or [])  # before torch is imported, as `check` does
+    use_files(plugin)
 
     from transgan.data.domains import Domains
     from transgan.data.quality import check_data, of_folder, of_recipe

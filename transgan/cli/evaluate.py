@@ -64,16 +64,20 @@ def evaluate(
     It is measured by the metrics of its recipe, and by further ones.
     """
     from transgan.errors import TransganError, UsageError
-    from transgan.evaluation.model import measure_model
-    from transgan.registry import use_files
+    from transgan.inference.places import find_model
+    from transgan.plugin_files import use_files
     from transgan.storage import write_text
     from transgan.text import expand_home
 
-    use_files(plugin or [])
+    find_model(model, step)  # all of this without torch, so that mistakes are reported at once
     out = expand_home(out)
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; expected a file, such as {out / 'evaluation.json'}")
     _check_place(out, expand_home(model), overwrite)
+    use_files(plugin)
+
+    from transgan.evaluation.model import measure_model
+
     overrides = [f"metrics.{each}" if "=" in each else f"metrics.{each}=true" for each in metric or ()]
     if samples is not None:
         overrides.append(f"evaluate.samples={samples}")

@@ -21,13 +21,18 @@ def finish(
 
     It is measured, and figures and report are written as at the end of a run. transgan resume can still go on.
     """
-    from transgan.plan.of_run import check_plugins, read_run
-    from transgan.registry import Registry, use_files
+    from transgan.plugin_files import use_files
+    from transgan.recipe.of_run import read_run
     from transgan.text import expand_home
-    from transgan.training.start import train
 
     folder = expand_home(folder)
-    use_files(plugin or [])
-    registry, document = Registry.installed(), read_run(folder)
+    document = read_run(folder)  # without torch, so that a wrong name is reported at once
+    use_files(plugin)
+
+    from transgan.plan.of_run import check_plugins
+    from transgan.registry import Registry
+    from transgan.training.start import train
+
+    registry = Registry.installed()
     check_plugins(folder, registry)
     show_and_exit(train(document, registry, folder, finish=True))

@@ -29,8 +29,13 @@ def import_(
 
     Its outputs are identical. Weights are read, code is never run.
     """
-    from transgan.inference.model_folder import import_reference
+    from transgan.inference.places import check_import
     from transgan.text import expand_home, is_quiet, show
 
-    written = import_reference(expand_home(weights), expand_home(out), source, target, size)
+    weights, out = expand_home(weights), expand_home(out)
+    check_import(weights, out, source, target)  # without torch, so that a wrong name is reported at once
+
+    from transgan.inference.model_folder import import_reference
+
+    written = import_reference(weights, out, source, target, size)
     show(out if is_quiet() else written)

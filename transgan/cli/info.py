@@ -9,6 +9,7 @@ import typer
 from transgan.cli import completion
 from transgan.cli.options import Json, examples
 from transgan.cli.output import show_json
+from transgan.cli.run import PluginFiles
 
 if TYPE_CHECKING:
     from transgan.inference.translator import Translator
@@ -25,14 +26,21 @@ def info(
         autocompletion=completion.models,
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
+    plugin: list[Path] = PluginFiles,
     json_: bool = Json,
 ) -> None:
     """Describe a model.
 
     Prints its translations, attributes, networks, media and plugins.
     """
-    from transgan.inference.translator import Translator
+    from transgan.inference.places import find_model
+    from transgan.plugin_files import use_files
     from transgan.text import show
+
+    find_model(model, step)  # without torch, so that a wrong name is reported at once
+    use_files(plugin)
+
+    from transgan.inference.translator import Translator
 
     found = examine(Translator.from_pretrained(model, "cpu", step))
     if json_:

@@ -68,13 +68,20 @@ def add(app: typer.Typer) -> None:
 
 
 def init(
-    file: Path = typer.Argument(None, help="The recipe to write; by default named after the data."),
-    data: Path = typer.Option(None, "--data", help="The folder with the data, or a table that lists them."),
-    kind: str = typer.Option(None, "--kind", help="The kind of data; by default found by looking at them."),
+    file: Path = typer.Argument(
+        None, metavar="FILE.toml", help="The recipe to write; by default named after the data."
+    ),
+    data: Path = typer.Option(
+        None, "--data", metavar="FOLDER", help="The folder with the data, or a table that lists them."
+    ),
+    kind: str = typer.Option(
+        None, "--kind", metavar="KIND", help="The kind of data; by default found by looking at them."
+    ),
     synthetic: bool = typer.Option(False, "--synthetic", help="No data yet: train on synthetic ones of the kind."),
     machine: str = typer.Option(
         None,
         "--machine",
+        metavar="MACHINE",
         help=f"Where to train: {_MACHINES}; by default this machine.",
         autocompletion=completion.one_of("cpu", "gpu", "apple"),
     ),
@@ -102,16 +109,19 @@ def init(
         raise UsageError(f"--kind is missing: what the synthetic data are to be, one of {kinds}")
     if file is not None and not asks:
         _new_file(str(file), overwrite)
-    chosen = _choose(expand_home(data) if data is not None else None, kind, synthetic, asks)
+    place = expand_home(data) if data is not None else None
+    if place is not None and not asks:
+        _existing(place)  # before torch is imported
+    chosen = _choose(place, kind, synthetic, asks)
     begin = "Found" if chosen.data else "No data yet:"
     for text in (f"{begin} {chosen.finding.what}.", chosen.starter.why):
         note("\n".join(wrap(text, _WIDTH)), error=False)
     here = _detected()
-    place = _answer(machine, f"Where to train? ({_MACHINES})", lambda text: _machine(text, here), here, asks)
+    where = _answer(machine, f"Where to train? ({_MACHINES})", lambda text: _machine(text, here), here, asks)
     default = _default_file(chosen, free=asks and not overwrite)
     given = str(file) if file is not None else None
     path = _answer(given, "Which file is the recipe to be?", lambda text: _new_file(text, overwrite), default, asks)
-    _write(path, chosen, place)
+    _write(path, chosen, where)
 
 
 def _choose(data: Path | None, kind: str | None, synthetic: bool, asks: bool) -> Choice:

@@ -67,10 +67,11 @@ def plugins(
     transgan plugins new NAME --kind KIND writes a package with a plugin to begin from, into a new folder NAME.
     """
     from transgan.errors import UsageError
-    from transgan.registry import KINDS, Registry, use_files
+    from transgan.plugin_files import use_files
+    from transgan.registry import KINDS, Registry
     from transgan.text import show
 
-    use_files(plugin or [])
+    use_files(plugin)
     registry = Registry.installed()
     if name == "new":
         _write(new, kind, registry)

@@ -24,16 +24,21 @@ def resume(
 
     The result is the same as without the interruption. A finished run is left as it is, unless --steps extends it.
     """
-    from transgan.cli.launch import relaunch, requested_processes
-    from transgan.plan import make_plan
-    from transgan.plan.of_run import check_plugins, read_run
-    from transgan.registry import Registry, use_files
+    from transgan.plugin_files import use_files
+    from transgan.recipe.of_run import read_run
     from transgan.text import expand_home
-    from transgan.training.start import train
 
     folder = expand_home(folder)
-    use_files(plugin or [])
-    registry, document = Registry.installed(), read_run(folder)
+    document = read_run(folder)  # without torch, so that a wrong name is reported at once
+    use_files(plugin)
+
+    from transgan.cli.launch import relaunch, requested_processes
+    from transgan.plan import make_plan
+    from transgan.plan.of_run import check_plugins
+    from transgan.registry import Registry
+    from transgan.training.start import train
+
+    registry = Registry.installed()
     check_plugins(folder, registry)
     if (processes := requested_processes()) > 1:
         from transgan.data.batches import check_divisible

@@ -1,12 +1,15 @@
 """`transgan run`: train a recipe."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import typer
 
 from transgan.cli import completion
 from transgan.cli.options import examples
+from transgan.plugin_files import check_files
 from transgan.text import expand_home, is_quiet, note, shell_word, show
 
 if TYPE_CHECKING:
@@ -20,8 +23,18 @@ Set = typer.Option(
     autocompletion=completion.settings,
 )
 
+
+def _check_files(paths: list[Path] | None) -> list[Path]:
+    """Check, before anything heavy is imported, that there are such files."""
+    return check_files(paths or ())
+
+
 PluginFiles = typer.Option(
-    None, "--plugin", metavar="FILE.py", help="Use the plugins in a Python file too, without installing it. Repeatable."
+    None,
+    "--plugin",
+    metavar="FILE.py",
+    help="Use the plugins in a Python file too, without installing it. Repeatable.",
+    callback=_check_files,
 )
 
 
@@ -60,9 +73,10 @@ def run(
 
     from transgan.cli.launch import relaunch, requested_processes
     from transgan.plan import make_plan
-    from transgan.registry import Registry, use_files
+    from transgan.plugin_files import use_files
+    from transgan.registry import Registry
 
-    use_files(plugin or [])
+    use_files(plugin)
     registry = Registry.installed()
     if (processes := requested_processes()) > 1:
         from transgan.data.batches import check_divisible
@@ -76,8 +90,29 @@ def run(
 
 def show_and_exit(ended: "Ended") -> NoReturn:
     """End a command that has trained; say how it goes on, or where nothing else is printed, the path of the model."""
-    if ended.code and not ended.model:
-        note(f"interrupted after a checkpoint; transgan resume {shell_word(str(ended.folder))} goes on")
     if ended.model and is_quiet():
         show(ended.model)
+    elif (ended.model or ended.code) and os.environ.get("LOCAL_RANK", "0") == "0":  # other processes end alike
+        for line in _next(ended):
+            note(line)
     raise typer.Exit(ended.code)
+
+
+def _next(ended: "Ended") -> Iterator[str]:
+    """Yield what to do now, in three lines at most: the first of what the run's page says."""
+    import tomllib
+
+    from transgan.reporting.runs import from_here, next_commands
+    from transgan.storage import RunFolder
+
+    run = RunFolder.at(ended.folder)
+    recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))
+    stopped = bool(ended.code and not ended.model)
+    state: Literal["interrupted", "finished"] = "interrupted" if stopped else "finished"
+    commands = next_commands(run.path, state, recipe["train"]["steps"], recipe)[:2]
+    if stopped:
+        yield f"interrupted after a checkpoint; transgan resume {shell_word(str(ended.folder))} goes on"
+        commands = commands[1:]
+    texts = [*commands, ("see how it went", f"open {from_here(run.report)} in a browser")]
+    width = max(len(what) for what, _ in texts) + 1
+    yield from (f"{f'{what}:':<{width}} {command}" for what, command in texts)

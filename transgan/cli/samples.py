@@ -18,7 +18,7 @@ def add(app: typer.Typer) -> None:
 
 
 def samples(
-    folder: Path = typer.Argument(help="The folder for the files."),
+    folder: Path = typer.Argument(metavar="FOLDER", help="The folder for the files."),
     seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, metavar="N", help="Another seed gives other files."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that exist."),
     plugin: list[Path] = PluginFiles,
@@ -28,14 +28,17 @@ def samples(
     It says what to try with each. Nothing is downloaded. With --quiet, the folder is printed.
     """
     from transgan.errors import PluginError, PluginRuntimeError, UsageError
-    from transgan.registry import Registry, use_files
+    from transgan.plugin_files import use_files
     from transgan.storage.atomic import disk_errors, make_folder
     from transgan.text import expand_home, is_quiet, printable, show
 
-    use_files(plugin or [])
     folder = expand_home(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; expected a folder")
+    use_files(plugin)
+
+    from transgan.registry import Registry
+
     registry = Registry.installed()
     if not registry.examples:
         raise UsageError(f"no plugin offers files to try.{registry.not_loaded}")

@@ -24,7 +24,9 @@ def add(app: typer.Typer) -> None:
 
 
 def schema(
-    out: Path = typer.Option(None, "--out", "-o", help="Write it into this file instead of printing it."),
+    out: Path = typer.Option(
+        None, "--out", "-o", metavar="FILE", help="Write it into this file instead of printing it."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace that file if it exists."),
     plugin: list[Path] = PluginFiles,
 ) -> None:
@@ -34,15 +36,18 @@ def schema(
     #:schema FILE. Recipes that init and recipes write have that line.
     """
     from transgan.errors import UsageError
-    from transgan.registry import Registry, use_files
+    from transgan.plugin_files import use_files
     from transgan.storage import write_text
-    from transgan.text import expand_home, show, write
+    from transgan.text import expand_home, is_quiet, note, show, write
 
     path = None if out is None else expand_home(out)
     if path is not None and path.exists() and (path.is_dir() or not overwrite):
         remedy = "expected a file" if path.is_dir() else "choose another file, or replace it with --overwrite"
         raise UsageError(f"--out {path} exists; {remedy}")
-    use_files(plugin or [])
+    use_files(plugin)
+
+    from transgan.registry import Registry
+
     registry = Registry.installed()
     text = schema_text(registry)
     if not plugin:
@@ -51,7 +56,9 @@ def schema(
         write(text)
     else:
         write_text(path, text)
-        show(f"{path}: name it in the first line of a recipe: #:schema {path.resolve().as_uri()}", error=True)
+        note(f"{path}: name it in the first line of a recipe: #:schema {path.resolve().as_uri()}")
+        if is_quiet():
+            show(path)
 
 
 def schema_text(registry: "Registry") -> str:

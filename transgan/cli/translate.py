@@ -23,6 +23,7 @@ from transgan.errors import (
     as_user_error,
     closest,
     did_you_mean,
+    similar_path,
 )
 from transgan.text import expand_home, is_quiet, note, printable, show
 
@@ -41,6 +42,12 @@ class DetectorOptions(TyperCommand):
     def further_options(self) -> list[str]:
         """The detectors of installed plugins, as options."""
         return [f"--{name}" for name in offered().names["region_detectors"]]
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        found = super().shell_complete(ctx, incomplete)
+        further = [each for each in self.further_options if incomplete.startswith("--") and each.startswith(incomplete)]
+        item = type(super().shell_complete(ctx, "--")[0]) if further else None  # its module differs, as typer does
+        return [*found, *map(item, further)] if item else found
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         known = {option for each in self.params for option in each.opts} | set(self.get_help_option_names(ctx))
@@ -112,7 +119,7 @@ def translate(
         None, "--reference", metavar="FILE", help="A sample of the target domain, whose style the results take."
     ),
     strength: float = typer.Option(
-        None, "--strength", metavar="X", help="How much of the change is made: 0 for none, 1 for all, more than all."
+        None, "--strength", metavar="X", help="How much of the change is made: 0 for none, 1 for all, above 1 for more."
     ),
     passes: int = typer.Option(
         None, "--passes", metavar="N", help="Translate in N passes, with a model whose translation takes several."
@@ -157,19 +164,30 @@ def translate(
 
     File names and sizes are kept; inputs are never replaced. With --quiet, the folder for the results is printed.
     """
+    from transgan.inference.places import find_model
+    from transgan.plugin_files import use_files
+    from transgan.storage.atomic import disk_errors, make_folder
+
+    # What can be wrong without torch is reported before it is imported.
+    find_model(model, step)
+    for item in inputs:
+        check_input(expand_home(item))
+    out = expand_home(out)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; expected a folder")
+    limit = None if memory is None else _parse_size(memory)
+    conditions = dict(_parse_attribute(each) for each in attributes or ())
+    folders = dict(_parse_input(each) for each in further or ())
+    use_files(plugin)
+
     from transgan.api import Failures
     from transgan.inference.containers import Containers, is_setting
     from transgan.inference.file_translator import FileTranslator, results_of
     from transgan.inference.regions import RegionSelection
     from transgan.inference.translator import Translator
     from transgan.inference.variation import check_inputs, check_variation
-    from transgan.registry import Registry, use_files
-    from transgan.storage.atomic import disk_errors, make_folder
+    from transgan.registry import Registry
 
-    use_files(plugin or [])
-    out = expand_home(out)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file; expected a folder")
     media_settings = [each for each in settings or [] if each.startswith("media.")]
     registry = Registry.installed()
     container_settings = [each for each in settings or [] if is_setting(each, registry.names("containers"))]
@@ -179,7 +197,6 @@ def translate(
     options = [option for each in context.command.params for option in each.opts if option.startswith("--")]
     if detector or region_options:
         _check_detector(detector, region_options, options)
-    limit = None if memory is None else _parse_size(memory)
     translator = Translator.from_pretrained(model, device, step)
     translator.memory = limit
     translator.set_media_options(media_settings)
@@ -190,11 +207,9 @@ def translate(
         if regions.detector.note:
             note(f"note: {regions.detector.note}")
     direction = translator.choose(to, task, source)
-    conditions = dict(_parse_attribute(each) for each in attributes or ())
     translator.encode_attributes(direction, conditions)  # report mistakes before looking for files
     check_variation(translator.plan, samples, seed, reference is not None, strength, passes)
     style = None if reference is None else translator.read_reference(expand_home(reference), direction)
-    folders = dict(_parse_input(each) for each in further or ())
     check_inputs(translator.plan, direction, folders, regions is not None)
     containers = Containers.of_model(translator.plan, direction, container_settings, registry)
     files = find_files(inputs, translator, out, ending, containers)
@@ -337,16 +352,11 @@ def find_files(
             if not inside:
                 raise DataError(f"{item}: no files in it that end in {', '.join(suffixes)}")
             pairs = [(path, path.relative_to(item)) for path in inside]
-        elif item.exists() and not item.is_file() and not item.is_dir():
-            raise DataError(f"{item}: not a regular file")  # reading from a pipe could block forever
-        elif item.exists():
+        else:
+            check_input(item)
             if item.suffix.lower() not in suffixes:
                 raise DataError(f"{item}: expected a file that ends in {', '.join(suffixes)}")
             pairs = [(item, Path(item.name))]
-        elif address := re.match("([a-z]+):/([^/].*)", str(item)):  # a path has one slash where a URL has two
-            raise DataError(f"{address[1]}://{address[2]}: addresses are not downloaded; give a file")
-        else:
-            raise DataError(f"{item}: no such file or folder")
         for path, name in pairs:
             if ending:
                 held = containers.of_path(path) if containers else None
@@ -363,6 +373,21 @@ def find_files(
                 )
             found.setdefault(name, path)
     return [(path, name) for name, path in found.items()]
+
+
+def check_input(item: Path) -> None:
+    """Check that an input is there.
+
+    Raises:
+        DataError: it is missing, or neither a file nor a folder.
+    """
+    if item.exists():
+        if not item.is_file() and not item.is_dir():
+            raise DataError(f"{item}: not a regular file")  # reading from a pipe could block forever
+    elif address := re.match("([a-z]+):/([^/].*)", str(item)):  # a path has one slash where a URL has two
+        raise DataError(f"{address[1]}://{address[2]}: addresses are not downloaded; give a file")
+    else:
+        raise DataError(f"{item}: no such file or folder{similar_path(item)}")
 
 
 def _is_sequence(path: Path, suffixes: tuple[str, ...]) -> bool:

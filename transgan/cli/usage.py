@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from transgan.errors import closest, did_you_mean
+from transgan.errors import UsageError, closest, did_you_mean
 from transgan.text import printable
 
 #: What commands of other programs are called, with TransGAN's commands for it.
@@ -26,6 +26,16 @@ SYNONYMS = {
     **dict.fromkeys(("datasets", "dataset"), ("data check",)),
     "version": ("--version",),
     "help": ("--help",),
+}
+
+
+#: What is said of values, in words: by patterns in the messages of the libraries below.
+_VALUES = {
+    r"Input should be greater than or equal to (\S+)": r"expected at least \1",
+    r"Input should be less than or equal to (\S+)": r"expected at most \1",
+    r"Input should be a valid integer\b.*": "expected a whole number",
+    r"Input should be a valid number\b.*": "expected a number",
+    r"Input should be a finite number\b.*": "expected a finite number",
 }
 
 
@@ -53,10 +63,25 @@ def explain(error: Any, commands: Iterable[str]) -> str:
         hint = did_you_mean(name, known)
         behind = " Options of a command stand behind its name." if path == "transgan" and "Known" in hint else ""
         return f"error: {path} has no option '{name}'. {hint}{behind}"
+    for pattern, words in _VALUES.items():
+        message = re.sub(pattern, words, message)
     message = message[:1].lower() + message[1:].rstrip(".")
     usage = " ".join(context.get_usage().split()) if context else ""
     shown = ". " + usage if message.startswith(("missing", "got unexpected")) and usage else ""
     return f"error: {path}: {printable(message)}{shown}"
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Check that no argument is empty: as a path, it would mean the working folder.
+
+    Raises:
+        UsageError: one is, such as a variable of the shell that is not set.
+    """
+    for number, word in enumerate(words, start=1):
+        if not word or re.fullmatch(r"--[a-z-]+=", word):
+            where = f"argument {number} of transgan" if not word else word.rstrip("=")
+            before = f" (after {printable(words[number - 2])})" if not word and number > 1 else ""
+            raise UsageError(f"{where}{before} is empty; a variable of the shell may not be set")
 
 
 def suggest_command(word: str, commands: Iterable[str], synonyms: Mapping[str, Sequence[str]] = SYNONYMS) -> str:

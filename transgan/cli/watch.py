@@ -1,5 +1,6 @@
 """`transgan watch`: look at a run while it goes on, or after its end, in a browser."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import typer
 
 from transgan.cli import completion
 from transgan.cli.options import examples
+from transgan.cli.run import PluginFiles
 
 if TYPE_CHECKING:
     from transgan.plan import Plan
@@ -21,6 +23,7 @@ def add(app: typer.Typer) -> None:
 def watch(
     folder: Path = typer.Argument(metavar="FOLDER", help="The folder of a run.", autocompletion=completion.runs),
     port: int = typer.Option(0, "--port", min=0, max=65535, metavar="N", help="Listen on port N; 0 for a free one."),
+    plugin: list[Path] = PluginFiles,
 ) -> None:
     """Show a run as a live page in a browser.
 
@@ -29,7 +32,7 @@ def watch(
     from transgan.errors import UsageError
     from transgan.text import is_quiet, show
 
-    run, plan = open_run(folder)
+    run, plan = open_runs([folder], plugin)[0]
     from transgan.reporting.serving import ADDRESS, serve
 
     try:
@@ -42,25 +45,35 @@ def watch(
         server.serve_forever()
 
 
-def open_run(path: Path) -> "tuple[RunFolder, Plan | None]":
-    """Return the folder of a run, to read it, and its plan; None where its recipe cannot be planned any more.
+def open_runs(paths: Sequence[Path], plugins: Sequence[Path]) -> "list[tuple[RunFolder, Plan | None]]":
+    """Return the folders of runs, to read them, and their plans; None where a recipe cannot be planned any more.
+
+    Args:
+        plugins: files with plugins of theirs.
 
     Raises:
-        RecipeError: its recipe is none.
-        UsageError: it is not the folder of a run.
+        PluginError: a file has none.
+        RecipeError: the recipe of a run is none.
+        UsageError: one is not the folder of a run.
     """
     from transgan.errors import TransganError
-    from transgan.plan import make_plan
-    from transgan.plan.of_run import read_run, run_of
-    from transgan.registry import Registry
+    from transgan.plugin_files import use_files
+    from transgan.recipe.of_run import read_run, run_of
     from transgan.text import expand_home, note
 
-    path = expand_home(path)
-    run = run_of(path)
-    document = read_run(path)
-    try:
-        return run, make_plan(document, Registry.installed())
-    except TransganError as error:
-        first = str(error).splitlines()[0]
-        note(f"note: {path}: losses and figures are shown without explanations: {first}")
-        return run, None
+    read = [(run_of(path), read_run(path)) for path in map(expand_home, paths)]  # all before torch is imported
+    use_files(plugins)
+
+    from transgan.plan import make_plan
+    from transgan.registry import Registry
+
+    registry = Registry.installed()
+    found: list[tuple[RunFolder, Plan | None]] = []
+    for run, document in read:
+        try:
+            found.append((run, make_plan(document, registry)))
+        except TransganError as error:
+            first = str(error).splitlines()[0]
+            note(f"note: {run.path}: losses and figures are shown without explanations: {first}")
+            found.append((run, None))
+    return found

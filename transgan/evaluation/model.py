@@ -10,7 +10,8 @@ from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import TransganError, UsageError, as_user_error
 from transgan.evaluation.conditions import effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation
-from transgan.inference.model_folder import NO_SOURCE, TABLES, find_model, fingerprints
+from transgan.inference.model_folder import NO_SOURCE, TABLES, fingerprints
+from transgan.inference.places import find_model
 from transgan.inference.translator import Translator
 from transgan.networks import Networks
 from transgan.plan import Plan, make_plan

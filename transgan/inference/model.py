@@ -14,18 +14,19 @@ from transgan.data.domains import statistics_from_tensors
 from transgan.errors import DataError, UsageError, did_you_mean
 from transgan.inference.ahead import AT_ONCE
 from transgan.inference.devices import find_device
-from transgan.inference.model_folder import STATISTICS, find_model, plan_of
+from transgan.inference.model_folder import plan_of
 from transgan.inference.passes import Batch, Encoded, Passes, Prepared, Request
+from transgan.inference.places import STATISTICS, find_model
 from transgan.inference.regions import RegionSelection
 from transgan.inference.variation import PLAIN, Variation, check_inputs
 from transgan.networks import Networks, load_network_tensors
 from transgan.options import Options
 from transgan.plan import Direction, Plan, build_networks
 from transgan.plugin_errors import in_one_line
+from transgan.plugin_files import using_files
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.write import as_overrides
-from transgan.registry import using_files
 from transgan.schedule import Clock
 from transgan.text import option
 

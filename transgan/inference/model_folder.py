@@ -2,21 +2,21 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
-from torch import Tensor
 
 import transgan
+from transgan.api.labels import is_range
 from transgan.api.protocols import ImportedGenerator
 from transgan.api.samples import Source
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
-from transgan.errors import DataError, PluginError, RecipeError, TransganError, UsageError
+from transgan.errors import DataError, PluginError, RecipeError, TransganError
+from transgan.inference.places import check_import
 from transgan.plan import Plan, make_plan
 from transgan.plugin_errors import in_one_line
 from transgan.recipe import Document, Recipe
@@ -27,15 +27,7 @@ from transgan.recipe.write import value_in_toml
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
 from transgan.schedule import Clock
-from transgan.storage import (
-    RunFolder,
-    check_model_place,
-    is_checkpoint,
-    load,
-    read_model,
-    saved_steps,
-    write_model,
-)
+from transgan.storage import write_model
 from transgan.text import expand_home, listed, option, printable
 
 #: Tables of a recipe that a model needs, and the keys of [train] and [data] that it needs.
@@ -44,9 +36,6 @@ TABLES = ("version", "name", "data", "domains", "tasks", "inputs", "attributes",
 TRAIN, DATA = ("steps", "seed", "precision"), ("media", "size")
 #: The source of a model's domains: translating needs none.
 NO_SOURCE = "nowhere"
-
-#: Prefix of the media's statistics among a model's tensors; no network can have this name.
-STATISTICS = "data.media|"
 
 LIMITS = """\
 ## Limits
@@ -84,75 +73,6 @@ class _Config(BaseModel):
     plugins: dict[str, str] = Field({}, max_length=100)
     steps: int = Field(0, ge=0, le=MAX_STEPS)
     evaluation: _Evaluation = _Evaluation()
-
-
-@dataclass(frozen=True)
-class ModelPlace:
-    """Where a model is: a model folder, or a checkpoint, which holds a model too."""
-
-    folder: Path
-    run: Path | None
-    """The folder of its run, where it is in one."""
-    is_checkpoint: bool
-
-    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the model's tensors and its config.
-
-        Raises:
-            DataError: it is missing or damaged, or the checkpoint has no config.
-            DiskError: the checkpoint is damaged.
-        """
-        if not self.is_checkpoint:
-            return read_model(self.folder)
-        checkpoint = load(self.folder)
-        config = checkpoint.state.get("config")
-        if not isinstance(config, dict):
-            raise DataError(
-                f"{self.folder}: an earlier version of TransGAN has written this checkpoint, without what a model "
-                f"needs; transgan finish {self.run or 'RUN'} makes a model of the newest one"
-            )
-        weights = checkpoint.groups.get("ema") or checkpoint.groups.get("networks", {})
-        statistics = {f"{STATISTICS}{key}": value for key, value in checkpoint.groups.get("statistics", {}).items()}
-        return {**weights, **statistics}, config
-
-    @property
-    def config(self) -> Path:
-        """The file with the config, for messages."""
-        return self.folder / ("state.json" if self.is_checkpoint else "config.json")
-
-
-def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
-    """Return where a model is.
-
-    Args:
-        path: a model folder, a run folder, or the folder of a checkpoint.
-        step: of a run folder, the checkpoint of this step; by default its model.
-
-    Raises:
-        DataError: there is no model there, or no checkpoint of this step.
-        UsageError: a step is given, and `path` is not the folder of a run.
-    """
-    folder = expand_home(path)
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DataError(f"model {folder} {what}; expected the folder of a model, a run or a checkpoint")
-    run = RunFolder.at(folder)
-    if is_checkpoint(folder) or (folder / "config.json").exists() or not run.recipe.exists():
-        if step is not None:
-            raise UsageError(f"{option('step', step)}: {folder} is not the folder of a run")
-        if not is_checkpoint(folder) and not (folder / "config.json").exists():
-            raise DataError(f"{folder} holds no model; expected the folder of a model, a run or a checkpoint")
-        around = folder.absolute().parents[1 if is_checkpoint(folder) else 0]
-        return ModelPlace(folder, around if RunFolder.at(around).recipe.exists() else None, is_checkpoint(folder))
-    if step is None:
-        if not run.model.is_dir():
-            raise DataError(f"{folder} is a run that has no model yet; transgan finish {folder} writes one")
-        return ModelPlace(folder / run.model.name, folder, False)
-    place = folder / run.checkpoints.name / f"step-{step:08d}"
-    if not is_checkpoint(place):
-        known = listed(saved_steps(run.checkpoints))
-        raise DataError(f"{option('step', step)}: {folder} has no checkpoint of this step; it has {known}")
-    return ModelPlace(place, folder, True)
 
 
 def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict[str, Any]:
@@ -277,9 +197,11 @@ def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
     """Return the model card, README.md: what the model is, its data and figures, and what it is not for."""
     source = type(domains.source)
     lines = [*_head(plan), "## Training data", "", (source.__doc__ or source.__name__).strip().splitlines()[0], ""]
+    lines += ["| domain | its samples | trained on | held out |", "| --- | --- | --- | --- |"]
     for name, domain in domains.items():
-        selection = _without_paths(plan.recipe.domains[name])
-        lines.append(f"- `{name}` = `{selection}`: {len(domain.samples)} samples, {len(domain.held_out)} held out")
+        selection = _cell(_in_words(_without_paths(plan.recipe.domains[name])))
+        lines.append(f"| {_cell(name)} | {selection} | {len(domain.samples):,} | {len(domain.held_out):,} |")
+    lines += [""] if plan.recipe.attributes else []
     lines += [f"- conditioned on `{name}`: {describe_attribute(each)}" for name, each in plan.recipe.attributes.items()]
     lines += ["", source.card] if source.card else []
     lines += ["", "## Training", "", "Its constants, as a recipe has them:", "", "```toml", *_training(plan), "```"]
@@ -290,6 +212,32 @@ def model_card(plan: Plan, domains: Domains, result: Mapping[str, Any]) -> str:
     for warning in (*result.get("warnings", ()), *result.get("advice", ())):
         lines.append(f"- **Note**: {warning}")
     return "\n".join([*lines, "", LIMITS])
+
+
+def _in_words(selection: Any) -> str:
+    """Return which samples a domain has: `age 20 to 30; race White` of `{ age = [20, 30], race = "White" }`."""
+    if selection is True:
+        return "all"
+    if not isinstance(selection, Mapping):
+        return str(selection)
+    return "; ".join(f"{name} {_value_in_words(value)}" for name, value in selection.items())
+
+
+def _value_in_words(value: Any) -> str:
+    if is_range(value):
+        return f"{value[0]:g} to {value[1]:g}"
+    if isinstance(value, list):
+        return " or ".join(map(_value_in_words, value))
+    if isinstance(value, Mapping):
+        return f"({_in_words(value)})"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _cell(text: str) -> str:
+    """Return a text as the cell of a Markdown table."""
+    return printable(text).replace("|", "\\|")
 
 
 def _slots(plan: Plan, kind: str) -> dict[str, Any]:
@@ -323,13 +271,7 @@ def import_reference(weights: Path, out: Path, source: str, target: str, size: i
         DataError: the file is missing, or no plugin knows it.
         UsageError: `out` holds something else.
     """
-    if source == target:
-        raise UsageError(
-            f"{option('source')} and {option('target')} are both '{source}'; a translation is between two domains"
-        )
-    check_model_place(out)
-    if not weights.is_file():
-        raise DataError(f"{weights}: {'a folder, not a file' if weights.is_dir() else 'there is no such file'}")
+    check_import(weights, out, source, target)
     registry = Registry.installed()
     read: ImportedGenerator | None = registry.import_generator(weights)
     if read is None:

@@ -27,6 +27,7 @@ MAX_LINE = 4096
 _SYNTAX = {
     "Cannot overwrite a value": "the key is already defined",
     "Invalid value": "expected a value; strings need quotation marks",
+    r"Found invalid character '\r'": "lines end with CR alone; save the file with LF or CRLF",
     "Invalid statement": "expected a key or the [name] of a table",
 }
 
@@ -54,7 +55,10 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Document:
         RecipeError: the recipe is invalid; reports all problems. A recipe that it extends cannot be read.
     """
     path = locate_recipe(path)
-    return parse_recipe(_decode(_read_bytes(path), str(path)), str(path), overrides)
+    text = _decode(_read_bytes(path), str(path))
+    if not text.strip():
+        raise _error(str(path), "the file is empty; transgan recipes cyclegan > FILE writes one to begin with")
+    return parse_recipe(text, str(path), overrides)
 
 
 def parse_recipe(text: str, name: str = "recipe", overrides: Sequence[str] = ()) -> Document:

@@ -19,6 +19,9 @@ from transgan.text import option
 #: Longer lists and strings are written over several lines.
 _MAX_WIDTH = 100
 
+#: The comment beside a value that nobody has written.
+DEFAULT = "default"
+
 Filled = Mapping[tuple[str, ...], Mapping[str, Any] | BaseModel]
 """The options of plugins with their defaults, by the path of the slot."""
 
@@ -77,7 +80,7 @@ class _Writer:
     def _origin(self, path: Keys) -> str:
         origin = self.document.problems.origins.get(path)
         if origin is None:
-            return "default"
+            return DEFAULT
         if origin.override or origin.by:
             return origin.by or option("overrides")
         changed = f", {option('overrides')}" if path in self.changed_inside else ""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from transgan.recipe.written import written_keys
 from transgan.reporting.charts import place_of
 from transgan.reporting.curves import Line
 from transgan.reporting.html import line_data, render_comparison
@@ -22,10 +23,20 @@ def compare_runs(views: Sequence[RunView]) -> str:
 
 
 def differences(views: Sequence[RunView]) -> list[tuple[str, list[str]]]:
-    """Return the keys in which recipes differ, with their values in each run; empty where a run lacks the key."""
+    """Return the keys in which recipes differ, with their values in each run; empty where a run lacks the key.
+
+    First those that a recipe or a setting says, then those that follow from them: defaults.
+    """
     keys = dict.fromkeys(key for view in views for key in view.keys)
     table = [(key, [view.keys.get(key, "") for view in views]) for key in keys]
-    return [(key, values) for key, values in table if len(set(values)) > 1]
+    differing = [(key, values) for key, values in table if len(set(values)) > 1]
+    said = _said(views)
+    return sorted(differing, key=lambda each: each[0] not in said)
+
+
+def _said(views: Sequence[RunView]) -> set[str]:
+    """Return the keys that the recipe, or a setting, of one of the runs says."""
+    return {key for view in views for key in written_keys("\n".join(view.recipe))}
 
 
 def overlaid(views: Sequence[RunView]) -> list[dict[str, Any]]:
@@ -75,7 +86,11 @@ def _differ(lines: Sequence[Mapping[str, Any]]) -> bool:
 def short_table(views: Sequence[RunView], width: int) -> Iterator[str]:
     """Yield the lines of a table for a terminal: differing keys, state, time, and figures, mean over translations."""
     rows: list[tuple[str, list[str]]] = [("", [view.path.name for view in views])]
-    rows += differences(views)
+    differing, said = differences(views), _said(views)
+    shown = [each for each in differing if each[0] in said] or differing
+    rows += shown
+    if rest := len(differing) - len(shown):
+        rows.append((f"and {rest} default{'s'[: rest != 1]} (see the page)", [""] * len(views)))
     rows.append(("state", [view.state for view in views]))
     rows.append(("steps", [f"{view.step}/{view.steps}" for view in views]))
     rows.append(("minutes", [f"{view.seconds / 60:.1f}" for view in views]))

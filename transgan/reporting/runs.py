@@ -192,7 +192,7 @@ class RunReader:
             measured=measured,
         )
         view.mood, view.headline, view.findings = _verdict(view)
-        view.commands = _commands(view, table)
+        view.commands = next_commands(folder.path, view.state, view.steps, table)
         return view
 
     def _advice(self) -> list[str]:
@@ -403,15 +403,17 @@ def _verdict(view: RunView) -> tuple[Mood, str, list[tuple[str, str]]]:
     return "early", "Nothing has been logged yet", findings
 
 
-def _commands(view: RunView, table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what to do next, and the commands for it."""
-    try:
-        path = view.path.relative_to(Path.cwd())
-    except (ValueError, OSError):
-        path = view.path
-    run = shell_word(path)
-    tasks = table.get("tasks", {})
-    targets = [each for task in tasks.values() if isinstance(task, dict) for each in task.get("between", [])[1:]]
+def next_commands(folder: Path, state: State, steps: int, recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what to do next with a run, and the commands for it.
+
+    Args:
+        folder: the run's.
+        steps: of the whole run.
+        recipe: as TOML is read.
+    """
+    run = shell_word(from_here(folder))
+    tasks = [each for each in recipe.get("tasks", {}).values() if isinstance(each, dict)]
+    targets = [each for task in tasks for each in (*task.get("between", [])[1:], task.get("to")) if each]
     target = shell_word(targets[0]) if targets else ""
     translate = (
         "translate files",
@@ -419,21 +421,29 @@ def _commands(view: RunView, table: Mapping[str, Any]) -> list[tuple[str, str]]:
     )
     watch = ("watch it live", f"transgan watch {run}")
     compare = ("compare it with another run", f"transgan compare {run} OTHER-RUN")
-    if view.state == "running":
+    if state == "running":
         return [watch, ("translate files with the newest checkpoint", translate[1]), compare]
-    if view.state in ("finished", "stopped"):
-        more = view.steps * 2 if view.state == "finished" else view.steps
+    if state in ("finished", "stopped"):
+        more = steps * 2 if state == "finished" else steps
         return [
             translate,
             ("measure it again, or with other metrics", f"transgan evaluate {run}"),
             (
                 "train on",
-                f"transgan resume {run} --steps {more}" if view.state == "finished" else f"transgan resume {run}",
+                f"transgan resume {run} --steps {more}" if state == "finished" else f"transgan resume {run}",
             ),
             compare,
         ]
     resume = ("go on from the newest checkpoint", f"transgan resume {run}")
     return [resume, ("end it here: measure the newest checkpoint", f"transgan finish {run}"), translate, compare]
+
+
+def from_here(path: Path) -> Path:
+    """Return a path relative to the working folder, where it is below that."""
+    try:
+        return path.relative_to(Path.cwd())
+    except (ValueError, OSError):
+        return path
 
 
 def _article(baseline: str) -> str:

@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from transgan.errors import DataError, DiskError, DivergedError, UsageError
 from transgan.storage import atomic, serialization
-from transgan.storage.serialization import DamagedError
+from transgan.storage.serialization import DamagedError, Groups
 
-Groups = serialization.Groups
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SCHEMA = 1
 MANIFEST, STATE, SUFFIX = "MANIFEST.json", "state.json", ".safetensors"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -35,7 +34,7 @@ class Checkpoint:
 
     path: Path
     step: int
-    groups: dict[str, dict[str, Tensor]]
+    groups: "dict[str, dict[str, Tensor]]"
     state: dict[str, Any]
 
 
@@ -139,7 +138,7 @@ def load(path: Path) -> Checkpoint:
         raise DiskError(f"{path}: {damage}; resume from another checkpoint") from None
 
 
-def write_model(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: str) -> None:
+def write_model(folder: Path, tensors: "Mapping[str, Tensor]", config: Mapping[str, Any], card: str) -> None:
     """Write or replace a model folder, completely or not at all.
 
     Args:
@@ -200,7 +199,7 @@ def check_model_place(folder: Path) -> None:
     )
 
 
-def read_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_model(folder: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read a model folder, which may come from an untrusted source.
 
     Returns:
@@ -228,6 +227,8 @@ def read_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def digest(groups: Groups) -> str:
     """Return a sha256 over all names, dtypes, shapes and bytes: two groups are identical if their digests are equal."""
+    import torch
+
     total = hashlib.sha256()
     for group, tensors in sorted(groups.items()):
         for name, tensor in sorted(tensors.items()):

@@ -5,15 +5,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import safetensors.torch
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from transgan.text import printable
 
-Groups = Mapping[str, Mapping[str, Tensor]]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Groups: TypeAlias = "Mapping[str, Mapping[str, Tensor]]"
 """Tensors by name, in groups by name; each group becomes a file."""
 
 MAX_HEADER, MAX_TENSORS, MAX_JSON, MAX_NESTING = 8 << 20, 20_000, 4 << 20, 32
@@ -23,13 +22,15 @@ class DamagedError(Exception):
     """A file is missing, damaged or malformed; the message names the file and the defect."""
 
 
-def detached(tensor: Tensor) -> Tensor:
+def detached(tensor: "Tensor") -> "Tensor":
     """Return a tensor's values: on the CPU, contiguous, without gradient history."""
     return tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
 
 
-def to_safetensors(tensors: Mapping[str, Tensor]) -> bytes:
+def to_safetensors(tensors: "Mapping[str, Tensor]") -> bytes:
     """Return the bytes of a safetensors file that holds these tensors."""
+    import safetensors.torch
+
     ready: dict[str, Tensor] = {}
     storages: set[int] = set()
     for name, tensor in tensors.items():
@@ -41,7 +42,7 @@ def to_safetensors(tensors: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save(ready)
 
 
-def from_safetensors(name: str, data: bytes) -> dict[str, Tensor]:
+def from_safetensors(name: str, data: bytes) -> "dict[str, Tensor]":
     """Return the tensors of a safetensors file; they own their memory, so the file may be replaced.
 
     Args:
@@ -51,6 +52,8 @@ def from_safetensors(name: str, data: bytes) -> dict[str, Tensor]:
     Raises:
         DamagedError: the data are not a valid safetensors file.
     """
+    import safetensors.torch
+
     try:
         return safetensors.torch.load(data)
     except Exception as error:  # a malformed file can raise anything
@@ -85,6 +88,8 @@ def check_header(name: str, file: BinaryIO) -> None:
 
 def find_non_finite(groups: Groups) -> str | None:
     """Return a message that names the first tensor with a NaN or an infinity, or None."""
+    import torch
+
     for group, tensors in groups.items():
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and tensor.itemsize == 1:

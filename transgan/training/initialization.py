@@ -10,7 +10,7 @@ from transgan.api.protocols import Network, Translation
 from transgan.api.samples import Domain
 from transgan.data.domains import Domains
 from transgan.data.real_samples import real_domains
-from transgan.inference.model_folder import STATISTICS, find_model
+from transgan.inference.places import STATISTICS, find_model
 from transgan.networks import Networks
 from transgan.plan import Plan
 from transgan.storage import load

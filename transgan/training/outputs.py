@@ -10,7 +10,8 @@ from torch import Tensor
 from transgan import storage
 from transgan.data.domains import Domains, statistics_tensors
 from transgan.evaluation.conditions import ConditionEffect, effects_table
-from transgan.inference.model_folder import STATISTICS, model_card, model_config
+from transgan.inference.model_folder import model_card, model_config
+from transgan.inference.places import STATISTICS
 from transgan.monitoring.advice import advise
 from transgan.monitoring.guardian import Guardian
 from transgan.networks import Networks, network_tensors

@@ -21,11 +21,13 @@ from transgan.errors import TRAINING_REMEDY, DataError, TransganError, UsageErro
 from transgan.inference.translator import Translator
 from transgan.networks import fp32_precisions, set_fp32_precisions
 from transgan.plan import make_plan
-from transgan.plan.of_run import check_plugins, read_run
+from transgan.plan.of_run import check_plugins
 from transgan.plugin_errors import as_plugin_error
+from transgan.plugin_files import using_files
 from transgan.recipe import read_recipe
+from transgan.recipe.of_run import read_run
 from transgan.recipe.write import as_overrides
-from transgan.registry import Registry, using_files
+from transgan.registry import Registry
 from transgan.reporting.html import KINDS, escape
 from transgan.reporting.runs import RunReader, RunView
 from transgan.text import expand_home, quietly, show
@@ -150,17 +152,25 @@ class Run:
         columns = {name: np.array([losses.get(name, np.nan) for _, losses in records], float) for name in names}
         return {"step": np.array([step for step, _ in records], int), **columns}
 
-    def translator(self, device: torch.device | str | None = None, step: int | None = None) -> Translator:
+    def translator(
+        self,
+        device: torch.device | str | None = None,
+        step: int | None = None,
+        *,
+        plugins: Iterable[str | Path] = (),
+    ) -> Translator:
         """Return the run's model as an object.
 
         Args:
             device: where it runs; defaults to a GPU if there is one.
             step: the checkpoint of this step instead of the model.
+            plugins: Python files with plugins that are not installed.
 
         Raises:
             DataError: there is no model yet, or no such checkpoint.
+            PluginError: it needs a plugin that is not installed.
         """
-        return Translator.from_pretrained(self.folder, device, step)
+        return Translator.from_pretrained(self.folder, device, step, plugins=plugins)
 
     def resume(self, steps: int | None = None, *, plugins: Iterable[str | Path] = (), quiet: bool = False) -> Self:
         """Go on from the newest intact checkpoint, as `transgan resume` does; return the run.

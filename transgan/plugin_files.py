@@ -1,0 +1,85 @@
+"""Python files whose plugins are used without being installed: `--plugin my_loss.py`."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from transgan.errors import PluginError
+from transgan.text import expand_home, option
+
+#: The version of plugins in a file.
+OF_FILE = "(file)"
+_IN_USE: dict[Path, ModuleType] = {}
+
+
+def check_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths of plugin files, `~` expanded, once all are found to be Python files; nothing is imported.
+
+    Raises:
+        PluginError: a file is missing, or is no Python file.
+    """
+    given = [expand_home(path) for path in paths]
+    for path in given:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "there is no such file"
+            raise PluginError(f"{option('plugins', [path])}: {what}; expected a Python file such as my_loss.py")
+        if path.suffix != ".py":
+            raise PluginError(f"{option('plugins', [path])}: not a Python file; expected one such as my_loss.py")
+    return given
+
+
+def use_files(paths: Iterable[Path]) -> None:
+    """Import files whose plugins are there beside those of installed packages from now on, instead of any earlier ones.
+
+    A file is imported under a name of its own, so that it hides no module and needs no package.
+
+    Raises:
+        PluginError: a file is missing, is no Python file, or cannot be imported.
+    """
+    given = check_files(paths)
+    _IN_USE.clear()
+    for path in given:
+        name = f"transgan_file_{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
+        spec = spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None, "a .py file has a loader"
+        module = module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # it is code of any kind
+            del sys.modules[name]
+            why = " ".join(str(error).split())
+            raise PluginError(
+                f"{option('plugins', [path])}: cannot be imported: {type(error).__name__}: {why}"
+            ) from error
+        _IN_USE[path] = module
+
+
+@contextmanager
+def using_files(paths: Iterable[str | os.PathLike[str]] | os.PathLike[str] = ()) -> Iterator[None]:
+    """Do what `use_files` does while the body runs; without files nothing changes. A single path is one file.
+
+    Afterwards it is as before, whatever `use_files` has said in between.
+
+    Raises:
+        PluginError: see `use_files`.
+    """
+    given = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else list(map(Path, paths))
+    before = dict(_IN_USE)
+    try:
+        if given:
+            use_files(given)
+        yield
+    finally:
+        _IN_USE.clear()
+        _IN_USE.update(before)
+
+
+def files_in_use() -> Mapping[Path, ModuleType]:
+    """Return the modules of the files whose plugins are there now."""
+    return dict(_IN_USE)
