@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import tomlkit
 from tomlkit.container import Container
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AoT, Table
+from tomlkit.items import AoT, Item, Table
 
 from transgan.recipe.write import DEFAULT
 
@@ -28,6 +28,8 @@ def _keys(table: Container, above: str) -> Iterator[str]:
             yield from _keys(item.value, f"{above}{key}.")
         elif isinstance(item, AoT):
             yield from {f"{above}{key}" for each in item.body for _ in _keys(each.value, "")}
+        elif not isinstance(item, Item):  # a table in several places, as only people write it
+            yield from (f"{above}{key}{inside}" for inside in _inside(item))
         elif item.trivia.comment != f"# {DEFAULT}":
             yield from (f"{above}{key}{inside}" for inside in _inside(item))
 
