@@ -28,9 +28,7 @@ def _keys(table: Container, above: str) -> Iterator[str]:
             yield from _keys(item.value, f"{above}{key}.")
         elif isinstance(item, AoT):
             yield from {f"{above}{key}" for each in item.body for _ in _keys(each.value, "")}
-        elif not isinstance(item, Item):  # a table in several places, as only people write it
-            yield from (f"{above}{key}{inside}" for inside in _inside(item))
-        elif item.trivia.comment != f"# {DEFAULT}":
+        elif not isinstance(item, Item) or item.trivia.comment != f"# {DEFAULT}":  # no item: a table in several places
             yield from (f"{above}{key}{inside}" for inside in _inside(item))
 
 
