@@ -46,8 +46,8 @@ def test_which_values_somebody_has_written(face: str) -> None:
     document = parse_recipe(face, "f.toml", ["train.batch=4"])
     keys = written_keys(write_recipe(document, {("generators", "face"): Filled()}))
     assert {"train.steps", "train.batch", "domains.young.age", "losses.cycle.weight", "generators.face.width"} <= keys
-    assert {"optimizers.generator.lr.from", "phases"} <= keys  # of a schedule in a line, and of a list of tables
-    assert not {"train.seed", "losses.cycle.use", "generators.face.depth", "evaluate.samples"} & keys
+    assert {"optimizers.generator.lr.from", "stages"} <= keys  # of a schedule in a line, and of a list of tables
+    assert not {"phases", "train.seed", "losses.cycle.use", "generators.face.depth", "evaluate.samples"} & keys
     assert written_keys("a = 1  # default\nb = true  # default\n[c.d]\ne = [\n  1,\n]  # f.toml:3\n") == {"c.d.e"}
     assert written_keys("[x.a]\nb = 1\n[y]\n[x.c]\nd = 2\n") == {"x.a.b", "x.c.d"}
     assert written_keys("[no recipe") == set()
