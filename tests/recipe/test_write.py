@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from transgan.options import Options
 from transgan.recipe import SLOTS, parse_recipe, read_recipe, write_recipe
+from transgan.recipe.written import written_keys
 from transgan.schedule import Schedule, constant
 
 
@@ -39,6 +40,17 @@ def test_every_value_has_its_origin(face: str) -> None:
 def test_a_value_that_is_changed_in_part_has_both_origins(face: str) -> None:
     text = write_recipe(parse_recipe(face, "f.toml", ["domains.young.age=[1, 2]"]))
     assert "young = { age = [1, 2] }  # f.toml:7, --set\n" in text
+
+
+def test_which_values_somebody_has_written(face: str) -> None:
+    document = parse_recipe(face, "f.toml", ["train.batch=4"])
+    keys = written_keys(write_recipe(document, {("generators", "face"): Filled()}))
+    assert {"train.steps", "train.batch", "domains.young.age", "losses.cycle.weight", "generators.face.width"} <= keys
+    assert {"optimizers.generator.lr.from", "stages"} <= keys  # of a schedule in a line, and of a list of tables
+    assert not {"phases", "train.seed", "losses.cycle.use", "generators.face.depth", "evaluate.samples"} & keys
+    assert written_keys("a = 1  # default\nb = true  # default\n[c.d]\ne = [\n  1,\n]  # f.toml:3\n") == {"c.d.e"}
+    assert written_keys("[x.a]\nb = 1\n[y]\n[x.c]\nd = 2\n") == {"x.a.b", "x.c.d"}
+    assert written_keys("[no recipe") == set()
 
 
 class Filled(Options):

@@ -34,7 +34,7 @@ def _argument(argument: Any, context: Any) -> tuple[str, str]:
 
 def _option(cls: Any, option: Any, context: Any) -> tuple[str, str] | None:
     record = cls.get_help_record(option, context)
-    return record and (record[0], _RANGE.sub(_range, record[1]))
+    return None if record is None else (record[0], _RANGE.sub(_range, record[1]))
 
 
 def _range(match: re.Match[str]) -> str:

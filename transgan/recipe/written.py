@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import tomlkit
 from tomlkit.container import Container
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AoT, Table
+from tomlkit.items import AoT, Item, Table
 
 from transgan.recipe.write import DEFAULT
 
@@ -28,7 +28,7 @@ def _keys(table: Container, above: str) -> Iterator[str]:
             yield from _keys(item.value, f"{above}{key}.")
         elif isinstance(item, AoT):
             yield from {f"{above}{key}" for each in item.body for _ in _keys(each.value, "")}
-        elif item.trivia.comment != f"# {DEFAULT}":
+        elif not isinstance(item, Item) or item.trivia.comment != f"# {DEFAULT}":  # no item: a table in several places
             yield from (f"{above}{key}{inside}" for inside in _inside(item))
 
 

@@ -3,7 +3,6 @@
 from transgan.storage.atomic import replacing_file, write_text
 from transgan.storage.checkpoints import (
     Checkpoint,
-    Groups,
     check_model_place,
     digest,
     is_checkpoint,
@@ -16,6 +15,7 @@ from transgan.storage.checkpoints import (
 )
 from transgan.storage.logs import MetricsLog, MetricsReader, TextLog, read_log, read_metrics
 from transgan.storage.run_folder import RunFolder
+from transgan.storage.serialization import Groups
 
 __all__ = [
     "Checkpoint",
