@@ -112,7 +112,7 @@ class Patch1dOptions(Options):
 
 
 class Patch1d(Discriminator[Patch1dOptions]):
-    """1-D convolutions over frames with bands as channels, as in Scyclone (Tanaka et al., 2020), without residual blocks.
+    """1-D convolutions over frames, with bands as channels, after that of Scyclone (Tanaka et al., 2020).
 
     A 2-D convolution treats all bands alike, so `gated_patch` hardly sees where on the frequency axis something is: a
     level of single bands that is wrong throughout. Here every band has weights of its own. A convolution, `layers`
