@@ -88,6 +88,16 @@ def test_noise_is_paired(transgan: Any, recipe: Path) -> None:
     assert done.code == 0, done.err
 
 
+@pytest.mark.parametrize("name", ["recycle_gan", "pix2pixhd", "voice_spectrogram", "conditional_face"])
+def test_noise_takes_the_place_of_every_kind_of_data(transgan: Any, name: str) -> None:
+    """Clips, label maps with further inputs, sounds and synthetic data have shapes of their own."""
+    size = 128 if name == "pix2pixhd" else 64
+    done = transgan("bench", "data", name, "--noise", "--rounds", 1, "--set", f"data.size={size}", "--json")
+    assert done.code == 0, done.err
+    (case,) = json.loads(done.out)["cases"]
+    assert case["seconds"]["median"] > 0
+
+
 def test_steps_with_a_gradient_penalty_are_counted(transgan: Any, recipe: Path) -> None:
     done = transgan(
         "bench", "step", recipe, "--rounds", 1, "--steps", 1, "--vs", "losses.gradient_penalty=10", "--json"

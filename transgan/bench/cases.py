@@ -1,16 +1,19 @@
 """What is measured: a recipe, once as it is and once with other settings, on its own data or on noise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from transgan import __version__
+from transgan.api import Media, Options, SampleRng
 from transgan.api.samples import Sample, Source
 from transgan.plan import Plan, make_plan
 from transgan.recipe import read_recipe
+from transgan.recipe.slots import Slot
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
 from transgan.text import expand_home
@@ -21,15 +24,26 @@ COUNT = 32
 
 @dataclass(frozen=True)
 class Noise:
-    """One sample; call it with its size: a side, or one for each axis."""
+    """One sample."""
 
     domain: str
     index: int
 
-    def __call__(self, size: Any) -> np.ndarray:
-        rng = np.random.Generator(np.random.Philox(key=stable_hash(self.domain, self.index)))
-        sides = (size, size) if isinstance(size, int) else tuple(size)
-        return rng.integers(0, 256, (*sides, 3), dtype=np.uint8)
+
+def noise_of(media: type[Media[Options]]) -> type[Media[Options]]:
+    """Return media of the same shapes whose samples, `Noise`, are uniform in [-1, 1]."""
+
+    class NoiseMedia(media):  # type: ignore[valid-type, misc]
+        ragged = False
+
+        def decode(self, location: Noise) -> np.ndarray:
+            rng = np.random.Generator(np.random.Philox(key=stable_hash(location.domain, location.index)))
+            return rng.uniform(-1, 1, (self.channels, *self.space)).astype(np.float32)
+
+        def batch(self, decoded: Tensor, rng: SampleRng | None, domains: Sequence[str]) -> Tensor:
+            return decoded
+
+    return NoiseMedia
 
 
 class NoiseSource(Source):
@@ -37,6 +51,12 @@ class NoiseSource(Source):
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         return [Sample(f"{index:02}", Noise(domain, index)) for index in range(COUNT)]
+
+
+def _only_media(selection: Any) -> Any:
+    """Return of a domain's selection what is not said of its samples."""
+    own = selection.get("media") if isinstance(selection, Mapping) else None
+    return "noise" if own is None else {"media": own}
 
 
 def registry_with_noise() -> Registry:
@@ -64,13 +84,18 @@ class Case:
             further: settings that the measurement needs.
         """
         settings = [*self.settings, *further, "metrics={}", 'evaluate.keep_best=""']
-        if self.noise:
-            settings = ["data.source=noise", "data.held_out=0", *settings]
-            settings += [f"domains.{name}={name}" for name in read_recipe(self.recipe, settings).recipe.domains]
         document = read_recipe(self.recipe, settings)
-        last = [each.model_copy(update={"share": 1.0}) for each in document.recipe.stages[-1:]]
-        alone = replace(document, recipe=document.recipe.model_copy(update={"stages": last}))
-        return make_plan(alone, registry_with_noise())
+        recipe = document.recipe
+        changes: dict[str, Any] = {"stages": [each.model_copy(update={"share": 1.0}) for each in recipe.stages[-1:]]}
+        if self.noise:
+            noise = {"source": Slot(use="noise"), "default": None, "root": None, "held_out": 0.0}
+            changes["data"] = recipe.data.model_copy(update=noise)
+            changes["domains"] = {name: _only_media(each) for name, each in recipe.domains.items()}
+        plan = make_plan(replace(document, recipe=recipe.model_copy(update=changes)), registry_with_noise())
+        if self.noise:
+            for media in (plan.media, plan.input_media):
+                media.update({name: replace(each, cls=noise_of(each.cls)) for name, each in media.items()})
+        return plan
 
 
 def cases(recipe: Path, settings: Sequence[str], others: Sequence[str], noise: bool) -> list[Case]:
