@@ -12,7 +12,7 @@ GAP, BETWEEN, LINE = 4, 20, 15
 #: Bytes that a picture of these pages may have.
 LARGEST = 110_000
 #: Levels of each colour that are tried, the finest first.
-LEVELS = (256, 128, 64, 43, 32, 24)
+LEVELS = (256, 128, 64, 43, 32, 24, 18)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def register_generators(register: Register) -> None:
 @hookimpl
 def register_discriminators(register: Register) -> None:
     register("gated_patch", discriminators.GatedPatch)
+    register("patch_1d", discriminators.Patch1d)
 
 
 @hookimpl
@@ -40,7 +41,6 @@ def register_losses(register: Register) -> None:
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("conversion", metrics.Conversion)
-    register("feature_distance", metrics.FeatureDistance)
 
 
 @hookimpl

@@ -1,6 +1,7 @@
-"""Discriminators for voices: one logit for each patch of bands and frames."""
+"""Discriminators for voices: one logit for each patch of bands and frames, or of frames."""
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -92,3 +93,67 @@ class GatedPatch(Discriminator[GatedPatchOptions]):
         spectra = x[:, :count].reshape(len(x), -1, self.bands, x.shape[-1])
         extra = x[:, count:, None].expand(-1, -1, self.bands, -1)
         return torch.cat([spectra, extra], 1) if extra.shape[1] else spectra
+
+
+class Patch1dOptions(Options):
+    """Options of the discriminator `patch_1d`."""
+
+    width: int = Field(64, ge=1)
+    """Channels of the first convolution (1 or more)."""
+    layers: int = Field(2, ge=0, le=6)
+    """Convolutions with stride 2, each of which doubles the channels (0 to 6)."""
+    kernel: int = Field(5, ge=1)
+    """Kernel of these convolutions, in frames (odd)."""
+    norm: VoiceNorm = "none"
+    """Normalization of all layers but the first and the last: `none`, `instance` or `group` (of 8 groups). Instance
+    norm removes the mean level of each channel, which this discriminator is there to see."""
+    spectral: bool = False
+    """Whether weights are divided by their spectral norm (Miyato et al., 2018)."""
+
+
+class Patch1d(Discriminator[Patch1dOptions]):
+    """1-D convolutions over frames, with bands as channels, after that of Scyclone (Tanaka et al., 2020).
+
+    A 2-D convolution treats all bands alike, so `gated_patch` hardly sees where on the frequency axis something is: a
+    level of single bands that is wrong throughout. Here every band has weights of its own. A convolution, `layers`
+    convolutions with stride 2, then a convolution of 3 frames to one logit at every position. A style vector, where
+    there is one, is compared with the last features by projection (Miyato and Koyama, 2018, eq. 3).
+
+    Shapes: x (N, spec.inputs, T).
+
+    Raises:
+        UsageError: samples do not have one axis, or the kernel is even.
+    """
+
+    def __init__(self, options: Patch1dOptions, spec: NetworkSpec):
+        super().__init__(options, spec)
+        if len(spec.space) != 1:
+            raise UsageError(f"'patch_1d': samples have {len(spec.space)} axes; expected one, of frames")
+        if options.kernel % 2 == 0:
+            raise UsageError(f"'patch_1d': kernel = {options.kernel}; expected an odd number of frames")
+        width, norms = options.width, Norms(options.norm)
+        kernel, padding = options.kernel, options.kernel // 2
+        self.convolutions = nn.ModuleList([nn.Conv1d(spec.inputs, width, kernel, padding=padding)])
+        self.norms = nn.ModuleList([Norms("none")(width)])
+        for _ in range(options.layers):
+            self.convolutions.append(nn.Conv1d(width, 2 * width, kernel, 2, padding=padding))
+            width *= 2
+            self.norms.append(norms(width))
+        self.last = nn.Conv1d(width, 1, 3, padding=1)
+        self.projection = nn.Linear(spec.style, width, bias=False) if spec.style else None
+        if options.spectral:
+            for layer in list(self.modules()):
+                if isinstance(layer, (nn.Conv1d, nn.Linear)):
+                    spectral_norm(layer)
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> DiscriminatorOutput:
+        features = []
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = F.leaky_relu(norm(convolution(x), style), 0.2)
+            features.append(x)
+        logits: Tensor = self.last(x)
+        if self.projection is not None:
+            if style is None:
+                raise UsageError("a discriminator with a style vector was called without one")
+            logits = logits + (x * self.projection(style)[:, :, None].to(x.dtype)).sum(1, keepdim=True)
+        return DiscriminatorOutput([logits], None, features)

@@ -185,19 +185,6 @@ class SpeakerClassifier:
         return self.names[int((x @ self.weights + self.bias).mean(0).argmax())]
 
 
-def energy_distance(a: Array, b: Array) -> float:
-    """Return the energy distance between two sets of points, (F, D) and (G, D) (Szekely and Rizzo, 2013, eq. 5).
-
-    2 E|A - B| - E|A - A'| - E|B - B'|
-    """
-
-    def mean(x: Array, y: Array) -> float:
-        squares = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
-        return float(np.sqrt(np.maximum(squares, 0)).mean())
-
-    return 2 * mean(a, b) - mean(a, a) - mean(b, b)
-
-
 def world_analysis(samples: Any, rate: int, period: float = 5.0) -> tuple[Array, Array, Array]:
     """Analyze samples (n,) with WORLD (Morise et al., 2016).
 

@@ -1,4 +1,4 @@
-"""Metrics of voice conversion: of whole held-out recordings as they are written, and of features."""
+"""Metrics of voice conversion: of whole held-out recordings as they are written."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,6 @@ from transgan_voice.initialization import MapKind, maps_of, starts_of
 from transgan_voice.mel import LogMel
 from transgan_voice.pretrained import MEASURES
 from transgan_voice.warp import Array
-from transgan_voice.windows import crop_frames
 
 #: Frames of 8 ms in a crop that discriminators of `written_auc` evaluate: half a second; fewest recordings for them.
 CROP_FRAMES, MIN_SEPARATED = 64, 4
@@ -386,87 +385,3 @@ def _mean_distortion(converted: tuple[Array, Array], reference: tuple[Array, Arr
     """Return the mean distortion over corresponding frames, see `align_frames`."""
     i, j = align_frames(converted, reference, synchronous)
     return float(measures.mel_cepstral_distortion(converted[0][i], reference[0][j]).mean())
-
-
-class FeatureDistanceOptions(Options):
-    """Options of the metric `feature_distance`."""
-
-    frames: int = Field(1500, ge=50)
-    """Points that are compared on either side, at most."""
-    together: int = Field(4, ge=1)
-    """Consecutive frames that form one point, so that changes over time count too."""
-
-
-class FeatureDistance(Metric[FeatureDistanceOptions]):
-    """The energy distance (Szekely and Rizzo, 2013) between features of conversions and of real target speech.
-
-    Points are normalized features in windows of a few consecutive active frames, of held-out recordings that need not
-    be paired; silence, which no conversion changes much and which lies far from everything else, is omitted. Since it
-    needs no true conversions, a model can be selected by it: `[evaluate] keep_best = "feature_distance"`. 0 for equal
-    distributions; `_of_source` is that of the unconverted source, `_of_split` that of two halves of the real speech.
-    """
-
-    direction = {"feature_distance": "lower"}
-
-    def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
-        self.domains = domains
-        self.media: Any = next(iter(domains.values())).media
-        self.real: dict[str, list[Array]] = {}
-
-    def reset(self) -> None:
-        self.points: dict[Translation, list[tuple[Array, Array]]] = defaultdict(list)
-
-    def update(self, translation: Translation, samples: list[Sample], source: Tensor, fake: Tensor) -> None:
-        active = np.stack([self._active(translation.source, sample, source.shape[-1]) for sample in samples])
-        self.points[translation].append((self._points(source, active), self._points(fake, active)))
-
-    def _active(self, name: str, sample: Sample, size: int) -> Array:
-        """Return which frames of a held-out sample's excerpt are active: (T,)."""
-        domain, held_out = self.domains[name], bool(self.domains[name].held_out)
-        number = list(domain.held_out if held_out else domain.samples).index(sample)
-        decoded = domain.decoded(held_out, [number])[0]
-        numbers = crop_frames(len(decoded), size, self.media.excerpt_start(len(decoded), size))
-        active: Array = self.media.active_frames(np.asarray(decoded))[numbers]
-        return active
-
-    def _points(self, x: Tensor, active: Array) -> Array:
-        """Return the points of x (N, B, T), (F, B * together): windows in which all frames (N, T) are active."""
-        together = self.options.together
-        frames = x.shape[-1] // together * together
-        windows = x[..., :frames].unfold(-1, together, together)
-        points: Array = windows.permute(0, 2, 1, 3).flatten(2).flatten(0, 1).cpu().double().numpy()
-        return points[active[:, :frames].reshape(-1, together).all(1)]
-
-    def _real(self, name: str) -> list[Array]:
-        """Return the points of each recording of real speech."""
-        if name not in self.real:
-            domain, held_out = self.domains[name], bool(self.domains[name].held_out)
-            self.real[name] = []
-            for number in range(len(domain.held_out if held_out else domain.samples)):
-                decoded = np.asarray(domain.decoded(held_out, [number])[0])
-                frames = torch.from_numpy(self.media.normalized_frames(decoded, name)).T[None]
-                self.real[name].append(self._points(frames, self.media.active_frames(decoded)[None]))
-        return self.real[name]
-
-    def compute(self) -> dict[Translation, dict[str, float]]:
-        figures = {}
-        for translation, points in self.points.items():
-            real = self._real(translation.target)
-            source, fake = (np.concatenate(each) for each in zip(*points, strict=True))
-            pairs = {"": (fake, real), "of_source": (source, real), "of_split": (np.concatenate(real[::2]), real[1::2])}
-            figures[translation] = {
-                _figure("feature_distance", name): self._distance(these, np.concatenate(those))
-                for name, (these, those) in pairs.items()
-                if len(these) and those
-            }
-        return figures
-
-    def _distance(self, a: Array, b: Array) -> float:
-        a, b = self._subset(a), self._subset(b)
-        scale = 1 / np.sqrt(a.shape[1])
-        return measures.energy_distance(a * scale, b * scale)
-
-    def _subset(self, points: Array) -> Array:
-        """Return at most `frames` points, chosen at random but always the same."""
-        chosen: Array = points[np.random.default_rng(0).permutation(len(points))[: self.options.frames]]
-        return chosen

@@ -94,7 +94,7 @@ def test_trained_model_converts_recordings(
 
 def test_best_model_survives_an_interruption(transgan: Callable[..., Any], voices: Path, tmp_path: Path) -> None:
     """The learning rate is so large that conversions get worse: the best model precedes the interruption."""
-    keep_best = ("evaluate.every=1", "evaluate.keep_best=feature_distance", "metrics.feature_distance=true")
+    keep_best = ("evaluate.every=1", "evaluate.keep_best=cycle_error", "metrics.cycle_error=true")
     diverging = ("optimizers.generator.lr=0.1", "train.steps=4", "train.keep=9", "train.ema=0.5")
     assert (
         transgan("run", voices, *(f"--set={each}" for each in (*keep_best, *diverging)), "--out", "whole", "-q").code

@@ -87,6 +87,7 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
     ("nodes", "stargan_v2_translation"): {"networks": {"mapping": style_codes, "style": style_codes}},
     **{("generators", name): {"spec": SEQUENCE} for name in ("gated_1d", "gated_2_1_2d", "residual_1d")},
     ("discriminators", "gated_patch"): {"spec": SEQUENCE},
+    ("discriminators", "patch_1d"): {"spec": SEQUENCE},
     **{("generators", name): {"spec": CLIPS} for name in FRAMEWISE},
     **{("discriminators", name): {"spec": CLIPS} for name in ("framewise_patch", "framewise_pixel")},
     ("encoders", "next_frame"): {"spec": CLIPS},
@@ -144,7 +145,6 @@ SKIPPED: dict[tuple[str, str], str] = {
     ("metrics", "apparent_label"): "it takes labelled samples",
     ("metrics", "landmarks_moved"): "it takes weights that are downloaded",
     ("metrics", "conversion"): "it takes recordings",
-    ("metrics", "feature_distance"): "it takes recordings",
     ("media", "voice"): "it takes recordings",
     ("region_detectors", "faces"): "it takes a photograph of a face",
 }

@@ -1,15 +1,8 @@
 """Measures of voices against manual computation and simple loops."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import pytest
-import torch
 from transgan_voice import measures
-from transgan_voice.metrics import FeatureDistance, FeatureDistanceOptions
-
-from transgan.api import Sample, Translation
 
 
 def test_distortion_computed_manually() -> None:
@@ -100,53 +93,3 @@ def test_the_bootstrap_interval_contains_the_mean_and_has_the_expected_width() -
     values = np.random.default_rng(0).normal(5, 1, 400)
     low, high = measures.bootstrap_interval(values)
     assert high - low == pytest.approx(2 * 1.96 / 20, rel=0.15) and low < values.mean() < high
-
-
-def test_energy_distance_computed_manually() -> None:
-    assert measures.energy_distance(np.array([[0.0]]), np.array([[3.0], [5.0]])) == pytest.approx(2 * 4 - 0 - 1)
-
-
-class Recordings:
-    """A domain whose decoded recordings are a column of activity and normalized frames; a media for which they are."""
-
-    samples: tuple[Sample, ...] = ()
-
-    def __init__(self, frames: np.ndarray, active: np.ndarray):
-        self.kept = [np.column_stack(each) for each in zip(active, frames, strict=True)]
-        self.held_out = [Sample(str(i), None) for i in range(len(frames))]
-        self.media = self
-
-    def decoded(self, held_out: bool, numbers: Sequence[int]) -> list[np.ndarray]:
-        return [self.kept[i] for i in numbers]
-
-    def active_frames(self, decoded: np.ndarray) -> np.ndarray:
-        active: np.ndarray = decoded[:, 0] > 0
-        return active
-
-    def excerpt_start(self, length: int, size: int) -> int:
-        return 0
-
-    def normalized_frames(self, decoded: np.ndarray, name: str) -> np.ndarray:
-        return decoded[:, 1:].astype(np.float32)
-
-
-def test_the_distance_of_features_is_that_of_active_frames() -> None:
-    rng = np.random.default_rng(0)
-    active = np.arange(64) % 32 < 20
-    # Silence lies far away, and differs between recordings: it says nothing of a voice.
-    silence = -6 + 3 * rng.normal(size=(3, 8, 1, 1))
-    speech = rng.normal(size=(3, 8, 64, 6))
-    real, true, other = np.where(active[:, None], speech, silence)
-    domain: Any = Recordings(real, np.repeat(active[None], 8, 0))
-    metric, there = FeatureDistance(FeatureDistanceOptions(frames=400)), Translation("voice", "anna", "bert")
-    metric.prepare({"anna": domain, "bert": domain}, {}, 0)
-    found = {}
-    for name, fake in {"true": true, "smooth": 0.6 * other}.items():
-        metric.reset()
-        source, translated = (torch.from_numpy(x).float().mT for x in (real + 1, fake))
-        metric.update(there, domain.held_out, source, translated)
-        found[name] = metric.compute()[there]
-    windows = [x[:, :64][:, active].reshape(8, -1, 24).reshape(-1, 24) / np.sqrt(24) for x in (true, real)]
-    assert found["true"]["feature_distance"] == pytest.approx(measures.energy_distance(*windows), rel=1e-3)
-    assert found["true"]["feature_distance"] < 0.5 * found["smooth"]["feature_distance"]
-    assert found["true"]["feature_distance_of_source"] > 5 * found["true"]["feature_distance_of_split"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transgan_standard.layers import InstanceNorm
-from transgan_voice.discriminators import GatedPatch, GatedPatchOptions
+from transgan_voice.discriminators import GatedPatch, GatedPatchOptions, Patch1d, Patch1dOptions
 from transgan_voice.generators import (
     Gated1d,
     Gated1dOptions,
@@ -236,6 +236,41 @@ def test_a_discriminator_compares_the_style_by_projection() -> None:
     expected = torch.einsum("ncht,nc->nht", features, F.linear(style, discriminator.projection.weight))
     difference = discriminator(x, style).logits[0] - discriminator(x, torch.zeros(2, 3)).logits[0]
     assert torch.allclose(difference[:, 0], expected, atol=1e-5)
+
+
+def convolved(x: np.ndarray, conv: nn.Conv1d) -> np.ndarray:
+    """Return the convolution of x (C, T), frame by frame."""
+    (weight, bias), reach = (each.detach().double().numpy() for each in (conv.weight, conv.bias)), conv.padding[0]
+    padded = np.pad(x, ((0, 0), (reach, reach)))
+    starts = range(0, padded.shape[1] - weight.shape[2] + 1, conv.stride[0])
+    return np.stack([np.tensordot(weight, padded[:, t : t + weight.shape[2]], 2) + bias for t in starts], 1)
+
+
+@torch.no_grad()
+def test_the_discriminator_of_frames_is_one_of_plain_convolutions() -> None:
+    discriminator = Patch1d(Patch1dOptions(width=3, layers=2), spec(6, 32, style=3))
+    x, style = torch.randn(1, 6, 31), torch.randn(1, 3)
+    y = x[0].double().numpy()
+    for convolution in discriminator.convolutions:
+        y = convolved(y, convolution)
+        y = np.where(y > 0, y, 0.2 * y)
+    expected = convolved(y, discriminator.last)[0] + (discriminator.projection.weight @ style[0]).double().numpy() @ y
+    output = discriminator(x, style)
+    assert output.logits[0][0, 0].numpy() == pytest.approx(expected, abs=1e-5)
+    assert [each.shape[1:] for each in output.features] == [(3, 31), (6, 16), (12, 8)]
+    with pytest.raises(UsageError, match="odd"):
+        Patch1d(Patch1dOptions(kernel=4), spec())
+
+
+@torch.no_grad()
+def test_only_the_discriminator_of_frames_knows_which_band_is_too_loud() -> None:
+    """The logits in the middle, where no padding is near, of the same spectrum one step of all strides higher."""
+    levels = torch.randn(48)
+    x = torch.stack([levels, levels.roll(4)])[..., None].expand(2, 48, 64)
+    gated = GatedPatch(GatedPatchOptions(width=4, layers=2, norm="none"), spec(48, 64))(x).logits[0][:, 0, :, 8]
+    assert torch.allclose(gated[0, 4:-5], gated[1, 5:-4], atol=1e-5)
+    frames = Patch1d(Patch1dOptions(width=4), spec(48, 64))(x).logits[0][:, 0, 8]
+    assert not torch.allclose(frames[0], frames[1], atol=1e-4)
 
 
 class Media:
