@@ -17,13 +17,13 @@ OF_FILE = "(file)"
 _IN_USE: dict[Path, ModuleType] = {}
 
 
-def check_files(paths: Iterable[Path]) -> list[Path]:
+def check_files(paths: Iterable[Path] | None) -> list[Path]:
     """Return the paths of plugin files, `~` expanded, once all are found to be Python files; nothing is imported.
 
     Raises:
         PluginError: a file is missing, or is no Python file.
     """
-    given = [expand_home(path) for path in paths]
+    given = [expand_home(path) for path in paths or ()]
     for path in given:
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "there is no such file"
@@ -33,7 +33,7 @@ def check_files(paths: Iterable[Path]) -> list[Path]:
     return given
 
 
-def use_files(paths: Iterable[Path]) -> None:
+def use_files(paths: Iterable[Path] | None) -> None:
     """Import files whose plugins are there beside those of installed packages from now on, instead of any earlier ones.
 
     A file is imported under a name of its own, so that it hides no module and needs no package.

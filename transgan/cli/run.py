@@ -26,7 +26,7 @@ Set = typer.Option(
 
 def _check_files(paths: list[Path] | None) -> list[Path]:
     """Check, before anything heavy is imported, that there are such files."""
-    return check_files(paths or ())
+    return check_files(paths)
 
 
 PluginFiles = typer.Option(

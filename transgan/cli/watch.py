@@ -45,7 +45,7 @@ def watch(
         server.serve_forever()
 
 
-def open_runs(paths: Sequence[Path], plugins: Sequence[Path]) -> "list[tuple[RunFolder, Plan | None]]":
+def open_runs(paths: Sequence[Path], plugins: Sequence[Path] | None) -> "list[tuple[RunFolder, Plan | None]]":
     """Return the folders of runs, to read them, and their plans; None where a recipe cannot be planned any more.
 
     Args:
