@@ -238,7 +238,7 @@ def test_a_discriminator_compares_the_style_by_projection() -> None:
     assert torch.allclose(difference[:, 0], expected, atol=1e-5)
 
 
-def convolved(x: np.ndarray, conv: nn.Conv1d) -> np.ndarray:
+def convolved(x: np.ndarray, conv: Any) -> np.ndarray:
     """Return the convolution of x (C, T), frame by frame."""
     (weight, bias), reach = (each.detach().double().numpy() for each in (conv.weight, conv.bias)), conv.padding[0]
     padded = np.pad(x, ((0, 0), (reach, reach)))
@@ -248,7 +248,7 @@ def convolved(x: np.ndarray, conv: nn.Conv1d) -> np.ndarray:
 
 @torch.no_grad()
 def test_the_discriminator_of_frames_is_one_of_plain_convolutions() -> None:
-    discriminator = Patch1d(Patch1dOptions(width=3, layers=2), spec(6, 32, style=3))
+    discriminator: Any = Patch1d(Patch1dOptions(width=3, layers=2), spec(6, 32, style=3))
     x, style = torch.randn(1, 6, 31), torch.randn(1, 3)
     y = x[0].double().numpy()
     for convolution in discriminator.convolutions:
