@@ -326,6 +326,9 @@ def test_every_command_names_what_failed_to_load_where_something_is_missing(
     monkeypatch.setattr(module, "entry_points", lambda group: points)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.bin").write_bytes(b"no weights")
+    (tmp_path / "a.png").touch()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
     text = recipe_file("[train]\nsteps = 1\n[generators.resnet]\nwidth = 4\n[losses]\nglassy = 1.0\n").read_text()
     (tmp_path / "recipe.toml").write_text(text)
     assert run_cli(*words) != 0

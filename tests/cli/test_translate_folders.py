@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transgan.inference.model import Model
+from transgan.inference.passes import Passes
 from transgan.inference.translator import Translator
 from transgan.inference.variation import PLAIN
 
@@ -30,14 +30,14 @@ def folder(tmp_path: Path) -> Path:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The samples of each pass of a network."""
     counts: list[int] = []
-    real = Model._run
+    real = Passes.run
 
-    def run(self: Any, x: torch.Tensor, *arguments: Any, **named: Any) -> Any:
-        if not x.is_meta:
-            counts.append(len(x))
-        return real(self, x, *arguments, **named)
+    def run(self: Any, batch: Any, *arguments: Any, **named: Any) -> Any:
+        if not batch.rows.is_meta:
+            counts.append(len(batch.rows))
+        return real(self, batch, *arguments, **named)
 
-    monkeypatch.setattr(Model, "_run", run)
+    monkeypatch.setattr(Passes, "run", run)
     return counts
 
 

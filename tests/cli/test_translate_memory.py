@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transgan.inference.translator import Translator
+from transgan.inference.passes import Passes
 
 
 def test_a_file_is_translated_in_tiles_and_said_so(
@@ -40,7 +40,7 @@ def test_out_of_memory_advises_tiles(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     write_image(Path("a.png"))
-    monkeypatch.setattr(Translator, "_run", fail)
+    monkeypatch.setattr(Passes, "run", fail)
     done = transgan("translate", model, "a.png", "--to", "old", "--native")
     assert done.code == 5
     assert done.err.splitlines()[0] == (

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from transgan.api import DataError, Options, Region, RegionDetector, Register, Tensor, hookimpl
+from transgan.inference.passes import Passes
 from transgan.inference.regions import RegionSelection
 from transgan.inference.translator import Translator
 from transgan.registry import Registry
@@ -173,7 +174,7 @@ def test_regions_in_python(model: Path, photos: Path) -> None:
 def test_identity_model_changes_no_pixel(model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regions are resized for the model; detail finer than its input is kept."""
     translator = Translator.from_pretrained(model, "cpu")
-    monkeypatch.setattr(translator, "_run", lambda x, *words, **names: x)
+    monkeypatch.setattr(Passes, "run", lambda self, batch, *words, **names: batch.rows)
     direction = translator.choose("old")
     media = translator.sides(direction)[0]
     x = media.as_tensor(media.read("in/two.png"))
@@ -184,24 +185,24 @@ def test_identity_model_changes_no_pixel(model: Path, photos: Path, monkeypatch:
 
 def test_progress_of_many_regions_never_goes_back(model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     translator = Translator.from_pretrained(model, "cpu")
-    shares: list[tuple[float, float]] = []
+    shares: list[float] = []
 
-    def run(x: torch.Tensor, *words: Any) -> torch.Tensor:
-        shares.append(words[-1])
-        return x
+    def run(self: Any, batch: Any, request: Any, memory: Any, on_progress: Any) -> torch.Tensor:
+        on_progress(0.5)
+        on_progress(1.0)
+        rows: torch.Tensor = batch.rows
+        return rows
 
-    monkeypatch.setattr(translator, "_run_in_memory", run)
+    monkeypatch.setattr(Passes, "_run_in_memory", run)
+    translator.on_progress = shares.append
     direction = translator.choose("old")
     media = translator.sides(direction)[0]
     x = media.as_tensor(media.read("in/two.png"))
     assert x is not None
     regions = RegionSelection.named("blocks")
     translator.translate_regions(x, regions, (20 * regions.of(x))[:20], direction)
-    assert len(shares) > 1
-    assert [begin for begin, _ in shares] == pytest.approx(
-        [sum(own for _, own in shares[:i]) for i in range(len(shares))]
-    )
-    assert sum(own for _, own in shares) == pytest.approx(1)
+    assert len(shares) > 2 and shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
 
 
 def test_a_model_knows_how_regions_are_to_be_cut_out(transgan: Any, model: Path, photos: Path, tmp_path: Path) -> None:

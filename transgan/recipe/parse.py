@@ -27,7 +27,6 @@ MAX_LINE = 4096
 _SYNTAX = {
     "Cannot overwrite a value": "the key is already defined",
     "Invalid value": "expected a value; strings need quotation marks",
-    r"Found invalid character '\r'": "lines end with CR alone; save the file with LF or CRLF",
     "Invalid statement": "expected a key or the [name] of a table",
 }
 
@@ -193,6 +192,8 @@ def _syntax_error(message: str, text: str) -> tuple[str, int]:
         what = f"[{'.'.join(part.strip()[1:-1] for part in twice[1].split(','))}] is already defined"
     line = int(match[2]) if match and match[2] else text.rstrip("\n").count("\n") + 1
     what = _SYNTAX.get(what, what)
+    if "\n" not in text and "\r" in text:
+        what = "lines end with CR alone; save the file with LF or CRLF"
     if what.startswith(("Unescaped", "Invalid hex value", "Escaped character")):
         what += f"; {BACKSLASH}"
     return printable(what), line
