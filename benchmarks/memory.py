@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from transgan.bench.cases import registry_with_noise
+from transgan.bench.cases import make_plan_with_noise
 from transgan.bench.memory import Memory
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.dry_run import predict_memory
-from transgan.plan import Plan, make_plan
+from transgan.plan import Plan
 from transgan.recipe import read_recipe
 from transgan.training.distributed import Processes
 from transgan.training.engine import Engine
@@ -26,9 +26,7 @@ from transgan.training.engine import Engine
 
 def planned(recipe: str, settings: Sequence[str], steps: int) -> Plan:
     """Return the plan of a run without metrics; the source `noise` is there too."""
-    return make_plan(
-        read_recipe(Path(recipe), [*settings, f"train.steps={steps}", "metrics={}"]), registry_with_noise()
-    )
+    return make_plan_with_noise(read_recipe(Path(recipe), [*settings, f"train.steps={steps}", "metrics={}"]))
 
 
 def measure(recipe: str, settings: Sequence[str]) -> tuple[int, int]:

@@ -28,11 +28,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transgan.bench.cases import registry_with_noise
+from transgan.bench.cases import make_plan_with_noise
 from transgan.bench.peak import wait
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
 from transgan.rng import stable_hash
 from transgan.training import Engine
@@ -170,7 +169,7 @@ class Ours:
 
     def __init__(self, given: argparse.Namespace, precision: str, processes: Processes):
         text = RECIPE.format(**{**vars(given), "precision": precision})
-        plan = make_plan(parse_recipe(text, "plain_cyclegan", given.overrides), registry_with_noise())
+        plan = make_plan_with_noise(parse_recipe(text, "plain_cyclegan", given.overrides))
         self.engine = Engine(plan, processes)
         self.batches = Batches(plan, Domains(plan), device=processes.device)
         self.plan, self.done = plan, 0

@@ -12,7 +12,7 @@ from transgan import __version__
 from transgan.api import Media, Options, SampleRng
 from transgan.api.samples import Sample, Source
 from transgan.plan import Plan, make_plan
-from transgan.recipe import read_recipe
+from transgan.recipe import Document, read_recipe
 from transgan.recipe.slots import Slot
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
@@ -59,11 +59,15 @@ def _only_media(selection: Any) -> Any:
     return "noise" if own is None else {"media": own}
 
 
-def registry_with_noise() -> Registry:
-    """Return the installed plugins, and the source `noise`."""
+def make_plan_with_noise(document: Document) -> Plan:
+    """Return the plan of a recipe whose source may be `noise` too: all of its media then give noise."""
     registry = Registry.installed()
     registry.entries["sources", "noise"] = Registered("sources", "noise", NoiseSource, "transgan", __version__)
-    return registry
+    plan = make_plan(document, registry)
+    if plan.sources[0] is NoiseSource:
+        for media in (plan.media, plan.input_media):
+            media.update({name: replace(each, cls=noise_of(each.cls)) for name, each in media.items()})
+    return plan
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,7 @@ class Case:
             noise = {"source": Slot(use="noise"), "default": None, "root": None, "held_out": 0.0}
             changes["data"] = recipe.data.model_copy(update=noise)
             changes["domains"] = {name: _only_media(each) for name, each in recipe.domains.items()}
-        plan = make_plan(replace(document, recipe=recipe.model_copy(update=changes)), registry_with_noise())
-        if self.noise:
-            for media in (plan.media, plan.input_media):
-                media.update({name: replace(each, cls=noise_of(each.cls)) for name, each in media.items()})
-        return plan
+        return make_plan_with_noise(replace(document, recipe=recipe.model_copy(update=changes)))
 
 
 def cases(recipe: Path, settings: Sequence[str], others: Sequence[str], noise: bool) -> list[Case]:
