@@ -152,8 +152,13 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 def similar_path(path: Path) -> str:
-    """Return `. Did you mean 'x'?` with what is most similar to a missing path, in its folder, or an empty text."""
+    """Return `. Did you mean 'x'?` with what is most similar to a missing path, in its folder, or an empty text.
+
+    Of a link it says where it leads.
+    """
     with suppress(OSError):
+        if path.is_symlink() and not path.exists():
+            return f". It is a link to '{printable(path.readlink())}', which does not exist"
         if path.exists():
             return ""
         beside = {each.name: each for each in path.parent.iterdir() if not each.name.startswith(".")}

@@ -63,6 +63,8 @@ ABSENT = {
     "info RUN --step 77": "--step 77: RUN has no checkpoint of this step; it has 1, 2",
     "info RUN --plugin no.py": "--plugin no.py: there is no such file; expected a Python file",
     "resume runs/cut-1": "runs/cut-1: not the folder of a run: it does not exist",
+    "info gone": "model gone does not exist; expected the folder of a model, a run or a checkpoint. It is a link to "
+    "'nowhere', which does not exist",
     "resume a.file": "a.file: not the folder of a run: it is a file",
     "resume RUN --plugin a.file": "--plugin a.file: not a Python file",
     "finish runs/cut-1": "runs/cut-1: not the folder of a run",
@@ -122,6 +124,7 @@ def test_mistakes_in_a_recipe_are_reported_before_heavy_packages_are_imported(re
 
 def test_what_is_not_there_is_reported_before_heavy_packages_are_imported(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.file").write_text("mine")
+    (tmp_path / "gone").symlink_to("nowhere")
     lines = [line.replace("RUN", shlex.quote(str(model.parent))) for line in ABSENT]
     done = subprocess.run(
         [sys.executable, "-c", EARLY_CHECK], input="\n".join(lines), capture_output=True, text=True, timeout=300
@@ -130,7 +133,7 @@ def test_what_is_not_there_is_reported_before_heavy_packages_are_imported(model:
     assert len(done.stdout.split()) == len(ABSENT) and set(done.stdout.split()) == {"2", "3"}
     for line, (words, expected) in zip(done.stderr.splitlines(), ABSENT.items(), strict=True):
         assert line.startswith(f"error: {expected.replace('RUN', str(model.parent))}"), words
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["a.file"]
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {"a.file", "gone"}
 
 
 def test_run_folder_is_locked_against_other_processes(recipe: Path, tmp_path: Path) -> None:

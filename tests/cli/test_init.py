@@ -196,7 +196,7 @@ def test_wrong_answers_are_one_line(transgan: Command, tmp_path: Path) -> None:
     nothing = transgan("init", "--data", "empty").error(3)
     assert "no recipe suits what is there, no files" in nothing and "clips, faces, many, pairs" in nothing
     (tmp_path / "empty/notes.txt").touch()
-    assert "1 file (ending: 1 in .txt)" in transgan("init", "--data", "empty").error(3)
+    assert "1 file (1 .txt)" in transgan("init", "--data", "empty").error(3)
     assert not list(tmp_path.glob("*.toml"))
 
 

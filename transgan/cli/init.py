@@ -229,9 +229,9 @@ def _contents(data: Path) -> str:
     from transgan.text import listed
 
     files = find_files(data).files if data.is_dir() else [data]
-    endings = Counter(path.suffix.lower() or "nothing" for path in files)
-    counts = listed((f"{count:,} in {ending}" for ending, count in endings.most_common()), 5)
-    return f"{len(files):,} {'files' if len(files) != 1 else 'file'} (ending: {counts})" if files else "no files"
+    endings = Counter(path.suffix.lower() or "without an ending" for path in files)
+    counts = listed((f"{count:,} {ending}" for ending, count in endings.most_common()), 5)
+    return f"{len(files):,} {'files' if len(files) != 1 else 'file'} ({counts})" if files else "no files"
 
 
 def _starter(name: str, starters: Mapping[str, "Starter"]) -> "Starter":
