@@ -107,7 +107,7 @@ class Transport(Metric[TransportOptions]):
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         rng = np.random.default_rng(seed)
         self.real = {}
-        for name in {name for each in tasks.values() for name in each}:
+        for name in dict.fromkeys(name for each in tasks.values() for name in each):  # the same order in every process
             points = held_out_points(domains[name])
             self.real[name] = points[rng.permutation(len(points))]
 

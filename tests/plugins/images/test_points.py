@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transgan_images.metrics_points import Modes, ModesOptions, Transport, TransportOptions, wasserstein
+from transgan_images.metrics_points import (
+    Modes,
+    ModesOptions,
+    Transport,
+    TransportOptions,
+    held_out_points,
+    wasserstein,
+)
 from transgan_images.points import ColoursOptions, Mixture, Plain, SyntheticColours
 
 from transgan.api import DataError, Domain, Translation, UsageError
@@ -113,3 +120,15 @@ def test_translations_that_are_the_targets_went_as_far_as_the_pairs_are() -> Non
     assert figures["transport_error"] == 0
     assert figures["transport_length"] == pytest.approx(float((y - x).square().sum((1, 2, 3)).mean().sqrt()), rel=1e-6)
     assert figures["transport_least"] < figures["transport_length"] and figures["transport_error_of_real"] > 0
+
+
+def test_real_points_are_drawn_alike_in_every_process() -> None:
+    """One after the other in the order of the tasks, whatever the order of a set of names is."""
+    domains = {name: domain(name, {}, 20) for name in ("young", "old", "white", "black", "horse", "zebra")}
+    tasks = {"one": ["young", "old"], "two": ["white", "black"], "three": ["horse", "zebra", "young"]}
+    metric = Transport(TransportOptions())
+    metric.prepare(domains, tasks, 7)
+    rng = np.random.default_rng(7)
+    for name, each in domains.items():
+        points = held_out_points(each)
+        assert np.array_equal(metric.real[name], points[rng.permutation(len(points))])
