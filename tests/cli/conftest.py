@@ -1,5 +1,7 @@
 """Fixtures for tests of the command line: commands as a function, a recipe that trains in a second, and its model."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +11,21 @@ import pytest
 from PIL import Image
 
 from transgan.cli.offered import Offered
+
+EARLY = """
+import shlex, sys
+from transgan.cli import main
+
+for line in sys.stdin.read().splitlines():
+    sys.argv = ["transgan", *shlex.split(line)]
+    try:
+        main()
+    except SystemExit as stop:
+        print(stop.code, flush=True)
+    heavy = {"torch", "numpy", "accelerate", "PIL"} & set(sys.modules)
+    assert not heavy, (line, heavy)
+"""
+EarlyErrors = Callable[[list[str]], tuple[list[int], list[str]]]
 
 FACES = """\
 name = "small"
@@ -118,3 +135,16 @@ def model(run_cli: Callable[..., int], tmp_path_factory: pytest.TempPathFactory)
     (folder / "small.toml").write_text(FACES)
     assert run_cli("run", folder / "small.toml", "--out", folder / "run", "-q") == 0
     return folder / "run" / "model"
+
+
+@pytest.fixture
+def early_errors() -> EarlyErrors:
+    """`early_errors(lines)`: exit codes, and lines of stderr, of command lines that may import nothing heavy."""
+
+    def run(lines: list[str]) -> tuple[list[int], list[str]]:
+        given = [sys.executable, "-c", EARLY]
+        done = subprocess.run(given, input="\n".join(lines), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return [int(code) for code in done.stdout.split()], done.stderr.splitlines()
+
+    return run
