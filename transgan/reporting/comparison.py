@@ -19,24 +19,21 @@ OVERLAID = ("losses", "figures", "schedules")
 
 def compare_runs(views: Sequence[RunView]) -> str:
     """Return a page with runs side by side."""
-    return render_comparison(views, differences(views), overlaid(views))
+    written, defaults = differences(views)
+    return render_comparison(views, [*written, *defaults], overlaid(views))
 
 
-def differences(views: Sequence[RunView]) -> list[tuple[str, list[str]]]:
-    """Return the keys in which recipes differ, with their values in each run; empty where a run lacks the key.
+Row = tuple[str, list[str]]
+"""A key, and its value in each run; empty where a run lacks the key."""
 
-    First those that a recipe or a setting says, then those that follow from them: defaults.
-    """
+
+def differences(views: Sequence[RunView]) -> tuple[list[Row], list[Row]]:
+    """Return the keys in which recipes differ: those that a recipe or a setting says, and those that are defaults."""
     keys = dict.fromkeys(key for view in views for key in view.keys)
     table = [(key, [view.keys.get(key, "") for view in views]) for key in keys]
     differing = [(key, values) for key, values in table if len(set(values)) > 1]
-    said = _said(views)
-    return sorted(differing, key=lambda each: each[0] not in said)
-
-
-def _said(views: Sequence[RunView]) -> set[str]:
-    """Return the keys that the recipe, or a setting, of one of the runs says."""
-    return {key for view in views for key in written_keys("\n".join(view.recipe))}
+    written = {key for view in views for key in written_keys("\n".join(view.recipe))}
+    return [row for row in differing if row[0] in written], [row for row in differing if row[0] not in written]
 
 
 def overlaid(views: Sequence[RunView]) -> list[dict[str, Any]]:
@@ -85,12 +82,11 @@ def _differ(lines: Sequence[Mapping[str, Any]]) -> bool:
 
 def short_table(views: Sequence[RunView], width: int) -> Iterator[str]:
     """Yield the lines of a table for a terminal: differing keys, state, time, and figures, mean over translations."""
-    rows: list[tuple[str, list[str]]] = [("", [view.path.name for view in views])]
-    differing, said = differences(views), _said(views)
-    shown = [each for each in differing if each[0] in said] or differing
-    rows += shown
-    if rest := len(differing) - len(shown):
-        rows.append((f"and {rest} default{'s'[: rest != 1]} (see the page)", [""] * len(views)))
+    rows: list[Row] = [("", [view.path.name for view in views])]
+    written, defaults = differences(views)
+    rows += written or defaults
+    if written and defaults:
+        rows.append((f"and {len(defaults)} default{'s'[: len(defaults) != 1]} (see the page)", [""] * len(views)))
     rows.append(("state", [view.state for view in views]))
     rows.append(("steps", [f"{view.step}/{view.steps}" for view in views]))
     rows.append(("minutes", [f"{view.seconds / 60:.1f}" for view in views]))
