@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,34 +23,20 @@ from transgan.training.run_log import RunLog
 from transgan.training.task_sampler import describe_tasks
 
 
+@dataclass(frozen=True)
 class StepChecks:
-    """Logs and checks the steps of a run, on every process; the main one alone writes.
+    """Logs and checks the steps of a run, on every process; the main one alone writes."""
 
-    Args:
-        path: the run folder.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        domains: Domains,
-        batches: Batches,
-        engine: Engine,
-        guardian: Guardian,
-        adviser: Adviser,
-        log: RunLog,
-        processes: Processes,
-        path: Path,
-    ):
-        self.plan = plan
-        self.domains = domains
-        self.batches = batches
-        self.engine = engine
-        self.guardian = guardian
-        self.adviser = adviser
-        self.log = log
-        self.processes = processes
-        self.path = path
+    plan: Plan
+    domains: Domains
+    batches: Batches
+    engine: Engine
+    guardian: Guardian
+    adviser: Adviser
+    log: RunLog
+    processes: Processes
+    path: Path
+    """The run folder."""
 
     def after(self, step: int, losses: Mapping[str, Tensor], held_out: bool, saves: bool) -> Verdict | None:
         """Log a step where it is due, and check it; return the verdict for which the run goes back.

@@ -195,8 +195,8 @@ class Trainer:
         self.guardian = Guardian(self.plan.recipe.guard, roles)
         self.adviser = Adviser(roles, self.plan.recipe.guard)
         self.log.failures.messages.clear()
-        parts = self.batches, engine, self.guardian, self.adviser, self.log, self.processes
-        self.checks = StepChecks(self.plan, self.domains, *parts, self.path)
+        watching = self.guardian, self.adviser, self.log
+        self.checks = StepChecks(self.plan, self.domains, self.batches, engine, *watching, self.processes, self.path)
         self.state = TrainingState(
             {
                 "networks": engine.networks,
