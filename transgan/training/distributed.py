@@ -6,8 +6,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -160,15 +161,19 @@ def peak_memory(device: torch.device) -> str:
     """Return the most memory that this process has used so far: that of its GPU, where it trains on one."""
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB of the GPU"
-    import psutil  # comes with accelerate
-
-    memory = psutil.Process().memory_info()
-    peak = getattr(memory, "peak_wset", memory.rss)
-    with suppress(ImportError):  # Windows has none, and says its peak above
+    # What getrusage says begins, on Linux, with the peak of the process that started this one.
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    elif platform.system() == "Darwin":
         import resource
 
-        unit = 1 if platform.system() == "Darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    else:
+        import psutil  # comes with accelerate
+
+        memory = psutil.Process().memory_info()
+        peak = getattr(memory, "peak_wset", memory.rss)
     return f"{peak / 2**30:.2f} GiB"
 
 
