@@ -78,7 +78,7 @@ class RecipeError(UsageError):
     def __str__(self) -> str:
         if len(self.problems) == 1:
             (problem,) = self.problems
-            says_where = self.recipe in problem or problem.startswith(option("overrides"))
+            says_where = self.recipe in problem or problem.startswith((option("overrides"), "--"))
             return problem if says_where else f"{self.recipe}: {problem}"
         return "\n".join([f"{self.recipe}: {len(self.problems)} problems", *(f"  {each}" for each in self.problems)])
 

@@ -66,6 +66,7 @@ def evaluate(
     from transgan.errors import TransganError, UsageError
     from transgan.inference.places import find_model
     from transgan.plugin_files import use_files
+    from transgan.recipe import OverrideByFlag
     from transgan.storage import write_text
     from transgan.text import expand_home
 
@@ -78,9 +79,12 @@ def evaluate(
 
     from transgan.evaluation.model import measure_model
 
-    overrides = [f"metrics.{each}" if "=" in each else f"metrics.{each}=true" for each in metric or ()]
+    overrides = [
+        OverrideByFlag(f"metrics.{each}" if "=" in each else f"metrics.{each}=true", f"--metric {each}")
+        for each in metric or ()
+    ]
     if samples is not None:
-        overrides.append(f"evaluate.samples={samples}")
+        overrides.append(OverrideByFlag(f"evaluate.samples={samples}", f"--samples {samples}"))
     measured = measure_model(model, data, [*overrides, *(set_ or ())], device, step)
     write_text(out, json_text(measured.result) + "\n")
     if json_:

@@ -1,7 +1,7 @@
 """Recipes: parsing and validation of TOML files with line numbers in errors, and writing with all defaults."""
 
 from transgan.recipe.collection import InstalledRecipe, installed_recipes
-from transgan.recipe.diagnostics import Origin, Problems
+from transgan.recipe.diagnostics import Origin, OverrideByFlag, Problems
 from transgan.recipe.parse import Document, parse_recipe, read_recipe
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import SLOTS, Section
@@ -13,6 +13,7 @@ __all__ = [
     "Document",
     "InstalledRecipe",
     "Origin",
+    "OverrideByFlag",
     "Problems",
     "Recipe",
     "Section",

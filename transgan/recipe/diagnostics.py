@@ -24,6 +24,18 @@ _TOP_LEVEL = ("version", "extends", "name", "nodes")
 MAX_PROBLEMS = 100
 
 
+class OverrideByFlag(str):
+    """An override that stands for another flag: `metrics.frechet=true` for `--metric frechet`."""
+
+    flag: str
+    """What was given, which messages show."""
+
+    def __new__(cls, override: str, flag: str) -> "OverrideByFlag":
+        made = super().__new__(cls, override)
+        made.flag = flag
+        return made
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a value comes from: a line of the file, an override, or the program."""
@@ -92,9 +104,11 @@ class Problems:
             key: that it is about; defaults to the one that is set.
             short: the message without the key.
         """
-        shown = override if len(override) <= 80 else override[:80] + "..."
+        whole = override.flag if isinstance(override, OverrideByFlag) else override
+        shown = whole if len(whole) <= 80 else whole[:80] + "..."
         name, equals, value = shown.partition("=")
-        given = option(self.argument, {name: Blank(value)} if equals else shown)
+        by_flag = isinstance(override, OverrideByFlag)
+        given = shown if by_flag else option(self.argument, {name: Blank(value)} if equals else shown)
         key = key or override.partition("=")[0].strip()
         problem = Problem(printable(f"{given}: {message}"), printable(short or message), key=printable(key) or None)
         self._lines.setdefault(problem, (1, "", 0))
