@@ -6,8 +6,8 @@ translation should keep or change can be read from the pictures again, see `fact
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -33,6 +33,8 @@ FILLS = ("filled", "outline", "striped", "dotted")
 DARK, BRIGHT = 0.22, 0.92
 #: No shape is nearer to the border than this; lengths are in units in which the picture goes from -1 to 1.
 MARGIN = 0.12
+#: The hue of further shapes, and the distance of their numbers from that of the shape beside them.
+BLUE, OTHER = 2 / 3, 1_000_000
 #: Points are rounded by this share of the radius.
 ROUNDING = 0.08
 LINE, STRIPE, STRIPES, DOT, DOTS = 0.11, 0.12, 0.27, 0.095, 0.32
@@ -82,6 +84,23 @@ class Content:
         )
 
 
+def quarters(seed: int, index: int, others: int) -> list[Content]:
+    """Return the content of a number and as many others, at most three, half as large, each in a quarter of its own."""
+    order = np.argsort(uniforms("quarters", seed, index)[:4])
+    room = (1 - MARGIN) / 2
+    shapes = []
+    for which, content in zip(
+        order, [Content.of(seed, index + OTHER * each) for each in range(others + 1)], strict=False
+    ):
+        radius = content.radius / 2
+        # The place in the quarter is as far from its middle as that in the picture is from the picture's.
+        free = (room - radius) / (1 - MARGIN - content.radius)
+        corner = (-room if which % 2 else room), (-room if which < 2 else room)
+        centre = (corner[0] + free * content.centre[0], corner[1] + free * content.centre[1])
+        shapes.append(replace(content, radius=radius, centre=centre))
+    return shapes
+
+
 def colour(hue: float | None) -> tuple[float, float, float]:
     """Return red, green and blue from 0 to 1 of a hue from 0 to 1 (0 red, 1/3 green, 2/3 blue); None is dark grey."""
     if hue is None:
@@ -90,7 +109,9 @@ def colour(hue: float | None) -> tuple[float, float, float]:
     return DARK + (BRIGHT - DARK) * red, DARK + (BRIGHT - DARK) * green, DARK + (BRIGHT - DARK) * blue
 
 
-def draw(content: Content, fill: str, hue: float | None, size: int) -> npt.NDArray[np.uint8]:
+def draw(
+    content: Content, fill: str, hue: float | None, size: int, others: Sequence[Content] = ()
+) -> npt.NDArray[np.uint8]:
     """Return a picture as RGB uint8 (size, size, 3); the composition is the same at every size.
 
     Args:
@@ -98,6 +119,7 @@ def draw(content: Content, fill: str, hue: float | None, size: int) -> npt.NDArr
         fill: one of FILLS.
         hue: that of the shape, from 0 to 1, or None for dark grey.
         size: side in pixels, 16 to 1024.
+        others: further shapes, which are filled and blue.
 
     Raises:
         ValueError: the size is out of range.
@@ -107,8 +129,10 @@ def draw(content: Content, fill: str, hue: float | None, size: int) -> npt.NDArr
     line = (np.arange(size) + 0.5) * (2 / size) - 1
     x, y = line[None, :], line[:, None]
     background = content.level + content.slope[0] * x + content.slope[1] * y
-    covered = covered_share(content, fill, x - content.centre[0], y - content.centre[1], 2 / size)[..., None]
-    image = background[..., None] * (1 - covered) + np.array(colour(hue)) * covered
+    image = np.repeat(background[..., None], 3, 2)
+    for each, its_fill, its_hue in ((content, fill, hue), *((other, "filled", BLUE) for other in others)):
+        covered = covered_share(each, its_fill, x - each.centre[0], y - each.centre[1], 2 / size)[..., None]
+        image = image * (1 - covered) + np.array(colour(its_hue)) * covered
     pixels: npt.NDArray[np.uint8] = np.floor(255 * image + 0.5).astype(np.uint8)
     return pixels
 
@@ -184,11 +208,12 @@ class Shape:
     index: int
     fill: str
     hue: float | None
+    others: int = 0
 
     @property
     def content(self) -> Content:
-        """What is the same in all domains."""
-        return Content.of(self.seed, self.index)
+        """What is the same in all domains, but for the other shapes."""
+        return quarters(self.seed, self.index, self.others)[0] if self.others else Content.of(self.seed, self.index)
 
     def __call__(self, size: int) -> np.ndarray:
         """Return the picture as RGB uint8 (size, size, 3).
@@ -197,7 +222,8 @@ class Shape:
             DataError: the size is out of range.
         """
         try:
-            return draw(self.content, self.fill, self.hue, size)
+            others = quarters(self.seed, self.index, self.others)[1:] if self.others else []
+            return draw(self.content, self.fill, self.hue, size, others)
         except ValueError as error:
             raise DataError(f"synthetic shape {self.index}: {error}") from None
 
@@ -298,6 +324,9 @@ class ShapesOptions(Options):
     """Number of pictures; a domain has all of them, unless it chooses a `part`."""
     seed: int = Field(0, ge=0)
     """Seed of the pictures; another seed gives unrelated ones."""
+    others: int = Field(0, ge=0, le=3)
+    """Further shapes in each picture, filled and blue, which are the same in all domains (0 to 3); with any, all shapes
+    are half as large."""
 
 
 class SyntheticShapes(Source[ShapesOptions]):
@@ -339,7 +368,7 @@ class SyntheticShapes(Source[ShapesOptions]):
         return self._sample(Style.of(target), sample.location.index)
 
     def _sample(self, style: Style, index: int) -> Sample:
-        shape = style.shape(self.options.seed, index)
+        shape = replace(style.shape(self.options.seed, index), others=self.options.others)
         labels = {"shape": shape.content.kind, "fill": shape.fill}
         hue = {} if shape.hue is None else {"hue": shape.hue}
         # The split into training and held-out samples hashes the keys: another prefix would change every split.

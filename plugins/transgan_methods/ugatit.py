@@ -42,8 +42,12 @@ class ClassActivation(nn.Module):
     Two linear maps without bias classify the mean and the maximum of each channel over all positions. The features
     times the weights of either are put together, and a 1x1 convolution brings them back to as many channels.
 
-    `forward(x)`: x (N, C, H, W); returns the weighted features (N, C, H, W), before any activation function, and the
-    logits (N, 2).
+    `forward(x)`: x (N, C, H, W); returns the weighted features (N, C, H, W), before any activation function, the
+    logits (N, 2), and where the classifier's weights meet large features: the sum of squares over channels of the
+    features times the weights of either (N, 1, H, W), before the convolution. That is the attention of a layer after
+    Zagoruyko & Komodakis (2017, "Paying more attention to attention", section 3.1, the sum of squares), of the class
+    activation map. The authors' code shows the sum of what follows the convolution and a ReLU instead, which depends on
+    the signs that the convolution happens to begin with.
 
     Args:
         spectral: spectral normalisation of the classifier. What weighs the features are its weights before that, as in
@@ -57,10 +61,11 @@ class ClassActivation(nn.Module):
         self.mean, self.maximum = (spectral_norm(mean), spectral_norm(maximum)) if spectral else (mean, maximum)
         self.mix = nn.Conv2d(2 * channels, channels, 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = torch.cat([self.mean(x.mean((2, 3))), self.maximum(x.amax((2, 3)))], 1)
         weights = [self._weight(layer)[:, :, None, None] for layer in (self.mean, self.maximum)]
-        return self.mix(torch.cat([x * weight for weight in weights], 1)), logits
+        weighted = torch.cat([x * weight for weight in weights], 1)
+        return self.mix(weighted), logits, weighted.square().sum(1, keepdim=True)
 
     def _weight(self, layer: nn.Module) -> Tensor:
         weight: Tensor = layer.parametrizations.weight.original if self.spectral else layer.weight  # type: ignore
@@ -152,7 +157,7 @@ class UgatitGenerator(Generator[UgatitOptions]):
 
     `forward(x, attention)`: x (N, inputs, H, W), H and W multiples of `stride`; returns (N, channels, H, W) in [-1, 1];
     with `attention` that, the classifier's logits (N, 2), positive for samples that the generator takes for its source
-    domain's, and the sum over channels of the attended features (N, 1, H / stride, W / stride), which are at least 0.
+    domain's, and the attention (N, 1, H / stride, W / stride), at least 0, see `ClassActivation`.
     Without `light`, features of another size than in training are averaged to that size before they give scales.
 
     Raises:
@@ -190,14 +195,14 @@ class UgatitGenerator(Generator[UgatitOptions]):
         self.decoder = nn.Sequential(*last, _conv(widths[0], spec.channels, 7), nn.Tanh())
 
     def forward(self, x: Tensor, attention: bool = False) -> Tensor | Attended:
-        x, logits = self.activation(self.encoder(x))
-        x = attended = x.relu()
+        x, logits, attended = self.activation(self.encoder(x))
+        x = x.relu()
         hidden = self.hidden(F.adaptive_avg_pool2d(x, 1 if self.light else self.grid).flatten(1))
         scale, shift = self.scale(hidden), self.shift(hidden)
         for block in self.blocks:
             x = block(x, scale, shift)
         y: Tensor = self.decoder(x)
-        return (y, logits, attended.sum(1, keepdim=True)) if attention else y
+        return (y, logits, attended) if attention else y
 
     def after_step(self) -> None:
         """Bring the shares of instance norm back to [0, 1]."""
@@ -255,7 +260,7 @@ class UgatitDiscriminator(Discriminator[UgatitDiscriminatorOptions]):
         for layer in self.layers:
             x = layer(x)
             features.append(x)
-        x, logits = self.activation(x)
+        x, logits, _ = self.activation(x)
         features.append(F.leaky_relu(x, 0.2))
         return DiscriminatorOutput([self.last(features[-1]), logits[:, None]], features=features)
 

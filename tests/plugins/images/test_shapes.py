@@ -171,6 +171,24 @@ def test_all_domains_have_the_same_contents_under_the_same_names() -> None:
     assert source(seed=1).samples("sketch", {})[0].location.content != sketch[0].location.content
 
 
+@pytest.mark.parametrize("others", [1, 2, 3])
+def test_other_shapes_are_blue_the_same_in_all_domains_and_touch_nothing(others: int) -> None:
+    from scipy.ndimage import label
+
+    crowded = SyntheticShapes(ShapesOptions(count=40, others=others), None)
+    red, green = (crowded.samples(name, {"hue": hue}) for name, hue in (("red", 0.0), ("green", 1 / 3)))
+    for one, other in zip(red, green, strict=True):
+        a, b = (np.asarray(each.location(128), float) for each in (one, other))
+        changed = (a != b).any(2)
+        blue = (a[..., 2] > a[..., 0] + 60) & (a[..., 2] > a[..., 1] + 60)
+        assert not (changed & blue).any()  # they do not overlap, and are the same in both
+        assert label(changed)[1] == 1
+        assert label(blue)[1] == others
+        # Half as long, a quarter of the area, but for the pixels of the edge.
+        whole = covered(Content.of(0, int(one.key[-6:])), "filled", 256).sum() / 4
+        assert changed.sum() == pytest.approx(whole / 4, rel=0.25)
+
+
 def test_hues_follow_from_the_shared_factor() -> None:
     u = np.array([each.location.content.u for each in source().samples("a", {})])
     for selection, expected in (

@@ -76,7 +76,7 @@ def translated(w: Mapping[str, Tensor], x: Tensor, light: bool) -> tuple[Tensor,
     mean, most = w["activation.mean.weight"], w["activation.maximum.weight"]
     logits = torch.cat([x.mean((2, 3)) @ mean.T, x.flatten(2).max(2).values @ most.T], 1)
     both = torch.cat([x * mean[0][:, None, None], x * most[0][:, None, None]], 1)
-    x = heat = F.relu(F.conv2d(both, w["activation.mix.weight"], w["activation.mix.bias"]))
+    x = F.relu(F.conv2d(both, w["activation.mix.weight"], w["activation.mix.bias"]))
     h = x.mean((2, 3)) if light else x.reshape(len(x), -1)
     h = F.relu(F.relu(h @ w["hidden.0.weight"].T) @ w["hidden.2.weight"].T)
     scale, shift = h @ w["scale.weight"].T, h @ w["shift.weight"].T
@@ -84,7 +84,7 @@ def translated(w: Mapping[str, Tensor], x: Tensor, light: bool) -> tuple[Tensor,
     x = x + normalised(padded(y, w["blocks.0.second.weight"]), w["blocks.0.second_norm.rho"], scale, shift)
     x = padded(x.repeat_interleave(2, 2).repeat_interleave(2, 3), w["decoder.1.weight"])
     x = F.relu(normalised(x, w["decoder.2.rho"], w["decoder.2.scale"], w["decoder.2.shift"]))
-    return padded(x, w["decoder.4.weight"]).tanh(), logits, heat.sum(1, keepdim=True)
+    return padded(x, w["decoder.4.weight"]).tanh(), logits, both.square().sum(1, keepdim=True)
 
 
 def evaluated(network: Any, x: Tensor) -> list[Tensor]:
