@@ -74,8 +74,13 @@ def _unfold(value: Any, clips: int) -> Any:
     if isinstance(value, Tensor):
         return value.reshape(clips, -1, *value.shape[1:]).transpose(1, 2)
     if isinstance(value, DiscriminatorOutput):
-        names = ("logits", "class_logits", "features", "kept_logits", "kept")
-        return replace(value, **{name: _unfold(getattr(value, name), clips) for name in names})
+        of_frames = {name: _unfold(getattr(value, name), clips) for name in ("logits", "features", "kept_logits")}
+        # What is said of a sample as a whole is said of a clip as the mean of its frames.
+        of_clips = {
+            name: None if each is None else _unfold(each, clips).mean(2)
+            for name, each in (("class_logits", value.class_logits), ("kept", value.kept))
+        }
+        return replace(value, **of_frames, **of_clips)
     if isinstance(value, (list, tuple)):
         return type(value)(_unfold(each, clips) for each in value)
     return value

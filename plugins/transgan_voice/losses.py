@@ -81,7 +81,7 @@ class Modulation(Loss[ModulationOptions]):
         """Return the distance between translations and real samples, (N, B, T) each."""
         real = modulation_power(target.detach())
         before = buffers.get("power")
-        if before is not None:
+        if before is not None and before.shape == real.shape:  # crops of another length have other octaves
             real = before.lerp(real, 1 - self.options.decay)
         buffers["power"] = real
         return (modulation_power(fake).clamp_min(1e-8).log() - real.clamp_min(1e-8).log()).abs().mean()

@@ -49,6 +49,20 @@ def test_files_and_folders_keep_names_and_sizes(
     assert picture("out/a.png")[1] != picture("in/a.png")[1]
 
 
+def test_what_is_hidden_is_skipped_and_links_to_folders_are_followed(
+    transgan: Any, model: Path, tmp_path: Path, write_image: WriteImage
+) -> None:
+    write_image(tmp_path / "in/a.png")
+    for hidden in ("in/.thumbs/a.png", "in/deep/.cache/er/b.png", "in/.c.png"):
+        write_image(tmp_path / hidden)
+    write_image(tmp_path / "elsewhere/d.png")
+    (tmp_path / "in/linked").symlink_to("../elsewhere")
+    (tmp_path / "in/linked/round").symlink_to("../in")
+    done = transgan("translate", model, "in", "--to", "old", "-o", "out")
+    assert done.out == "2 of 2 translated (age: young -> old) into out\n"
+    assert tree(tmp_path / "out") == ["a.png", "linked/d.png"]
+
+
 def test_earlier_results_are_not_translated_again(
     transgan: Any, model: Path, tmp_path: Path, write_image: WriteImage
 ) -> None:

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from transgan.api import Media
+from transgan.monitoring.faults import Finding, LossRoles, message_of
+from transgan.recipe.schema import Fault, Guard
 from transgan.reporting.html import KINDS
 from transgan.reporting.previews import pairs_of
 from transgan.reporting.runs import RunReader, RunView
@@ -65,7 +67,7 @@ def test_time_left_is_that_of_the_newest_steps(write_run: Any, view_of: View) ->
 
 
 def test_events_are_sorted_by_what_they_mean_and_said_once(write_run: Any, view_of: View) -> None:
-    collapsed = f"{LINE}: outputs have collapsed: they differ by 1% (expected above 10%)"
+    collapsed = f"{LINE}: {message_of(Finding('collapse', LINE, 0.01, bad=True), Guard(), LossRoles())}"
     log = [
         *(
             "warning: few samples",
@@ -83,6 +85,13 @@ def test_events_are_sorted_by_what_they_mean_and_said_once(write_run: Any, view_
     ]
     assert view.warnings == ["few samples", "metric 'x' is omitted: no"]
     assert len(view.guard) == 2 and all("collapsed" in each for each in view.guard)
+
+
+@pytest.mark.parametrize("fault", get_args(Fault))
+def test_every_fault_of_the_guardian_is_known_by_its_message(write_run: Any, view_of: View, fault: Fault) -> None:
+    said = message_of(Finding(fault, LINE, 0.5, bad=True), Guard(), LossRoles())
+    (event,) = view_of(write_run(log=[BEGIN, f"{TIME}warning: step 4: {LINE}: {said}"])).events
+    assert (event.step, event.kind) == (4, "fault")
 
 
 def test_figures_stand_beside_those_of_the_source(write_run: Any, view_of: View) -> None:

@@ -312,7 +312,7 @@ def find_files(
     """Find the files to translate.
 
     Args:
-        inputs: files, and folders to search recursively. Hidden files and files below `out` are skipped.
+        inputs: files, and folders to search, with all inside and linked ones. What is hidden or below `out` is skipped.
         translator: its media defines the file types.
         out: the folder for the results.
         ending: the file type of the results; defaults to that of each file.
@@ -325,6 +325,7 @@ def find_files(
         UsageError: two results would have the same name.
         DataError: an input is missing or of another type, or a folder has no files of the right type.
     """
+    from transgan.api import find_files as files_in
     from transgan.storage.atomic import ignores_case
 
     single = tuple(dict.fromkeys(suffix for media in translator.media.values() for suffix in media.suffixes))
@@ -342,11 +343,8 @@ def find_files(
     results = out.resolve()
     for item in map(expand_home, inputs):
         if item.is_dir() and not _is_sequence(item, folders):
-            inside = [path for path in sorted(item.rglob("*")) if path.suffix.lower() in suffixes]
-            inside = [path for path in inside if path.is_file() or _is_sequence(path, folders)]
-            inside = [path for path in inside if not path.name.startswith(".")]
-            whole = {path for path in inside if path.is_dir()}
-            inside = [path for path in inside if not whole.intersection(path.parents)]
+            inside = [_sequence_around(path, item, folders) or path for path in files_in(item).files]
+            inside = [path for path in dict.fromkeys(inside) if path.suffix.lower() in suffixes]
             if item.resolve() in results.parents:  # do not translate earlier results again
                 inside = [path for path in inside if results not in path.resolve().parents]
             if not inside:
@@ -388,6 +386,12 @@ def check_input(item: Path) -> None:
         raise DataError(f"{address[1]}://{address[2]}: addresses are not downloaded; give a file")
     else:
         raise DataError(f"{item}: no such file or folder{similar_path(item)}")
+
+
+def _sequence_around(path: Path, folder: Path, suffixes: tuple[str, ...]) -> Path | None:
+    """Return the outermost folder around a path, and below a folder, that is one sequence of items."""
+    below = list(path.relative_to(folder).parents)[-2::-1]  # the outermost first, without the folder itself
+    return next((folder / each for each in below if _is_sequence(folder / each, suffixes)), None)
 
 
 def _is_sequence(path: Path, suffixes: tuple[str, ...]) -> bool:

@@ -7,6 +7,7 @@ gives the reasons.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from string import Formatter
 
 from transgan.recipe.schema import Fault, Guard
 
@@ -55,6 +56,8 @@ MESSAGES: Mapping[Fault, str] = {
         "{limit:.0f} at most). Lower the learning rates ([optimizers]), or set train.clip"
     ),
 }
+#: By which text each message is known in a log: what it says up to its first figure, or after that.
+FAULTS_SAY = tuple(next(text for text, *_ in Formatter().parse(each) if text) for each in MESSAGES.values())
 
 
 @dataclass(frozen=True)

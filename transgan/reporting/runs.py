@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from transgan.monitoring.advice import advise
 from transgan.monitoring.diagnostics import loss_roles
-from transgan.monitoring.faults import LossRoles
+from transgan.monitoring.faults import FAULTS_SAY, LossRoles
 from transgan.plan import Plan
 from transgan.reporting.charts import Chart, charts_of, figures_of, place_of
 from transgan.reporting.curves import Curves
@@ -261,20 +261,13 @@ def _events(log: Sequence[tuple[str, str]]) -> list[Event]:
                 ),
                 "back" if ". Back at step " in said else "warning" if match[1] else "note",
             )  # fmt: skip
-            if kind == "warning" and _FAULTS.search(said):
+            if kind == "warning" and any(each in said for each in (*FAULTS_SAY, "weights are not finite")):
                 kind = "fault"
             found.setdefault((step, said), Event(step, kind, said, time))
         elif text.startswith("warning: "):
             said = text.removeprefix("warning: ")
             found.setdefault((None, said), Event(None, "warning", said, time))
     return list(found.values())
-
-
-#: How the guardian's warnings begin, behind the translation or network that they are about.
-_FAULTS = re.compile(
-    r"(?:^|: )(?:outputs have collapsed|the generator copies|the discriminator has won|the translation hides|"
-    r"the gradient explodes|\d+ of the newest|weights are not finite)"
-)
 
 
 def _state_of(log: Sequence[tuple[str, str]], folder: RunFolder) -> tuple[State, int, int, str, str]:

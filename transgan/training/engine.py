@@ -74,7 +74,7 @@ class Engine:
         """Train one step; return its losses, unweighted.
 
         Each phase that is due updates its networks once, by the mean gradient over the micro-batches. If a loss or a
-        gradient is not finite, the step is `skipped` and leaves no trace: see `NonFiniteGuard`.
+        gradient is not finite, the step is `skipped`, and what it has changed is put back: see `NonFiniteGuard`.
         """
         rank = self.processes.rank if self.processes else 0
         torch.manual_seed(stable_hash(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1)  # dropout

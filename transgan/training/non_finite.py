@@ -1,4 +1,4 @@
-"""The non-finite guard of a step: where a loss or gradient is not finite, the step leaves no trace."""
+"""The non-finite guard of a step: where a loss or gradient is not finite, what the step has changed is put back."""
 
 from collections.abc import Iterable
 

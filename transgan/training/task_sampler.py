@@ -62,7 +62,8 @@ class TaskSampler:
             self.steps[task] += trained in (task, None)
             if (recognised := diagnostics.recognised(task)) is not None:
                 rate = 1 / min(self.steps[task], MEMORY)
-                self.separation[i].lerp_((2 * recognised - 1).nan_to_num(1.0), rate)
+                now, before = 2 * recognised - 1, self.separation[i]
+                before.lerp_(torch.where(now.isfinite(), now, before), rate)
         if (clock.step + 1) % EVERY == 0:
             self._update_lags()
 

@@ -173,8 +173,7 @@ def test_all_domains_have_the_same_contents_under_the_same_names() -> None:
 
 @pytest.mark.parametrize("others", [1, 2, 3])
 def test_other_shapes_are_blue_the_same_in_all_domains_and_touch_nothing(others: int) -> None:
-    from scipy.ndimage import label
-
+    label = pytest.importorskip("scipy.ndimage").label
     crowded = SyntheticShapes(ShapesOptions(count=40, others=others), None)
     red, green = (crowded.samples(name, {"hue": hue}) for name, hue in (("red", 0.0), ("green", 1 / 3)))
     for one, other in zip(red, green, strict=True):

@@ -7,9 +7,18 @@ import pytest
 import torch
 from transgan_standard.discriminators import PatchDiscriminator, PatchOptions
 from transgan_standard.generators import ResnetGenerator, ResnetOptions
+from transgan_standard.losses import LeastSquares, SmoothOptions
 from transgan_video.framewise import framewise
 
-from transgan.api import Discriminator, Generator, NetworkSpec, UsageError
+from transgan.api import (
+    Discriminator,
+    DiscriminatorOutput,
+    Generator,
+    NetworkSpec,
+    Options,
+    Tensor,
+    UsageError,
+)
 
 CLIPS = NetworkSpec(3, 3, 5, (4, 16, 16), ("a", "b"), ("t",))
 PICTURES = replace(CLIPS, space=(16, 16))
@@ -51,9 +60,33 @@ def test_a_discriminator_says_of_each_frame_what_it_says_of_the_picture() -> Non
     for frame in range(4):
         expected = pictures(x[:, :, frame], style)
         torch.testing.assert_close(output.logits[0][:, :, frame], expected.logits[0])
-        torch.testing.assert_close(output.class_logits[:, :, frame], expected.class_logits)
         for a, b in zip(output.features, expected.features, strict=True):
             torch.testing.assert_close(a[:, :, frame], b)
+
+
+def test_of_a_clip_as_a_whole_it_says_the_mean_of_its_frames() -> None:
+    clips, pictures = both(PatchDiscriminator, PATCH)
+    x, style = torch.randn(2, 3, 4, 16, 16, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
+    of_frames = [pictures(x[:, :, frame], style).class_logits for frame in range(4)]
+    torch.testing.assert_close(clips(x, style).class_logits, torch.stack(of_frames).mean(0))
+
+
+class Keeping(Discriminator[Options]):
+    """Says of pictures how kept labels look, and how much each counts."""
+
+    def forward(self, x: Tensor, counts: Tensor) -> DiscriminatorOutput:
+        return DiscriminatorOutput([x[:, :1]], class_logits=x.mean((2, 3)), kept_logits=[x[:, 1:]], kept=counts)
+
+
+def test_losses_of_clips_are_the_means_of_those_of_their_frames() -> None:
+    network = framewise("frames", Keeping)(Options(), CLIPS)
+    x, counts = torch.randn(2, 3, 4, 16, 16, dtype=torch.float64), torch.rand(2, 2, dtype=torch.float64)
+    output = network(x, counts=counts)
+    torch.testing.assert_close(output.class_logits, x.mean((2, 3, 4)))
+    torch.testing.assert_close(output.kept, counts)
+    loss = LeastSquares(SmoothOptions())
+    of_frames = [loss.for_generator(Keeping(Options(), PICTURES)(x[:, :, frame], counts)) for frame in range(4)]
+    torch.testing.assert_close(loss.for_generator(output), torch.stack(of_frames).mean(0))
 
 
 @pytest.mark.parametrize(("plain", "options"), [(ResnetGenerator, RESNET), (PatchDiscriminator, PATCH)])

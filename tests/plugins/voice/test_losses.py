@@ -91,6 +91,14 @@ def test_modulation_compares_with_a_moving_average_of_real_speech() -> None:
     assert loss.for_generator(fake, other, buffers).item() == pytest.approx(expected.item())
 
 
+def test_modulation_begins_anew_with_crops_of_another_length() -> None:
+    generator = torch.Generator().manual_seed(0)
+    short, long = (torch.randn(4, 3, frames, generator=generator, dtype=torch.float64) for frames in (32, 64))
+    loss, buffers = Modulation(ModulationOptions()), {}
+    loss.for_generator(short, short, buffers)
+    assert loss.for_generator(long, long, buffers) < 1e-12  # not mixed with what shorter crops were
+
+
 def test_a_generator_is_anchored_to_its_start_once_discriminators_were_trained_alone(
     planned: Callable[..., Plan],
 ) -> None:
