@@ -18,7 +18,7 @@ class TimeOptions(Options):
     width: int = Field(64, ge=1)
     """Length of what it adds to the style vector, and of the hidden layer (1 or more)."""
     frequencies: int = Field(16, ge=1, le=1000)
-    """Number of sines, and of cosines, from 1 to `highest` turns of the unit interval, in equal ratios (1 or more)."""
+    """Number of sines, and of cosines, with frequencies from 1 to `highest`, in equal ratios (1 or more)."""
     highest: float = Field(100.0, gt=1)
     """The highest frequency, in radians per unit of time (above 1)."""
 

@@ -460,7 +460,7 @@ class _Animation(Clip):
 
 
 def _shown_for(image: Image.Image) -> Fraction:
-    """Return for how many seconds a frame is shown; one that says less than 0.02 is shown for 0.1, as browsers do."""
+    """Return for how many seconds a frame is shown; one that says less than 0.011 is shown for 0.1, as browsers do."""
     declared = image.info.get("duration") or 0
     duration = Fraction(declared).limit_denominator(1000) / 1000 if math.isfinite(declared) else Fraction(0)
     return duration if duration >= Fraction(11, 1000) else Fraction(1, 10)

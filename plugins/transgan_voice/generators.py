@@ -215,7 +215,7 @@ class Gated1dOptions(VoiceGeneratorOptions):
     """Residual blocks (0 or more)."""
     norm: VoiceNorm = "instance"
     """Normalization: `instance`, `group` (of 8 groups) or `none`. The first two take statistics over the frames of the
-    input: a crop in training, a window or the whole recording in translation."""
+    input: a crop in training, a window of its length in translation."""
     affine: bool = False
     """Whether `instance` norm learns a scale and a shift of each channel, as in the papers' networks. A style vector
     sets both instead, where there is one."""

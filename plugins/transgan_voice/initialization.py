@@ -28,7 +28,8 @@ WARP_ORDERS = 24
 WARP_FRAMES = 8000, 4000
 #: Added to all variances before a transport, relative to the mean variance: covariances of many bands need it.
 REGULARIZATION = 0.5
-#: Frames of a piece of a recording, and pieces of a speaker that maps are fitted to, at most: eight minutes and more.
+#: Frames of a piece of a recording, and pieces of a speaker that maps are fitted to, at most: 8.5 minutes with mel, 5.3
+#: with WORLD.
 PIECE, MAX_PIECES = 128, 500
 #: Pieces from which the covariance of a mapped speaker is estimated.
 COVARIANCE_PIECES = 100

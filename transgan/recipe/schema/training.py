@@ -55,8 +55,8 @@ class Train(Section):
     """Decay per step of the exponential moving average of the generators' weights, which the model uses; below 1, a
     number or a schedule; 0 for no average."""
     balance: Literal["all", "auto"] | dict[str, Schedule] = "all"
-    """The tasks of a step: `"all"`; or a single one, chosen at random with fixed weights such as `{ age = 2, race = 1
-    }`, each a number or a schedule; or, with `"auto"`, a single one, with larger weights for tasks that lag behind. A
+    """The tasks of a step: `"all"`; or a single one, in fixed shares such as `{ age = 2, race = 1 }`, each a number
+    or a schedule; or, with `"auto"`, a single one, with larger weights for tasks that lag behind. A
     step with a single task is cheaper."""
     merge: Literal["auto", "always", "never"] = "auto"
     """Whether calls of one network are merged into one pass. The result is the same; `"auto"` merges where it is
