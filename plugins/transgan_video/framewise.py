@@ -76,7 +76,7 @@ def _unfold(value: Any, clips: int) -> Any:
     if isinstance(value, DiscriminatorOutput):
         of_frames = {name: _unfold(getattr(value, name), clips) for name in ("logits", "features", "kept_logits")}
         # What is said of a sample as a whole is said of a clip as the mean of its frames.
-        of_clips = {
+        of_clips: dict[str, Any] = {
             name: None if each is None else _unfold(each, clips).mean(2)
             for name, each in (("class_logits", value.class_logits), ("kept", value.kept))
         }
