@@ -12,7 +12,7 @@ from transgan import __version__
 from transgan.api import Media, Options, SampleRng
 from transgan.api.samples import Sample, Source
 from transgan.plan import Plan, make_plan
-from transgan.recipe import Document, OverrideByFlag, read_recipe
+from transgan.recipe import Document, read_recipe
 from transgan.recipe.slots import Slot
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
@@ -106,7 +106,7 @@ def cases(recipe: Path, settings: Sequence[str], others: Sequence[str], noise: b
     """
     found = [Case(recipe, tuple(settings), noise, "as given")]
     if others:
-        own = tuple(OverrideByFlag(each, f"--vs {each}") for each in others if "=" in each)
+        own = tuple(each for each in others if "=" in each)
         other = next((expand_home(Path(each)) for each in others if "=" not in each), recipe)
         found.append(Case(other, (*settings, *own), noise, ", ".join(others)))
     return found

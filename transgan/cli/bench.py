@@ -155,8 +155,9 @@ def _cases(
     Raises:
         TransganError: the recipe or a setting is invalid.
     """
-    from transgan.recipe import read_recipe
+    from transgan.recipe import OverrideByFlag, read_recipe
 
+    others = [OverrideByFlag(each, f"--vs {each}") if "=" in each else each for each in others or ()]
     path = expand_home(recipe)
     read_recipe(path, settings or [])
 
@@ -164,7 +165,7 @@ def _cases(
     from transgan.plugin_files import use_files
 
     use_files(plugins)
-    found = cases(path, settings or (), others or (), noise)
+    found = cases(path, settings or (), others, noise)
     for each in found[1:]:
         read_recipe(each.recipe, each.settings)
     return found

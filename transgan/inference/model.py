@@ -137,7 +137,7 @@ class Model:
         """Change options of the media of all domains that may differ from those of training: `Media.options_at_use`.
 
         Args:
-            options: values by name, or texts as on the command line: `"media.max_pixels=50_000_000"`.
+            options: values by name, or texts as on the command line: `"media.ground=black"`.
 
         Raises:
             RecipeError: a value is invalid.

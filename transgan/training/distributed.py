@@ -164,7 +164,7 @@ def peak_memory(device: torch.device) -> str:
     # What getrusage says begins, on Linux, with the peak of the process that started this one.
     status = Path("/proc/self/status")
     if status.exists():
-        peak = int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+        peak = int(status.read_text("utf-8").split("VmHWM:")[1].split()[0]) * 1024
     elif platform.system() == "Darwin":
         import resource
 
