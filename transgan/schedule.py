@@ -1,9 +1,9 @@
 """Schedules: numbers that change during a run."""
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Clock(BaseModel):
@@ -91,6 +91,22 @@ class Schedule(BaseModel):
         """The numbers of the schedule: `from`, `to` and `values`; every value lies between two of them."""
         return [self.start, *([] if self.to is None else [self.to]), *self.values]
 
+
+def _not_negative(schedule: Schedule) -> Schedule:
+    if not all(number >= 0 for number in schedule.numbers):
+        raise ValueError("expected 0 or more")
+    return schedule
+
+
+def _decay(schedule: Schedule) -> Schedule:
+    if not all(0 <= number < 1 for number in schedule.numbers):
+        raise ValueError("expected numbers from 0 to below 1")
+    return schedule
+
+
+NotNegative = Annotated[Schedule, AfterValidator(_not_negative)]
+"""A learning rate, a limit, or a weight: with a sign a run would do the opposite of what it says, in silence."""
+Decay = Annotated[Schedule, AfterValidator(_decay)]
 
 #: The keys of a schedule's table.
 SCHEDULE_KEYS = {field.alias or name for name, field in Schedule.model_fields.items()}

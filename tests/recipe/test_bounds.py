@@ -52,6 +52,23 @@ def test_numbers_that_no_machine_can_serve(key: str, limit: str, value: int) -> 
     assert f"found {value}, expected at most {limit}" in problem(many(2), f"{key}={value}")
 
 
+RATES = ["optimizers.generator.lr", "optimizers.discriminator.lr", "train.clip", "losses.cycle", "losses.cycle.weight"]
+RATES += ["tasks.t.weight", "guard.fallback.weight", "guard.fallback.lr", "stages.0.losses.cycle"]
+
+
+@pytest.mark.parametrize("key", RATES)
+@pytest.mark.parametrize("value", ["-1", "{from=1.0,to=-1e-9}", '{from=0.0,curve="steps",at=[1],values=[-1.0]}'])
+def test_rates_limits_and_weights_have_no_sign(key: str, value: str) -> None:
+    """Of the kind: with a sign a run would go uphill, and nothing would say so."""
+    text = f"{many(2)}[[stages]]\nshare = 1.0\nlosses = {{ cycle = 1.0 }}\n"
+    assert "expected 0 or more" in problem(text, f"{key}={value}")
+
+
+@pytest.mark.parametrize("value", ["[1.0, 0.9]", "[0.5, -0.1]", "[0.5, {from=0.9,to=1.0}]"])
+def test_decays_are_below_1(value: str) -> None:
+    assert "expected numbers from 0 to below 1" in problem(many(2), f"optimizers.generator.betas={value}")
+
+
 def test_sizes_of_axes_and_of_stages_are_bounded_too() -> None:
     assert "at most 65,536" in problem(many(2), "data.size=[64, 1000000000000]")
     assert "at most 65,536" in problem(many(2), "stages=[{share=1.0, batch=1000000000000}]")

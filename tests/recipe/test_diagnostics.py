@@ -143,7 +143,6 @@ WRONG = {
         'name = "../x"',
         ":1: name: found \"../x\", expected a string of letters, digits, '.', '_' and '-', 64 at most",
     ),
-    "nodes": ("[metrics]", "[nodes]\nx = 1\n[metrics]", ":39: nodes.use: missing; expected a string"),
     "syntax": ("steps = 1000", "steps 1000", ":15: not valid TOML: Expected '=' after a key in a key/value pair"),
     "twice": ("batch = 8", "batch = 8\nbatch = 9", ":17: not valid TOML: the key is already defined"),
     "section twice": ("[train]", "[data]", ":14: not valid TOML: [data] is already defined"),

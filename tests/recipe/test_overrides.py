@@ -164,3 +164,14 @@ def test_an_option_that_is_a_text_is_not_taken_for_a_slot(face: str, key: str) -
     texts = ['nodes.use="translation"', 'data.media={use="image", fit="crop"}', 'guard.fallback.penalty={use="r1"}']
     with pytest.raises(RecipeError, match=r"is a string|is \"|not a table"):
         read(text, *texts, f"{key}=1")
+
+
+@pytest.mark.parametrize("slot", ["data.source", "data.media", "nodes"])
+def test_options_of_a_slot_that_the_recipe_does_not_name_are_those_of_its_default(slot: str) -> None:
+    text = '[train]\nsteps = 2\n[data]\n[domains]\na = "a"\nb = "b"\n[tasks.t]\nbetween = ["a", "b"]\n[generators]\ng = "g"\n'
+    place, _, key = slot.rpartition(".")
+
+    def found(recipe: Recipe) -> Any:
+        return getattr(recipe.data if place else recipe, key)
+
+    assert found(read(text, f"{slot}.x=1")) == found(read(text)).model_copy(update={"options": {"x": 1}})

@@ -87,7 +87,7 @@ OVERRIDES = [
     "losses.cycle={from=10.0, to=1.0, curve='constant'}",
     "stages.0.losses={cycle=0, identity={from=1, to=0}}",
     "stages.1.optimizers={generator={lr=1e-5}}",
-    "stages.0.optimizers.discriminator.betas=[0, 1]",
+    "stages.0.optimizers.discriminator.betas=[0, 0.9]",
     "phases=[{side='discriminator', every=2, trains=['face*'], losses=[]}]",
     "tasks.age={from='young', to='old', weight=2}",
     "conditionings={}",

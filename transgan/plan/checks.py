@@ -43,7 +43,19 @@ def check_plan(plan: Plan, problems: Problems) -> None:
     _check_penalties(plan, problems)
     _check_frozen(plan, problems)
     _check_adapt(plan, problems)
+    _check_something_trains(plan, problems)
     problems.stop()
+
+
+def _check_something_trains(plan: Plan, problems: Problems) -> None:
+    """Refuse a run that would end as it began, with figures and a model of random weights."""
+    if not plan.losses:
+        return  # a model, which is not trained
+    if not any(plan.trained(phase) for stage in plan.stages for phase in stage.phases):
+        place = ("stages",) if any(stage.phases is not None for stage in plan.recipe.stages) else ("phases",)
+        problems.add(place, "no phase trains anything; expected one of the side 'generator' or 'discriminator'")
+    if not any(weight.ever_nonzero for name in plan.losses for _, weight in _weights(plan, name)):
+        problems.add(("losses",), "every weight is 0, so nothing is trained; expected a loss with a weight above 0")
 
 
 def _check_phases(plan: Plan, problems: Problems) -> None:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from transgan.schedule import Schedule, constant
+from transgan.schedule import NotNegative, constant
 
 Per = Literal["run", "task", "domain", "direction", "translation"]
 
@@ -100,7 +100,7 @@ class LossSlot(Slot):
 
     model_config = ConfigDict(json_schema_extra={"expected": "a weight, a schedule or a table"})
 
-    weight: Schedule = constant(1.0)
+    weight: NotNegative = constant(1.0)
     """Factor of the loss in the objective, a number or a schedule. Weights are not normalised."""
     translations: list[str] = ["*"]
     """The translations that it applies to."""

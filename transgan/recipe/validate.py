@@ -9,8 +9,8 @@ from transgan.errors import did_you_mean
 from transgan.recipe.describe import BACKSLASH, found
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import copy_origins, is_weight
-from transgan.recipe.schema import Recipe
-from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS, SLOTS_OF_DATA, LossSlot, Slot
+from transgan.recipe.schema import Data, Recipe
+from transgan.recipe.slots import PENALTY_OF_FALLBACK, SLOTS, SLOTS_OF_DATA, LossSlot, Section, Slot
 from transgan.recipe.toml_lines import Keys
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -122,11 +122,14 @@ def _expand_slots(table: Mapping[str, Any], problems: Problems) -> dict[str, Any
             }
     if isinstance(data := table.get("data"), dict):
         expanded["data"] = {
-            key: _expand_slot(value, Slot, ("data", key), problems) if key in SLOTS_OF_DATA else value
+            key: _expand_slot(value, Slot, ("data", key), problems, _default(Data, key, value))
+            if key in SLOTS_OF_DATA
+            else value
             for key, value in data.items()
         }
     if "nodes" in table:
-        expanded["nodes"] = _expand_slot(table["nodes"], Slot, ("nodes",), problems)
+        nodes = table["nodes"]
+        expanded["nodes"] = _expand_slot(nodes, Slot, ("nodes",), problems, _default(Recipe, "nodes", nodes))
     if "penalty" in (fallback := _table(_table(table.get("guard")).get("fallback"))):
         penalty = _expand_slot(fallback["penalty"], Slot, PENALTY_OF_FALLBACK, problems, "gradient_penalty")
         expanded["guard"] = {**table["guard"], "fallback": {**fallback, "penalty": penalty}}
@@ -158,6 +161,12 @@ def _expand_slot(value: Any, cls: type[Slot], path: Keys, problems: Problems, na
     if name:
         expanded.setdefault("use", name)
     return {**expanded, "options": {key: each for key, each in value.items() if key not in keys}}
+
+
+def _default(cls: type[Section], key: str, value: Any) -> str:
+    """Return the plugin of a slot that is given by options alone: that of the slot's default; empty if it has none."""
+    default = cls.model_fields[key].default
+    return default.use if isinstance(value, dict) and isinstance(default, Slot) else ""
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from transgan.recipe.schema.numbers import SampleSize
 from transgan.recipe.slots import Section, Slot
-from transgan.schedule import Schedule, constant
+from transgan.schedule import NotNegative, constant
 
 #: Bounds on translations: on those that every step trains, and on all directions of all tasks, which are evaluated.
 MAX_TRANSLATIONS, MAX_DIRECTIONS = 1_000, 20_000
@@ -100,7 +100,7 @@ class Task(Section):
     targets: Literal["all", "random"] = "all"
     """With more than two domains: `"all"` trains every translation on a batch of its own in each step, `"random"` takes
     one batch with a random target domain for each sample."""
-    weight: Schedule = constant(1.0)
+    weight: NotNegative = constant(1.0)
     """Factor of all losses of the task, a number or a schedule."""
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, PositiveInt
 
 from transgan.recipe.schema.numbers import Count
 from transgan.recipe.slots import Section, Slot
-from transgan.schedule import Schedule, constant
+from transgan.schedule import NotNegative, constant
 
 Action = Literal["off", "warn", "stop", "rollback", "fallback"]
 Fault = Literal["not_finite", "collapse", "copying", "discriminator_wins", "discriminator_blind", "hiding", "exploding"]
@@ -19,16 +19,16 @@ class Fallback(Section):
 
     adversarial: str = "wasserstein"
     """The loss that replaces adversarial losses with a decision logit, such as `lsgan`, `vanilla` and `hinge`."""
-    weight: Schedule = constant(1.0)
+    weight: NotNegative = constant(1.0)
     """Weight of that loss, a number or a schedule."""
     penalty: Slot = Slot(use="gradient_penalty", options={"slope": 0.25})
     """The loss that replaces all gradient penalties, a name or a table with its options. The default bounds the slope
     of the mean logit as StarGAN does: a slope of 1 would outweigh a cycle loss many times over."""
-    penalty_weight: Schedule = constant(10.0)
+    penalty_weight: NotNegative = constant(10.0)
     """Weight of that penalty, a number or a schedule."""
     critic_steps: Count = 5
     """Optimizer steps of the critics for each one of the generators."""
-    lr: Schedule = constant(1e-4)
+    lr: NotNegative = constant(1e-4)
     """Learning rate of both sides, a number or a schedule."""
 
 

@@ -1,22 +1,16 @@
 """How a run trains: its length, optimizers, phases and stages."""
 
 from fnmatch import fnmatch
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from transgan.recipe.schema.numbers import Count, SampleSize, Steps
 from transgan.recipe.slots import Section
-from transgan.schedule import Schedule, constant
+from transgan.schedule import Decay, NotNegative, Schedule, constant
 from transgan.text import listed
 
 Side = Literal["generator", "discriminator"]
-
-
-def _check_decay(schedule: Schedule) -> Schedule:
-    if not all(0 <= number < 1 for number in schedule.numbers):
-        raise ValueError("expected numbers from 0 to below 1")
-    return schedule
 
 
 class Train(Section):
@@ -49,9 +43,9 @@ class Train(Section):
     out networks with running statistics (batch norm), which a second pass would change again."""
     accumulate: Count = 1
     """Number of micro-batches into which a batch is divided, to save memory (gradient accumulation)."""
-    clip: Schedule = constant(0.0)
+    clip: NotNegative = constant(0.0)
     """Maximum norm of each network's gradient, a number or a schedule; 0 for no limit."""
-    ema: Annotated[Schedule, AfterValidator(_check_decay)] = constant(0.0)
+    ema: Decay = constant(0.0)
     """Decay per step of the exponential moving average of the generators' weights, which the model uses; below 1, a
     number or a schedule; 0 for no average."""
     balance: Literal["all", "auto"] | dict[str, Schedule] = "all"
@@ -79,9 +73,9 @@ class Optimizer(Section):
     """The optimizer of one side's networks."""
 
     use: Literal["adam", "adamw"] = "adam"
-    lr: Schedule = constant(2e-4)
+    lr: NotNegative = constant(2e-4)
     """Learning rate, a number or a schedule."""
-    betas: list[Schedule] = Field([constant(0.5), constant(0.999)], min_length=2, max_length=2)
+    betas: list[Decay] = Field([constant(0.5), constant(0.999)], min_length=2, max_length=2)
     """Decay of Adam's averages of gradients and of their squares, each a number or a schedule."""
     weight_decay: float = Field(0.0, ge=0)
 
@@ -89,9 +83,9 @@ class Optimizer(Section):
 class OptimizerChanges(Section):
     """What differs from another optimizer; the rest is as it is there."""
 
-    lr: Schedule | None = None
+    lr: NotNegative | None = None
     """Learning rate, a number or a schedule."""
-    betas: list[Schedule] | None = Field(None, min_length=2, max_length=2)
+    betas: list[Decay] | None = Field(None, min_length=2, max_length=2)
     weight_decay: float | None = Field(None, ge=0)
 
     @property
@@ -188,7 +182,7 @@ class Stage(Section):
     """Replaces `data.size` in this stage if it is smaller."""
     batch: Count | None = None
     """Replaces `train.batch` in this stage."""
-    losses: dict[str, Schedule] = {}
+    losses: dict[str, NotNegative] = {}
     """Replaces the weights of losses in this stage; 0 disables a loss."""
     phases: list[Phase] | None = None
     """Replaces `[[phases]]` in this stage: which networks it trains, by which losses."""
