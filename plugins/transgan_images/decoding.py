@@ -110,8 +110,13 @@ def picture_of(item: Image.Image | np.ndarray, options: ReadingOptions) -> Pictu
     name, bands = f"an array of {item.dtype}, {item.shape}", item.shape[2] if item.ndim == 3 else 1
     if item.dtype.kind not in "uif" or item.ndim not in (2, 3) or bands not in (1, 3, 4) or not item.size:
         raise DataError(f"{name}, is no image; expected uint8, or numbers of a declared range, (H, W, 3)")
-    if item.dtype not in (np.uint8, np.uint16):
-        item = item.astype(np.float32 if item.dtype.kind == "f" else np.int32)
+    item = item.astype(item.dtype.newbyteorder("="), copy=False)
+    if item.dtype.kind == "f":
+        item = item.astype(np.float32)
+    elif item.dtype not in (np.uint8, np.uint16):
+        limits = np.iinfo(np.int32)  # what is beyond would be another number in 32 bits
+        item = item.clip(max(limits.min, np.iinfo(item.dtype).min), min(limits.max, np.iinfo(item.dtype).max))
+        item = item.astype(np.int32)
     stored, alpha = _split(item.reshape(*item.shape[:2], bands))
     return _from_stored(stored, alpha, None, Metadata(), name, options)
 

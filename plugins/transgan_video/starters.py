@@ -14,6 +14,9 @@ _FEWEST_FRAMES, _IN_ORDER = 3, 0.9
 
 def _look(root: Path) -> Finding:
     folders, what = domain_folders(root, CLIPS), "clips"
+    pictures = domain_folders(root, tuple(each for each in FRAMES if each not in CLIPS)) if folders else []
+    if sum(len(each.files) for each in folders) < sum(len(each.files) for each in pictures):
+        folders = []  # a moving picture among many that do not move
     if not folders:
         folders, what = domain_folders(root, FRAMES), "folders of frames"
         if not all(_are_frames(root, each) for each in folders):

@@ -35,7 +35,7 @@ def describe(sound: Sound, silent: bool, rate: int, samples: int) -> Description
         "Hz": sound.rate,
         "loudness in dB": audio.decibels(audio.loudness(sound)),
         "peak in dB": audio.decibels(float(np.abs(sound.samples).max(initial=0.0))),
-        "% of silence": 100 * float((~audio.active(levels)).mean()),
+        "% of silence": 100.0 if silent else 100 * float((~audio.active(levels)).mean()),
         "% clipped": 100 * clipped,
     }
     remarks = ["silence"] if silent else []

@@ -183,3 +183,10 @@ def test_an_error_of_any_kind_costs_one_file(bad: Path, checked: Any, monkeypatc
     monkeypatch.setattr(ImageMedia, "read", failing)
     code, text = checked(bad)
     assert code == 0 and "y04.png: ZeroDivisionError: odd file" in text
+
+
+def test_a_folder_without_samples_is_said(transgan: Any, tmp_path: Path) -> None:
+    (tmp_path / "animals/dogs").mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(tmp_path / "animals/dogs/1.png")
+    (tmp_path / "animals/cats").mkdir()
+    assert "domain cats: no files that the media image reads" in transgan("data", "check", "animals").out

@@ -126,7 +126,9 @@ def of_folder(folder: Path, registry: Registry, use: str | None) -> CheckedData:
             tops[parts[0] if len(parts) > 1 else "."].append(Sample("/".join(parts), path))
         else:
             skipped[path] = f"ending in {path.suffix.lower()}" if path.suffix else "without a suffix"
-    if len(tops) == 1:
+    folders = [each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")]
+    empty = sorted(each.name for each in folders if each.name not in tops)
+    if len(tops) == 1 and not empty:
         tops = {folder.resolve().name or str(folder): next(iter(tops.values()))}
     media = MediaPlan(name, cls, cls.Options())
     contents = Contents(sample for each in tops.values() for sample in each)
@@ -136,7 +138,10 @@ def of_folder(folder: Path, registry: Registry, use: str | None) -> CheckedData:
         contents,
         [sorted(tops)],
         [f"skipped files: {describe_skipped(skipped)}"] if skipped else [],
-        shared(sorted(tops), tops, contents) if len(tops) > 1 else [],
+        [
+            *(f"domain {each}: no files that the media {name} reads" for each in empty),
+            *(shared(sorted(tops), tops, contents) if len(tops) > 1 else []),
+        ],
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transgan_images.decoding import ReadingOptions, picture_of
 from transgan_images.media import HalfImage, ImageMedia, ImageOptions, contact_sheet, to_bytes
 
 from transgan.api import Column, DataError, DiskError
@@ -158,3 +159,15 @@ def test_contact_sheet_has_a_column_for_each_name_and_a_row_for_each_item(tmp_pa
     media = ImageMedia(ImageOptions(channels=1), 16)
     path = media.preview({"grey": Column("a", [torch.zeros(1, 16, 16)])}, tmp_path / "samples/step-1")
     assert path == tmp_path / "samples/step-1.png" and path.exists()
+
+
+@pytest.mark.parametrize("kind", ["u2", ">u2", "i4", "u4", "i8", ">i8", "u8"])
+def test_whole_numbers_of_any_type_are_the_numbers_they_are(kind: str) -> None:
+    options = ReadingOptions(range=(0, 4095))
+    numbers = np.arange(8 * 8 * 3).reshape(8, 8, 3) * 21
+    expected = picture_of(numbers.astype("u2"), options).pixels
+    assert (picture_of(numbers.astype(kind), options).pixels == expected).all()
+    if np.dtype(kind).itemsize > 2:  # beyond the range is its end, as of files, and no other number
+        beyond = numbers.astype(kind) + np.iinfo(kind).max // 2
+        white = np.full((8, 8, 3), 4095, "u2")
+        assert (picture_of(beyond, options).pixels == picture_of(white, options).pixels).all()
