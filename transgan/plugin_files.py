@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 
 from transgan.errors import PluginError
@@ -54,8 +55,10 @@ def use_files(paths: Iterable[Path] | None) -> None:
         except (Exception, SystemExit) as error:  # it is code of any kind
             del sys.modules[name]
             why = " ".join(str(error).split())
+            lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == spec.origin]
+            place = f", line {lines[-1]}" if lines else ""
             raise PluginError(
-                f"{option('plugins', [path])}: cannot be imported: {type(error).__name__}: {why}"
+                f"{option('plugins', [path])}{place}: cannot be imported: {type(error).__name__}: {why}"
             ) from error
         _IN_USE[path] = module
 

@@ -76,7 +76,13 @@ def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
         return ModelPlace(folder, around if RunFolder.at(around).recipe.exists() else None, is_checkpoint(folder))
     if step is None:
         if not run.model.is_dir():
-            raise DataError(f"{folder} is a run that has no model yet; transgan finish {folder} writes one")
+            saved = saved_steps(run.checkpoints)
+            next_ = (
+                f"transgan finish {folder} writes one"
+                if saved
+                else "it has no checkpoint yet that one could be made of"
+            )
+            raise DataError(f"{folder} is a run that has no model yet; {next_}")
         return ModelPlace(folder / run.model.name, folder, False)
     place = folder / run.checkpoints.name / f"step-{step:08d}"
     if not is_checkpoint(place):

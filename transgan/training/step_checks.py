@@ -134,8 +134,10 @@ class StepChecks:
                 return verdict
             text = f"step {step}: {verdict}"
             if verdict.action != "warn":
-                good = f"; the newest good one is of step {good_step}" if good_step >= 0 else ""
-                raise DivergedError(f"{text}. Stopped, as [guard] says; {self.path} keeps its checkpoints{good}")
+                good = (
+                    f"the newest good checkpoint is of step {good_step}" if good_step >= 0 else "no checkpoint is good"
+                )
+                raise DivergedError(f"{text}. Stopped, as [guard] says; in {self.path} {good}")
             guardian.events.append(text)
             self.log.report(f"warning: {text}")
         return None
