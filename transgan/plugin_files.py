@@ -56,9 +56,9 @@ def use_files(paths: Iterable[Path] | None) -> None:
             del sys.modules[name]
             why = " ".join(str(error).split())
             lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == spec.origin]
-            place = f", line {lines[-1]}" if lines else ""
+            place = f"line {lines[-1]}: " if lines else ""
             raise PluginError(
-                f"{option('plugins', [path])}{place}: cannot be imported: {type(error).__name__}: {why}"
+                f"{option('plugins', [path])}: {place}cannot be imported: {type(error).__name__}: {why}"
             ) from error
         _IN_USE[path] = module
 

@@ -131,7 +131,7 @@ def test_a_plugin_of_a_file_and_an_installed_one_of_the_same_name(transgan: Any,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import glass", "cannot be imported: ModuleNotFoundError: No module named 'glass'"),
+        ("\nimport glass", "line 2: cannot be imported: ModuleNotFoundError: No module named 'glass'"),
         ("def f(:", "cannot be imported: SyntaxError: invalid syntax"),
         ("raise SystemExit('goodbye')", "cannot be imported: SystemExit: goodbye"),
         ("requires_api = 99", "made for version 99 of transgan.api, and this is version"),
