@@ -55,6 +55,8 @@ def test_samples_that_are_not_held_out_are_reported_as_such(transgan: Any, model
         (["--metric", "fid"], 2, "--metric fid: use: no metric 'fid'"),
         (["--metric", "frechet=1"], 2, "--metric frechet=1: found 1 (a whole number), expected true"),
         (["--set", "train.stepz=1"], 2, "unknown key. Did you mean 'steps'?"),
+        (["--set", "train.steps=3"], 2, "changes nothing that is measured; expected keys of data, domains, inputs"),
+        (["--set", "generators.face.width=9"], 2, "changes nothing that is measured"),
         (["--out", "."], 2, "--out . is a folder; expected a file"),
     ],
 )

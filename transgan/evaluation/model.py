@@ -19,10 +19,11 @@ from transgan.plugin_errors import as_plugin_error
 from transgan.progress import progress_bar
 from transgan.recipe import Document, Problems, read_recipe
 from transgan.recipe.overrides import apply_overrides
+from transgan.recipe.toml_lines import split_key
 from transgan.recipe.upgrade import upgrade
 from transgan.recipe.validate import validate
 from transgan.registry import Registry
-from transgan.text import Blank, expand_home, option
+from transgan.text import Blank, expand_home, listed, option
 
 #: Tables of a recipe that say what a model is measured on.
 MEASURED = ("data", "domains", "inputs", "metrics", "evaluate")
@@ -120,6 +121,12 @@ def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, ov
         wanted = option("overrides", {"data.source": "folders", "domains.X": Blank("...")})
         raise UsageError(f"{name}: does not say what data the model is for; give {wanted}")
     recipe = validate(table, problems)
+    problems.stop()
+    for override in overrides:
+        keys, _ = split_key(override) or ([""], "")
+        if keys[0] not in (*MEASURED, "nodes") and keys != ["train", "seed"]:
+            known = listed([*MEASURED, "nodes", "and train.seed"])
+            problems.add_override(override, f"changes nothing that is measured; expected keys of {known}")
     problems.stop()
     assert recipe is not None
     return make_plan(Document(recipe, name, problems), Registry.installed())
