@@ -399,3 +399,21 @@ def test_a_resolved_recipe_has_the_same_plan_when_written_and_read_again(planned
 def test_all_mistakes_are_reported_at_once(problems: Any) -> None:
     found = problems("losses.mistaken=1.0", "losses.idle=1.0", 'discriminators.d.given="sorce"')
     assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("phases=[]",), "no phase trains anything"),
+        (("stages=[{share=1.0,phases=[]}]",), "no phase trains anything"),
+        (("losses.lsgan=0", "losses.cycle=0"), "every weight is 0, so nothing is trained"),
+    ],
+)
+def test_a_run_that_would_train_nothing_is_refused(planned: Any, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        planned(FACE, overrides=overrides)
+
+
+def test_a_weight_that_is_above_0_in_one_stage_trains(planned: Any) -> None:
+    off = ("losses.lsgan=0", "losses.cycle=0")
+    assert planned(FACE, overrides=(*off, "stages=[{share=0.5},{share=0.5,losses={cycle=1}}]")).losses
