@@ -160,7 +160,11 @@ def test_mistakes_are_in_the_words_of_python(translator: Translator, run: Path) 
     for wrong, message in (
         ({"to": "odl"}, '^to="odl": this model has no such domain'),
         ({"task": "age"}, "choose with to, task and source$"),
-        ({"to": "old", "batch_size": 0}, "^batch_size=0: expected a number of 1 or more"),
+        ({"to": "old", "batch_size": 0}, "^batch_size=0: expected a whole number of 1 or more"),
+        ({"to": "old", "batch_size": 2.5}, "^batch_size=2.5: expected a whole number of 1 or more"),
+        ({"to": "old", "batch_size": None}, "^batch_size=None: expected a whole number of 1 or more"),
+        ({"to": ["old"]}, r'^to=\["old"\]: expected the name of a domain, such as'),
+        ({"to": 3}, "^to=3: expected the name of a domain, such as "),
         ({"to": "old", "seed": 1}, "^seed: this model has no latent codes"),
         (
             {"to": "old", "attributes": {"hat": "top"}},

@@ -195,6 +195,8 @@ class Model:
         ):
             if value is not None:
                 known = {getattr(each.translation, part) for each in every}
+                if not isinstance(value, str):
+                    raise UsageError(f"{option(word, value)}: expected the name of a {kind}, such as '{min(known)}'")
                 if value not in known:
                     raise UsageError(
                         f"{option(word, value)}: this model has no such {kind}. {did_you_mean(value, known)}"

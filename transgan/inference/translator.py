@@ -170,8 +170,8 @@ class Translator(Model):
         direction = self.choose(to, task, source)
         check_variation(self.plan, samples, seed, reference is not None, strength, passes)
         check_inputs(self.plan, direction, inputs or (), regions is not None)
-        if batch_size < 1:
-            raise UsageError(f"{option('batch_size', batch_size)}: expected a number of 1 or more")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise UsageError(f"{option('batch_size', batch_size)}: expected a whole number of 1 or more")
         wanted = _Wanted(
             direction,
             native,
