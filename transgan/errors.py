@@ -5,7 +5,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
-from transgan.text import listed, option, printable
+from transgan.text import listed, printable
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 """Exit codes after SIGHUP, SIGINT and SIGTERM."""
@@ -78,7 +78,7 @@ class RecipeError(UsageError):
     def __str__(self) -> str:
         if len(self.problems) == 1:
             (problem,) = self.problems
-            says_where = self.recipe in problem or problem.startswith((option("overrides"), "--"))
+            says_where = self.recipe in problem or (problem.file is None and problem.key is not None)
             return problem if says_where else f"{self.recipe}: {problem}"
         return "\n".join([f"{self.recipe}: {len(self.problems)} problems", *(f"  {each}" for each in self.problems)])
 

@@ -89,9 +89,8 @@ def quarters(seed: int, index: int, others: int) -> list[Content]:
     order = np.argsort(uniforms("quarters", seed, index)[:4])
     room = (1 - MARGIN) / 2
     shapes = []
-    for which, content in zip(
-        order, [Content.of(seed, index + OTHER * each) for each in range(others + 1)], strict=False
-    ):
+    for number in range(others + 1):
+        which, content = order[number], Content.of(seed, index + OTHER * number)
         radius = content.radius / 2
         # The place in the quarter is as far from its middle as that in the picture is from the picture's.
         free = (room - radius) / (1 - MARGIN - content.radius)
@@ -212,8 +211,13 @@ class Shape:
 
     @property
     def content(self) -> Content:
-        """What is the same in all domains, but for the other shapes."""
-        return quarters(self.seed, self.index, self.others)[0] if self.others else Content.of(self.seed, self.index)
+        """What is the same in all domains, of the shape that domains draw."""
+        return self.contents[0]
+
+    @property
+    def contents(self) -> list[Content]:
+        """The same of all shapes."""
+        return quarters(self.seed, self.index, self.others) if self.others else [Content.of(self.seed, self.index)]
 
     def __call__(self, size: int) -> np.ndarray:
         """Return the picture as RGB uint8 (size, size, 3).
@@ -222,8 +226,8 @@ class Shape:
             DataError: the size is out of range.
         """
         try:
-            others = quarters(self.seed, self.index, self.others)[1:] if self.others else []
-            return draw(self.content, self.fill, self.hue, size, others)
+            content, *others = self.contents
+            return draw(content, self.fill, self.hue, size, others)
         except ValueError as error:
             raise DataError(f"synthetic shape {self.index}: {error}") from None
 

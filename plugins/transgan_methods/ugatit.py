@@ -42,12 +42,8 @@ class ClassActivation(nn.Module):
     Two linear maps without bias classify the mean and the maximum of each channel over all positions. The features
     times the weights of either are put together, and a 1x1 convolution brings them back to as many channels.
 
-    `forward(x)`: x (N, C, H, W); returns the weighted features (N, C, H, W), before any activation function, the
-    logits (N, 2), and where the classifier's weights meet large features: the sum of squares over channels of the
-    features times the weights of either (N, 1, H, W), before the convolution. That is the attention of a layer after
-    Zagoruyko & Komodakis (2017, "Paying more attention to attention", section 3.1, the sum of squares), of the class
-    activation map. The authors' code shows the sum of what follows the convolution and a ReLU instead, which depends on
-    the signs that the convolution happens to begin with.
+    `forward(x)`: x (N, C, H, W); returns what the convolution makes of the weighted features (N, C, H, W), before any
+    activation function, the logits (N, 2), and the weighted features, the class activation map (N, 2 C, H, W).
 
     Args:
         spectral: spectral normalisation of the classifier. What weighs the features are its weights before that, as in
@@ -65,7 +61,7 @@ class ClassActivation(nn.Module):
         logits = torch.cat([self.mean(x.mean((2, 3))), self.maximum(x.amax((2, 3)))], 1)
         weights = [self._weight(layer)[:, :, None, None] for layer in (self.mean, self.maximum)]
         weighted = torch.cat([x * weight for weight in weights], 1)
-        return self.mix(weighted), logits, weighted.square().sum(1, keepdim=True)
+        return self.mix(weighted), logits, weighted
 
     def _weight(self, layer: nn.Module) -> Tensor:
         weight: Tensor = layer.parametrizations.weight.original if self.spectral else layer.weight  # type: ignore
@@ -157,7 +153,10 @@ class UgatitGenerator(Generator[UgatitOptions]):
 
     `forward(x, attention)`: x (N, inputs, H, W), H and W multiples of `stride`; returns (N, channels, H, W) in [-1, 1];
     with `attention` that, the classifier's logits (N, 2), positive for samples that the generator takes for its source
-    domain's, and the attention (N, 1, H / stride, W / stride), at least 0, see `ClassActivation`.
+    domain's, and the attention (N, 1, H / stride, W / stride), at least 0: the sum of squares over channels of the
+    class activation map (Zagoruyko & Komodakis, 2017, "Paying more attention to attention", section 3.1). The authors'
+    code shows the sum of what follows the convolution and a ReLU instead, which depends on the signs that the
+    convolution happens to begin with.
     Without `light`, features of another size than in training are averaged to that size before they give scales.
 
     Raises:
@@ -195,14 +194,14 @@ class UgatitGenerator(Generator[UgatitOptions]):
         self.decoder = nn.Sequential(*last, _conv(widths[0], spec.channels, 7), nn.Tanh())
 
     def forward(self, x: Tensor, attention: bool = False) -> Tensor | Attended:
-        x, logits, attended = self.activation(self.encoder(x))
+        x, logits, activation = self.activation(self.encoder(x))
         x = x.relu()
         hidden = self.hidden(F.adaptive_avg_pool2d(x, 1 if self.light else self.grid).flatten(1))
         scale, shift = self.scale(hidden), self.shift(hidden)
         for block in self.blocks:
             x = block(x, scale, shift)
         y: Tensor = self.decoder(x)
-        return (y, logits, attended) if attention else y
+        return (y, logits, activation.square().sum(1, keepdim=True)) if attention else y
 
     def after_step(self) -> None:
         """Bring the shares of instance norm back to [0, 1]."""

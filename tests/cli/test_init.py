@@ -222,6 +222,17 @@ def test_a_file_is_overwritten_only_with_force(transgan: Command, tmp_path: Path
     assert (tmp_path / "seasons.toml").read_text(encoding="utf-8") != "mine"
 
 
+def test_a_moving_picture_among_many_that_stand_makes_no_clips(transgan: Command, tmp_path: Path) -> None:
+    pictures(tmp_path / "seasons", "summer", "winter")
+    still = Image.new("RGB", (40, 40))
+    for folder in ("summer", "winter"):
+        others = [Image.new("RGB", (40, 40), (9 * i, 0, 0)) for i in range(1, 5)]
+        still.save(tmp_path / "seasons" / folder / "moves.gif", save_all=True, append_images=others)
+    result = transgan("init", "a.toml", "--data", "seasons", "--machine", "cpu")
+    assert result.code == 0 and "clips" not in result.out
+    assert read_recipe(tmp_path / "a.toml").recipe.data.media.use == "image"
+
+
 def test_where_several_kinds_suit_the_others_are_named(transgan: Command, tmp_path: Path) -> None:
     pictures(tmp_path / "streets", "maps", "photos", prefix=False)
     result = transgan("init", "--data", "streets", "--machine", "cpu")

@@ -77,12 +77,12 @@ def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
     if step is None:
         if not run.model.is_dir():
             saved = saved_steps(run.checkpoints)
-            next_ = (
+            what = (
                 f"transgan finish {folder} writes one"
                 if saved
                 else "it has no checkpoint yet that one could be made of"
             )
-            raise DataError(f"{folder} is a run that has no model yet; {next_}")
+            raise DataError(f"{folder} is a run that has no model yet; {what}")
         return ModelPlace(folder / run.model.name, folder, False)
     place = folder / run.checkpoints.name / f"step-{step:08d}"
     if not is_checkpoint(place):

@@ -104,11 +104,11 @@ class Problems:
             key: that it is about; defaults to the one that is set.
             short: the message without the key.
         """
-        whole = override.flag if isinstance(override, OverrideByFlag) else override
-        shown = whole if len(whole) <= 80 else whole[:80] + "..."
+        shown = _shortened(override)
         name, equals, value = shown.partition("=")
-        by_flag = isinstance(override, OverrideByFlag)
-        given = shown if by_flag else option(self.argument, {name: Blank(value)} if equals else shown)
+        given = option(self.argument, {name: Blank(value)} if equals else shown)
+        if isinstance(override, OverrideByFlag):
+            given = _shortened(override.flag)
         key = key or override.partition("=")[0].strip()
         problem = Problem(printable(f"{given}: {message}"), printable(short or message), key=printable(key) or None)
         self._lines.setdefault(problem, (1, "", 0))
@@ -191,6 +191,10 @@ class Problems:
 def _goes_deeper(place: Sequence[str | int], union: Sequence[str | int]) -> bool:
     """Return whether an error is inside the value of a union's member: behind its place and the member's name."""
     return len(place) > len(union) + 1 and tuple(place[: len(union)]) == tuple(union)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else text[:80] + "..."
 
 
 def _contains(value: Any, key: str | int) -> bool:

@@ -18,6 +18,7 @@ pytest.importorskip("scipy", reason="synthetic voices and resampling need scipy"
 import soundfile
 from transgan_voice.audio import Encoding, Sound, active, loudness, read_sound
 from transgan_voice.media import VoiceMedia, VoiceMediaOptions
+from transgan_voice.quality import describe
 from transgan_voice.sources import SyntheticVoice, speaker
 from transgan_voice.spectrogram_images import colorize
 from transgan_voice.windows import crop_frames, reflect
@@ -82,6 +83,12 @@ def silences() -> dict[str, Sound]:
         ),
         "a quiet room": Sound(rng.normal(0, 3e-4, 9000).astype(np.float32), 44_100),
     }
+
+
+@pytest.mark.parametrize("name", silences())
+def test_silence_is_silence_from_end_to_end(name: str) -> None:
+    sound = silences()[name]
+    assert describe(sound, True, 16_000, 8000).figures["% of silence"] == 100
 
 
 @pytest.mark.parametrize("name", silences())
