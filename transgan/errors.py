@@ -1,5 +1,6 @@
 """Exceptions for mistakes that the user can correct, each with the exit code of the command line."""
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
@@ -151,11 +152,21 @@ def closest(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(word, compared, n=1, cutoff=0.6)), "")
 
 
+NO_ADDRESSES = "It looks like an address, and nothing is downloaded: give what is on this machine"
+
+
+def is_address(path: Path) -> bool:
+    """Return whether a path is an address, such as of the web."""
+    return re.match(r"\w[\w+.-]+:/", str(path)) is not None  # a path has one slash where an address has two
+
+
 def similar_path(path: Path) -> str:
     """Return `. Did you mean 'x'?` with what is most similar to a missing path, in its folder, or an empty text.
 
-    Of a link it says where it leads.
+    Of a link it says where it leads, and of an address that nothing is downloaded.
     """
+    if is_address(path):
+        return f". {NO_ADDRESSES}"
     with suppress(OSError):
         if path.is_symlink() and not path.exists():
             return f". It is a link to '{printable(path.readlink())}', which does not exist"

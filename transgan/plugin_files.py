@@ -10,6 +10,7 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
+from transgan.arguments import as_paths
 from transgan.errors import PluginError
 from transgan.text import expand_home, option
 
@@ -72,7 +73,7 @@ def using_files(paths: Iterable[str | os.PathLike[str]] | os.PathLike[str] = ())
     Raises:
         PluginError: see `use_files`.
     """
-    given = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else list(map(Path, paths))
+    given = as_paths("plugins", paths)
     before = dict(_IN_USE)
     try:
         if given:

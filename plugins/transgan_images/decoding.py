@@ -23,6 +23,7 @@ from transgan_images.pictures import (
     converts,
     opaque,
     parts,
+    unit_levels,
     with_channels,
 )
 
@@ -100,6 +101,8 @@ def read_picture(location: str | os.PathLike[str], options: ReadingOptions, note
 def picture_of(item: Image.Image | np.ndarray, options: ReadingOptions) -> Picture:
     """Return a PIL image, or an array (H, W) or (H, W, 1, 3 or 4), 4 with opacity, as a picture.
 
+    Floating point without a declared range is from 0 to 1.
+
     Raises:
         DataError: it cannot be read, it has another shape, or its numbers have no known range.
     """
@@ -107,11 +110,13 @@ def picture_of(item: Image.Image | np.ndarray, options: ReadingOptions) -> Pictu
         with _read_errors("an image"):
             image = ImageOps.exif_transpose(item)
             return _from_image(image, read_metadata(image), "an image", options)
-    name, bands = f"an array of {item.dtype}, {item.shape}", item.shape[2] if item.ndim == 3 else 1
+    name, bands = f"an array of {item.dtype.name}, {item.shape}", item.shape[2] if item.ndim == 3 else 1
     if item.dtype.kind not in "uif" or item.ndim not in (2, 3) or bands not in (1, 3, 4) or not item.size:
         raise DataError(f"{name}, is no image; expected uint8, or numbers of a declared range, (H, W, 3)")
     item = item.astype(item.dtype.newbyteorder("="), copy=False)
-    if item.dtype.kind == "f":
+    if item.dtype.kind == "f" and not (options.range or options.labels):
+        item, options = unit_levels(item, name), options.model_copy(update={"range": (0, 65535)})
+    elif item.dtype.kind == "f":
         item = item.astype(np.float32)
     elif item.dtype not in (np.uint8, np.uint16):
         limits = np.iinfo(np.int32)  # what is beyond would be another number in 32 bits
@@ -275,6 +280,7 @@ def _from_stored(
     """Return a picture of what a file holds: colours (H, W, bands), 1 grey, 3 RGB, 4 CMYK, and opacity (H, W)."""
     mode = {1: "L", 3: "RGB", 4: "CMYK"}[stored.shape[-1]]
     numbers = _numbers(stored, name, options)
+    alpha = None if alpha is None else numbers.opacity_levels(alpha)
     channels = options.channels
     if numbers == Numbers() and alpha is None and stored.shape[-1] == channels and not converts(mode, profile):
         seen = stored
@@ -325,8 +331,9 @@ def _numbers(stored: np.ndarray, name: str, options: ReadingOptions) -> Numbers:
     bits = next((bits for bits in (10, 12, 14) if top < 1 << bits), 16)
     example = f"[0, {(1 << bits) - 1}]" if dtype.kind != "f" else "[0, 1]"
     why = "which may be fewer than 16 bits" if dtype == np.uint16 else "whose range is not known"
+    kind = "" if name.startswith("an array") else f" of type {dtype}"  # an array's name says it
     raise DataError(
-        f"{name}: numbers of type {dtype} from {stored.min():g} to {stored.max():g}, {why}; declare which are black "
+        f"{name}: numbers{kind} from {stored.min():g} to {stored.max():g}, {why}; declare which are black "
         f"and white in all files: data.media.range = {example} in a recipe, "
         f"{option('media_options', {'range': Blank(example)})} of a model"
     )

@@ -70,12 +70,26 @@ def as_array(picture: Picture, dtype: np.dtype) -> np.ndarray:
     numbers = picture.numbers or Numbers(pixels.dtype, 0, np.iinfo(pixels.dtype).max)
     alpha = original.alpha if original and pixels.shape[:2] == original.alpha_shape else None
     if original and alpha is not None:
-        pixels = np.dstack([original.without_ground(pixels), _as_deep(alpha, pixels.dtype)])
+        pixels = original.without_ground(pixels)
     if not numbers.full:
-        return numbers.stored(pixels).astype(dtype if dtype.kind == numbers.dtype.kind else numbers.dtype, copy=False)
+        stored = numbers.stored(pixels)
+        if alpha is not None:
+            stored = np.dstack([stored, numbers.stored_opacity(alpha)])
+        return _as_type(stored, dtype)
+    if alpha is not None:
+        pixels = np.dstack([pixels, _as_deep(alpha, pixels.dtype)])
     if dtype.kind == "f":
         return (pixels / np.iinfo(pixels.dtype).max).astype(dtype)
     return _as_deep(pixels, dtype if dtype in (np.uint8, np.uint16) else pixels.dtype)
+
+
+def _as_type(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return numbers of a file as those of another type of its kind, whole or not; what it cannot hold is clipped."""
+    if dtype.kind == "f" or numbers.dtype.kind == "f":
+        return numbers.astype(dtype, copy=False) if dtype.kind == numbers.dtype.kind else numbers
+    bounds = np.iinfo(dtype)
+    whole: np.ndarray = numbers.clip(bounds.min, min(bounds.max, np.iinfo(np.int32).max)).astype(dtype, copy=False)
+    return whole
 
 
 def _as_deep(levels: np.ndarray, dtype: np.dtype) -> np.ndarray:

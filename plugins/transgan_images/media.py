@@ -31,7 +31,7 @@ from transgan.api import (
 )
 from transgan_images import colours, encoding, quality
 from transgan_images.decoding import ReadingOptions, picture_of, read_picture
-from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits, unit_levels
+from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits
 from transgan_images.sheets import contact_sheet, embedded, save_sheet
 
 __all__ = ["HalfImage", "ImageMedia", "ImageOptions", "Picture"]
@@ -204,8 +204,6 @@ class ImageMedia(Media[ImageOptions]):
             return self._read_tensor(item)
         if isinstance(item, np.ndarray):
             item = np.require(item, requirements=("C", "W"))  # what tensors can share memory with
-        if isinstance(item, np.ndarray) and item.dtype.kind == "f" and not (self.options.range or self.options.labels):
-            return picture_of(unit_levels(item), self.options.model_copy(update={"range": (0, 65535)}))
         if isinstance(item, (Image.Image, np.ndarray)):
             return picture_of(item, self.options)
         if not isinstance(item, (str, os.PathLike)):
@@ -237,7 +235,7 @@ class ImageMedia(Media[ImageOptions]):
         """Return an item as an array or a tensor where `like` is one, see `read`, and else as a PIL image.
 
         An array is (H, W, channels), with opacity where the source has it, or (H, W) for grey where `like` is; a tensor
-        is (channels, H, W). Whole numbers of other types than those of 8 and 16 bits come back as one of these.
+        is (channels, H, W). Where the numbers have a declared range, they come back in it, of the type of `like`.
         """
         if isinstance(like, Tensor) and like.is_floating_point():
             return self.as_tensor(x).to(like.device, like.dtype)

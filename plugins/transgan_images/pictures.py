@@ -75,6 +75,26 @@ class Numbers:
         whole: np.ndarray = np.rint(values).clip(bounds.min, bounds.max).astype(self.dtype)
         return whole
 
+    def opacity_levels(self, opacity: np.ndarray) -> np.ndarray:
+        """Return opacity (H, W) as levels, uint8 or uint16.
+
+        With 8 or 16 bits the type's largest number is opaque, whatever the range of the colours; of other types, whose
+        largest means nothing, the number that is white.
+        """
+        if opacity.dtype in (np.uint8, np.uint16):
+            return opacity
+        top = self.high if self.high > 0 else 1.0
+        levels: np.ndarray = np.rint((opacity.astype(np.float64) / top).clip(0, 1) * 65535).astype(np.uint16)
+        return levels
+
+    def stored_opacity(self, levels: np.ndarray) -> np.ndarray:
+        """Return opacity as numbers of a file, of its type: the opposite of `opacity_levels`."""
+        if self.dtype == np.uint8:
+            return eight_bits(levels)
+        if self.dtype == np.uint16:
+            return sixteen_bits(levels)
+        return self.store(levels * ((self.high if self.high > 0 else 1.0) / np.iinfo(levels.dtype).max))
+
 
 @dataclass(frozen=True)
 class Original:
@@ -185,15 +205,17 @@ def eight_bits(array: np.ndarray) -> np.ndarray:
     return result
 
 
-def unit_levels(array: np.ndarray) -> np.ndarray:
+def unit_levels(array: np.ndarray, name: str) -> np.ndarray:
     """Return numbers in [0, 1] as levels, uint16.
+
+    Args:
+        name: of the array, for messages.
 
     Raises:
         DataError: some are not in that range.
     """
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
     if not -0.001 <= low <= high <= 1.001:  # also false for nan
-        name = f"an array of {array.dtype}, {array.shape}"
         what = "expected 0 to 1, or the option range of the media, which says what is black and white"
         raise DataError(f"{name}: numbers from {low:g} to {high:g}; {what}")
     levels: np.ndarray = np.rint(array.astype(np.float64).clip(0, 1) * 65535).astype(np.uint16)

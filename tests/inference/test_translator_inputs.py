@@ -143,6 +143,16 @@ def test_iterables_are_read_as_they_come(translator: Translator) -> None:
         (as_float(COLOUR) * np.nan, "numbers from nan to nan; expected 0 to 1"),
         (torch.from_numpy(COLOUR).permute(2, 0, 1).float(), "expected -1 to 1, such as x / 127.5 - 1"),
         (torch.from_numpy(COLOUR), r"a tensor of uint8, \(40, 36, 3\): expected \(3, H, W\)"),
+        (torch.zeros(3, 8, 8, device="meta"), r"^a tensor of \(3, 8, 8\), on the device 'meta', which has no numbers"),
+        ([torch.zeros(3, 8, 8).to_sparse()], r"torch.sparse_coo; expected a dense one, such as x.to_dense\(\)"),
+        (np.ones(5), r"^an array of float64, \(5,\), is no image"),
+        (
+            np.ones((8, 8, 3), np.int64),
+            r"^an array of int64, \(8, 8, 3\): numbers from 1 to 1, whose range is not known",
+        ),
+        (np.ones((8, 8, 3), ">u2"), r"^an array of uint16, \(8, 8, 3\): numbers from 1 to 1, which may be fewer"),
+        ("https://some.where/a.jpg", "It looks like an address, and nothing is downloaded"),
+        (["no/such.png"], "^no/such.png: no such file$"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "expected floating point from -1 to 1, or uint8"),
         (np.zeros((8, 8, 5), np.uint8), "is no image"),
         ({"a": 1}, "found dict; expected a path, a PIL image, an array or a tensor"),
@@ -171,6 +181,12 @@ def test_mistakes_are_in_the_words_of_python(translator: Translator, run: Path) 
             r'^attributes=\{"hat": "top"\}: this model has no such attribute',
         ),
         ({"to": "old", "inputs": {"mask": COLOUR}}, '^inputs="mask": '),
+        ({"to": "old", "inputs": COLOUR}, "^inputs: found ndarray: expected values by name"),
+        ({"to": "old", "attributes": ["hat"]}, "^attributes: found list: expected values by name"),
+        ({"to": "old", "attributes": {3: 4}}, "^attributes={3: 4}: found int as a name"),
+        ({"to": "old", "native": "no"}, '^native="no": expected True or False$'),
+        ({"to": "old", "regions": 5}, "^regions: found int; expected the name of a detector"),
+        ({"to": "old", "batch_size": True}, "^batch_size=True: expected a whole number"),
     ):
         with pytest.raises(UsageError, match=message):
             translator(COLOUR, **wrong)
@@ -178,6 +194,31 @@ def test_mistakes_are_in_the_words_of_python(translator: Translator, run: Path) 
         Translator.from_pretrained(run, "tpu")
     with pytest.raises(UsageError, match=r'^media_options=\{"flip": False\}'):
         Translator.from_pretrained(run, "cpu", media_options={"flip": False})
+
+
+def test_what_a_model_is_read_from_is_checked(run: Path) -> None:
+    for wrong, message in (
+        ({"path": None}, "^path=None: expected a path$"),
+        ({"path": [run]}, "^path: found list: expected a path$"),
+        ({"path": b"x"}, "^path=b'x': expected a path$"),
+        ({"path": ""}, '^path="": empty; expected a path$'),
+        ({"step": "6"}, '^step="6": expected a whole number of 0 or more$'),
+        ({"step": 1.5}, "^step=1.5: expected a whole number of 0 or more$"),
+        ({"device": 3}, '^device="3": '),
+        ({"media_options": 5}, "^media_options=5: expected values by name, or texts"),
+        ({"media_options": [5]}, "^media_options=5: expected texts such as"),
+        ({"plugins": 5}, "^plugins=5: expected a path, or a list of paths$"),
+        ({"plugins": [None]}, "^plugins=None: expected a path$"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Translator.from_pretrained(**{"path": run, **wrong})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"It looks like an address, and nothing is downloaded"):
+        Translator.from_pretrained("https://some.where/model")
+    translator = Translator.from_pretrained(run, "cpu")
+    for memory in ("1 GB", -5, 0):
+        with pytest.raises(UsageError, match=r"^memory="):
+            translator.memory = memory  # type: ignore[assignment]
+    assert translator.memory is None
 
 
 def test_options_of_the_media(run: Path, tmp_path: Path) -> None:

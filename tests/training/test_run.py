@@ -238,6 +238,20 @@ def test_failures_are_one_line_of_ours(
         transgan.train("conditional_fase")
     with pytest.raises(UsageError, match="not the folder of a run"):
         transgan.Run(tmp_path)
+    for argument, value, message in (
+        ("recipe", None, "^recipe=None: expected a path$"),
+        ("out", 5, "^out=5: expected a path$"),
+        ("out", "", '^out="": empty; expected a path$'),
+        ("overrides", 5, "^overrides=5: expected values by name, or texts such as 'key=value'$"),
+        ("overrides", [5], "^overrides=5: expected texts such as 'key=value'$"),
+        ("overrides", {5: 5}, "^overrides={5: 5}: found int as a name; expected a text$"),
+        ("plugins", 5, "^plugins=5: expected a path, or a list of paths$"),
+        ("quiet", "no", '^quiet="no": expected True or False$'),
+    ):
+        with pytest.raises(UsageError, match=message):
+            transgan.train(**{"recipe": recipe, argument: value})
+    with pytest.raises(UsageError, match=r"^folder=None: expected a path$"):
+        transgan.Run(None)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r'^plugins=\["nothing\.py"\]: there is no such file'):
         transgan.train(recipe, plugins=["nothing.py"])
     with pytest.raises(UsageError, match=r'^plugins=\["nothing\.py"\]: there is no such file'):
@@ -251,6 +265,14 @@ def test_failures_are_one_line_of_ours(
     monkeypatch.setattr(Trainer, "call_hook", fail)
     with pytest.raises(OutOfMemory, match=r"^out of memory; set train\.checkpointing"):
         transgan.train(recipe, out=tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("steps", ["9", 4.5, True, 0, float("nan")])
+def test_a_number_of_steps_that_is_none_changes_nothing(run: transgan.Run, steps: Any) -> None:
+    before = (run.folder / "recipe.toml").read_bytes()
+    with pytest.raises(UsageError, match=r"^steps=.*: expected a whole number of 1 or more$"):
+        run.resume(steps=steps)
+    assert (run.folder / "recipe.toml").read_bytes() == before
 
 
 def test_a_finished_run_is_not_trained_again(

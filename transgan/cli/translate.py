@@ -382,8 +382,6 @@ def check_input(item: Path) -> None:
     if item.exists():
         if not item.is_file() and not item.is_dir():
             raise DataError(f"{item}: not a regular file")  # reading from a pipe could block forever
-    elif address := re.match("([a-z]+):/([^/].*)", str(item)):  # a path has one slash where a URL has two
-        raise DataError(f"{address[1]}://{address[2]}: addresses are not downloaded; give a file")
     else:
         raise DataError(f"{item}: no such file or folder{similar_path(item)}")
 

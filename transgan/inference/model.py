@@ -9,6 +9,7 @@ from torch import Tensor
 
 from transgan.api.protocols import Translation
 from transgan.api.samples import Media, Region
+from transgan.arguments import as_count, as_path, as_table, as_texts
 from transgan.data.attributes import encode
 from transgan.data.domains import statistics_from_tensors
 from transgan.errors import DataError, UsageError, did_you_mean
@@ -66,11 +67,19 @@ class Model:
             media.statistics = self.statistics
         self.typical = _typical_values(plan, config)
         """The typical value of each attribute, by domain and name."""
-        self.memory: int | None = None
-        """Bytes of memory of the device that the networks' numbers may take, the weights apart; None for what is free.
-        What needs more is translated in tiles."""
+        self._memory: int | None = None
         self.on_progress: Callable[[float], None] | None = None
         """Called during a translation in tiles with the share that is done, 0 to 1."""
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes of memory of the device that the networks' numbers may take, the weights apart; None for what is free.
+        What needs more is translated in tiles."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, count: int | None) -> None:
+        self._memory = None if count is None else as_count("memory", count)
 
     @property
     def networks(self) -> Networks:
@@ -122,7 +131,7 @@ class Model:
             RecipeError: an option of the media is invalid.
             UsageError: there is no such device, or `step` is given for what is no run folder.
         """
-        place = find_model(path, step)
+        place = find_model(as_path("path", path), None if step is None else as_count("step", step, 0))
         where = find_device(device)
         tensors, config = place.read()
         try:
@@ -130,7 +139,7 @@ class Model:
                 translator = cls(plan_of(config, str(place.config)), tensors, config, where)
         except DataError as error:
             raise DataError(f"model {place.folder}: {str(error).removeprefix(f'{place.folder}/')}") from None
-        translator.set_media_options(media_options or {})
+        translator.set_media_options({} if media_options is None else media_options)
         return translator
 
     def set_media_options(self, options: Mapping[str, Any] | Iterable[str]) -> None:
@@ -144,8 +153,9 @@ class Model:
             UsageError: there is no such option, or it may not differ.
         """
         if isinstance(options, Mapping):
-            options = as_overrides(options, "media_options")
-        settings = [options] if isinstance(options, str) else options
+            settings = as_overrides(as_table("media_options", options), "media_options")
+        else:
+            settings = as_texts("media_options", options)
         settings = [each.strip().removeprefix("media.") for each in settings]
         for name, each in self.plan.media.items() if settings else ():
             changed: dict[str, Any] = {}
@@ -225,7 +235,8 @@ class Model:
         Raises:
             UsageError: the model has no such attribute, or a value is invalid.
         """
-        known, values = self.plan.recipe.attributes, dict(attributes or {})
+        known = self.plan.recipe.attributes
+        values = {} if attributes is None else as_table("attributes", attributes)
         for name, value in values.items():
             if name not in known:
                 given = option("attributes", {name: value})

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from transgan.api.samples import Media
+from transgan.arguments import as_count, as_flag, as_table
 from transgan.data.attributes import describe_attribute
-from transgan.errors import DataError, OutOfMemory, UsageError, is_out_of_memory
+from transgan.errors import DataError, OutOfMemory, UsageError, is_out_of_memory, similar_path
 from transgan.inference.model import Model
 from transgan.inference.passes import Prepared
 from transgan.inference.regions import RegionSelection
@@ -169,22 +170,27 @@ class Translator(Model):
         """
         direction = self.choose(to, task, source)
         check_variation(self.plan, samples, seed, reference is not None, strength, passes)
-        check_inputs(self.plan, direction, inputs or (), regions is not None)
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise UsageError(f"{option('batch_size', batch_size)}: expected a whole number of 1 or more")
+        further = {} if inputs is None else as_table("inputs", inputs)
+        check_inputs(self.plan, direction, further, regions is not None)
+        native, batch_size = as_flag("native", native), as_count("batch_size", batch_size)
+        if isinstance(regions, str):
+            regions = RegionSelection.named(regions, self.region_options(regions))
+        elif regions is not None and not isinstance(regions, RegionSelection):
+            what = f"{option('regions')}: found {type(regions).__name__}"
+            raise UsageError(f"{what}; expected the name of a detector, or a RegionSelection")
         wanted = _Wanted(
             direction,
             native,
             attributes,
-            RegionSelection.named(regions, self.region_options(regions)) if isinstance(regions, str) else regions,
+            regions,
             samples,
             Variation(seed or 0, reference=self._read_style(reference, direction), strength=strength, passes=passes),
         )
         try:
             if self.sides(direction)[0].is_item(item):
-                return self._translated([_Given(item, inputs or {})], wanted)[0]
+                return self._translated([_Given(item, further)], wanted)[0]
             found: list[Any] = []
-            given = _several(item, inputs or {})
+            given = _several(item, further)
             while batch := list(islice(given, batch_size)):
                 found += self._translated(batch, wanted)
         except Exception as error:
@@ -246,6 +252,13 @@ class Translator(Model):
                 yield i, writer.with_tensor(x, self.translate_regions(tensor, wanted.regions, found, *how))
 
     def _read(self, given: _Given, reader: Media[Options]) -> Any:
+        if given.is_path and not Path(given.item).exists():
+            raise DataError(f"{given.item}: no such file{similar_path(Path(given.item))}")
+        if isinstance(given.item, Tensor) and (given.item.is_meta or given.item.layout != torch.strided):
+            what = "on the device 'meta', which has no numbers" if given.item.is_meta else str(given.item.layout)
+            raise DataError(
+                f"a tensor of {tuple(given.item.shape)}, {what}; expected a dense one, such as x.to_dense()"
+            )
         if given.is_path and Path(given.item).is_dir():
             raise DataError(f"{given.item} is a folder; expected a file, or a list of files")
         try:

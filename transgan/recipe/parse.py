@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Any
 
-from transgan.errors import Problem, RecipeError, UsageError
+from transgan.errors import NO_ADDRESSES, Problem, RecipeError, UsageError, is_address
 from transgan.recipe.collection import installed_recipes, locate_recipe
 from transgan.recipe.describe import BACKSLASH, found, is_unicode
 from transgan.recipe.diagnostics import Origin, Problems
@@ -146,6 +146,8 @@ def _suggest_recipes(path: Path) -> str:
     """Return a hint that names a recipe with a similar name, of the same folder, of `recipes/`, or installed."""
     files = [file for folder in (path.parent, Path("recipes")) for file in sorted(folder.glob("*.toml"))]
     names = {name: name for name in installed_recipes()} | {each.stem: printable(str(each)) for each in reversed(files)}
+    if is_address(path):
+        return NO_ADDRESSES
     if close := get_close_matches(path.name.removesuffix(".toml"), names, n=1, cutoff=0.6):
         return f"Did you mean '{names[close[0]]}'?"
     return "'transgan recipes' lists those that are installed."

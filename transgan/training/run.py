@@ -17,7 +17,8 @@ import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from transgan import storage
-from transgan.errors import TRAINING_REMEDY, DataError, TransganError, UsageError, as_user_error
+from transgan.arguments import as_count, as_flag, as_path, as_table, as_texts
+from transgan.errors import TRAINING_REMEDY, DataError, TransganError, as_user_error
 from transgan.inference.translator import Translator
 from transgan.networks import fp32_precisions, set_fp32_precisions
 from transgan.plan import make_plan
@@ -30,7 +31,7 @@ from transgan.recipe.write import as_overrides
 from transgan.registry import Registry
 from transgan.reporting.html import KINDS, escape
 from transgan.reporting.runs import RunReader, RunView
-from transgan.text import expand_home, quietly, show
+from transgan.text import quietly, show
 from transgan.training import start
 from transgan.training.distributed import StopRequests
 
@@ -69,17 +70,15 @@ def train(
         TransganError: something that can be mended, in one line: `UsageError` and `RecipeError` for the arguments and
             the recipe, `DataError`, `DivergedError`, `DiskError`, `OutOfMemory` and others for the run.
     """
-    if not isinstance(recipe, (str, os.PathLike)):
-        raise UsageError(
-            f"found {type(recipe).__name__}; expected the file of a recipe, or the name of an installed one"
-        )
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    texts = as_overrides(overrides) if isinstance(overrides, Mapping) else list(overrides or ())
-    folder = None if out is None else Path(out)
+    document = as_path("recipe", recipe)  # or an installed one's name
+    if isinstance(overrides, Mapping):
+        texts = as_overrides(as_table("overrides", overrides))
+    else:
+        texts = as_texts("overrides", () if overrides is None else overrides)
+    folder, quiet = None if out is None else as_path("out", out), as_flag("quiet", quiet)
 
     def begin(registry: Registry) -> start.Ended:
-        return start.train(read_recipe(expand_home(recipe), texts), registry, folder)
+        return start.train(read_recipe(document, texts), registry, folder)
 
     return _run(begin, plugins, quiet)
 
@@ -95,7 +94,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = expand_home(folder)
+        self.folder = as_path("folder", folder)
         """The run folder."""
         read_run(self.folder)
         self._files = storage.RunFolder.at(self.folder)
@@ -183,13 +182,12 @@ class Run:
         Raises:
             TransganError: see `train`; `UsageError` where the run has done more steps than these.
         """
-        if steps is not None and steps < 1:
-            raise UsageError(f"steps={steps}: expected a number of 1 or more")
+        wanted, quiet = None if steps is None else as_count("steps", steps), as_flag("quiet", quiet)
 
         def go_on(registry: Registry) -> start.Ended:
             check_plugins(self.folder, registry)
             document = read_run(self.folder)
-            return start.train(document, registry, self.folder, steps=steps)
+            return start.train(document, registry, self.folder, steps=wanted)
 
         _run(go_on, plugins, quiet)
         return self

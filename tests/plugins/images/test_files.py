@@ -585,6 +585,29 @@ def test_pil_images_come_back_as_such_with_what_they_had() -> None:
     assert media(range=[0, 1]).read(np.linspace(0, 1, 12).reshape(2, 2, 3)).pixels.max() == 65535
 
 
+@pytest.mark.parametrize("bands", [None, 1, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint16", ">u2", "int16", "uint32", "int64", "uint64", "float32", "float64"])
+def test_arrays_of_a_declared_range_come_back_as_they_were(dtype: str, bands: int | None) -> None:
+    """An identity: numbers, their type, and opacity, which of 16 bits spans the type and of others the range."""
+    each = media(range=[0, 1000], channels=1 if bands in (None, 1) else 3)
+    given = np.arange(6 * 8 * (bands or 1)).reshape(6, 8, *([] if bands is None else [bands])) % 1001
+    if bands == 4 and np.dtype(dtype) == np.uint16:
+        given[..., 3] = given[..., 3] * 65
+    given = given.astype(dtype)
+    read = each.read(given)
+    written = each.export_like(each.with_tensor(read, each.as_tensor(read)), given)
+    assert (written.dtype, written.shape) == (given.dtype, given.shape)
+    shown = given[..., 3] > 0 if bands == 4 else np.ones((6, 8), bool)
+    assert np.abs(written.astype(float) - given.astype(float))[shown].max() <= (0 if given.dtype.kind in "ui" else 0.01)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "float32"])
+def test_opacity_of_a_declared_range_is_mixed_with_the_ground(dtype: str) -> None:
+    given = np.zeros((4, 4, 4), dtype)  # black, of which half is seen
+    given[..., 3] = 500
+    assert np.abs(media(range=[0, 1000]).read(given).pixels / 65535 - 0.5).max() < 1e-4  # the ground is white
+
+
 def test_large_files_are_refused_before_they_are_decoded_with_the_way_round(tmp_path: Path) -> None:
     Image.new("L", (300, 200)).save(tmp_path / "a.png")
     with pytest.raises(DataError) as raised:
