@@ -9,8 +9,6 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from transgan.errors import UsageError
 from transgan.text import expand_home, option
 
@@ -58,7 +56,7 @@ def as_flag(name: str, value: object) -> bool:
     Raises:
         UsageError: it is something else.
     """
-    if not isinstance(value, (bool, np.bool_)):
+    if type(value).__name__ not in ("bool", "bool_"):  # the latter of NumPy, which is not imported for this
         raise UsageError(f"{_given(name, value)}: expected True or False")
     return bool(value)
 

@@ -34,6 +34,11 @@ class PluginKind:
     """The base class of every plugin of this kind."""
 
     @property
+    def word(self) -> str:
+        """The singular as a command takes it: `region_detector`."""
+        return self.singular.removeprefix("set of ").replace(" ", "_")
+
+    @property
     def hook(self) -> str:
         """The name of the hook that registers plugins of this kind."""
         return f"register_{self.name}"
@@ -131,8 +136,8 @@ class Registry:
             version: the version of that package.
 
         Raises:
-            PluginError: it is made for another version of `transgan.api`, it implements an unknown hook, or another
-                weight file has the name of one of its own.
+            PluginError: it is made for another version of `transgan.api`, it implements no hook or an unknown one, or
+                another weight file has the name of one of its own.
             TypeError: it registers something that is not a plugin class or not a weight file.
         """
         _check_version(plugin)
@@ -151,7 +156,11 @@ class Registry:
         self.weight_files.update(weight_files)
 
     def _check_hooks(self, plugin: object) -> None:
-        for caller in self.manager.get_hookcallers(plugin) or []:
+        callers = self.manager.get_hookcallers(plugin)
+        if not callers:
+            example = "such as register_losses(register)"
+            raise PluginError(f"offers nothing: no function in it, {example}, is marked with @transgan.api.hookimpl")
+        for caller in callers:
             if not caller.has_spec():
                 if caller.name in protocols.MOMENTS:
                     raise PluginError(

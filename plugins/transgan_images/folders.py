@@ -78,6 +78,9 @@ def files_in(
             first = next(i for i, part in enumerate(folder.parts) if any(wildcard in part for wildcard in "*?["))
             base, glob = Path(*folder.parts[:first]), "/".join(folder.parts[first:])
         else:
+            if folder.is_file():
+                why = f"{str(folder)!r} is a file; expected a folder, or a pattern such as 'photos/*.jpg'"
+                raise DataError(f"[domains] {domain}: {why}")
             raise DataError(f"[domains] {domain}: there is no folder {str(folder)!r}. {_alternatives(folder)}")
         found = find_files(base, glob) if base.is_dir() else FoundFiles()
     except OSError as error:

@@ -296,9 +296,10 @@ class ImageMedia(Media[ImageOptions]):
             ways = (
                 f"at the full size with {option('native', True)}, or only regions, as with {option('regions', 'faces')}"
             )
+            named = "" if x.name.startswith(("an array", "an image")) else f"{x.name}: "  # such as a clip's frames
             self.notes.say(
                 "much smaller",
-                f"{x.name}: {size[1]} x {size[0]} pixels are made {resized[1]} x {resized[0]} for the model, and large "
+                f"{named}{size[1]} x {size[0]} pixels are made {resized[1]} x {resized[0]} for the model, and large "
                 f"again: fine detail is lost; translate {ways}",
             )
         if resized == size:

@@ -109,7 +109,11 @@ class ClipSource(Source[ClipSourceOptions]):
                 of_frames[path.parent].append(path)
             else:
                 others[path] = f"ending in {path.suffix.lower()}" if path.suffix else "without a suffix"
-        for parent in of_frames:
+        with_clips = {path.parent for path in clips.values()}
+        for parent, pictures in of_frames.items():
+            if parent in with_clips:  # such as the stills that a camera writes beside its clips
+                others |= dict.fromkeys(pictures, "a picture beside clips; frames of one are in a folder of their own")
+                continue
             name = parent.relative_to(folder).as_posix() if parent != folder else folder.name
             clips[name.removesuffix(FOLDER)] = parent
         self.skipped |= {**others, **found.skipped}

@@ -136,9 +136,14 @@ def test_a_plugin_of_a_file_and_an_installed_one_of_the_same_name(transgan: Any,
         ("raise SystemExit('goodbye')", "cannot be imported: SystemExit: goodbye"),
         ("requires_api = 99", "made for version 99 of transgan.api, and this is version"),
         (FILE.replace("register_losses", "register_loses"), "there is no hook 'register_loses'"),
+        (
+            FILE.replace("@hookimpl", ""),
+            "offers nothing: no function in it, such as register_losses(register), is marked",
+        ),
+        ("", "offers nothing: "),
         (FILE.replace("(Loss)", "(object)"), "loss 'brightness' is not a subclass of transgan.api.Loss"),
     ],
-    ids=["import", "syntax", "exit", "version", "hook", "class"],
+    ids=["import", "syntax", "exit", "version", "hook", "unmarked", "empty", "class"],
 )
 def test_a_file_with_a_mistake_is_one_line(transgan: Any, file: Path, recipe: Path, text: str, message: str) -> None:
     file.write_text(text)

@@ -88,6 +88,8 @@ def test_files(face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return str(error.value)
 
     assert message("recipes/fcae.toml") == "no recipe 'recipes/fcae.toml'. Did you mean 'recipes/face.toml'?"
+    Path("notes.py").write_text("x = 1")
+    assert message("notes.py").startswith("notes.py: not a recipe: expected a file ending in .toml, or ")
     assert message("fase") == "no recipe 'fase'. Did you mean 'recipes/face.toml'?"
     assert message("horses.toml") == "no recipe 'horses.toml'. 'transgan recipes' lists those that are installed."
     assert (
@@ -104,8 +106,8 @@ def test_files(face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert message("empty.toml").startswith("empty.toml: the file is empty; transgan recipes cyclegan > FILE")
     Path("mac.toml").write_text(face.replace("\n", "\r"), newline="")
     assert message("mac.toml").endswith("not valid TOML: lines end with CR alone; save the file with LF or CRLF")
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    assert message("picture.png").endswith("picture.png: not a recipe: expected a text file in TOML")
+    (tmp_path / "picture.toml").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    assert message("picture.toml").endswith("picture.toml: not a recipe: expected a text file in TOML")
     for large in (b"# \n" * 100_000, "é\n".encode() * 100_000, b"\xff" * 300_000):
         Path("large.toml").write_bytes(large)
         assert message("large.toml").endswith("large.toml: larger than 256 KiB")

@@ -50,6 +50,15 @@ def test_a_pause_is_no_time_of_training() -> None:
     assert curves.seconds == 98 * 2 and curves.seconds_per_step == 2
 
 
+def test_a_pause_that_is_shorter_than_usual_ones_is_none_either() -> None:
+    """Stopped at step 50 and continued 100 seconds later: the run says when it began again."""
+    times = [2.0 * step + (100 if step > 50 else 0) for step in range(1, 101)]
+    curves = Curves()
+    curves.begins = [0.0, 200.0]  # the first step after the second begin ends at 202
+    curves.update({"step": step, "time": time} for step, time in enumerate(times, 1))
+    assert curves.seconds == 99 * 2 and curves.seconds_per_step == 2
+
+
 def test_a_log_is_read_as_it_grows_and_anew_after_a_rollback(tmp_path: Path) -> None:
     reader = MetricsReader(tmp_path / "metrics.jsonl")
     assert list(reader.read()[1]) == []  # there is no file yet

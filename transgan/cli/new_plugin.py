@@ -191,9 +191,9 @@ def _class_of(module: str) -> str:
 
 
 def _kind(name: str) -> PluginKind:
-    known = {each: kind for kind in KINDS.values() for each in (kind.singular.replace("set of ", ""), kind.name)}
-    known |= {each.replace(" ", "_"): kind for each, kind in known.items()}
-    if name not in known:
-        singulars = [each.singular.replace("set of ", "").replace(" ", "_") for each in KINDS.values()]
-        raise UsageError(f"--kind {name}: no such kind of plugin. {did_you_mean(name, singulars)}")
-    return known[name]
+    known = {each: kind for kind in KINDS.values() for each in (kind.word, kind.name)}
+    if (found := known.get(name.replace(" ", "_"))) is None:
+        raise UsageError(
+            f"--kind {name}: no such kind of plugin. {did_you_mean(name, [each.word for each in KINDS.values()])}"
+        )
+    return found

@@ -109,7 +109,7 @@ def _write(name: str | None, kind: str | None, registry: "Registry") -> None:
     from transgan.text import is_quiet, listed, show
 
     if name is None or kind is None:
-        kinds = listed((each.singular.replace("set of ", "") for each in KINDS.values()), len(KINDS))
+        kinds = listed((each.word for each in KINDS.values()), len(KINDS))
         raise UsageError(f"expected transgan plugins new NAME --kind KIND, where KIND is {kinds}")
     files = write_package(name, kind, Path(), registry)
     folder = files[0].parent

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 MAX_BUCKETS = 400
 #: Records that advice is based on: beyond twice as many, every second one is dropped.
 KEPT = 1000
-#: A pause between two records is none of training where it is longer than N seconds, and than M times the usual.
+#: A pause between two records, of which nothing else is known, is none of training where it is longer than N seconds,
+#: and than M times the usual.
 PAUSE, USUAL = 300.0, 20.0
 
 _NO_FIGURES = ("step", "epoch", "time")
@@ -67,6 +68,8 @@ class Curves:
         """Time between records, without pauses."""
         self.recent: list[Mapping[str, Any]] = []
         """Records with diagnostics, thinned."""
+        self.begins: Sequence[float] = ()
+        """When training began, and went on after each end, in seconds since 1970, as far as that is known."""
         self._time: tuple[float, float] | None = None
         self._rates: deque[float] = deque(maxlen=60)
 
@@ -116,7 +119,8 @@ class Curves:
 
     def _add_time(self, step: float, time: float) -> None:
         if self._time is not None:
-            steps, passed = step - self._time[0], time - self._time[1]
+            begin = max((each for each in self.begins if self._time[1] < each <= time), default=self._time[1])
+            steps, passed = step - self._time[0], time - begin
             usual = self.seconds_per_step
             if steps > 0 and passed > 0 and not (passed > PAUSE and passed > USUAL * steps * (usual or 0.0)):
                 self.seconds += passed

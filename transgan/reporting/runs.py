@@ -6,6 +6,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,9 +134,10 @@ class RunReader:
         anew, records = self._metrics.read()
         if anew:
             self._curves = Curves()
-        self._curves.update(records)
         curves, folder = self._curves, self.folder
         log = read_log(folder.log)
+        curves.begins = [datetime.fromisoformat(time).timestamp() for time, text in log if _BEGIN.fullmatch(text)]
+        curves.update(records)
         recipe = _recipe(folder)
         table = _parsed(recipe)
         if result is None:

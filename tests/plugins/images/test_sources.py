@@ -126,6 +126,7 @@ def test_domain_may_be_one_half_of_images(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("selection", "error", "message"),
     [
+        ("b/2.png", DataError, r"'.*/2\.png' is a file; expected a folder, or a pattern such as 'photos/\*\.jpg'"),
         ("nothing", DataError, r"there is no folder '.*/nothing'\. '.*' has b, c, d, empty\."),
         ("no/where", DataError, r"there is no folder '.*/no/where'\. '.*/no' does not exist either\."),
         ("empty", DataError, "nothing to read in '.*/empty': found nothing; expected files ending in .png, "),

@@ -63,6 +63,15 @@ def test_what_is_no_clip_is_skipped_with_a_reason(tmp_path: Path) -> None:
     assert source.skipped[tmp_path / "a/.hidden"] == "hidden"
 
 
+def test_stills_beside_clips_are_no_frames(tmp_path: Path) -> None:
+    frames_in(tmp_path / "a", 3)
+    frames_in(tmp_path / "a/walk", 3)
+    gif_in(tmp_path / "a/run.gif", 3)
+    source = ClipSource(ClipSourceOptions(), tmp_path)
+    assert [sample.key for sample in source.samples("a", "a")] == ["run-000000", "walk-000000"]
+    assert source.skipped[tmp_path / "a/frame0.png"].startswith("a picture beside clips")
+
+
 def test_a_damaged_clip_is_a_sample_that_cannot_be_read(tmp_path: Path) -> None:
     frames_in(tmp_path / "a/walk", 3)
     (tmp_path / "a/bad.gif").write_bytes(b"GIF89a nothing")
