@@ -50,6 +50,11 @@ def test_samples_that_are_not_held_out_are_reported_as_such(transgan: Any, model
     ("words", "code", "message"),
     [
         (["--data", "nowhere"], 3, "data.root = 'nowhere' does not exist"),
+        (
+            ["--set", "data.source=folders", "--set", "domains={young='x',old='y'}"],
+            3,
+            "if the data are elsewhere now, give their folder: --data FOLDER",
+        ),
         (["--data", ".", "--set", "data.source=labelled_faces"], 3, "no photograph below '.' has"),
         (["--metric", "frechet={network='squeezenet', weights='w.npz'}"], 2, "weights w.npz: no such file"),
         (["--metric", "fid"], 2, "--metric fid: use: no metric 'fid'"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
-from transgan.errors import TransganError, UsageError, as_user_error
+from transgan.errors import DataError, TransganError, UsageError, as_user_error
 from transgan.evaluation.conditions import effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation
 from transgan.inference.model_folder import NO_SOURCE, TABLES, fingerprints
@@ -62,7 +62,13 @@ def measure_model(
     place = find_model(path, step)
     in_run = place.run if place.run and (place.is_checkpoint or place.run == expand_home(path)) else None
     plan = evaluation_plan(translator.config, in_run or path, root, overrides)
-    domains = Domains(plan)
+    try:
+        domains = Domains(plan)
+    except DataError as error:
+        if root:
+            raise
+        where = f"if the data are elsewhere now, give their folder: {option('data', Blank('FOLDER'))}"
+        raise DataError(f"{str(error).rstrip('.')}; {where}") from None
     with progress_bar("reading the data", count_files(domains)) as seen:
         exclude_unreadable(domains, seen)
     domains.statistics.update(translator.statistics)
