@@ -1,6 +1,7 @@
 """Analysis of recordings for the metrics: mel-cepstra, level and F0 every 5 ms, and the alignment of frames."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,14 +43,23 @@ class AnalyzedSound:
 
 
 class Analyzer:
-    """Analyses recordings with WORLD."""
+    """Analyses recordings with WORLD; the pitch by another function where one is given.
+
+    Args:
+        pitch: returns F0 in Hz, 0 where unvoiced, of samples at 16 kHz at moments (L,) in seconds.
+    """
+
+    def __init__(self, pitch: Callable[[Array, Array], Array] | None = None):
+        self.pitch = pitch
 
     description = "CheapTrick, all-pass 0.41"
     """Where the cepstra come from, as `protocol` reports it."""
 
     def __call__(self, sound: Sound) -> AnalyzedSound:
-        f0, cepstra, decibels = measures.world_analysis(sound.resample(RATE).samples, RATE)
-        return AnalyzedSound(cepstra, decibels, f0)
+        samples = sound.resample(RATE).samples
+        f0, cepstra, decibels = measures.world_analysis(samples, RATE)
+        analyzed = AnalyzedSound(cepstra, decibels, f0)
+        return replace(analyzed, f0=self.pitch(samples, analyzed.times)) if self.pitch else analyzed
 
 
 def align_frames(

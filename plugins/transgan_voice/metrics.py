@@ -18,7 +18,7 @@ from transgan_voice.analysis import HOP, RATE, AnalyzedSound, Analyzer, align_fr
 from transgan_voice.audio import Sound
 from transgan_voice.initialization import MapKind, maps_of, starts_of
 from transgan_voice.mel import LogMel
-from transgan_voice.pretrained import MEASURES
+from transgan_voice.pretrained import MEASURES, SwiftF0
 from transgan_voice.warp import Array
 
 #: Frames of 8 ms in a crop that discriminators of `written_auc` evaluate: half a second; fewest recordings for them.
@@ -36,10 +36,14 @@ class ConversionOptions(Options):
     """The closed-form map of the figures `_of_start`, as the option `start` of a generator: without training."""
     discriminator_steps: int = Field(300, ge=0)
     """Steps of the fresh discriminators of `written_auc`, some 10 ms each; 0 omits these figures."""
-    pretrained: list[Literal["speaker_similarity", "dnsmos"]] = []
-    """Figures by pretrained networks: `speaker_similarity`, the cosine of Resemblyzer's speaker vectors of a conversion
+    pretrained: list[Literal["speaker_similarity", "dnsmos", "phone_error"]] = []
+    """Figures by pretrained models: `speaker_similarity`, the cosine of Resemblyzer's speaker vectors of a conversion
     and of the target (SECS; `pip install --no-deps resemblyzer`); `dnsmos`, the overall quality from 1 to 5 that DNSMOS
-    P.835 predicts (`pip install "transgan[voice-metrics]"`). Nothing is downloaded: weights lie inside the packages."""
+    P.835 predicts; `phone_error`, the share of English phones that PocketSphinx hears otherwise than in the source (the
+    latter two: `pip install "transgan[voice-metrics]"`). Nothing is downloaded: weights lie inside the packages."""
+    pitch: Literal["dio", "swift_f0"] = "dio"
+    """What finds F0 for the figures: WORLD's DIO and StoneMask, or the network SwiftF0, which errs less, above all in
+    noise (`pip install "transgan[voice-metrics]"`)."""
 
 
 class Conversion(Metric[ConversionOptions]):
@@ -80,16 +84,17 @@ class Conversion(Metric[ConversionOptions]):
         "written_auc": "lower",
         "speaker_similarity": "higher",
         "dnsmos": "higher",
+        "phone_error": "lower",
     }
 
     def __init__(self, options: ConversionOptions):
         super().__init__(options)
         self.pretrained: dict[str, Any] = {name: MEASURES[name]() for name in dict.fromkeys(options.pretrained)}
+        self.analyzer = Analyzer(SwiftF0() if options.pitch == "swift_f0" else None)
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         self.domains, self.tasks = domains, tasks
         self.media: Any = next(iter(domains.values())).media
-        self.analyzer = Analyzer()
         names = list(dict.fromkeys(name for task in tasks.values() for name in task))
         real = {name: self._analyze(domains[name].samples) for name in names}
         self.phones = {name: _phone_classifier(each) for name, each in real.items()}
@@ -175,7 +180,8 @@ class Conversion(Metric[ConversionOptions]):
             values[_figure("speaker_share", name)].append(speaker == b)
         for measure, network in self.pretrained.items():
             for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
-                values[_figure(measure, name)].append(network(recordings[name], self._reference(b)[measure]))
+                reference = self._reference(b)[measure]
+                values[_figure(measure, name)].append(network(recordings[name], reference, source))
         if true is None:
             return
         for figure, value in self._distortions(translation, sounds, synchronous).items():
@@ -351,8 +357,9 @@ class Conversion(Metric[ConversionOptions]):
             "mcd_cepstra": f"closed forms on the cepstra that are compared, {cepstra}, no vocoder, {frames}",
         }
         if "aligned by DTW" in self.alignments:
+            pitch = "SwiftF0" if self.options.pitch == "swift_f0" else "DIO and StoneMask"
             protocols["f0_error_cents"] = (
-                "DIO and StoneMask, frames aligned by DTW of cepstra where both are voiced; not 0 even for a perfect "
+                f"{pitch}, frames aligned by DTW of cepstra where both are voiced; not 0 even for a perfect "
                 "conversion, since the F0 contours of two people differ"
             )
         return protocols | definition if self.options.discriminator_steps else protocols

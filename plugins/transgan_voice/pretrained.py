@@ -1,8 +1,9 @@
-"""Pretrained networks that evaluate recordings, with weights inside packages: speaker similarity, predicted quality.
+"""Pretrained models that evaluate recordings, with weights inside packages: speaker, predicted quality, phones, pitch.
 
-Nothing is downloaded. The packages are not imported: of Resemblyzer and speechmos only the files with weights are used.
+Nothing is downloaded. Of Resemblyzer and speechmos only the files with weights are used; they are not imported.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from transgan_voice.audio import Sound
 from transgan_voice.mel import filter_bank
 from transgan_voice.warp import Array
 
-#: Sample rate of both, in Hz.
+#: Sample rate of all, in Hz.
 RATE = 16_000
 
 
@@ -113,7 +114,7 @@ class SpeakerSimilarity:
         unit: Array = mean / np.linalg.norm(mean)
         return unit
 
-    def __call__(self, sound: Sound, reference: Array) -> float:
+    def __call__(self, sound: Sound, reference: Array, source: Sound) -> float:
         return float(self.encoder.embed(sound) @ reference)
 
 
@@ -140,7 +141,7 @@ class PredictedQuality:
     def reference(self, real: list[Sound]) -> None:
         """Return nothing: quality is not compared."""
 
-    def __call__(self, sound: Sound, reference: None) -> float:
+    def __call__(self, sound: Sound, reference: None, source: Sound) -> float:
         samples = sound.resample(RATE).samples.clip(-1, 1)
         samples = np.resize(samples, max(len(samples), self.SAMPLES))
         starts = range(0, len(samples) - self.SAMPLES + 1, RATE)
@@ -149,4 +150,78 @@ class PredictedQuality:
         return float(np.polyval([-0.06766283, 1.11546468, 0.04602535], raw).mean())
 
 
-MEASURES = {"speaker_similarity": SpeakerSimilarity, "dnsmos": PredictedQuality}
+class RecognizedPhones:
+    """How many phones a recogniser hears otherwise in a conversion than in its source, as a share of the source's.
+
+    PocketSphinx's US English acoustic model with its language model of phones (5.1; Huggins-Daines et al., 2006). The
+    distance of two sequences is the number of insertions, deletions and substitutions; silence and noises are omitted.
+    0 is for doing nothing, and about 1 for speech-shaped noise as for another sentence. Two people who say the same
+    sentence are some 0.6 apart, so it tells speech from mush and not a good conversion from a very good one.
+    """
+
+    def __init__(self) -> None:
+        self.decoder: Any = None
+        self.known: dict[bytes, list[str]] = {}
+        require("pocketsphinx", "voice-metrics", "phone_error")
+
+    def _decoder(self) -> Any:
+        sphinx = require("pocketsphinx", "voice-metrics", "phone_error")
+        folder = Path(sphinx.get_model_path(), "en-us")
+        files = {"hmm": str(folder / "en-us"), "allphone": str(folder / "en-us-phone.lm.bin")}
+        return sphinx.Decoder(**files, lm=None, lw=2.0, beam=1e-20, pbeam=1e-20, loglevel="FATAL")
+
+    def phones(self, sound: Sound) -> list[str]:
+        """Return the phones of a recording, in the letters of CMUdict."""
+        levels = (sound.resample(RATE).samples.clip(-1, 1) * 32767).astype("<i2").tobytes()
+        if not levels.strip(b"\0"):
+            return []
+        if levels not in self.known:
+            self.decoder = self.decoder or self._decoder()
+            self.decoder.reinit_feat()  # it would go on estimating the noise of the recordings before
+            self.decoder.start_utt()
+            self.decoder.process_raw(levels, full_utt=True)
+            self.decoder.end_utt()
+            heard = [each.word for each in self.decoder.seg() or ()]
+            if len(self.known) > 8:  # the source is asked for again with each of its conversions
+                self.known.clear()
+            self.known[levels] = [each for each in heard if each.isalpha() and each != "SIL"]
+        return self.known[levels]
+
+    def reference(self, real: list[Sound]) -> None:
+        """Return nothing: a conversion is compared with its source."""
+
+    def __call__(self, sound: Sound, reference: None, source: Sound) -> float:
+        said = self.phones(source)
+        return edit_distance(self.phones(sound), said) / max(1, len(said))
+
+
+def edit_distance(one: Sequence[object], other: Sequence[object]) -> int:
+    """Return the least number of insertions, deletions and substitutions that make one sequence the other."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
+
+
+class SwiftF0:
+    """The pitch by SwiftF0 (Nieradzik, 2025), a small network whose weights are in its package."""
+
+    def __init__(self) -> None:
+        self.module = require("swift_f0", "voice-metrics", 'pitch = "swift_f0"')
+        self.network: Any = None
+
+    def __call__(self, samples: Array, times: Array) -> Array:
+        """Return F0 in Hz, 0 where unvoiced, of samples at 16 kHz at moments (L,) in seconds."""
+        self.network = self.network or self.module.SwiftF0(threads=torch.get_num_threads())
+        found = self.network.detect(np.asarray(samples, np.float32), RATE)
+        if not len(found.timestamps):
+            return np.zeros(len(times))
+        log_f0 = np.interp(times, found.timestamps, np.log(np.maximum(found.pitch_hz, 1.0)))
+        voiced = np.interp(times, found.timestamps, found.confidence) > 0.5
+        f0: Array = np.where(voiced, np.exp(log_f0), 0.0)
+        return f0
+
+
+MEASURES = {"speaker_similarity": SpeakerSimilarity, "dnsmos": PredictedQuality, "phone_error": RecognizedPhones}

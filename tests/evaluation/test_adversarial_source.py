@@ -81,7 +81,7 @@ class Plugin:
 
 def received(plan: Any, networks: Any, discriminators: Any = None) -> dict[Translation, Any]:
     evaluation = Evaluation(plan, Domains(plan))
-    evaluation.discriminators = discriminators
+    evaluation.discriminators = lambda: discriminators
     evaluation(networks, Clock())
     found: dict[Translation, Any] = plan.metrics["keeps"].received
     return found

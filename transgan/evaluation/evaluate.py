@@ -138,8 +138,8 @@ class Evaluation:
         self.device = device
         self.failed = failed
         self.seen = seen
-        self.discriminators: Networks | None = None
-        """The networks of the training, for metrics that ask what its discriminators take for the target."""
+        self.discriminators: Callable[[], Networks | None] = lambda: None
+        """Returns the networks of the training, for metrics that ask what its discriminators take for the target."""
         self.prepared: set[str] = set()
         self.warnings: list[str] = []
         """What whoever reads the last figures should know: metrics without figures and why, too few samples."""
@@ -270,7 +270,7 @@ class Evaluation:
     def _adversarial_source(
         self, translation: Translation, networks: Networks, inputs: Mapping[Key, Any], most: int
     ) -> Tensor | None:
-        for known in (self.discriminators, networks):
+        for known in (self.discriminators(), networks):
             if known is not None and (uses := adversaries(known, translation)):
                 with known.evaluating():
                     return adversarial_source(known, inputs, translation, uses, most)

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
@@ -11,18 +14,20 @@ from transgan.errors import DataError, TransganError, UsageError, as_user_error
 from transgan.evaluation.conditions import effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation
 from transgan.inference.model_folder import NO_SOURCE, TABLES, fingerprints
-from transgan.inference.places import find_model
+from transgan.inference.places import ModelPlace, find_model
 from transgan.inference.translator import Translator
-from transgan.networks import Networks
+from transgan.networks import Networks, load_network_tensors
 from transgan.plan import Plan, make_plan
 from transgan.plugin_errors import as_plugin_error
 from transgan.progress import progress_bar
 from transgan.recipe import Document, Problems, read_recipe
+from transgan.recipe.of_run import read_run
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.toml_lines import split_key
 from transgan.recipe.upgrade import upgrade
 from transgan.recipe.validate import validate
 from transgan.registry import Registry
+from transgan.storage import RunFolder, load, newest
 from transgan.text import Blank, expand_home, listed, option
 
 #: Tables of a recipe that say what a model is measured on.
@@ -85,6 +90,8 @@ def measure_model(
         omitted[name] = known
 
     evaluation = Evaluation(plan, domains, translator.device, failed)
+    if in_run:
+        evaluation.discriminators = cache(partial(_networks_of_training, in_run, place, translator.device))
     with progress_bar("measuring", evaluation.count) as evaluation.seen:
         figures = evaluation(networks, translator.clock)
     result = {
@@ -105,6 +112,23 @@ def measure_model(
         ],
     }
     return Measured(result, title, origin, omitted)
+
+
+def _networks_of_training(run: Path, place: ModelPlace, device: torch.device) -> Networks | None:
+    """Return the networks with which a model was trained, from its checkpoint, or the newest one of its run.
+
+    None where there is no checkpoint, or an earlier version has written it: figures that need them are then omitted.
+    """
+    checkpoint = load(place.folder) if place.is_checkpoint else newest(RunFolder.at(run).checkpoints)[0]
+    plan = make_plan(read_run(run), Registry.installed())
+    tensors = {} if checkpoint is None else checkpoint.groups.get("networks", {})
+    if {key.partition("|")[0] for key in tensors} != set(plan.networks):
+        return None
+    networks = Networks(plan, device)
+    load_network_tensors(networks, tensors)
+    for network in networks.values():
+        network.eval().requires_grad_(False)
+    return networks
 
 
 def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, overrides: Sequence[str]) -> Plan:

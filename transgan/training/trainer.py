@@ -190,7 +190,7 @@ class Trainer:
         self.engine = engine = Engine(self.plan, self.processes)
         if engine.networks.compiled:
             engine.networks.compiled.begins = lambda line: self.progress.message(line)
-        self.evaluation.discriminators = engine.networks
+        self.evaluation.discriminators = lambda: engine.networks
         self.best = BestWeights(self.plan)
         self.guardian = Guardian(self.plan.recipe.guard, roles)
         self.adviser = Adviser(roles, self.plan.recipe.guard)
