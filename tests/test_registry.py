@@ -10,7 +10,19 @@ from typing import Any
 import pytest
 
 from transgan import registry as module
-from transgan.api import Augmentation, Hooks, Loss, Options, PluginError, Register, RunInfo, Source, hookimpl, hooks
+from transgan.api import (
+    Augmentation,
+    Hooks,
+    Loss,
+    Metric,
+    Options,
+    PluginError,
+    Register,
+    RunInfo,
+    Source,
+    hookimpl,
+    hooks,
+)
 from transgan.api.version import VERSION
 from transgan.plan import Plan
 from transgan.registry import KINDS, Registry
@@ -271,12 +283,36 @@ def test_a_recipe_that_does_not_use_a_broken_plugin_is_planned(
     assert {term.loss for term in plan.terms} == set(plan.losses) == {"identity"}
 
 
+def test_options_and_directions_of_the_wrong_kind_are_named() -> None:
+    class Plain(Loss):
+        class Options:  # type: ignore[assignment]
+            pass
+
+    class Upwards(Metric):
+        direction = {"m": "up"}
+
+    class Plugin:
+        @hookimpl
+        def register_losses(self, register: Register) -> None:
+            register("plain", Plain)
+
+    class Other:
+        @hookimpl
+        def register_metrics(self, register: Register) -> None:
+            register("upwards", Upwards)
+
+    with pytest.raises(TypeError, match=r"the options of loss 'plain', .*, are no subclass of transgan\.api\.Options"):
+        Registry().add(Plugin(), "plain")
+    with pytest.raises(TypeError, match=r"metric 'upwards': direction 'up'; expected 'lower' or 'higher'"):
+        Registry().add(Other(), "upwards")
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
         (VERSION + 1, f"made for version {VERSION + 1} of transgan.api, .*install a newer transgan"),
         (VERSION - 1, f"made for version {VERSION - 1} of transgan.api, .*install a newer version of the plugin"),
-        ("one", "made for version one of transgan.api"),
+        ("one", "requires_api = .one.; expected a whole number"),
     ],
 )
 def test_a_plugin_that_is_made_for_another_version_of_the_api_is_not_loaded(

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from transgan.api.samples import Column
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
-from transgan.errors import RecipeError, TransganError, did_you_mean
-from transgan.graph import Pass, accepts_any_keyword, argument_names
+from transgan.errors import RecipeError, TransganError
+from transgan.graph import Pass
 from transgan.networks import Networks
 from transgan.options import Size
 from transgan.plan import Conditioned, Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
-from transgan.plan.kept import KEPT
 from transgan.plugin_errors import notes_of, plugin_of
 from transgan.progress import progress_bar
 from transgan.recipe.schema import Phase
@@ -102,12 +100,11 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
 
 
 class _TracingNetworks(Networks):
-    """Networks on the meta device that check the shapes of inputs and outputs, and note conditions."""
+    """Networks on the meta device that check the shapes of inputs and outputs."""
 
     def __call__(
         self, name: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False, full_precision: bool = False
     ) -> Any:
-        self.conditions.setdefault(name, set()).update(conditions)
         planned = self.plan.networks[name]
         # A condition that is no tensor asks for a part of a network, such as its activations after some layers.
         of_stage = self._stage.conditions if self._stage else {}
@@ -137,30 +134,6 @@ class _TracingNetworks(Networks):
             p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         ]
         return next((each for each in needed if each not in given and each != "style"), None)
-
-    @cached_property
-    def conditions(self) -> dict[str, set[str]]:
-        """The names of the conditions that each network was given."""
-        return {}
-
-    def unread_conditions(self) -> Iterator[str]:
-        """Yield a line for each condition of the nodes' own that a network is given and that nothing in it takes."""
-        for name, given in self.conditions.items():
-            planned = self.plan.networks[name]
-            module = self[name]
-            if planned.conditionings is None or not isinstance(module, Conditioned):
-                continue  # of a loss, which calls it itself
-            forward = type(module.network).forward
-            if accepts_any_keyword(forward):
-                continue
-            taken = set(argument_names(forward))
-            for cls, options in planned.conditionings:
-                of = getattr(options, "of", None)
-                taken |= {of} if of else set(argument_names(cls.forward))
-            for condition in sorted(given - taken - {"task", "domain", KEPT, *self.plan.recipe.attributes}):
-                slot = f"[{planned.kind}.{name.partition('.')[0]}]"
-                hint = did_you_mean(condition, taken - {"self", "x", "style"})
-                yield f"{slot} its nodes give it the condition '{condition}', which nothing in it takes. {hint}"
 
 
 @contextmanager

@@ -362,15 +362,23 @@ def _check_version(plugin: object) -> None:
     """Raise PluginError where a plugin is made for another version of `transgan.api` than this one."""
     wanted = getattr(plugin, "requires_api", VERSION)
     if wanted != VERSION:
-        newer = isinstance(wanted, int) and wanted > VERSION
+        if not isinstance(wanted, int):
+            raise PluginError(f"requires_api = {wanted!r}; expected a whole number, such as {VERSION}")
+        newer = wanted > VERSION
         remedy = "a newer transgan: pip install -U transgan" if newer else "a newer version of the plugin"
         raise PluginError(f"made for version {wanted} of transgan.api, and this is version {VERSION}; install {remedy}")
 
 
 def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:
     """Raise TypeError where a class is no plugin of this kind, or has an option named like a key of its slot."""
-    if not (isinstance(cls, type) and issubclass(cls, kind.base) and issubclass(cls.Options, Options)):
+    if not (isinstance(cls, type) and issubclass(cls, kind.base)):
         raise TypeError(f"{kind.singular} {name!r} is not a subclass of transgan.api.{kind.base.__name__}")
+    if not issubclass(cls.Options, Options):
+        what = f"the options of {kind.singular} {name!r}, {cls.Options.__qualname__}, are no subclass of"
+        raise TypeError(f"{what} transgan.api.Options: class NAME(Options), then {kind.base.__name__}[NAME]")
+    direction = getattr(cls, "direction", None)
+    if isinstance(direction, Mapping) and (wrong := set(direction.values()) - {"lower", "higher"}):
+        raise TypeError(f"{kind.singular} {name!r}: direction {min(wrong, key=str)!r}; expected 'lower' or 'higher'")
     keys = SLOTS.get(kind.name, Slot).model_fields.keys() - {"options"}
     if taken := sorted(keys & cls.Options.model_fields.keys()):
         raise TypeError(f"{cls.Options.__qualname__}: recipes have a key '{taken[0]}' beside the options; rename it")

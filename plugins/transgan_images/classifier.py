@@ -1,7 +1,6 @@
 """A classifier of a task's domains, trained on real data only: for `target_share`, and as a feature network."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -136,9 +135,25 @@ BATCH = 256
 
 
 def real_samples(domain: Domain, held_out: bool, most: int | None = None) -> Tensor:
-    """Return a domain's real samples, (N, C, *space), N at most `most`."""
-    batches = [x for _, x in islice(domain.batches(held_out, BATCH), most and -(-most // BATCH))]
-    return torch.cat(batches)[:most] if batches else torch.empty(0)
+    """Return a domain's real samples, (N, C, *space), N at most `most`, chosen at random where there are more."""
+    samples = domain.held_out if held_out else domain.samples
+    batches = domain.batches(held_out, BATCH)
+    if most is None or len(samples) <= most:
+        found = [x for _, x in batches]
+    else:
+        wanted = {samples[i].key for i in chosen(len(samples), most)}
+        found = [x[[key in wanted for key in keys]] for keys, x in batches]
+    return torch.cat(found) if found else torch.empty(0)
+
+
+def chosen(count: int, most: int | None, seed: int = 0) -> list[int]:
+    """Return the numbers of at most `most` of `count` things, at random, in ascending order.
+
+    The first ones would not do: samples are in the order of their names, which often begin with what they show.
+    """
+    if most is None or count <= most:
+        return list(range(count))
+    return sorted(np.random.default_rng(seed).permutation(count)[:most].tolist())
 
 
 def _train(domains: Sequence[Domain], options: ClassifierOptions, seed: int) -> nn.Module:
@@ -160,12 +175,16 @@ def train_classifier(
     # Initialisation and dropout use torch's global generator, which the run uses too.
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
-        return _fit(build_classifier(options, x.shape[1], classes).to(x.device), x, y, options, seed, mirror)
+        network = build_classifier(options, x.shape[1], classes).to(x.device)
+        return _fit(network, x, y, classes, options, seed, mirror)
 
 
-def _fit(network: nn.Module, x: Tensor, y: Tensor, options: ClassifierOptions, seed: int, mirror: bool) -> nn.Module:
+def _fit(
+    network: nn.Module, x: Tensor, y: Tensor, classes: int, options: ClassifierOptions, seed: int, mirror: bool
+) -> nn.Module:
     """Train a network on samples x (N, C, H, W) of classes y (N,), and return it in evaluation mode."""
-    weights = 1 / torch.bincount(y).float()
+    counts = torch.bincount(y, minlength=classes).float()
+    weights = torch.where(counts > 0, 1 / counts.clamp_min(1), 0.0)  # a class without samples is not trained
     rng = np.random.default_rng(seed)
     batch = min(64, len(x))
 

@@ -32,7 +32,7 @@ from transgan.api import (
     UsageError,
     did_you_mean,
 )
-from transgan_images.classifier import BATCH, SmallNetwork, optimize
+from transgan_images.classifier import BATCH, SmallNetwork, chosen, optimize
 from transgan_images.encoders import TimmEncoder, TimmOptions
 from transgan_images.features import short_name
 from transgan_images.perturbations import blurred, compressed, noise, shifted, strongly_augmented
@@ -378,9 +378,7 @@ def real_answers(
             wanted[sample.key] = answer
             seen.add(same)
     keys = list(wanted)
-    if len(keys) > most:
-        order = np.random.default_rng(seed).permutation(len(keys))[:most]
-        wanted = {keys[i]: wanted[keys[i]] for i in sorted(order)}
+    wanted = {keys[i]: wanted[keys[i]] for i in chosen(len(keys), most, seed)}
     images, answers = [], []
     for batch, x in domain.batches(held_out, BATCH) if wanted else ():
         rows = [i for i, key in enumerate(batch) if key in wanted]

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from transgan.api import Metric, Options, Translation
-from transgan_standard.separation import held_out_auc
+from transgan_standard.separation import distinct, held_out_auc
 
 
 class _MeanError(Metric):
@@ -115,7 +115,7 @@ class DiscriminatorAuc(Metric[DiscriminatorAucOptions]):
         return {translation: self._figures(**each) for translation, each in self.samples.items()}
 
     def _figures(self, source: list[Tensor], fake: list[Tensor], target: list[Tensor]) -> dict[str, float]:
-        options = self.options
+        options, target = self.options, distinct(target)
         pairs = {"discriminator_auc": (target, fake), "discriminator_auc_of_split": (target[::2], target[1::2])}
         if source[0].shape == target[0].shape:
             pairs["discriminator_auc_of_source"] = (target, source)

@@ -14,13 +14,24 @@ Of = Literal["sum", "mean"]
 
 
 def mean_logits(output: DiscriminatorOutput) -> Tensor:
-    """Return the mean logit of each sample, (N,): over the positions of each scale, then over scales."""
-    return torch.stack([logits.flatten(1).mean(1) for logits in output.logits]).mean(0)
+    """Return the mean logit of each sample, (N,): over the positions of each scale, then over scales.
+
+    Those of kept labels are added, times what each counts, as adversarial losses do.
+    """
+    return _over_scales(output, lambda logits: logits.mean(-1))
 
 
 def sum_logits(output: DiscriminatorOutput) -> Tensor:
     """Return the sum of each sample's logits, (N,): over the positions of each scale, then the mean over scales."""
-    return torch.stack([logits.flatten(1).sum(1) for logits in output.logits]).mean(0)
+    return _over_scales(output, lambda logits: logits.sum(-1))
+
+
+def _over_scales(output: DiscriminatorOutput, of_positions: Callable[[Tensor], Tensor]) -> Tensor:
+    total = torch.stack([of_positions(logits.flatten(1)) for logits in output.logits]).mean(0)
+    if output.kept_logits and output.kept is not None:  # (N, labels, *space), and what each label counts, (N, labels)
+        counts = output.kept.to(total.dtype)
+        total = total + torch.stack([(counts * of_positions(x.flatten(2))).sum(1) for x in output.kept_logits]).mean(0)
+    return total
 
 
 def squared_gradient_norms(discriminator: DiscriminatorFunction, x: Tensor, of: Of = "mean") -> Tensor:

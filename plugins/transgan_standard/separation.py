@@ -1,5 +1,6 @@
 """How well real and translated samples can be distinguished: the AUC of a small discriminator, trained afresh."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,18 @@ _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = 
 }
 
 
+def distinct(samples: Sequence[Tensor]) -> list[Tensor]:
+    """Return samples without repeats of earlier ones: whoever has fewer of one domain gives some of them again."""
+    known: dict[tuple[object, ...], list[Tensor]] = defaultdict(list)
+    found = []
+    for x in samples:
+        same = known[tuple(x.shape), float(x.double().sum())]
+        if not any(torch.equal(x, each) for each in same):
+            same.append(x)
+            found.append(x)
+    return found
+
+
 def held_out_auc(
     real: Sequence[Tensor],
     fake: Sequence[Tensor],
@@ -36,7 +49,8 @@ def held_out_auc(
     in both lists belong to the same fold, so that nothing of one sample is learned from its counterpart.
 
     Args:
-        real, fake: (C, *space), the same C and number of axes for all; at least `folds` of either.
+        real, fake: (C, *space), the same C and number of axes for all; at least `folds` of either. None may be there
+            twice, see `distinct`: a fold would be measured on what the other was trained on.
         size: length of crops along the last axis, for samples of any length; all of a sample by default.
         steps: of training, of either fold.
         width: channels of the first layer.

@@ -172,7 +172,8 @@ class Conversion(Metric[ConversionOptions]):
         for name in ("", "of_source", "of_start", "of_vocoder", "of_real"):
             self.sounds[translation][name].append(sounds[name])
         if self.options.discriminator_steps:
-            for name in ("", "of_source", "of_start", "of_vocoder"):
+            again = true is None and number >= len(self.domains[b].held_out or self.domains[b].samples)
+            for name in ("", "of_source", "of_start", *([] if again else ["of_vocoder"])):
                 self.spectrograms[translation][name].append(self._spectrogram(recordings[name]))
         values = self.values[translation]
         for name in ("", "of_source", "of_real"):
@@ -323,7 +324,7 @@ class Conversion(Metric[ConversionOptions]):
     def _separations(self, translation: Translation) -> dict[str, float]:
         """Return `written_auc`; none for fewer than four recordings."""
         spectrograms, target = self.spectrograms[translation], translation.target
-        if len(spectrograms[""]) < MIN_SEPARATED:
+        if min(len(spectrograms[name]) for name in ("", "of_vocoder")) < MIN_SEPARATED:
             return {}
 
         def auc(real: list[Tensor], others: list[Tensor]) -> float:

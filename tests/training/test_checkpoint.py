@@ -57,6 +57,7 @@ MAY_DIFFER = {
     "statistics.media": "built on demand; their statistics are those of the domains, which are compared",
     "statistics.found.*.synthesized": "synthetic samples, which are synthesized again",
     "statistics.synthesized": "synthetic samples, which are synthesized again",
+    "networks._given.*": "which conditions networks were given, for a check after the first step",
     "trainer.batches.orders": "a cache: an order follows from the seed and the epoch",
     "trainer.batches.pool": "threads",
     "trainer.batches.prefetched": "samples of the next step, which follow from the step",

@@ -1,5 +1,6 @@
 """Translating held-out samples and measuring the result: the nodes of training, computed without training."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -197,8 +198,15 @@ class Evaluation:
             with self._dropping(metrics, name), error_context(f"computing metric '{name}'", metrics[name]):
                 computed = metrics[name].compute()
                 for translation, figures in computed.items():
-                    rounded = {figure: float(f"{value:.6g}") for figure, value in figures.items()}
-                    result.setdefault(str(translation), {}).update(rounded)
+                    rounded = {_checked(figure): float(f"{value:.6g}") for figure, value in figures.items()}
+                    own = result.setdefault(str(translation), {})
+                    if taken := sorted(own.keys() & rounded.keys()):
+                        raise ValueError(f"another metric has a figure '{taken[0]}' too; rename one of them")
+                    finite = {figure: value for figure, value in rounded.items() if math.isfinite(value)}
+                    own.update(finite)
+                    if lost := sorted(rounded.keys() - finite.keys()):
+                        why = f"{listed(lost)} of {translation}: not a finite number; omitted"
+                        self.warnings.append(f"metric '{name}': {why}")
                 self.warnings += self._missing(name, metrics[name], {t for t, each in computed.items() if each})
         few = [f"{translation} {count}" for translation, count in self.counts.items() if count < FEW_SAMPLES]
         if few and metrics:
@@ -265,7 +273,13 @@ class Evaluation:
                     self._dropping(metrics, name),
                     error_context(f"updating metric '{name}' for {translation}", metric),
                 ):
-                    metric.update(**{each: values[each] for each in arguments[name]})
+                    own = {each: values[each] for each in arguments[name]}
+                    versions = {each: x._version for each, x in own.items() if isinstance(x, Tensor)}
+                    metric.update(**own)
+                    if changed := [each for each, version in versions.items() if own[each]._version != version]:
+                        raise ValueError(
+                            f"it has changed '{changed[0]}' in place, which others read too; change a copy"
+                        )
 
     def _adversarial_source(
         self, translation: Translation, networks: Networks, inputs: Mapping[Key, Any], most: int
@@ -302,6 +316,13 @@ class Evaluation:
         )
         fake: Tensor = networks.compute(repeated, direction.planned, ["fake"])["fake"]
         return fake
+
+
+def _checked(name: Any) -> str:
+    """Return the name of a figure; ValueError where it is none."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"found {name!r} as the name of a figure; expected a text")
+    return name
 
 
 def true_translations(domains: Domains, translation: Translation, samples: list[Sample]) -> list[Sample | None]:

@@ -11,14 +11,15 @@ from torch.nn.parameter import is_lazy
 from torch.utils.checkpoint import checkpoint
 
 from transgan.api.protocols import Network, Translation
-from transgan.errors import UsageError, did_you_mean
-from transgan.graph import Key, Step
+from transgan.errors import PluginRuntimeError, UsageError, did_you_mean
+from transgan.graph import Key, Step, accepts_any_keyword, argument_names
 from transgan.networks.checkpointing import checkpointed
 from transgan.networks.compilation import Compiled
 from transgan.networks.precision import DTYPES, can_compute_in, fp32_precisions, set_fp32_precisions, to_fp32
 from transgan.networks.spectral_norm import spectral_norms
 from transgan.networks.tensors import load_network_tensors, network_tensors
-from transgan.plan import Plan, Stage, build_networks, mixes_batch
+from transgan.plan import Conditioned, Plan, Stage, build_networks, mixes_batch
+from transgan.plan.kept import KEPT
 from transgan.plan.plan import is_frozen
 from transgan.tree import map_tensors
 
@@ -57,6 +58,8 @@ class Networks(Mapping[str, nn.Module]):
             ]
             for name, each in self.items()
         }
+        self._given: dict[str, set[str]] = {}  # the names of the conditions that each network was given
+        self._parameters = {name: dict(each.named_parameters()) for name, each in self.items()}
         self._requires_grad = dict.fromkeys(self, True)
         self._spectral_norms = {name: spectral_norms(network) for name, network in self.items()}
         self._stage: Stage | None = None
@@ -93,6 +96,40 @@ class Networks(Mapping[str, nn.Module]):
 
     def __len__(self) -> int:
         return len(self._networks)
+
+    def check_parameters(self, cause: str) -> None:
+        """Check that every network has the parameters that it was built with: optimizers and checkpoints have these.
+
+        Raises:
+            PluginRuntimeError: a plugin has put others in their place, or added some.
+        """
+        for name, network in self.items():
+            before, now = self._parameters[name], dict(network.named_parameters())
+            if other := [key for key in now if now[key] is not before.get(key)]:
+                what = "new" if other[0] not in before else "another object than before"
+                raise PluginRuntimeError(
+                    f"network '{name}': after {cause} its parameter '{other[0]}' is {what}, which no optimizer trains; "
+                    "build layers in __init__, and change parameters in place: with torch.no_grad(): p.copy_(value)"
+                )
+
+    def unread_conditions(self) -> Iterator[str]:
+        """Yield a line for each condition of the nodes' own that a network is given and that nothing in it takes."""
+        for name, given in self._given.items():
+            planned = self.plan.networks[name]
+            module = self[name]
+            if planned.conditionings is None or not isinstance(module, Conditioned):
+                continue  # of a loss, which calls it itself
+            forward = type(module.network).forward
+            if accepts_any_keyword(forward):
+                continue
+            taken = set(argument_names(forward))
+            for cls, options in planned.conditionings:
+                of = getattr(options, "of", None)
+                taken |= {of} if of else set(argument_names(cls.forward))
+            for condition in sorted(given - taken - {"task", "domain", KEPT, *self.plan.recipe.attributes}):
+                slot = f"[{planned.kind}.{name.partition('.')[0]}]"
+                hint = did_you_mean(condition, taken - {"self", "x", "style"})
+                yield f"{slot} its nodes give it the condition '{condition}', which nothing in it takes. {hint}"
 
     def trainable(self, name: str) -> list[nn.Parameter]:
         """Return the parameters of a network that some stage trains: neither its author nor the recipe freezes them."""
@@ -203,6 +240,7 @@ class Networks(Mapping[str, nn.Module]):
             full_precision: run in fp32 whatever the recipe says.
         """
         network = self[name]
+        self._given.setdefault(name, set()).update(conditions)
         if self.channels_last:
             x = map_tensors(_channels_last, x)
         if self.compiled:

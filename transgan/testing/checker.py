@@ -134,7 +134,10 @@ class Checker:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
-            raise Fault(f"'{place}': {first['msg']}; give valid options: check({self.cls.__name__}, {{...}})") from None
+            own = place.partition(".")[0]
+            by_default = own not in self.table and own in cls.model_fields and not cls.model_fields[own].is_required()
+            remedy = "a default must be valid" if by_default else "give valid options"
+            raise Fault(f"'{place}': {first['msg']}; {remedy}: check({self.cls.__name__}, {{...}})") from None
         for key in ("no_such_option", *(["__class__"] if "__class__" in cls.model_fields else [])):
             if _accepts(cls, {**self.table, key: 1}):
                 yield f'it accepts an unknown option, "{key}"; leave `extra = "forbid"` of Options as it is'
@@ -151,7 +154,7 @@ class Checker:
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 place = ".".join(map(str, first["loc"]))
-                yield f"its options cannot be read back from {form}: '{place}': {first['msg']}; a default must be valid"
+                yield f"its options cannot be read back from {form}: '{place}': {first['msg']}"
                 continue
             if again != self.options:
                 yield f"its options differ when they are read back from {form}; use numbers, texts, lists and tables"

@@ -12,7 +12,7 @@ from transgan import storage
 from transgan.api.protocols import RunInfo
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.errors import DiskError, TransganError
+from transgan.errors import DiskError, RecipeError, TransganError
 from transgan.evaluation.conditions import ConditionEffect, measure_effects
 from transgan.evaluation.evaluate import Evaluation, preview_columns
 from transgan.inference.model_folder import model_config
@@ -134,6 +134,8 @@ class Trainer:
             return code
         for step, losses in self.engine.train(self.batches):
             self.losses = losses
+            if step == completed + 1:
+                self._check_networks()
             self.call_hook("step_finished")
             code = self.stop_requests.at_step(step)
             last = step == train.steps or bool(code)
@@ -150,6 +152,17 @@ class Trainer:
             if code := self._after_step(step, code):
                 return code
         return 0
+
+    def _check_networks(self) -> None:
+        """Check, after a first step, that networks are as they were built, and take what they are given.
+
+        Raises:
+            PluginRuntimeError: a network has other parameters than those that are trained and saved.
+            RecipeError: a network is given a condition that nothing in it takes.
+        """
+        self.engine.networks.check_parameters("a step")
+        if unread := list(self.engine.networks.unread_conditions()):
+            raise RecipeError(unread, self.plan.recipe.name)
 
     def _after_step(self, step: int, code: int) -> int:
         """Evaluate and preview a step where that is due; return `code`, or that of a hook that asks for the end."""
@@ -242,6 +255,7 @@ class Trainer:
         networks, weights = self.engine.networks, self.initial_weights
         self.initial_weights = None
         from_data = init_from_data(networks, self.domains, self.processes, skip=weights.whole if weights else ())
+        networks.check_parameters("init_from_data")
         if from_data:
             self.progress.message("networks were initialised from the training data")
         if weights:  # what was fitted to these data stays

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from transgan_standard.losses import Wasserstein
-from transgan_standard.penalties import R1, GradientPenalty, Lecam
+from transgan_standard.penalties import R1, GradientPenalty, Lecam, squared_gradient_norms
 
 from transgan.api import DiscriminatorOutput, Options
 from transgan.rng import CounterRng
@@ -211,3 +211,19 @@ def test_lecam_compares_logits_with_the_moving_average_of_the_opposite_kind() ->
     assert loss.for_discriminator(other, fake, buffers).item() == pytest.approx(expected, rel=1e-5)
     assert float(buffers["real"]) == pytest.approx(means["real"] + 0.1, abs=1e-6)
     assert float(buffers["fake"]) == pytest.approx(means["fake"], abs=1e-6)
+
+
+@pytest.mark.parametrize(("of", "factor"), [("mean", 1.0), ("sum", 16.0)])
+def test_logits_of_kept_labels_are_penalized_as_adversarial_losses_contain_them(of: str, factor: float) -> None:
+    """A closed form: of logits that are linear in x the gradient is known."""
+    slopes, counts = torch.tensor([2.0, 5.0], dtype=torch.float64), torch.tensor([[1.0, 0.5]], dtype=torch.float64)
+
+    def critic(x: Tensor) -> DiscriminatorOutput:
+        own = 3 * x
+        kept = torch.cat([slope * x for slope in slopes], 1)  # (N, labels, H, W)
+        return DiscriminatorOutput([own], kept_logits=[kept], kept=counts.expand(len(x), -1))
+
+    x = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    slope = (3 + 1.0 * 2 + 0.5 * 5) / 16 * factor  # of the mean over 16 positions
+    found = squared_gradient_norms(critic, x, of)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, torch.full((2,), 16 * slope**2, dtype=torch.float64))

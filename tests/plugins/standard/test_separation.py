@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from transgan_standard.metrics import DiscriminatorAuc, DiscriminatorAucOptions
-from transgan_standard.separation import held_out_auc
+from transgan_standard.separation import distinct, held_out_auc
 
 from transgan.api import Translation
 
@@ -51,3 +51,16 @@ def test_figures_stand_beside_those_of_the_source_and_of_a_split() -> None:
     assert figures["discriminator_auc"] > 0.95 and figures["discriminator_auc_of_source"] > 0.9
     assert 0.1 < figures["discriminator_auc_of_split"] < 0.9
     assert len(metric.samples[there]["fake"]) == 16
+
+
+def test_samples_that_are_there_twice_are_no_evidence() -> None:
+    """Of a domain with few samples some come again, and with an odd number of them in both folds."""
+    fake, few = (list(torch.randn(count, 2, 16, generator=torch.Generator().manual_seed(count))) for count in (30, 7))
+    target = [few[i % len(few)] for i in range(len(fake))]
+    assert [id(x) for x in distinct(target)] == [id(x) for x in few] and len(distinct(fake)) == len(fake)
+    metric, translation = DiscriminatorAuc(DiscriminatorAucOptions(steps=40)), Translation("t", "a", "b")
+    metric.reset()
+    metric.update(translation, torch.stack(fake), torch.stack(fake), torch.stack(target))
+    figures = metric.compute()[translation]
+    assert figures["discriminator_auc"] == held_out_auc(few, fake, steps=40)
+    assert "discriminator_auc_of_split" not in figures  # halves of seven are fewer than four
