@@ -161,3 +161,74 @@ def test_a_recipe_cannot_name_a_file(transgan: Any, recipe: Path, file: Path) ->
     text = recipe.read_text()
     recipe.write_text(f'plugin = "{file}"\n{text}')
     assert "[plugin]: unknown key" in transgan("check", recipe).error(2)
+
+
+LATE = """\
+        self.late = getattr(self, "late", None) or nn.Conv2d(3, 3, 1)
+        y: Tensor = self.late(self.layers(x))"""
+REPLACED = """\
+    def init_from_data(self, domains, translations):
+        self.layers[0].bias = nn.Parameter(self.layers[0].bias + 1)
+
+    def forward(self, x: Tensor) -> Tensor:"""
+SILENT = {
+    "a layer built in forward": (
+        ("        y: Tensor = self.layers(x)", LATE),
+        "after a step its parameter 'network.late.weight' is new, which no optimizer trains",
+    ),
+    "another parameter from the data": (
+        ("    def forward(self, x: Tensor) -> Tensor:", REPLACED),
+        "after init_from_data its parameter 'network.layers.0.bias' is another object than before",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SILENT)
+def test_parameters_that_nothing_would_train_end_a_run(transgan: Any, file: Path, with_plugin: Path, what: str) -> None:
+    (old, new), message = SILENT[what]
+    assert old in FILE
+    file.write_text(FILE.replace(old, new, 1))
+    done = transgan("run", with_plugin, "--out", "run", "-q", "--plugin", file)
+    assert done.code == 2 and "error: network 'face" in done.err and message in done.err
+
+
+METRICS = '''
+from transgan.api import Metric, Register, Tensor, Translation, hookimpl
+
+
+class Changing(Metric):
+    """A metric."""
+
+    def reset(self) -> None:
+        self.seen = []
+
+    def update(self, translation: Translation, fake: Tensor) -> None:
+        self.seen.append(translation)
+        BODY
+
+    def compute(self):
+        return {each: FIGURES for each in self.seen}
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    register("changing", Changing)
+'''
+
+
+@pytest.mark.parametrize(
+    ("body", "figures", "message"),
+    [
+        ("fake.mul_(0)", "{'m': 1.0}", "it has changed 'fake' in place, which others read too; change a copy"),
+        ("pass", "{'cycle_error': 5.0}", "another metric has a figure 'cycle_error' too; rename one of them"),
+        ("pass", "{3: 5.0}", "found 3 as the name of a figure; expected a text"),
+        ("pass", "{'m': float('nan')}", "m of age: young -> old: not a finite number; omitted"),
+    ],
+)
+def test_a_metric_spoils_no_other(transgan: Any, recipe: Path, body: str, figures: str, message: str) -> None:
+    Path("m.py").write_text(METRICS.replace("BODY", body).replace("FIGURES", figures))
+    done = transgan("run", recipe, "--out", "run", "-q", "--plugin", "m.py", "--set", "metrics.changing={}")
+    assert done.code == 0, done.err
+    result = json.loads(Path("run/result.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    assert message in " ".join(result["warnings"])
+    assert all(each.keys() >= {"cycle_error"} and each["cycle_error"] < 5 for each in result["translations"].values())

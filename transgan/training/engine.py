@@ -108,6 +108,8 @@ class Engine:
                     for name, value in values.items():
                         losses[name] = losses.get(name, 0.0) + value / len(micro_batches)
             self.objective.loss_buffers.commit()
+            if not self.completed:
+                self.networks.check_parameters("a step")
             self.optimizers.step(trained, clock, sum_of_totals, guard)
         self._skipped += torch.stack([guard.not_finite, guard.loss_not_finite])
         if self.waits:

@@ -134,8 +134,8 @@ class Trainer:
             return code
         for step, losses in self.engine.train(self.batches):
             self.losses = losses
-            if step == completed + 1:
-                self._check_networks()
+            if step == completed + 1 and (unread := list(self.engine.networks.unread_conditions())):
+                raise RecipeError(unread, self.plan.recipe.name)
             self.call_hook("step_finished")
             code = self.stop_requests.at_step(step)
             last = step == train.steps or bool(code)
@@ -152,17 +152,6 @@ class Trainer:
             if code := self._after_step(step, code):
                 return code
         return 0
-
-    def _check_networks(self) -> None:
-        """Check, after a first step, that networks are as they were built, and take what they are given.
-
-        Raises:
-            PluginRuntimeError: a network has other parameters than those that are trained and saved.
-            RecipeError: a network is given a condition that nothing in it takes.
-        """
-        self.engine.networks.check_parameters("a step")
-        if unread := list(self.engine.networks.unread_conditions()):
-            raise RecipeError(unread, self.plan.recipe.name)
 
     def _after_step(self, step: int, code: int) -> int:
         """Evaluate and preview a step where that is due; return `code`, or that of a hook that asks for the end."""
