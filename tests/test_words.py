@@ -49,6 +49,7 @@ ALLOWED = {
     ("docs/methods/constants.md", "judge"): "the same network's name",
     ("docs/reference/plugins.md", "judge"): "a model that evaluates translations and has no part in training them",
     ("docs/reference/plugins.md", "judges"): "such models",
+    ("tests/cli/test_evaluate.py", "judges"): "an option of metrics: such models",
     ("docs/results.md", "judge"): "the same network's name",
     ("transgan/recipe/upgrade.py", "drawn faces"): "a plugin's name in recipes of version 1 of the format",
     ("transgan/recipe/upgrade.py", "drawn voices"): "another such name",

@@ -71,12 +71,10 @@ def test_errors_take_one_line(transgan: Any, model: Path, words: list[str], code
 
 def test_a_finished_run_knows_what_its_discriminators_take_for_the_target(transgan: Any, model: Path) -> None:
     """Of a run its checkpoint has them; a model folder that was copied out of it has none."""
-    judge = '{kind="cnn", epochs=1, width=4, size=16}'
+    metric = 'target_share={judges=[{kind="cnn", epochs=1, width=4, size=16}]}'
     shutil.copytree(model, "elsewhere")
     for what, there in ((model.parent, True), ("elsewhere", False)):
-        done = transgan(
-            "evaluate", what, "--metric", f"target_share={{judges=[{judge}]}}", "--out", "o.json", "--overwrite"
-        )
+        done = transgan("evaluate", what, "--metric", metric, "--out", "o.json", "--overwrite")
         assert done.code == 0, done.err
         figures = json.loads(Path("o.json").read_text())["translations"]
         assert all(("target_share_cnn_of_adversarial" in each) is there for each in figures.values())
