@@ -192,6 +192,27 @@ def test_parameters_that_nothing_would_train_end_a_run(transgan: Any, file: Path
     assert done.code == 2 and "error: network 'face" in done.err and message in done.err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("        return y\n", "        return None\n", "of 'tiny' returned None from forward"),
+        (
+            "source: Tensor, fake: Tensor) -> Tensor:\n",
+            "source: Tensor, fake: Tensor, buffers: dict) -> Tensor:\n        buffers['count'] = 1\n",
+            "buffers['count'] of loss 'brightness' is set to int; expected a tensor",
+        ),
+    ],
+    ids=["none", "buffer"],
+)
+def test_what_a_plugin_returns_wrongly_is_named(
+    transgan: Any, file: Path, with_plugin: Path, old: str, new: str, message: str
+) -> None:
+    assert old in FILE
+    file.write_text(FILE.replace(old, new, 1))
+    done = transgan("run", with_plugin, "--out", "run", "-q", "--plugin", file)
+    assert done.code == 2 and message in done.err and "bug in TransGAN" not in done.err
+
+
 METRICS = '''
 from transgan.api import Metric, Register, Tensor, Translation, hookimpl
 

@@ -258,6 +258,8 @@ class Networks(Mapping[str, nn.Module]):
                 output = checkpoint(run, x, use_reentrant=False)
             else:
                 output = run(x)
+        if output is None:
+            raise PluginRuntimeError(f"network '{name}' of '{self.plan.networks[name].use}' returned None from forward")
         return to_fp32(output) if self.dtype else output
 
     def _autocast(self) -> torch.autocast:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transgan.errors import PluginRuntimeError
 from transgan.rng import stable_hash
 from transgan.training.distributed import Processes
 
@@ -108,6 +109,9 @@ class LossBuffers:
     def record(self, owner: str, values: Mapping[str, Tensor]) -> None:
         """Record new values; several records under one name are averaged."""
         for key, value in values.items():
+            if not isinstance(value, Tensor):
+                what = f"buffers['{key}'] of loss '{owner.partition('/')[0]}' is set to {type(value).__name__}; expected a tensor"
+                raise PluginRuntimeError(what)
             self._recorded.setdefault(f"{owner}|{key}", []).append(value.detach())
 
     def commit(self) -> None:
