@@ -110,8 +110,9 @@ class LossBuffers:
         """Record new values; several records under one name are averaged."""
         for key, value in values.items():
             if not isinstance(value, Tensor):
-                what = f"buffers['{key}'] of loss '{owner.partition('/')[0]}' is set to {type(value).__name__}; expected a tensor"
-                raise PluginRuntimeError(what)
+                loss = owner.partition("/")[0]
+                what = f"buffers['{key}'] of loss '{loss}' is set to {type(value).__name__}"
+                raise PluginRuntimeError(f"{what}; expected a tensor")
             self._recorded.setdefault(f"{owner}|{key}", []).append(value.detach())
 
     def commit(self) -> None:
