@@ -54,10 +54,11 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Document:
         RecipeError: the recipe is invalid; reports all problems. A recipe that it extends cannot be read.
     """
     path = locate_recipe(path)
+    content = _read_bytes(path)
     if path.suffix not in ("", ".toml"):
         expected = "expected a file ending in .toml, or the name of an installed one"
         raise UsageError(f"{printable(path)}: not a recipe: {expected}")
-    text = _decode(_read_bytes(path), str(path))
+    text = _decode(content, str(path))
     if not text.strip():
         raise _error(str(path), "the file is empty; transgan recipes cyclegan > FILE writes one to begin with")
     return parse_recipe(text, str(path), overrides)
