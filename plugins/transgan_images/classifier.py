@@ -137,12 +137,13 @@ BATCH = 256
 def real_samples(domain: Domain, held_out: bool, most: int | None = None) -> Tensor:
     """Return a domain's real samples, (N, C, *space), N at most `most`, chosen at random where there are more."""
     samples = domain.held_out if held_out else domain.samples
-    batches = domain.batches(held_out, BATCH)
-    if most is None or len(samples) <= most:
-        found = [x for _, x in batches]
-    else:
-        wanted = {samples[i].key for i in chosen(len(samples), most)}
-        found = [x[[key in wanted for key in keys]] for keys, x in batches]
+    return samples_of(domain, held_out, chosen(len(samples), most))
+
+
+def samples_of(domain: Domain, held_out: bool, numbers: Sequence[int]) -> Tensor:
+    """Return a domain's real samples of these numbers, (N, C, *space); no others are decoded."""
+    every = len(numbers) == len(domain.held_out if held_out else domain.samples)
+    found = [x for _, x in domain.batches(held_out, BATCH, *([] if every else [numbers]))] if numbers else []
     return torch.cat(found) if found else torch.empty(0)
 
 

@@ -32,7 +32,7 @@ from transgan.api import (
     UsageError,
     did_you_mean,
 )
-from transgan_images.classifier import BATCH, SmallNetwork, chosen, optimize
+from transgan_images.classifier import BATCH, SmallNetwork, chosen, optimize, samples_of
 from transgan_images.encoders import TimmEncoder, TimmOptions
 from transgan_images.features import short_name
 from transgan_images.perturbations import blurred, compressed, noise, shifted, strongly_augmented
@@ -370,22 +370,16 @@ def real_answers(
         seen: samples that are not wanted again; those that are returned are added.
     """
     seen = set() if seen is None else seen
-    wanted: dict[str, Any] = {}
-    for sample in domain.held_out if held_out else domain.samples:
+    wanted: dict[int, Any] = {}
+    for number, sample in enumerate(domain.held_out if held_out else domain.samples):
         answer = question.answer(sample, name)
         same = sample.location if isinstance(sample.location, Hashable) else id(sample.location)
         if answer is not None and (not question.label or same is None or same not in seen):
-            wanted[sample.key] = answer
+            wanted[number] = answer
             seen.add(same)
-    keys = list(wanted)
-    wanted = {keys[i]: wanted[keys[i]] for i in chosen(len(keys), most, seed)}
-    images, answers = [], []
-    for batch, x in domain.batches(held_out, BATCH) if wanted else ():
-        rows = [i for i, key in enumerate(batch) if key in wanted]
-        if rows:
-            images.append(x[rows])
-            answers += [wanted[batch[i]] for i in rows]
-    return torch.cat(images) if images else torch.empty(0), answers
+    known = list(wanted)
+    numbers = [known[i] for i in chosen(len(known), most, seed)]
+    return samples_of(domain, held_out, numbers), [wanted[i] for i in numbers]
 
 
 def question_about(label: str, domains: Mapping[str, Domain], names: Sequence[str], number: bool) -> Question:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api import Domain, Metric, Sample, Translation, UsageError, did_you_mean, listed
-from transgan_images.classifier import BATCH, ClassifierOptions, build_classifier, chosen, train_classifier
+from transgan_images.classifier import BATCH, ClassifierOptions, build_classifier, chosen, samples_of, train_classifier
 from transgan_images.judges import JudgeOptions, named_judges, question_about, trained_judge
 from transgan_images.metrics_judges import AdversarialSource, JudgedShares, accuracy_of, protocol_of
 
@@ -112,15 +112,10 @@ class LabelKept(Metric[LabelKeptOptions]):
         """Return a domain's labelled samples, (N, C, H, W), and their classes, (N,)."""
         samples = domain.held_out if held_out else domain.samples
         labels = self._classes(samples, domain.name).tolist()
-        labelled = {sample.key: label for sample, label in zip(samples, labels, strict=True) if label >= 0}
-        keys = list(labelled)
-        wanted = {keys[i]: labelled[keys[i]] for i in chosen(len(keys), None if held_out else self.options.most)}
-        found = []
-        for names, x in domain.batches(held_out, BATCH) if wanted else ():
-            rows = [i for i, name in enumerate(names) if name in wanted]
-            found.append((x[rows], torch.tensor([wanted[names[i]] for i in rows], dtype=torch.long, device=x.device)))
-        x, y = (torch.cat(each) for each in zip(*found, strict=True)) if found else (torch.empty(0), torch.empty(0))
-        return x, y
+        labelled = [i for i, label in enumerate(labels) if label >= 0]
+        numbers = [labelled[i] for i in chosen(len(labelled), None if held_out else self.options.most)]
+        x = samples_of(domain, held_out, numbers)
+        return x, torch.tensor([labels[i] for i in numbers], dtype=torch.long, device=x.device)
 
     @torch.no_grad()
     def _accuracy(self, domain: Domain) -> float:

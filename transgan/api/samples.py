@@ -352,7 +352,8 @@ class Domain:
     """The training samples."""
     held_out: Sequence[Sample]
     batches: Callable[..., Iterable[tuple[list[str], Tensor]]]
-    """`batches(held_out: bool, size: int)` yields keys and (N, C, *space), one pass over all, without augmentation."""
+    """`batches(held_out: bool, size: int, numbers: Sequence[int] = ...)` yields keys and (N, C, *space), one pass over
+    all, or over the samples of these numbers, without augmentation."""
     media: Media
     elsewhere: Callable[..., "Domain"] = _nowhere_else
     """`elsewhere(root: Path, selection=None)` opens the same source, with the same media, at another root, and returns

@@ -23,8 +23,10 @@ def real_domains(domains: Domains, size: Size, device: Any) -> dict[str, Domain]
     """Return the domains with their real samples, at a size."""
 
     def of(name: str) -> Domain:
-        def batches(held_out: bool, batch: int) -> Iterator[tuple[list[str], Tensor]]:
-            for samples, x in domains.batches(name, held_out, size, batch, device):
+        def batches(
+            held_out: bool, batch: int, numbers: Sequence[int] | None = None
+        ) -> Iterator[tuple[list[str], Tensor]]:
+            for samples, x in domains.batches(name, held_out, size, batch, device, order=numbers):
                 yield [sample.key for sample in samples], x
 
         def decoded(held_out: bool, numbers: Sequence[int]) -> Sequence[np.ndarray]:
@@ -74,13 +76,14 @@ def _elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path,
             reasons += failed.values()
     check_tolerated(name, reasons, len(found))
 
-    def batches(held_out: bool, batch: int) -> Iterator[tuple[list[str], Tensor]]:
-        cache, rows = caches[held_out] or (None, np.empty(0))
-        for first in range(0, len(rows) if cache else 0, batch):
+    def batches(held_out: bool, batch: int, numbers: Sequence[int] | None = None) -> Iterator[tuple[list[str], Tensor]]:
+        cache, rows = caches[held_out] or (None, np.empty(0, int))
+        order = np.arange(len(rows)) if numbers is None else np.asarray(numbers, dtype=int)
+        for first in range(0, len(order) if cache else 0, batch):
             assert cache
-            part = rows[first : first + batch]
-            x = domains.tensors(cache.get(part), None, [name] * len(part), size, device)
-            yield [sample.key for sample in samples[held_out][first : first + batch]], x
+            part = order[first : first + batch]
+            x = domains.tensors(cache.get(rows[part]), None, [name] * len(part), size, device)
+            yield [samples[held_out][i].key for i in part], x
 
     elsewhere = partial(_elsewhere, domains, name, size, device)
 

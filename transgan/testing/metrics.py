@@ -81,9 +81,13 @@ class MetricChecker(NamingChecker):
         x = sample(self.spec, count=2 * N)
         samples = [Sample(f"{name}-{i}", lambda size, i=i: x[i].numpy(), {}) for i in range(2 * N)]
 
-        def batches(held_out: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
-            for first in range(0, 2 * N, size):
-                yield [each.key for each in samples[first : first + size]], x[first : first + size]
+        def batches(
+            held_out: bool, size: int, numbers: Sequence[int] | None = None
+        ) -> Iterator[tuple[list[str], Tensor]]:
+            order = list(range(2 * N) if numbers is None else numbers)
+            for first in range(0, len(order), size):
+                part = order[first : first + size]
+                yield [samples[i].key for i in part], x[part]
 
         media = PlainMedia(PlainMedia.Options(), self.spec.space)
         media.spec, media.channels = self.spec, self.spec.channels

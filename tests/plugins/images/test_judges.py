@@ -151,9 +151,11 @@ def domain(name: str, values: Sequence[float], held_out: Sequence[float], seed: 
         for held, each in labels.items()
     }
 
-    def batches(held: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
-        for first in range(0, len(samples[held]), size):
-            yield [each.key for each in samples[held][first : first + size]], data[held][first : first + size]
+    def batches(held: bool, size: int, numbers: Sequence[int] = ()) -> Iterator[tuple[list[str], Tensor]]:
+        order = list(numbers) or range(len(samples[held]))
+        for first in range(0, len(order), size):
+            part = order[first : first + size]
+            yield [samples[held][i].key for i in part], data[held][list(part)]
 
     return Domain(name, samples[False], samples[True], batches, Media(None, 32), **more)
 
@@ -503,7 +505,7 @@ def test_judges_of_photographs_see_age_and_race() -> None:
         x = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
         samples = [Sample(each.stem, each) for each in chosen[name]]
 
-        def batches(held: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
+        def batches(held: bool, size: int, numbers: Sequence[int] = ()) -> Iterator[tuple[list[str], Tensor]]:
             part = slice(120, 160) if held else slice(0, 120)
             yield [each.key for each in samples[part]], x[part]
 

@@ -35,9 +35,11 @@ def domain(name: str, background: float, labels: Sequence[Any], held_out: Sequen
         for held, each in ((False, labels), (True, held_out))
     }
 
-    def batches(held: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
-        for first in range(0, len(data[held]), size):
-            yield [each.key for each in splits[held][first : first + size]], data[held][first : first + size]
+    def batches(held: bool, size: int, numbers: Sequence[int] = ()) -> Iterator[tuple[list[str], Tensor]]:
+        order = list(numbers) or range(len(data[held]))
+        for first in range(0, len(order), size):
+            part = order[first : first + size]
+            yield [splits[held][i].key for i in part], data[held][list(part)]
 
     return Domain(name, splits[False], splits[True], batches, Media(None, 16))
 
@@ -127,7 +129,7 @@ def test_images_are_mirrored_only_where_it_is_asked_for(prepared: Callable[..., 
 
     x, labels = sided(40, 14), ["left", "right"] * 40
 
-    def batches(held: bool, size: int) -> Iterator[tuple[list[str], Tensor]]:
+    def batches(held: bool, size: int, numbers: Sequence[int] = ()) -> Iterator[tuple[list[str], Tensor]]:
         yield [f"{i}" for i in range(80)], sided(40, 15) if held else x
 
     both = [Domain(name, samples(labels), samples(labels), batches, Media(None, 16)) for name in ("dark", "light")]
