@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from transgan.api.protocols import DiscriminatorOutput, Network
 from transgan.api.samples import Column
 from transgan.data.attributes import describe_attribute, typical_label
+from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import RecipeError, TransganError
@@ -173,6 +174,7 @@ def examine(plan: Plan) -> dict[str, Any]:
         TransganError: whatever would stop the run.
     """
     recipe = plan.recipe
+    check_divisible(plan, 1)
     traces = [(stage, trace_phases(plan, stage)) for stage in plan.stages]
     domains = Domains(plan)
     with progress_bar("reading the data", count_files(domains)) as seen:

@@ -53,6 +53,12 @@ class Schedule(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "Schedule":
+        unused = ("to", "between") if self.curve == "steps" else ("at", "values")
+        if lost := [key for key in unused if key in self.model_fields_set and getattr(self, key) != _DEFAULTS[key]]:
+            raise ValueError(f"a {self.curve} schedule has no '{lost[0]}'; leave it out, or choose another curve")
+        times = self.at if self.curve == "steps" else self.between
+        if self.unit == "run" and any(not 0 <= each <= 1 for each in times):
+            raise ValueError(f"found {times} with unit = 'run', which is a part of the run, 0 to 1; or choose 'steps'")
         if self.curve in ("linear", "cosine"):
             if self.to is None:
                 raise ValueError(f"a {self.curve} schedule needs 'to'")
@@ -90,6 +96,9 @@ class Schedule(BaseModel):
     def numbers(self) -> list[float]:
         """The numbers of the schedule: `from`, `to` and `values`; every value lies between two of them."""
         return [self.start, *([] if self.to is None else [self.to]), *self.values]
+
+
+_DEFAULTS = {name: field.get_default(call_default_factory=True) for name, field in Schedule.model_fields.items()}
 
 
 def _not_negative(schedule: Schedule) -> Schedule:

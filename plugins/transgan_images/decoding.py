@@ -20,6 +20,7 @@ from transgan_images.pictures import (
     Numbers,
     Original,
     Picture,
+    as_whole,
     converts,
     opaque,
     parts,
@@ -119,9 +120,7 @@ def picture_of(item: Image.Image | np.ndarray, options: ReadingOptions) -> Pictu
     elif item.dtype.kind == "f":
         item = item.astype(np.float32)
     elif item.dtype not in (np.uint8, np.uint16):
-        limits = np.iinfo(np.int32)  # what is beyond would be another number in 32 bits
-        item = item.clip(max(limits.min, np.iinfo(item.dtype).min), min(limits.max, np.iinfo(item.dtype).max))
-        item = item.astype(np.int32)
+        item = as_whole(item, np.dtype(np.int32))
     stored, alpha = _split(item.reshape(*item.shape[:2], bands))
     return _from_stored(stored, alpha, None, Metadata(), name, options)
 

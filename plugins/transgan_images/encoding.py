@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 from transgan.api import DiskError, replacing_file
 from transgan_images import colours
 from transgan_images.metadata import Metadata, exif_of, write_options
-from transgan_images.pictures import Numbers, Original, Picture, eight_bits, parts, sixteen_bits
+from transgan_images.pictures import Numbers, Original, Picture, as_whole, eight_bits, parts, sixteen_bits
 
 #: Formats that hold opacity, and CMYK.
 _ALPHA = ("PNG", "WEBP", "TIFF", "GIF")
@@ -75,21 +75,14 @@ def as_array(picture: Picture, dtype: np.dtype) -> np.ndarray:
         stored = numbers.stored(pixels)
         if alpha is not None:
             stored = np.dstack([stored, numbers.stored_opacity(alpha)])
-        return _as_type(stored, dtype)
+        if dtype.kind in "ui" and stored.dtype.kind in "ui":
+            return as_whole(stored, dtype)
+        return stored.astype(dtype if dtype.kind == stored.dtype.kind else stored.dtype, copy=False)
     if alpha is not None:
         pixels = np.dstack([pixels, _as_deep(alpha, pixels.dtype)])
     if dtype.kind == "f":
         return (pixels / np.iinfo(pixels.dtype).max).astype(dtype)
     return _as_deep(pixels, dtype if dtype in (np.uint8, np.uint16) else pixels.dtype)
-
-
-def _as_type(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return numbers of a file as those of another type of its kind, whole or not; what it cannot hold is clipped."""
-    if dtype.kind == "f" or numbers.dtype.kind == "f":
-        return numbers.astype(dtype, copy=False) if dtype.kind == numbers.dtype.kind else numbers
-    bounds = np.iinfo(dtype)
-    whole: np.ndarray = numbers.clip(bounds.min, min(bounds.max, np.iinfo(np.int32).max)).astype(dtype, copy=False)
-    return whole
 
 
 def _as_deep(levels: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -195,6 +195,13 @@ class Picture:
         return self.original.name if self.original else "a picture"
 
 
+def as_whole(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return whole numbers as those of another type; what it cannot hold is clipped, and not another number."""
+    own, other = np.iinfo(numbers.dtype), np.iinfo(dtype)
+    whole: np.ndarray = numbers.clip(max(own.min, other.min), min(own.max, other.max)).astype(dtype, copy=False)
+    return whole
+
+
 def eight_bits(array: np.ndarray) -> np.ndarray:
     """Return levels, uint8 or uint16, as uint8."""
     if array.dtype == np.uint8:

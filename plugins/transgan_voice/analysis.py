@@ -49,11 +49,11 @@ class Analyzer:
         pitch: returns F0 in Hz, 0 where unvoiced, of samples at 16 kHz at moments (L,) in seconds.
     """
 
-    def __init__(self, pitch: Callable[[Array, Array], Array] | None = None):
-        self.pitch = pitch
-
     description = "CheapTrick, all-pass 0.41"
     """Where the cepstra come from, as `protocol` reports it."""
+
+    def __init__(self, pitch: Callable[[Array, Array], Array] | None = None):
+        self.pitch = pitch
 
     def __call__(self, sound: Sound) -> AnalyzedSound:
         samples = sound.resample(RATE).samples

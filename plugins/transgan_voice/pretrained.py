@@ -160,38 +160,35 @@ class RecognizedPhones:
     """
 
     def __init__(self) -> None:
-        self.decoder: Any = None
-        self.known: dict[bytes, list[str]] = {}
-        require("pocketsphinx", "voice-metrics", "phone_error")
+        self.module = require("pocketsphinx", "voice-metrics", "phone_error")
+        self.source: tuple[Sound, list[str]] | None = None
+        """The newest source and what is heard in it: it is asked for with each of its conversions."""
 
-    def _decoder(self) -> Any:
-        sphinx = require("pocketsphinx", "voice-metrics", "phone_error")
-        folder = Path(sphinx.get_model_path(), "en-us")
+    @cached_property
+    def decoder(self) -> Any:
+        folder = Path(self.module.get_model_path(), "en-us")
         files = {"hmm": str(folder / "en-us"), "allphone": str(folder / "en-us-phone.lm.bin")}
-        return sphinx.Decoder(**files, lm=None, lw=2.0, beam=1e-20, pbeam=1e-20, loglevel="FATAL")
+        return self.module.Decoder(**files, lm=None, lw=2.0, beam=1e-20, pbeam=1e-20, loglevel="FATAL")
 
     def phones(self, sound: Sound) -> list[str]:
         """Return the phones of a recording, in the letters of CMUdict."""
         levels = (sound.resample(RATE).samples.clip(-1, 1) * 32767).astype("<i2").tobytes()
         if not levels.strip(b"\0"):
             return []
-        if levels not in self.known:
-            self.decoder = self.decoder or self._decoder()
-            self.decoder.reinit_feat()  # it would go on estimating the noise of the recordings before
-            self.decoder.start_utt()
-            self.decoder.process_raw(levels, full_utt=True)
-            self.decoder.end_utt()
-            heard = [each.word for each in self.decoder.seg() or ()]
-            if len(self.known) > 8:  # the source is asked for again with each of its conversions
-                self.known.clear()
-            self.known[levels] = [each for each in heard if each.isalpha() and each != "SIL"]
-        return self.known[levels]
+        self.decoder.reinit_feat()  # it would go on estimating the noise of the recordings before
+        self.decoder.start_utt()
+        self.decoder.process_raw(levels, full_utt=True)
+        self.decoder.end_utt()
+        heard = [each.word for each in self.decoder.seg() or ()]
+        return [each for each in heard if each.isalpha() and each != "SIL"]
 
     def reference(self, real: list[Sound]) -> None:
         """Return nothing: a conversion is compared with its source."""
 
     def __call__(self, sound: Sound, reference: None, source: Sound) -> float:
-        said = self.phones(source)
+        if self.source is None or self.source[0] is not source:
+            self.source = source, self.phones(source)
+        said = self.source[1]
         return edit_distance(self.phones(sound), said) / max(1, len(said))
 
 
@@ -210,11 +207,13 @@ class SwiftF0:
 
     def __init__(self) -> None:
         self.module = require("swift_f0", "voice-metrics", 'pitch = "swift_f0"')
-        self.network: Any = None
+
+    @cached_property
+    def network(self) -> Any:
+        return self.module.SwiftF0(threads=torch.get_num_threads())
 
     def __call__(self, samples: Array, times: Array) -> Array:
         """Return F0 in Hz, 0 where unvoiced, of samples at 16 kHz at moments (L,) in seconds."""
-        self.network = self.network or self.module.SwiftF0(threads=torch.get_num_threads())
         found = self.network.detect(np.asarray(samples, np.float32), RATE)
         if not len(found.timestamps):
             return np.zeros(len(times))

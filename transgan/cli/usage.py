@@ -1,9 +1,9 @@
 """Mistakes in a command line, each in one line, with what was probably meant."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from transgan.errors import UsageError, closest, did_you_mean
@@ -62,7 +62,7 @@ def explain(error: Any, commands: Iterable[str]) -> str:
         known = [each for each in options if each.startswith("--")]
         known += getattr(context.command, "further_options", [])
         name = printable(error.option_name)
-        if files := [each for each in sys.argv[1:] if each.startswith(error.option_name) and Path(each).exists()]:
+        if files := [each for each in sys.argv[1:] if each.startswith(error.option_name) and os.path.lexists(each)]:
             return f"error: {path} has no option '{name}'. The file of that name is ./{printable(files[0])}"
         hint = did_you_mean(name, known)
         behind = " Options of a command stand behind its name." if path == "transgan" and "Known" in hint else ""

@@ -126,8 +126,6 @@ def _networks_of_training(run: Path, place: ModelPlace, device: torch.device) ->
         return None
     networks = Networks(plan, device)
     load_network_tensors(networks, tensors)
-    for network in networks.values():
-        network.eval().requires_grad_(False)
     return networks
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from transgan.data.batches import Batches
 from transgan.data.inputs import BatchInputs
-from transgan.errors import UsageError
+from transgan.errors import RecipeError, UsageError
 from transgan.graph import Step, error_context
 from transgan.networks import DTYPES, Networks, can_compute_in
 from transgan.plan import Plan
@@ -109,7 +109,7 @@ class Engine:
                         losses[name] = losses.get(name, 0.0) + value / len(micro_batches)
             self.objective.loss_buffers.commit()
             if not self.completed:
-                self.networks.check_parameters("a step")
+                self._check_networks()
             self.optimizers.step(trained, clock, sum_of_totals, guard)
         self._skipped += torch.stack([guard.not_finite, guard.loss_not_finite])
         if self.waits:
@@ -124,6 +124,17 @@ class Engine:
             self.average.update()
         self.objective.augmenter.adapt(clock)
         return losses
+
+    def _check_networks(self) -> None:
+        """Check, in the first step, that networks are as they were built, and take what they are given.
+
+        Raises:
+            PluginRuntimeError: a network has other parameters than those that are trained and saved.
+            RecipeError: a network is given a condition that nothing in it takes.
+        """
+        self.networks.check_parameters("a step")
+        if unread := list(self.networks.unread_conditions()):
+            raise RecipeError(unread, self.plan.recipe.name)
 
     def _differentiate(self, total: Tensor, phase: Phase, values: Iterable[str]) -> None:
         losses = ", ".join(dict.fromkeys(name.rpartition("/")[2] for name in values))

@@ -32,7 +32,7 @@ def describe_extension(old: Plan, new: Plan, step: int) -> list[str]:
     """
     before, after = old.recipe.train.steps, new.recipe.train.steps
     lines = [f"step {step}: the run has {after} steps from now on; it had {before}"]
-    for name, schedule in _schedules(_table(new)):
+    for name, schedule in _schedules(filled_table(new)):
         if schedule.unit == "run" and not schedule.constant:
             was, now = (schedule.at_clock(Clock(step=step, run=step / steps)) for steps in (before, after))
             where = schedule.at if schedule.curve == "steps" else schedule.between
@@ -66,14 +66,17 @@ def write_steps(folder: storage.RunFolder, steps: int) -> None:
 
 def _with_steps(path: Path, steps: int) -> str:
     lines = path.read_text(encoding="utf-8").split("\n")
-    line = key_lines("\n".join(lines))["train", "steps"] - 1
+    number = key_lines("\n".join(lines)).get(("train", "steps"))
+    if number is None:
+        raise UsageError(f"{path}: train.steps is not written in it; add a line steps = N below [train]")
+    line = number - 1
     if not re.fullmatch(r"\s*steps\s*=\s*[\d_]+\s*(#.*)?", lines[line]):
         raise UsageError(f"{path}:{line + 1}: train.steps is not on a line of its own; change it there")
     lines[line] = f"steps = {steps}  # {option('steps')}"
     return "\n".join(lines)
 
 
-def _table(plan: Plan) -> dict[str, Any]:
+def filled_table(plan: Plan) -> dict[str, Any]:
     """Return the recipe as a table, with the options of plugins as they are filled in."""
     table = plan.recipe.model_dump(by_alias=True)
     for place, options in plan.filled.items():

@@ -5,18 +5,18 @@ from pathlib import Path
 
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
-from transgan.errors import DataError, TransganError, UsageError
+from transgan.errors import DataError, DiskError, TransganError, UsageError
 from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
 from transgan.progress import progress_bar
-from transgan.recipe import Document, Recipe, read_recipe, write_recipe
+from transgan.recipe import Document, read_recipe, write_recipe
 from transgan.registry import Registry
 from transgan.reporting.console import Progress
 from transgan.rng import stable_hash
-from transgan.storage import RunFolder, TextLog, saved_steps, write_text
+from transgan.storage import RunFolder, TextLog, newest, saved_steps, write_text
 from transgan.text import Blank, expand_home, is_quiet, listed, option
 from transgan.training.distributed import Processes
-from transgan.training.extension import describe_extension, with_steps, write_steps
+from transgan.training.extension import describe_extension, filled_table, with_steps, write_steps
 from transgan.training.initialization import initial_weights
 from transgan.training.outputs import is_finished
 from transgan.training.trainer import Trainer
@@ -58,7 +58,8 @@ def train(
     processes = Processes()
     progress = Progress(plan.recipe.train.steps, is_quiet() or not processes.main)
     with processes.alike():
-        finished = out is not None and _is_finished(document, plan, out)
+        given = plan if steps is None else make_plan(document, registry)
+        finished = out is not None and _is_finished(given, plan.recipe.train.steps, registry, out)
     if out is not None and processes.broadcast(finished):
         progress.message(
             f"{out} is finished: {plan.recipe.train.steps} steps, model and figures; nothing was done. "
@@ -82,9 +83,10 @@ def train(
     folder, failure = None, None
     if processes.main:
         try:
-            folder = _open_folder(document, out)
+            folder = _open_folder(given, registry, out)
+            _check_steps(folder, plan, steps)
             if steps is not None:
-                _extend(folder, make_plan(document, registry), plan, progress)
+                _extend(folder, given, plan, progress)
             if finish and not saved_steps(folder.checkpoints):
                 raise UsageError(f"{out} has no checkpoint yet: there is nothing to make a model of")
             if not folder.recipe.exists():  # an existing one says better where each value was written
@@ -127,22 +129,34 @@ def _exclude_unreadable(domains: Domains, processes: Processes) -> None:
             raise failure
 
 
-def _is_finished(document: Document, plan: Plan, out: Path) -> bool:
+def _is_finished(plan: Plan, steps: int, registry: Registry, out: Path) -> bool:
     """Return whether there is a run of this recipe in a folder, and nothing is left to do."""
     folder = RunFolder.at(expand_home(out))
-    if not folder.recipe.is_file() or not is_finished(folder, plan.recipe.train.steps):
+    if not folder.recipe.is_file() or not is_finished(folder, steps):
         return False
-    _check_same_recipe(document, folder, out)
+    _check_same_recipe(plan, registry, folder, out)
     return True
 
 
-def _extend(folder: RunFolder, old: Plan, new: Plan, progress: Progress) -> None:
-    """Change the number of steps of a run, and report what that changes."""
-    done, steps = max(saved_steps(folder.checkpoints), default=0), new.recipe.train.steps
+def _check_steps(folder: RunFolder, plan: Plan, asked: int | None) -> None:
+    """Check that a run has not done more steps than it is to have.
+
+    Args:
+        asked: the number that was asked for, if the recipe does not say it.
+    """
+    done, steps = max(saved_steps(folder.checkpoints), default=0), plan.recipe.train.steps
     if steps < done:
-        raise UsageError(f"{option('steps', steps)}: the run has done {done} steps; expected at least {done}")
+        where = f"{folder.recipe}: [train] steps = {steps}" if asked is None else option("steps", asked)
+        raise UsageError(f"{where}: the run has done {done} steps; expected at least {done}")
+
+
+def _extend(folder: RunFolder, old: Plan, new: Plan, progress: Progress) -> None:
+    """Change the number of steps of a run that can go on, and report what that changes."""
+    done, steps = max(saved_steps(folder.checkpoints), default=0), new.recipe.train.steps
     if steps == old.recipe.train.steps:
         return
+    if done and newest(folder.checkpoints)[0] is None:  # else the recipe would be changed, and the run would fail
+        raise DiskError(f"{folder.path}: all of its checkpoints are damaged; start again in another folder")
     write_steps(folder, steps)
     with TextLog(folder.log) as log:
         for line in describe_extension(old, new, done):
@@ -150,21 +164,21 @@ def _extend(folder: RunFolder, old: Plan, new: Plan, progress: Progress) -> None
             log.write(line)
 
 
-def _open_folder(document: Document, out: Path | None) -> RunFolder:
+def _open_folder(plan: Plan, registry: Registry, out: Path | None) -> RunFolder:
     if out is None:
-        return RunFolder.create(Path("runs"), document.recipe.name)
+        return RunFolder.create(Path("runs"), plan.recipe.name)
     folder = RunFolder.open(expand_home(out))
     try:
-        _check_same_recipe(document, folder, out)
+        _check_same_recipe(plan, registry, folder, out)
     except TransganError:
         folder.close()
         raise
     return folder
 
 
-def _check_same_recipe(document: Document, folder: RunFolder, out: Path) -> None:
+def _check_same_recipe(plan: Plan, registry: Registry, folder: RunFolder, out: Path) -> None:
     if folder.recipe.exists():
-        keys = differing_keys(document.recipe, read_recipe(folder.recipe).recipe)
+        keys = differing_keys(plan, make_plan(read_recipe(folder.recipe), registry))
         if keys:
             raise UsageError(
                 f"{out} holds a run of another recipe; they differ in {listed(keys, 6)}. "
@@ -172,20 +186,21 @@ def _check_same_recipe(document: Document, folder: RunFolder, out: Path) -> None
             )
 
 
-def differing_keys(first: Recipe, second: Recipe) -> list[str]:
-    """Return the keys in which two recipes differ.
-
-    Keys that only `second` has are ignored: a resolved recipe also holds the default options of plugins.
-    """
+def differing_keys(first: Plan, second: Plan) -> list[str]:
+    """Return the keys in which the recipes of two plans differ, the options of plugins that neither says included."""
 
     def walk(a: object, b: object, path: str) -> list[str]:
         if isinstance(a, dict) and isinstance(b, dict):
-            keys = [key for key in a if key in b or a[key] not in (None, {}, [])]
+            keys = dict.fromkeys((*a, *b))
             return [
                 line
                 for key in keys
-                for line in walk(a[key], b.get(key), f"{path}.{key}".lstrip(".").replace(".options", ""))
+                for line in walk(a.get(key), b.get(key), f"{path}.{key}".lstrip(".").replace(".options", ""))
             ]
-        return [] if a == b else [path]
+        return [] if a == b or (a in _NOTHING and b in _NOTHING) else [path]
 
-    return walk(first.model_dump(), second.model_dump(), "")
+    return walk(filled_table(first), filled_table(second), "")
+
+
+#: What is the same as a key that is not there.
+_NOTHING: tuple[object, ...] = (None, {}, [])

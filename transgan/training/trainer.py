@@ -12,7 +12,7 @@ from transgan import storage
 from transgan.api.protocols import RunInfo
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.errors import DiskError, RecipeError, TransganError
+from transgan.errors import DiskError, TransganError
 from transgan.evaluation.conditions import ConditionEffect, measure_effects
 from transgan.evaluation.evaluate import Evaluation, preview_columns
 from transgan.inference.model_folder import model_config
@@ -134,8 +134,6 @@ class Trainer:
             return code
         for step, losses in self.engine.train(self.batches):
             self.losses = losses
-            if step == completed + 1 and (unread := list(self.engine.networks.unread_conditions())):
-                raise RecipeError(unread, self.plan.recipe.name)
             self.call_hook("step_finished")
             code = self.stop_requests.at_step(step)
             last = step == train.steps or bool(code)
