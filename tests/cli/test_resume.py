@@ -128,6 +128,35 @@ def test_a_recipe_that_was_written_by_hand_is_not_rewritten(transgan: Any, kille
     assert (folder / "recipe.toml").read_bytes() == before
 
 
+def test_steps_below_those_that_are_done_are_refused_in_a_recipe_too(
+    transgan: Any, whole: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    path = folder / "recipe.toml"
+    path.write_text(path.read_text().replace("steps = 4", "steps = 3", 1))
+    before = files(folder)
+    message = f"{path}: [train] steps = 3: the run has done 4 steps; expected at least 4"
+    assert transgan("resume", folder).error(2) == message
+    assert files(folder) == before
+
+
+def test_a_run_without_an_intact_checkpoint_stays_what_it_was(transgan: Any, whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    for path in (folder / "checkpoints").glob("*/networks.safetensors"):
+        path.write_bytes(path.read_bytes() + b"x")
+    before = files(folder)
+    assert "all of its checkpoints are damaged" in transgan("resume", folder, "--steps", 6).error(7)
+    assert files(folder) == before
+    assert "is finished: 4 steps" in transgan("resume", folder).err
+
+
+def test_a_recipe_that_only_extends_another_is_not_extended(transgan: Any, killed: Any, recipe: Path) -> None:
+    folder = killed(3)
+    (folder / "recipe.toml").rename(folder.parent / "base.toml")
+    (folder / "recipe.toml").write_text(f'extends = "{folder.parent / "base.toml"}"\n')
+    assert "train.steps is not written in it" in transgan("resume", folder, "--steps", 6).error(2)
+
+
 # Finish.
 
 

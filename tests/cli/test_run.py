@@ -100,6 +100,23 @@ def test_same_recipe_resumes_and_another_is_refused(transgan: Any, recipe: Path,
     assert other.error(2).startswith(f"{run} holds a run of another recipe; they differ in losses.cycle.weight")
 
 
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ("losses.identity=5", "losses.identity"),
+        ('generators.face.norm="none"', "generators.face.norm"),
+        ("metrics.counterpart_error={}", "metrics.counterpart_error"),
+    ],
+)
+def test_a_run_that_has_more_than_the_recipe_is_another(transgan: Any, recipe: Path, more: str, key: str) -> None:
+    """A loss, a figure, or an option of a plugin that the recipe leaves at its default."""
+    assert transgan("run", recipe, "--out", "run", "-q", "--set", more).code == 0
+    for finished in (True, False):
+        if not finished:
+            Path("run/result.json").unlink()
+        assert f"they differ in {key}" in transgan("run", recipe, "--out", "run").error(2)
+
+
 @pytest.mark.parametrize("command", ["run", "check"])
 @pytest.mark.parametrize(
     ("words", "message"),

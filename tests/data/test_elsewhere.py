@@ -98,3 +98,22 @@ def test_mistakes_are_said_with_the_place(domains: Domains, tmp_path: Path) -> N
         elsewhere(tmp_path / "other")
     with pytest.raises(DataError, match=r"20 of 60 samples cannot be read, at most 0 may"):
         elsewhere(tmp_path / "other", {"age": [0, 150]})
+
+
+def test_batches_of_some_samples_decode_no_others(
+    domains: Domains, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = real_domains(domains, 8, "cpu")["young"]
+    for domain in (real, real.elsewhere(tmp_path / "other")):
+        every, decoded = rows(domain, False), []
+        decode = domain.media.decode
+        monkeypatch.setattr(
+            type(domain.media), "decode", lambda media, item, d=decode, seen=decoded: seen.append(item) or d(item)
+        )
+        numbers = [5, 1, 3]
+        found = [(keys, x) for keys, x in domain.batches(False, 2, numbers)]
+        monkeypatch.undo()
+        assert [key for keys, _ in found for key in keys] == [domain.samples[i].key for i in numbers]
+        for keys, x in found:
+            assert torch.equal(x, torch.stack([every[key] for key in keys]))
+        assert len(decoded) <= len(numbers)

@@ -91,6 +91,21 @@ WRONG = {
         "cycle = { from = 10.0 }",
         ":31: [losses.cycle] weight: a linear schedule needs 'to'",
     ),
+    "a schedule with a key of another curve": (
+        "cycle = 10.0",
+        "cycle = { from = 10.0, to = 1.0, at = [0.5], values = [3.0] }",
+        ":31: [losses.cycle] weight: a linear schedule has no 'at'; leave it out, or choose another curve",
+    ),
+    "a schedule of steps with an end": (
+        "cycle = 10.0",
+        'cycle = { from = 10.0, to = 1.0, curve = "steps", at = [0.5], values = [3.0] }',
+        ":31: [losses.cycle] weight: a steps schedule has no 'to'; leave it out, or choose another curve",
+    ),
+    "a schedule beyond the run": (
+        "cycle = 10.0",
+        'cycle = { from = 10.0, to = 1.0, between = [0, 5000], unit = "run" }',
+        ":31: [losses.cycle] weight: found [0.0, 5000.0] with unit = 'run', which is a part of the run, 0 to 1; or",
+    ),
     "an unknown curve": (
         "cycle = 10.0",
         'cycle = { from = 10.0, to = 1.0, curve = "cosin" }',

@@ -65,6 +65,13 @@ def metric(prepared: Callable[..., LabelKept]) -> LabelKept:
     return prepared(domain("dark", -0.5, ALL * 30, ALL * 5), domain("light", 0.5, ALL * 30, ALL * 5))
 
 
+def test_samples_to_train_on_are_a_choice_of_all(prepared: Callable[..., LabelKept]) -> None:
+    """Names that begin with what a picture shows bring samples in the order of their labels."""
+    ordered = sorted(ALL * 40)
+    found = prepared(domain("dark", -0.5, ordered, ALL * 5), domain("light", 0.5, ordered, ALL * 5), most=60)
+    assert found.accuracy["dark"] > 0.8 and found.accuracy["light"] > 0.8
+
+
 def test_shares_are_those_of_translations_with_the_label_of_their_source(metric: LabelKept) -> None:
     metric.reset()
     labels = ALL * 4
