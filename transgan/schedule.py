@@ -25,8 +25,9 @@ class Schedule(BaseModel):
     """A number that may change: `10.0`, or `{from = 10.0, to = 1.0, between = [100, 200], curve = "linear"}`.
 
     The value is `from` before `between[0]`, and `to` after `between[1]`. `unit` is the unit of `between` and `at`:
-    `"steps"`, `"epochs"`, or `"run"`, the fraction of the whole run (0 to 1), also of a schedule in a stage; without it,
-    numbers above 1 are steps. With `curve = "steps"` the value is `from` before `at[0]`, and `values[i]` from `at[i]` on.
+    `"steps"`, `"epochs"`, or `"run"`, the fraction of the whole run (0 to 1), also of a schedule in a stage; without
+    it, numbers above 1 are steps. With `curve = "steps"` the value is `from` before `at[0]`, and `values[i]` from
+    `at[i]` on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from transgan.api import Clock, Discriminator, DiscriminatorOutput, Metric, Register, Translation, hookimpl
 from transgan.data.domains import Domains
-from transgan.evaluation.evaluate import RADIUS, Evaluation
+from transgan.evaluation.adversarial import RADIUS
+from transgan.evaluation.evaluate import Evaluation
 from transgan.networks import Networks
 
 RECIPE = """

@@ -104,7 +104,8 @@ WRONG = {
     "a schedule beyond the run": (
         "cycle = 10.0",
         'cycle = { from = 10.0, to = 1.0, between = [0, 5000], unit = "run" }',
-        ":31: [losses.cycle] weight: found [0.0, 5000.0] with unit = 'run', which is a part of the run, 0 to 1; or",
+        ":31: [losses.cycle] weight: found [0.0, 5000.0] with unit = 'run', which is a part of the run, 0 to 1; or "
+        "choose 'steps'",
     ),
     "an unknown curve": (
         "cycle = 10.0",

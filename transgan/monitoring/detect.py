@@ -14,7 +14,8 @@ from torch import Tensor
 from transgan.api.scores import area_under_curve
 from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
-from transgan.evaluation.evaluate import discriminator_scores, held_out_batches
+from transgan.evaluation.adversarial import discriminator_scores
+from transgan.evaluation.evaluate import held_out_batches
 from transgan.monitoring.faults import Finding, LossRoles, compare_with_limit, findings_of
 from transgan.networks import Networks
 from transgan.plan import Plan
