@@ -55,10 +55,17 @@ class Engine:
         """1 if the newest step was skipped, since a number in it was not finite, else 0; known if `waits`."""
 
     def train(self, batches: Batches) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Train to the last step; yield after each the number of completed steps, and its losses, unweighted."""
+        """Train to the last step; yield after each the number of completed steps, and its losses, unweighted.
+
+        Raises:
+            PluginRuntimeError: a network has other parameters than those that are trained and saved.
+            RecipeError: a network is given a condition that nothing in it takes.
+        """
         while self.completed < self.plan.recipe.train.steps:
             clock = batches.clock(self.completed)
             losses = self.train_step(batches.at(self.completed, self.task_sampler.task), clock)
+            if not self.completed and (unread := list(self.networks.unread_conditions())):
+                raise RecipeError(unread, self.plan.recipe.name)
             if not self.skipped:
                 self.task_sampler.update(clock, self.objective.diagnostics)
             self.completed += 1
@@ -109,7 +116,7 @@ class Engine:
                         losses[name] = losses.get(name, 0.0) + value / len(micro_batches)
             self.objective.loss_buffers.commit()
             if not self.completed:
-                self._check_networks()
+                self.networks.check_parameters("a step")
             self.optimizers.step(trained, clock, sum_of_totals, guard)
         self._skipped += torch.stack([guard.not_finite, guard.loss_not_finite])
         if self.waits:
@@ -124,17 +131,6 @@ class Engine:
             self.average.update()
         self.objective.augmenter.adapt(clock)
         return losses
-
-    def _check_networks(self) -> None:
-        """Check, in the first step, that networks are as they were built, and take what they are given.
-
-        Raises:
-            PluginRuntimeError: a network has other parameters than those that are trained and saved.
-            RecipeError: a network is given a condition that nothing in it takes.
-        """
-        self.networks.check_parameters("a step")
-        if unread := list(self.networks.unread_conditions()):
-            raise RecipeError(unread, self.plan.recipe.name)
 
     def _differentiate(self, total: Tensor, phase: Phase, values: Iterable[str]) -> None:
         losses = ", ".join(dict.fromkeys(name.rpartition("/")[2] for name in values))
