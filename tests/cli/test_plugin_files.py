@@ -253,3 +253,34 @@ def test_a_metric_spoils_no_other(transgan: Any, recipe: Path, body: str, figure
     result = json.loads(Path("run/result.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
     assert message in " ".join(result["warnings"])
     assert all(each.keys() >= {"cycle_error"} and each["cycle_error"] < 5 for each in result["translations"].values())
+
+
+NODES = '''
+from transgan.api import Call, Conditions, Nodes, Register, Tensor, hookimpl, node
+
+
+class Own(Nodes):
+    """Nodes that condition the generator on a code that nothing in it takes."""
+
+    @node
+    def to_target(self, task: Tensor, target_domain: Tensor) -> Conditions:
+        return {"task": task, "domain": target_domain, "code": target_domain[:, None].float()}
+
+    @node
+    def fake(self, source: Tensor, to_target: Conditions) -> Call:
+        return Call("generator", source, to_target)
+
+
+@hookimpl
+def register_nodes(register: Register) -> None:
+    register("own", Own)
+'''
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_condition_that_nothing_takes_ends_a_run_too(transgan: Any, recipe: Path, command: str) -> None:
+    Path("nodes.py").write_text(NODES)
+    changes = ('nodes="own"', "losses.cycle=false", "metrics={}", "evaluate.keep_best=''")
+    words = [word for each in changes for word in ("--set", each)]
+    done = transgan(command, recipe, "--plugin", "nodes.py", *words)
+    assert done.code == 2 and "its nodes give it the condition 'code', which nothing in it takes" in done.err
