@@ -187,7 +187,8 @@ def test_discriminators_of_other_tasks_are_conditioned_on_the_attributes_of_the_
     plan: Plan = planned(text)
     engine, _ = double_engine(plan)
     received: list[Mapping[str, Any]] = []
-    engine.networks["d"].forward = lambda x, **conditions: received.append(conditions)
+    forward = engine.networks["d"].forward
+    engine.networks["d"].forward = lambda x, **conditions: received.append(conditions) or forward(x, **conditions)
     there = plan.translations[0]
     x, age = torch.zeros(2, 3, 16, 16, dtype=torch.float64), torch.tensor([[0.25], [0.5]], dtype=torch.float64)
     inputs = assembled(plan, there, {"young": x, "old": x}, {"young": age, "old": -age}, Clock())

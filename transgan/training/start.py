@@ -1,6 +1,6 @@
 """How a run starts, goes on or is ended, from a command or from Python: plan, processes, run folder and trainer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transgan.data.domains import Domains
@@ -178,8 +178,9 @@ def _open_folder(plan: Plan, registry: Registry, out: Path | None) -> RunFolder:
 
 def _check_same_recipe(plan: Plan, registry: Registry, folder: RunFolder, out: Path) -> None:
     if folder.recipe.exists():
-        keys = differing_keys(plan, make_plan(read_recipe(folder.recipe), registry))
-        if keys:
+        there = read_recipe(folder.recipe)  # whatever its hooks: they watch a run, which is the same with others
+        there = replace(there, recipe=there.recipe.model_copy(update={"hooks": plan.recipe.hooks}))
+        if keys := differing_keys(plan, make_plan(there, registry)):
             raise UsageError(
                 f"{out} holds a run of another recipe; they differ in {listed(keys, 6)}. "
                 f"Choose another {option('out')}, or resume that one"
