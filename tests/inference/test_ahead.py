@@ -1,6 +1,7 @@
 """Three stages of work: order, errors of one item, out of memory, what is in memory at once, an early end."""
 
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -85,6 +86,7 @@ def test_large_items_wait_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None
 
     def write(x: np.ndarray) -> None:
         nonlocal alive
+        time.sleep(0.002)  # slower than reading, and nobody asks for the results
         with lock:
             alive -= 1
 

@@ -5,7 +5,7 @@ So the disk, decoders and encoders work beside the network, and the network on m
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Generic, TypeVar
 
@@ -73,6 +73,7 @@ class Stages(Generic[Given, Item, Done, Result]):
                     read_ahead(self.most)
                 while len(writing) > self.most:
                     one, result = writing.popleft()
+                    wait([result])  # also where the caller does not ask for it: else what is written piles up
                     yield one, result.result
                 read = [item.result() for _, item in batch if not item.exception()]
                 done = iter(self._worked(read, writers))
