@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from transgan_images.media import ImageMedia
 
 from transgan.api import Generator, NetworkSpec, Options, Register, hookimpl
-from transgan.dry_run import describe, predict_memory, trace_phases
+from transgan.dry_run import describe, predict_memory
 from transgan.errors import RecipeError, TransganError
 from transgan.networks import Networks
+from transgan.training.trace import trace_phases
 
 RECIPE = """
 [tasks]

@@ -1,161 +1,36 @@
-"""The dry run: every phase traced once on the meta device, for what a plan will run, its size, and its errors."""
+"""The dry run: what a plan will run, its size, and its errors, for `transgan check`."""
 
-import inspect
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import nn
 
-from transgan.api.protocols import DiscriminatorOutput, Network
+from transgan.api.protocols import Network
 from transgan.api.samples import Column
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
-from transgan.errors import RecipeError, TransganError
-from transgan.graph import Pass
 from transgan.networks import Networks
 from transgan.options import Size
-from transgan.plan import Conditioned, Plan, Stage
+from transgan.plan import Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
-from transgan.plugin_errors import notes_of, plugin_of
 from transgan.progress import progress_bar
-from transgan.recipe.schema import Phase
-from transgan.registry import Registry
-from transgan.schedule import Clock
 from transgan.text import listed, size_of
-from transgan.training.engine import phases_sharing_nodes
 from transgan.training.initialization import initial_weights
-from transgan.training.live import LiveTensors
-from transgan.training.objective import Objective
-from transgan.training.shapes import build_lazy_modules, meta_inputs
+from transgan.training.shapes import build_lazy_modules
+from transgan.training.trace import PhaseTrace, trace_run
 
 #: Bytes of code and kernels that the first step of a process loads, on a CPU.
 LOADED = 22_000_000
 #: What the C library's heap holds in gaps between tensors, as a share of what a step allocates and frees. With every
 #: tensor mapped for itself (`MALLOC_MMAP_THRESHOLD_`) there are none, and steps take twice as long.
 GAPS = 0.4
-
-
-@dataclass(frozen=True)
-class PhaseTrace:
-    """One phase, or the nodes that phases share, traced on the meta device."""
-
-    side: str
-    """`nodes` for what phases share, else the side that is trained."""
-    passes: list[Pass]
-    losses: list[str]
-    peak: int
-    """Bytes that tensors hold at most: weights, gradients, activations, and what the backward pass computes."""
-
-
-def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseTrace]:
-    """Trace every phase of a stage on the meta device.
-
-    Raises:
-        RecipeError: a phase cannot run; says at which node, network or loss.
-    """
-    batch = max(1, stage.batch // plan.recipe.train.accumulate)
-    networks = _TracingNetworks(plan, "meta", merge=merge)
-    networks.freeze(stage)
-    objective = Objective(plan, networks, traces_all=True)
-    clock = Clock(step=stage.first, run=stage.first / plan.recipe.train.steps)
-    batch_inputs = meta_inputs(plan, stage, batch, clock)
-    phases = stage.phases
-    sharing = phases_sharing_nodes(phases, plan.recipe.train.accumulate)
-    traces = []
-    with LiveTensors() as live:
-        held = (value for network in networks.values() for value in (*network.parameters(), *network.buffers()))
-        live.hold(value for value in held if not is_lazy(value))
-        with _as_recipe_error(plan, "the nodes of the step"):
-            shared = objective.compute_nodes(batch_inputs, sharing, clock)
-        traces.append(PhaseTrace("nodes", list(shared.passes), [], live.peak))
-        for parameter in _parameters(plan, networks, phases):
-            if not is_lazy(parameter):
-                parameter.grad = torch.empty_like(parameter)  # of the step before, until its phase begins again
-        for phase in phases:
-            trained = _parameters(plan, networks, [phase])
-            for parameter in trained:
-                parameter.grad = None
-            live.peak = live.now
-            with _as_recipe_error(plan, f"the {phase.side} phase"):
-                step = shared if phase in sharing else objective.compute_nodes(batch_inputs, [phase], clock)
-                before = len(step.passes) if step is shared else 0
-                networks.set_trainable(plan.trained(phase))
-                total, values = objective(phase, step, clock)
-                if total is not None and total.requires_grad:
-                    total.backward()  # type: ignore[no-untyped-call]
-            names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
-            traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak))
-    if unread := list(networks.unread_conditions()):
-        raise RecipeError(unread, plan.recipe.name)
-    return traces
-
-
-class _TracingNetworks(Networks):
-    """Networks on the meta device that check the shapes of inputs and outputs."""
-
-    def __call__(
-        self, name: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False, full_precision: bool = False
-    ) -> Any:
-        planned = self.plan.networks[name]
-        # A condition that is no tensor asks for a part of a network, such as its activations after some layers.
-        of_stage = self._stage.conditions if self._stage else {}
-        own = [value for each, value in conditions.items() if each not in of_stage]
-        whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in own)
-        if whole and x.shape[1] != planned.spec.source_channels:
-            raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
-        if missing := self._missing_condition(name, conditions):
-            raise ValueError(f"it needs the condition '{missing}', which its nodes do not give it here")
-        output = super().__call__(name, x, conditions, frozen, full_precision)
-        if whole:
-            expected = (len(x), planned.spec.channels, *x.shape[2:])
-            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            if found != expected:
-                raise ValueError(f"it returned {found}, expected a tensor {expected}")
-        if planned.kind == "discriminators" and not isinstance(output, DiscriminatorOutput):
-            raise ValueError(f"it returned {type(output).__name__}, expected a DiscriminatorOutput")
-        return output
-
-    def _missing_condition(self, name: str, given: Mapping[str, Any]) -> str | None:
-        """Return an argument of a network's `forward` that has no default and that nothing gives it."""
-        module = self[name]
-        if not isinstance(module, Conditioned):
-            return None  # of a loss, which calls it itself
-        parameters = list(inspect.signature(type(module.network).forward).parameters.values())[2:]  # but self and x
-        needed = [
-            p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        ]
-        return next((each for each in needed if each not in given and each != "style"), None)
-
-
-@contextmanager
-def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
-    """Turn any error of a plugin's code into one line that says where it was raised."""
-    try:
-        yield
-    except Exception as error:
-        notes = [f"while {note}" for note in reversed(notes_of(error))]
-        if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):
-            notes.append(f"in {plugin}")
-        said = error.args[0] if isinstance(error, KeyError) and error.args else error  # str() would quote it
-        text = (str(said).strip() or type(error).__name__).splitlines()[0]
-        where = f" ({'; '.join(notes)})" if notes else ""
-        raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
-
-
-def _parameters(plan: Plan, networks: Networks, phases: Iterable[Phase]) -> list[nn.Parameter]:
-    """Return the parameters that phases train."""
-    names = dict.fromkeys(name for phase in phases for name in plan.trained(phase))
-    return [parameter for name in names for parameter in networks.trainable(name)]
 
 
 def describe(plan: Plan) -> Iterator[str]:
@@ -175,7 +50,7 @@ def examine(plan: Plan) -> dict[str, Any]:
     """
     recipe = plan.recipe
     check_divisible(plan, 1)
-    traces = [(stage, trace_phases(plan, stage)) for stage in plan.stages]
+    traces = trace_run(plan)
     domains = Domains(plan)
     with progress_bar("reading the data", count_files(domains)) as seen:
         exclude_unreadable(domains, seen)
@@ -184,7 +59,7 @@ def examine(plan: Plan) -> dict[str, Any]:
             _round_trip(domains, part.name, plan.stages[-1].size)
     networks, initial = Networks(plan, "meta"), initial_weights(plan)
     build_lazy_modules(plan, networks)
-    costs = _costs(plan, networks, [trace for _, phases in traces for trace in phases])
+    costs = _costs(plan, networks, [trace for phases in traces for trace in phases])
     return {
         "recipe": recipe.name,
         "steps": recipe.train.steps,
@@ -215,7 +90,7 @@ def examine(plan: Plan) -> dict[str, Any]:
             name: _network(plan, networks, name, notes=not initial or name not in initial.whole) for name in networks
         },
         "initial_weights": list(initial.report()) if initial else [],
-        "stages": [_stage(stage, phases) for stage, phases in traces],
+        "stages": [_stage(*each) for each in zip(plan.stages, traces, strict=True)],
         **costs,
         "warnings": [*_short_of(costs), *domains.warnings, *check_conditioning(plan)],
     }
@@ -368,7 +243,7 @@ def predict_memory(plan: Plan) -> dict[str, int]:
     """Return the bytes that a run needs, and their parts, as `transgan check --json` has them."""
     networks = Networks(plan, "meta")
     build_lazy_modules(plan, networks)
-    traces = [trace for stage in plan.stages for trace in trace_phases(plan, stage)]
+    traces = [trace for phases in trace_run(plan) for trace in phases]
     memory: dict[str, int] = _costs(plan, networks, traces)["memory"]
     return memory
 

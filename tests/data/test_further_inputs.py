@@ -14,11 +14,12 @@ from transgan.api import Clock, Loss, Metric, Register, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.data.unreadable import exclude_unreadable
-from transgan.dry_run import describe, trace_phases
+from transgan.dry_run import describe
 from transgan.errors import DataError, RecipeError
 from transgan.evaluation.evaluate import Evaluation, held_out_batches
 from transgan.plan import Plan
 from transgan.training import Engine
+from transgan.training.trace import trace_phases
 
 RECIPE = """
 [data]

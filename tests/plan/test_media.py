@@ -11,11 +11,11 @@ from PIL import Image
 
 from transgan import Translator, storage
 from transgan.api import Call, Conditions, Nodes, Register, Tensor, hookimpl, node
-from transgan.dry_run import trace_phases
 from transgan.errors import RecipeError, UsageError
 from transgan.inference.regions import RegionSelection
 from transgan.plan import Plan, build_networks
 from transgan.plan.conditioning import check_conditioning
+from transgan.training.trace import trace_phases
 
 RECIPE = """
 [data]

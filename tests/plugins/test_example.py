@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from transgan.api import Loss, NetworkSpec
-from transgan.dry_run import trace_phases
 from transgan.errors import RecipeError
 from transgan.plan import Plan
 from transgan.registry import Registry
+from transgan.training.trace import trace_phases
 
 FOLDER = Path(__file__).parents[2] / "plugins/example"
 

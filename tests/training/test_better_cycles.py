@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from transgan_standard.cycles import Cycle
 
 from transgan.api import Clock
-from transgan.dry_run import trace_phases
 from transgan.errors import RecipeError
 from transgan.plan import Plan
+from transgan.training.trace import trace_phases
 
 Samples = Mapping[Any, Tensor]
 Match = Callable[..., Plan]

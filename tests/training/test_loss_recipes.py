@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from transgan import storage
-from transgan.dry_run import trace_phases
 from transgan.plan import make_plan
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
+from transgan.training.trace import trace_phases
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = (

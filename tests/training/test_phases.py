@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from transgan import dry_run
 from transgan.api import Call, Clock, DiscriminatorOutput, Loss, NetworkSpec, Options, Register, hookimpl, node
 from transgan.errors import RecipeError
+from transgan.training.trace import trace_phases
 
 RECIPE = """
 [train]
@@ -159,7 +159,7 @@ def test_each_slot_of_a_loss_has_its_own_network(trained_engine: Any) -> None:
 def test_a_loss_with_a_shape_is_named(planned: Any) -> None:
     plan = planned(RECIPE + "flat = 1.0\n", Plugin())
     with pytest.raises(RecipeError, match=r"for_generator returned shape \(4,\), expected a scalar tensor.*'flat'"):
-        dry_run.trace_phases(plan, plan.stages[0])
+        trace_phases(plan, plan.stages[0])
 
 
 def test_a_loss_that_begins_at_zero_is_traced(planned: Any) -> None:
@@ -167,9 +167,9 @@ def test_a_loss_that_begins_at_zero_is_traced(planned: Any) -> None:
     text = RECIPE + "flat = { from = 0.0, to = 1.0, between = [0.5, 1.0] }\n"
     plan = planned(text, Plugin())
     with pytest.raises(RecipeError, match="'flat'"):
-        dry_run.trace_phases(plan, plan.stages[0])
+        trace_phases(plan, plan.stages[0])
     silent = planned(RECIPE + "flat = 0.0\n", Plugin())
-    traces = dry_run.trace_phases(silent, silent.stages[0])
+    traces = trace_phases(silent, silent.stages[0])
     assert all("flat" not in trace.losses for trace in traces)
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from transgan import storage
+from transgan.api import Loss, Register, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.errors import RecipeError
@@ -105,3 +107,65 @@ def test_phases_of_a_stage_are_the_same_after_writing_and_reading_the_recipe(pla
 def test_a_phase_of_a_stage_that_names_no_loss_is_an_error(planned: Any) -> None:
     with pytest.raises(RecipeError, match=r"\[stages\.0\.phases\.0\] losses: 'idendity' matches none|'idendity' match"):
         planned(PRETRAINED.replace('losses = ["identity"]', 'losses = ["idendity"]'))
+
+
+class Large(Loss):
+    """A loss that small samples break."""
+
+    def for_generator(self, source: Tensor, fake: Tensor) -> Tensor:
+        if source.shape[-1] < 16:
+            raise ValueError("16 pixels at least")
+        return (fake - source).mean()
+
+
+class Adversary(Large):
+    """The same in the objective after a fallback."""
+
+    decision_logit = 0.0
+
+    def for_generator(self, fake_input: Tensor) -> Tensor:  # type: ignore[override]
+        raise ValueError("16 pixels at least")
+
+    def for_discriminator(self, real_input: Tensor) -> Tensor:
+        return real_input.mean()
+
+
+class WithLarge:
+    @hookimpl
+    def register_losses(self, register: Register) -> None:
+        register("large", Large)
+        register("adversary", Adversary)
+
+
+TWO = """
+[train]
+steps = 4
+[generators]
+g = { use = "resnet", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1 }
+[losses]
+lsgan = 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "large = 1.0\n[[stages]]\nshare = 0.5\n[[stages]]\nshare = 0.5\nsize = 12\n",
+            "stage 2: the generator phase cannot run: 16 pixels at least .*'large'",
+        ),
+        (
+            '[guard]\naction = "fallback"\nfallback = { adversarial = "adversary" }\n',
+            "'fallback' would not run: the generator phase cannot run: 16 pixels",
+        ),
+    ],
+)
+def test_what_cannot_run_later_is_reported_before_the_first_step(
+    trained: Any, recipe_file: Any, tmp_path: Path, more: str, message: str
+) -> None:
+    """Kind: whatever part of a run begins after its first step, a stage or the fallback."""
+    with pytest.raises(RecipeError, match=message):
+        trained(recipe_file(TWO + more), tmp_path / "run", plugin=WithLarge())
+    assert not (tmp_path / "run").exists()

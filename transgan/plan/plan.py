@@ -145,6 +145,8 @@ class Plan:
     """Every plugin's options with their defaults, by the place in the recipe."""
     adversarial_losses: str = ""
     """For messages: what is an adversarial loss with a decision logit, and which installed ones are."""
+    fallback: "Plan | None" = None
+    """The plan after the guardian's fallback, where some fault can cause one."""
 
     @property
     def domains(self) -> list[str]:

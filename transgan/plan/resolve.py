@@ -27,7 +27,7 @@ def make_plan(document: Document, registry: Registry) -> Plan:
     plan = _Planner(document, registry).plan()
     if "fallback" in plan.recipe.guard.possible_actions:
         try:
-            make_plan(with_fallback(document, plan), registry)
+            plan.fallback = make_plan(with_fallback(document, plan), registry)
         except UsageError as error:
             for line in getattr(error, "problems", [str(error)]):
                 document.problems.add(("guard",), f"'fallback' would not run: {line}")

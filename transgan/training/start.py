@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import DataError, DiskError, TransganError, UsageError
@@ -19,6 +20,7 @@ from transgan.training.distributed import Processes
 from transgan.training.extension import describe_extension, filled_table, with_steps, write_steps
 from transgan.training.initialization import initial_weights
 from transgan.training.outputs import is_finished
+from transgan.training.trace import trace_run
 from transgan.training.trainer import Trainer
 
 
@@ -68,7 +70,10 @@ def train(
         processes.end()
         there = expand_home(out)
         return Ended(there, 0, RunFolder.at(there).model if processes.main else None)
-    with processes.alike():  # before the folder is created: a mistake in the data leaves none behind
+    with processes.alike():  # before the folder is created: a mistake in the recipe or the data leaves none behind
+        if not finish:
+            check_divisible(plan, processes.world)
+            trace_run(plan)
         domains = Domains(plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
         weights = initial_weights(plan) if new_run else None

@@ -14,11 +14,11 @@ from transgan_standard.discriminators import PatchDiscriminator, PatchOptions
 from transgan_standard.generators import ResnetGenerator
 
 from transgan.api import Call, NetworkSpec, UsageError, hookimpl
-from transgan.dry_run import trace_phases
 from transgan.errors import RecipeError
 from transgan.plan import Plan
 from transgan.rng import CounterRng
 from transgan.training import Engine
+from transgan.training.trace import trace_phases
 
 Match = Callable[..., Plan]
 

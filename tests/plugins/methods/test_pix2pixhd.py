@@ -21,11 +21,12 @@ from transgan.api import Conditions, NetworkSpec, Register, UsageError, hookimpl
 from transgan.cli.resume import resume
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.dry_run import describe, trace_phases
+from transgan.dry_run import describe
 from transgan.errors import RecipeError
 from transgan.plan import make_plan
 from transgan.recipe import read_recipe
 from transgan.training import Engine
+from transgan.training.trace import trace_phases
 
 RECIPE = """
 [data]
