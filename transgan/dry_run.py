@@ -16,6 +16,7 @@ from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
+from transgan.evaluation.evaluate import unmeasured
 from transgan.networks import Networks
 from transgan.options import Size
 from transgan.plan import Plan, Stage
@@ -25,6 +26,7 @@ from transgan.text import listed, size_of
 from transgan.training.initialization import initial_weights
 from transgan.training.shapes import build_lazy_modules
 from transgan.training.trace import PhaseTrace, trace_run
+from transgan.training.unused import check_used, phases_training
 
 #: Bytes of code and kernels that the first step of a process loads, on a CPU.
 LOADED = 22_000_000
@@ -51,6 +53,7 @@ def examine(plan: Plan) -> dict[str, Any]:
     recipe = plan.recipe
     check_divisible(plan, 1)
     traces = trace_run(plan)
+    unused, trained_in = check_used(plan, traces), phases_training(plan, traces)
     domains = Domains(plan)
     with progress_bar("reading the data", count_files(domains)) as seen:
         exclude_unreadable(domains, seen)
@@ -60,6 +63,7 @@ def examine(plan: Plan) -> dict[str, Any]:
     networks, initial = Networks(plan, "meta"), initial_weights(plan)
     build_lazy_modules(plan, networks)
     costs = _costs(plan, networks, [trace for phases in traces for trace in phases])
+    warnings = [*domains.warnings, *unused, *unmeasured(plan, domains), *check_conditioning(plan)]
     return {
         "recipe": recipe.name,
         "steps": recipe.train.steps,
@@ -87,12 +91,16 @@ def examine(plan: Plan) -> dict[str, Any]:
             for direction in plan.directions
         ],
         "networks": {
-            name: _network(plan, networks, name, notes=not initial or name not in initial.whole) for name in networks
+            name: {
+                **_network(plan, networks, name, notes=not initial or name not in initial.whole),
+                "trained_in": trained_in.get(name, []),
+            }
+            for name in networks
         },
         "initial_weights": list(initial.report()) if initial else [],
         "stages": [_stage(*each) for each in zip(plan.stages, traces, strict=True)],
         **costs,
-        "warnings": [*_short_of(costs), *domains.warnings, *check_conditioning(plan)],
+        "warnings": [*_short_of(costs), *warnings],
     }
 
 
@@ -171,7 +179,8 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
         trained, count = network["trained"], network["parameters"]
         some = f"{trained:,} of them " if 0 < trained < count else ""
         own = f" by [optimizers.{network['optimizer']}]" if network["optimizer"] != network["side"] else ""
-        how = f"{some}trained in the {network['side']} phase{own}" if trained else "frozen"
+        phases = f"trained in {listed(network['trained_in'])}{own}" if network["trained_in"] else "not trained"
+        how = f"{some}{phases}" if trained else "frozen"
         yield f"  {name}: {network['use']}, {count:,} parameters, {how}"
         yield from (f"    note: {note}" for note in network["notes"])
     yield from found["initial_weights"]

@@ -93,6 +93,17 @@ class Schedule(BaseModel):
         """Whether the value differs from zero at any point of the run."""
         return any(self.numbers)
 
+    def nonzero_between(self, first: Clock, last: Clock) -> bool:
+        """Whether the value differs from zero at any point of a part of the run.
+
+        How long an epoch is, only the data say: of a schedule in epochs the whole run counts.
+        """
+        if self.unit == "epochs":
+            return self.ever_nonzero
+        begin, end = ((clock.step if self.unit == "steps" else clock.run) for clock in (first, last))
+        steps = [value for at, value in zip(self.at, self.values, strict=True) if begin < at <= end]
+        return any([self.at_clock(first), self.at_clock(last), *steps])  # a curve rises or falls only
+
     @property
     def numbers(self) -> list[float]:
         """The numbers of the schedule: `from`, `to` and `values`; every value lies between two of them."""

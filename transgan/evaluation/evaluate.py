@@ -117,6 +117,35 @@ class _Samples:
 FEW_SAMPLES = 10
 
 
+#: Why an argument of a metric is not there.
+UNKNOWN = {
+    "counterpart": "the true translations are not known",
+    "reference": "this model takes no style from a reference",
+    "reference_fake": "this model takes no style from a reference",
+    "at_strength": "this model cannot scale its change",
+}
+
+
+def unmeasured(plan: Plan, domains: Domains) -> list[str]:
+    """Return a warning for each metric that has no figure for any translation: they lack what it needs."""
+    varies = {"reference": "reference", "reference_fake": "reference", "at_strength": "strength"}
+    absent = {name for name, by in varies.items() if not plan.varies_by(by)}
+    directions = [direction.translation for direction in plan.directions]
+
+    def known(each: Translation) -> bool:
+        samples = domains[each.source].evaluated
+        return any(true_translations(domains, each, [sample])[0] is not None for sample in samples)
+
+    warnings = []
+    for name, metric in plan.metrics.items():
+        names = used_arguments(metric, metric.update)
+        lacks = [each for each in names if each in absent]
+        if "counterpart" in names and not any(map(known, directions)):
+            lacks.append("counterpart")
+        warnings += [f"metric '{name}': no figures: it needs '{each}', and {UNKNOWN[each]}" for each in lacks[:1]]
+    return warnings
+
+
 class Evaluation:
     """A plan's metrics on its held-out samples. What a metric fits to the real domains it fits once.
 
@@ -258,15 +287,9 @@ class Evaluation:
         self.counts[translation] = self.counts.get(translation, 0) + len(samples)
         for name, metric in list(metrics.items()):
             if absent := [each for each in arguments[name] if values.get(each) is None]:
-                reasons = {
-                    "counterpart": "the true translations are not known",
-                    "reference": "this model takes no style from a reference",
-                    "reference_fake": "this model takes no style from a reference",
-                    "at_strength": "this model cannot scale its change",
-                }
                 not_given = "these samples have no such input" if absent[0] not in given else ""
                 no_network = not_given or "this model has no network that computes it"
-                why = reasons.get(absent[0], no_network)
+                why = UNKNOWN.get(absent[0], no_network)
                 self.missing[name, translation] = f"it needs '{absent[0]}', and {why}"
             else:
                 with (

@@ -8,7 +8,7 @@ from transgan.errors import TransganError, did_you_mean
 from transgan.graph import argument_names
 from transgan.plan.build import Conditioned, build_network, mixes_batch, on_meta_device
 from transgan.plan.kept import KEPT, check_kept
-from transgan.plan.plan import Plan, Term, is_frozen, matches
+from transgan.plan.plan import Plan, Term, is_frozen
 from transgan.recipe import Problems, Recipe
 from transgan.recipe.schema import Phase
 from transgan.schedule import Schedule
@@ -68,11 +68,17 @@ def _check_phases(plan: Plan, problems: Problems) -> None:
                 for pattern in getattr(phase, key) or ():
                     if not any(fnmatch(name, pattern) for name in known):
                         problems.add((*place, i, key), f"'{pattern}' matches none. {did_you_mean(pattern, known)}")
-            if (
-                not any(t.side == phase.side and matches(t.translation, phase.translations) for t in plan.terms)
-                and not problems
-                and phases != usual  # the defaults, also where they are written out, may be unused
-            ):
+            if phase.trains == []:
+                problems.add((*place, i, "trains"), "names no network; leave it out for all of the side")
+            for pattern in phase.trains or ():
+                sides = {network.side for name, network in plan.networks.items() if fnmatch(name, pattern)}
+                if sides and phase.side not in sides:
+                    message = (
+                        f"'{pattern}' matches networks of the other side alone; a {phase.side} phase trains its own"
+                    )
+                    problems.add((*place, i, "trains"), message)
+            # The defaults, also where they are written out, may be unused.
+            if not problems and phases != usual and not plan.terms_in(phase):
                 problems.add((*place, i), f"no loss of this recipe has a term for the {phase.side} phase")
 
 

@@ -241,7 +241,7 @@ class Plan:
         They include those that are not due, see `is_due`.
         """
         found = []
-        for term in self._terms(phase):
+        for term in self.terms_in(phase):
             task = self.recipe.tasks[term.translation.task]
             if weight := self.weight(term.loss, clock) * task.weight.at_clock(clock):
                 found.append((term, weight))
@@ -249,13 +249,20 @@ class Plan:
 
     def terms_ever(self, phase: Phase, stage: Stage) -> list[tuple[Term, float]]:
         """Return the terms of a phase whose weight is not 0 at some moment of a stage, each with the weight 1."""
+        shares = self.recipe.train.balance
+        tasks = {
+            name
+            for name, task in self.recipe.tasks.items()
+            if task.weight.ever_nonzero and (isinstance(shares, str) or shares[name].ever_nonzero)
+        }
         return [
             (term, 1.0)
-            for term in self._terms(phase)
-            if stage.weights[term.loss].ever_nonzero and self.recipe.tasks[term.translation.task].weight.ever_nonzero
+            for term in self.terms_in(phase)
+            if stage.weights[term.loss].ever_nonzero and term.translation.task in tasks
         ]
 
-    def _terms(self, phase: Phase) -> list[Term]:
+    def terms_in(self, phase: Phase) -> list[Term]:
+        """Return the terms of a phase, whatever their weights."""
         return [
             term
             for term in self.terms

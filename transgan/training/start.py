@@ -7,6 +7,7 @@ from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import DataError, DiskError, TransganError, UsageError
+from transgan.evaluation.evaluate import unmeasured
 from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
 from transgan.progress import progress_bar
@@ -22,6 +23,7 @@ from transgan.training.initialization import initial_weights
 from transgan.training.outputs import is_finished
 from transgan.training.trace import trace_run
 from transgan.training.trainer import Trainer
+from transgan.training.unused import check_used
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,14 @@ def train(
         there = expand_home(out)
         return Ended(there, 0, RunFolder.at(there).model if processes.main else None)
     with processes.alike():  # before the folder is created: a mistake in the recipe or the data leaves none behind
+        unused: list[str] = []
         if not finish:
             check_divisible(plan, processes.world)
-            trace_run(plan)
+            unused = check_used(plan, trace_run(plan))
         domains = Domains(plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
         weights = initial_weights(plan) if new_run else None
-    for warning in check_conditioning(plan) if processes.main else []:
+    for warning in [*unused, *unmeasured(plan, domains), *check_conditioning(plan)] if processes.main else []:
         progress.message(f"warning: {warning}")
     if processes.main and processes.mixed_precision not in ("no", plan.recipe.train.precision):
         progress.message(

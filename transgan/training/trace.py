@@ -38,8 +38,10 @@ class PhaseTrace:
     losses: list[str]
     peak: int
     """Bytes that tensors hold at most: weights, gradients, activations, and what the backward pass computes."""
+    trains: tuple[str, ...] = ()
+    """The networks that the phase is to train, without those that are frozen."""
     trained: tuple[str, ...] = ()
-    """The networks that a gradient of the losses reaches, of those that the phase trains."""
+    """Those among them that a gradient of the losses reaches."""
 
 
 def trace_run(plan: Plan) -> list[list[PhaseTrace]]:
@@ -96,14 +98,14 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
                 step = shared if phase in sharing else objective.compute_nodes(batch_inputs, [phase], clock)
                 before = len(step.passes) if step is shared else 0
                 networks.set_trainable(plan.trained(phase))
+                trains = {name: networks.trainable(name) for name in plan.trained(phase)}
+                trains = {name: own for name, each in trains.items() if (own := [p for p in each if p.requires_grad])}
                 total, values = objective(phase, step, clock)
                 if total is not None and total.requires_grad:
                     total.backward()  # type: ignore[no-untyped-call]
             names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
-            reached = tuple(
-                name for name in plan.trained(phase) if any(p.grad is not None for p in networks.trainable(name))
-            )
-            traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak, reached))
+            reached = tuple(name for name, own in trains.items() if any(p.grad is not None for p in own))
+            traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak, tuple(trains), reached))
     if unread := list(networks.unread_conditions()):
         raise RecipeError(unread, plan.recipe.name)
     return traces

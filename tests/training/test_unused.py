@@ -1,0 +1,130 @@
+"""What takes no part in a run is said before it, with the key that is why; compared with what training changes."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from transgan.data.batches import Batches
+from transgan.data.domains import Domains
+from transgan.dry_run import describe, examine
+from transgan.errors import RecipeError
+from transgan.evaluation.evaluate import unmeasured
+from transgan.plan import Plan
+from transgan.training import Engine
+from transgan.training.trace import trace_run
+from transgan.training.unused import check_used, phases_training
+
+RECIPE = """
+[tasks.age]
+between = ["young", "old"]
+[tasks.race]
+between = ["white", "black"]
+[train]
+steps = 4
+batch = 2
+[generators]
+g = { use = "resnet", per = "task", width = 4, blocks = 1 }
+[discriminators]
+d = { use = "patch", width = 4, layers = 1 }
+[losses]
+lsgan = 1.0
+cycle = 10.0
+identity = 1.0
+[metrics]
+cycle_error = true
+"""
+GENERATOR, DISCRIMINATOR = '{side="generator"}', '{side="discriminator"}'
+
+
+def warnings(plan: Plan) -> list[str]:
+    return check_used(plan, trace_run(plan))
+
+
+def changed(plan: Plan) -> set[str]:
+    """Return the networks whose weights training changes."""
+    engine = Engine(plan)
+    before = {name: [p.clone() for p in network.parameters()] for name, network in engine.networks.items()}
+    for _ in engine.train(Batches(plan, Domains(plan))):
+        pass
+    pairs = {name: zip(network.parameters(), before[name], strict=True) for name, network in engine.networks.items()}
+    return {name for name, each in pairs.items() if any(not torch.equal(p, q) for p, q in each)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], None),
+        (["tasks.race.weight=0"], "'race', .*not trained: tasks.race.weight is 0"),
+        (["train.balance={age=1, race=0}"], "'race', .*not trained: train.balance.race is 0"),
+        (["losses.cycle=0"], "loss 'cycle': never evaluated: losses.cycle is 0"),
+        (["losses.cycle={from=0.0, to=1.0, between=[8, 9]}"], "losses.cycle is 0 at each of its steps"),
+        ([f"phases=[{GENERATOR}]"], "not trained: no phase trains it"),
+        (
+            [f'phases=[{GENERATOR}, {{side="discriminator", every=9}}]'],
+            "phases.1: never run: phases.1.every = 9, and the run has 4 steps",
+        ),
+        (
+            [f'phases=[{{side="generator", losses=["lsgan", "cycle"]}}, {DISCRIMINATOR}]'],
+            "loss 'identity': never evaluated: no phase has it",
+        ),
+        (['losses.lsgan.translations=["age"]'], "'d.black', .*'d.white'.*no loss of phases.1 depends on it"),
+        (["stages=[{share=0.99}, {share=0.01}]"], "stage 2: never run: stages.1.share leaves it none"),
+        (["stages=[{share=0.5, losses={cycle=0}}, {share=0.5}]"], None),
+        ([f"stages=[{{share=0.5, phases=[{GENERATOR}]}}, {{share=0.5}}]"], None),
+        (["train.freeze=['d*']"], None),
+        (["evaluate.every=4", "evaluate.keep_best=cycle_error"], "keep_best has the last model alone"),
+        (["guard.check_every=5"], "never checked: guard.check_every = 5"),
+    ],
+)
+def test_what_takes_no_part_is_said_with_its_key(planned: Any, overrides: list[str], expected: str | None) -> None:
+    plan = planned(RECIPE, overrides=tuple(overrides))
+    found = warnings(plan)
+    assert bool(found) == bool(expected)
+    assert expected is None or any(re.search(expected, line) for line in found)
+    trained = changed(plan)
+    assert set(phases_training(plan, trace_run(plan))) == trained
+    of_networks = " ".join(line for line in found if "not trained" in line)
+    assert {name for name in plan.networks if f"network '{name}'" in of_networks} == (
+        set() if plan.recipe.train.freeze else set(plan.networks) - trained
+    )
+
+
+@pytest.mark.parametrize(
+    ("phases", "message"),
+    [
+        ('{side="generator", trains=[]}', "names no network"),
+        ('{side="generator", trains=["d*"]}', "'d\\*' matches networks of the other side alone"),
+        ('{side="discriminator", trains=["g*"]}', "'g\\*' matches networks of the other side alone"),
+        ('{side="discriminator", losses=["cycle"]}', "no loss of this recipe has a term for the discriminator"),
+        ('{side="discriminator", trains=["d.old"], translations=["race"]}', "no gradient of lsgan reaches d.old"),
+        ('{side="generator", every=9}', "nothing is trained"),
+    ],
+)
+def test_a_phase_that_can_train_nothing_is_refused(planned: Any, phases: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        warnings(planned(RECIPE, overrides=(f"phases=[{phases}]",)))
+
+
+def test_a_run_without_any_weight_is_refused(planned: Any) -> None:
+    with pytest.raises(RecipeError, match="nothing is trained"):
+        warnings(planned(RECIPE, overrides=("tasks.age.weight=0", "tasks.race.weight=0")))
+
+
+def test_check_names_the_phases_of_the_recipe(planned: Any) -> None:
+    phases = f'phases=[{GENERATOR}, {{side="generator", trains=["g.age"]}}, {{side="discriminator", every=9}}]'
+    plan = planned(RECIPE, overrides=(phases,))
+    lines = list(describe(plan))
+    assert any(line.startswith("  g.age: ") and line.endswith("trained in phases.0, phases.1") for line in lines)
+    assert any(line.startswith("  d.old: ") and line.endswith("not trained") for line in lines)
+    assert any("warning: phases.2: never run" in line for line in lines)
+
+
+def test_a_metric_that_can_measure_nothing_is_named(planned: Any) -> None:
+    known = planned(RECIPE, overrides=("metrics.paired_error=true",))  # synthetic faces have counterparts
+    assert not unmeasured(known, Domains(known))
+    plan = planned(RECIPE, overrides=("metrics.reference_style=true",))
+    [line] = unmeasured(plan, Domains(plan))
+    assert line.startswith("metric 'reference_style': no figures: it needs 'reference")
+    assert line in examine(plan)["warnings"]
