@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 import torch
+from PIL import Image
 
 from transgan.inference.translator import Translator
 from transgan.recipe import read_recipe
@@ -155,6 +157,104 @@ def test_a_recipe_that_only_extends_another_is_not_extended(transgan: Any, kille
     (folder / "recipe.toml").rename(folder.parent / "base.toml")
     (folder / "recipe.toml").write_text(f'extends = "{folder.parent / "base.toml"}"\n')
     assert "train.steps is not written in it" in transgan("resume", folder, "--steps", 6).error(2)
+
+
+# What a run goes on with.
+
+
+def edit(folder: Path, key: str, value: str) -> None:
+    """Change a value of the recipe of a run, as by hand."""
+    table = tomlkit.parse((folder / "recipe.toml").read_text())
+    *around, name = key.split(".")
+    inner: Any = table
+    for each in around:
+        inner = inner[each]
+    inner[name] = tomlkit.parse(f"x = {value}")["x"]
+    (folder / "recipe.toml").write_text(tomlkit.dumps(table))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "change"),
+    [
+        ("generators.face.width", "8", "generators.face.width = 8 instead of 4"),
+        ("discriminators.face.layers", "2", "discriminators.face.layers = 2 instead of 1"),
+        ("generators.face.per", '"run"', 'generators.face.per = "run" instead of "direction"'),
+        ("domains.old.age", "[40, 60]", "domains.old.age = [40, 60] instead of [50, 60]"),
+        ("tasks.age.between", '["old", "young"]', 'tasks.age.between = ["old", "young"] instead of ["young", "old"]'),
+    ],
+)
+@pytest.mark.parametrize("command", ["resume", "finish"])
+def test_a_recipe_that_has_become_another_is_refused(
+    transgan: Any, killed: Any, command: str, key: str, value: str, change: str
+) -> None:
+    """Kind: whatever makes the weights of the checkpoint those of another run. Nothing of the run is changed."""
+    folder = killed(3)
+    edit(folder, key, value)
+    before = files(folder)
+    line = transgan(command, folder, *(["--steps", 6] if command == "resume" else [])).error(2)
+    assert change in line and f"change it back in {folder}/recipe.toml" in line and "train.init_from=" in line
+    assert files(folder) == before
+
+
+def test_a_recipe_that_has_changed_otherwise_is_said(transgan: Any, killed: Any) -> None:
+    folder = killed(3)
+    edit(folder, "losses.cycle.weight", "2.0")
+    edit(folder, "train.batch", "4")
+    done = transgan("resume", folder)
+    assert done.code == 0, done.err
+    [line] = [line for line in done.err.splitlines() if line.startswith("warning: its recipe")]
+    changes = "train.batch = 4 instead of 2, losses.cycle.weight = 2 instead of 5"
+    assert line == f"warning: its recipe has changed since step 2: {changes}"
+    assert "its recipe" not in transgan("resume", folder, "--steps", 6).err  # the newest checkpoint has it so
+
+
+def swap(data: Path) -> None:
+    (data / "a").rename(data / "c")
+    (data / "b").rename(data / "a")
+    (data / "c").rename(data / "b")
+
+
+def add(data: Path) -> None:
+    shutil.copy(data / "a" / "0.png", data / "a" / "90.png")
+    Image.effect_noise((20, 20), 9.0).convert("RGB").save(data / "a" / "90.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "domains"),
+    [
+        (lambda data: None, []),
+        (lambda data: (data / "a" / "0.png").unlink(), ["x"]),
+        (add, ["x"]),
+        (swap, ["x", "y"]),
+        (lambda data: data.rename(data.parent / "moved"), []),
+    ],
+)
+def test_samples_that_have_changed_are_said(
+    transgan: Any, tmp_path: Path, change: Callable[[Path], object], domains: list[str]
+) -> None:
+    for number, name in enumerate(("a", "b")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(8):
+            noise = Image.effect_noise((20 + number, 20 + i), 30.0 * (number + 1)).convert("RGB")
+            noise.save(tmp_path / "data" / name / f"{i}.png")
+    recipe = """
+    data = { source = "folders", root = "data", size = 16 }
+    domains = { x = "a", y = "b" }
+    tasks = { t = { between = ["x", "y"] } }
+    train = { steps = 2 }
+    generators = { g = { use = "resnet", width = 4, blocks = 1 } }
+    losses = { cycle = 1.0 }
+    """
+    (tmp_path / "r.toml").write_text(recipe)
+    assert transgan("run", "r.toml", "--out", "run", "-q").code == 0
+    change(tmp_path / "data")
+    if not (tmp_path / "data").exists():
+        edit(tmp_path / "run", "data.root", '"moved"')
+    done = transgan("resume", "run", "--steps", 4)
+    assert done.code == 0, done.err
+    said = [line for line in done.err.splitlines() if "have changed since step 2" in line]
+    assert [line.split("'")[1] for line in said] == domains
+    assert "its recipe" not in done.err
 
 
 # Finish.

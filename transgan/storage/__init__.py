@@ -4,6 +4,7 @@ from transgan.storage.atomic import replacing_file, write_text
 from transgan.storage.checkpoints import (
     Checkpoint,
     check_model_place,
+    describe_newest,
     digest,
     is_checkpoint,
     load,
@@ -25,6 +26,7 @@ __all__ = [
     "RunFolder",
     "TextLog",
     "check_model_place",
+    "describe_newest",
     "digest",
     "is_checkpoint",
     "load",

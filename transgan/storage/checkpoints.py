@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MANIFEST, STATE, SUFFIX = "MANIFEST.json", "state.json", ".safetensors"
+NETWORKS = "networks" + SUFFIX
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 MARKS = {"format", "transgan", "recipe"}
 """The keys by which TransGAN's config.json is known: others write files of that name too."""
@@ -119,6 +120,20 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except DamagedError as damage:
             rejected.append(f"{name}: {damage}")
     return None, rejected
+
+
+def describe_newest(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]] | None:
+    """Return the state of the newest checkpoint of which that is intact, and the shapes of its networks' tensors.
+
+    No tensor is read, so that it can be asked for before anything else.
+    """
+    for name in sorted(_steps(folder), reverse=True):
+        with suppress(DamagedError, OSError, KeyError, TypeError):
+            files = _read_manifest(folder / name)["files"]
+            state = serialization.parse_json(STATE, _read_verified(folder / name / STATE, files[STATE]))
+            with serialization.open_to_read(folder / name / NETWORKS) as file:
+                return state, serialization.shapes(NETWORKS, file)
+    return None
 
 
 def saved_steps(folder: Path) -> list[int]:

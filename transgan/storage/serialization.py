@@ -60,6 +60,17 @@ def from_safetensors(name: str, data: bytes) -> "dict[str, Tensor]":
         raise DamagedError(f"{name}: {shortened(error)}") from error
 
 
+def shapes(name: str, file: BinaryIO) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a safetensors file's tensors, by name, without reading these.
+
+    Raises:
+        DamagedError: the header is malformed.
+    """
+    check_header(name, file)
+    header = parse_json(name, file.read(int.from_bytes(file.read(8), "little")))
+    return {key: tuple(entry["shape"]) for key, entry in header.items() if key != "__metadata__"}
+
+
 def check_header(name: str, file: BinaryIO) -> None:
     """Check that a safetensors header is small and consistent with the file's size; then seek to the file's start.
 

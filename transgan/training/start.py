@@ -21,6 +21,7 @@ from transgan.training.distributed import Processes
 from transgan.training.extension import describe_extension, filled_table, with_steps, write_steps
 from transgan.training.initialization import initial_weights
 from transgan.training.outputs import is_finished
+from transgan.training.resuming import check_resumed
 from transgan.training.trace import trace_run
 from transgan.training.trainer import Trainer
 from transgan.training.unused import check_used
@@ -88,6 +89,12 @@ def train(
             f'train.precision = "{plan.recipe.train.precision}" is; change it there'
         )
     _exclude_unreadable(domains, processes)
+    changes: list[str] = []
+    if out is not None and not new_run:
+        with processes.alike():
+            changes = check_resumed(plan, domains, expand_home(out))
+    for change in changes if processes.main else []:
+        progress.message(f"warning: {change}")
     folder, failure = None, None
     if processes.main:
         try:

@@ -40,6 +40,7 @@ from transgan.training.failures import RunHooks
 from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
+from transgan.training.resuming import describe_samples, recipe_table
 from transgan.training.run_log import RunLog
 from transgan.training.step_checks import StepChecks
 from transgan.training.transfer import InitialWeights
@@ -83,6 +84,10 @@ class Trainer:
         """The step of the model folder that was written."""
         self.losses: Mapping[str, Tensor] = {}
         self.figures: Mapping[str, Mapping[str, float]] = {}
+        self.given = {"recipe": recipe_table(plan), "data": describe_samples(self.domains)}
+        """What a checkpoint says of the run that it belongs to."""
+        self.begun = False
+        """Whether the run is new or goes on: where it cannot go on, its folder stays as it was."""
         self.set_plan(document, plan)
 
     def fit(self, progress: Progress, train: bool = True) -> int:
@@ -108,13 +113,18 @@ class Trainer:
             why = f": {printable(error) or type(error).__name__}"
             raise
         finally:
-            ended = outcome in ("finished", "stopped")
-            if not ended:
-                self.log.write(f"peak memory {peak_memory(self.processes.device)}")
-            self.log.write(f"{outcome} at step {self.engine.completed}{why}")
-            if not ended:
-                self._write_report(outcome, why.removeprefix(": "))
+            if self.begun:
+                self._note_end(outcome, why)
             self.call_hook("run_finished", outcome=outcome)
+
+    def _note_end(self, outcome: State, why: str) -> None:
+        """Write into log and report how the run has ended, or been interrupted."""
+        ended = outcome in ("finished", "stopped")
+        if not ended:
+            self.log.write(f"peak memory {peak_memory(self.processes.device)}")
+        self.log.write(f"{outcome} at step {self.engine.completed}{why}")
+        if not ended:
+            self._write_report(outcome, why.removeprefix(": "))
 
     def _train(self) -> int:
         """Train to the end; return 0, or the code of a request to stop."""
@@ -220,6 +230,7 @@ class Trainer:
     def _begin(self) -> None:
         """Go on from the newest checkpoint, or initialise the networks; write down what is being run."""
         resumed = self._resume()
+        self.begun = not resumed
         self.domains.fit_statistics()
         if not resumed and self._initialize():
             if self.engine.average:
@@ -227,6 +238,7 @@ class Trainer:
             if self.best.figure:
                 self._evaluate(0)  # training has to improve on it
         self.log.note_position()
+        self.begun = True
         if self.folder:
             environment = {**self.processes.environment(), "plugins": self.plan.plugins}
             storage.write_text(self.folder.path / "env.json", json.dumps(environment, indent=2) + "\n")
@@ -301,6 +313,7 @@ class Trainer:
             self.guardian.good_step = step
         groups, state = self.state.state_dict()  # on every process: some of it is gathered
         state |= {"step": step, "steps": self.plan.recipe.train.steps, "samples": self.batches.samples_before(step)}
+        state |= self.given
         if self.folder:
             state |= {"records": self.log.saved_position(), "config": model_config(self.plan, step, self.domains)}
             spare = self.guardian.good_step if self.guardian.rules.possible_actions & GOING_BACK else None
