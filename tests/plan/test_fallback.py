@@ -110,3 +110,20 @@ def test_a_fallback_that_cannot_run_is_refused_before_the_first_step(planned: An
     planned(text, overrides=(change, 'guard.action="rollback"'))
     with pytest.raises(RecipeError, match=line):
         planned(text, overrides=(change,))
+
+
+@pytest.mark.parametrize("action", ["fallback", "warn"])
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ('adversarial="cycle"', "'cycle' is not an adversarial loss; expected one of hinge, lsgan, relativistic"),
+        ('adversarial="lecam"', "'lecam' is not an adversarial loss"),
+        ('adversarial="hing"', "'hing' is not an adversarial loss"),
+        ('penalty="hinge"', "'hinge' is not a gradient penalty; expected one of gradient_penalty, r1, r2"),
+        ("penalty={weight=1.0,use='cycle'}", "'cycle' is not a gradient penalty"),
+    ],
+)
+def test_a_fallback_takes_losses_of_its_kind_alone(planned: Any, action: str, change: str, line: str) -> None:
+    with pytest.raises(RecipeError, match=rf"guard\.fallback.*{line}") as error:
+        planned(RECIPE, overrides=(f'guard.action="{action}"', f"guard.fallback.{change}"))
+    assert len(error.value.problems) == 1

@@ -353,6 +353,19 @@ RANDOM = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
             '--set phases=[{side="discriminator", trains=["d.odl"]}]: 0.trains: \'d.odl\' matches none. '
             "Did you mean 'd.old'?",
         ),
+        (
+            ['losses.lsgan.discriminators=["d", "c"]'],
+            '--set losses.lsgan.discriminators=["d", "c"]: \'c\' matches none. Known: d.',
+        ),
+        (
+            ["stages=[{share=0.5, size=10}, {share=0.5}]"],
+            "--set stages=[{share=0.5, size=10}, {share=0.5}]: 0.size: 'g' needs a multiple of 4, and samples are "
+            "10x10; the next smaller one is 8",
+        ),
+        (
+            ["losses={lsgan=false}"],
+            "--set losses={lsgan=false}: names no loss, so nothing is trained; expected one or more",
+        ),
     ],
 )
 def test_a_mistake_is_reported_in_one_line(problems: Any, overrides: list[str], line: str) -> None:

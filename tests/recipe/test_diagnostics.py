@@ -20,6 +20,26 @@ def reported(text: str, overrides: Sequence[str] = ()) -> list[str]:
 
 #: A part of the recipe, its replacement, and the line that reports the problem.
 WRONG = {
+    "unknown key of a table whose keys are known": (
+        "[metrics]",
+        '[guard]\nactions = { colapse = "off" }\n[metrics]',
+        ":40: [guard] actions.colapse: unknown key. Did you mean 'collapse'?",
+    ),
+    "a list of schedules": (
+        "[metrics]",
+        "[optimizers.discriminator]\nbetas = [0.5]\n[metrics]",
+        ":40: [optimizers.discriminator] betas: found a list of 1, expected a list of 2 numbers or schedules",
+    ),
+    "a mistake inside a member of a union": (
+        'between = ["young", "old"]',
+        'paired = { share = 2 }, between = ["young", "old"]',
+        ":12: [tasks.age] paired.share: found 2, expected a number above 0 and at most 1",
+    ),
+    "an empty folder": (
+        "batch = 8",
+        'init_from = ""',
+        ':16: [train] init_from: found "", expected a string that is not empty',
+    ),
     "unknown key": ("batch = 8", "batch = 8\nstpes = 3", ":17: [train] stpes: unknown key. Did you mean 'steps'?"),
     "unknown section": ("[metrics]", "[metrcis]", ":39: [metrcis]: unknown section. Did you mean 'metrics'?"),
     "a string for a number": (
@@ -271,3 +291,9 @@ def test_a_problem_without_a_line() -> None:
     problems.add((), "something is wrong")
     with pytest.raises(RecipeError, match=r"^x\.toml: something is wrong$"):
         problems.stop()
+
+
+@pytest.mark.parametrize("key", ["data.source", "data.default", "data.media", "nodes"])
+def test_a_slot_that_has_no_name_of_its_own_is_not_true(face: str, key: str) -> None:
+    [line] = reported(face, (f"{key}=true",))
+    assert line.endswith("found true, expected the name of a plugin, or a table")

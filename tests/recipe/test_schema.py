@@ -145,3 +145,11 @@ def test_printed_and_written(tmp_path: Path, schema: Any, run_cli: Callable[...,
     assert run_cli("schema", "--out", tmp_path / "new/recipe.json") == 2
     assert "exists; choose another file, or replace it with --overwrite" in capsys.readouterr().err
     assert run_cli("schema", "--out", tmp_path / "new/recipe.json", "--overwrite") == 0
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_recipe_is_not_replaced_by_a_schema(run_cli: Any, tmp_path: Path, overwrite: list[str]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[train]\n")
+    assert run_cli("schema", "--out", path, *overwrite) == 2
+    assert path.read_text() == "[train]\n"

@@ -282,7 +282,7 @@ def test_damaged_checkpoint_is_rejected_and_the_one_before_is_loaded(
     found, rejected = newest(folder)
     assert found and found.step == 1 and digest(found.groups) == digest(groups(1))
     assert len(rejected) == 1 and rejected[0].startswith(f"step-00000002: {defect}") and "\n" not in rejected[0]
-    with pytest.raises(DiskError, match="resume from another checkpoint"):
+    with pytest.raises(DiskError, match="resume goes on from the newest intact one"):
         load(folder / "step-00000002")
     save_steps(folder, 2)  # the run continues, and replaces the damaged checkpoint
     found, rejected = newest(folder)

@@ -74,11 +74,13 @@ def check_divisible(plan: Plan, world: int) -> None:
         UsageError: it cannot.
     """
     micro_batches = plan.recipe.train.accumulate
-    for stage in plan.stages:
+    for i, stage in enumerate(plan.stages):
         if stage.batch % (world * micro_batches):
+            own = bool(plan.recipe.stages) and plan.recipe.stages[i].batch is not None
+            key = f"stages.{i}.batch" if own else "train.batch"
             raise UsageError(
-                f"a batch of {stage.batch} cannot be divided by {world} processes with {micro_batches} "
-                f"micro-batches each; set train.batch to a multiple of {world * micro_batches}"
+                f"a batch of {stage.batch} cannot be divided by {world} process{'es'[: 2 * (world > 1)]} with "
+                f"{micro_batches} micro-batches each; set {key} to a multiple of {world * micro_batches}"
             )
 
 

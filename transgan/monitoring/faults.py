@@ -18,6 +18,7 @@ WITHIN = 1000
 #: Faults whose figure is too small; for the others it is too large.
 TOO_SMALL = {"collapse", "copying", "discriminator_blind"}
 
+WEIGHTS_NOT_FINITE = "weights are not finite"
 #: What each fault means, and what helps. `cycle`, `held` and `adversarial` are losses, as the recipe calls them.
 MESSAGES: Mapping[Fault, str] = {
     "collapse": (
@@ -57,7 +58,10 @@ MESSAGES: Mapping[Fault, str] = {
     ),
 }
 #: By which text each message is known in a log: what it says up to its first figure, or after that.
-FAULTS_SAY = tuple(next(text for text, *_ in Formatter().parse(each) if text) for each in MESSAGES.values())
+FAULTS_SAY = (
+    *(next(text for text, *_ in Formatter().parse(each) if text) for each in MESSAGES.values()),
+    WEIGHTS_NOT_FINITE,
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transgan.monitoring.detect import WINDOW, in_diagnostics, in_gradients
-from transgan.monitoring.faults import WITHIN, Finding, LossRoles, compare_with_limit, message_of
+from transgan.monitoring.faults import WEIGHTS_NOT_FINITE, WITHIN, Finding, LossRoles, compare_with_limit, message_of
 from transgan.recipe.schema import Action, Fault, Guard
 
 #: Checks of held-out samples in a row that must find a fault before anything is done.
@@ -69,7 +69,7 @@ class Guardian:
     def weights_not_finite(self) -> Verdict:
         """Return the verdict on weights that are not finite."""
         action = _at_least_stop(self.rules.action_on("not_finite"))
-        return Verdict(action, "not_finite", "", "weights are not finite. Lower the learning rates ([optimizers])")
+        return Verdict(action, "not_finite", "", f"{WEIGHTS_NOT_FINITE}. Lower the learning rates ([optimizers])")
 
     def check_step(
         self, step: int, figures: Mapping[str, float], norms: Mapping[str, float]

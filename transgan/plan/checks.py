@@ -59,6 +59,9 @@ def _check_something_trains(plan: Plan, problems: Problems) -> None:
 
 
 def _check_phases(plan: Plan, problems: Problems) -> None:
+    if not plan.losses and plan.recipe.phases:
+        problems.add(("losses",), "names no loss, so nothing is trained; expected one or more")
+        return
     usual = Recipe.model_fields["phases"].default
     every: list[tuple[Place, list[Phase]]] = [(("phases",), plan.recipe.phases)]
     every += [(("stages", i, "phases"), stage.phases or []) for i, stage in enumerate(plan.recipe.stages)]
@@ -203,12 +206,14 @@ def _check_networks(plan: Plan, problems: Problems) -> None:
         if not isinstance(module, Conditioned) or network.kind != "generators":
             continue
         stride = module.stride
-        for stage in plan.stages:
+        for i, stage in enumerate(plan.stages):
             space = plan.media[plan.domains[0]].at(stage.size).space[module.free_axes :]
             if any(axis % stride for axis in space):
                 lower = " or ".join(str(axis // stride * stride or stride) for axis in dict.fromkeys(space))
                 message = f"'{place[1]}' needs a multiple of {stride}, and samples are {'x'.join(map(str, space))}"
-                problems.add(("data", "size"), f"{message}; the next smaller one is {lower}")
+                own = bool(plan.recipe.stages) and plan.recipe.stages[i].size is not None
+                where = ("stages", i, "size") if own else ("data", "size")
+                problems.add(where, f"{message}; the next smaller one is {lower}")
 
 
 def _weights(plan: Plan, loss: str) -> Iterator[tuple[Place, Schedule]]:

@@ -4,7 +4,10 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
+from transgan.api.names import DISCRIMINATOR_ARGUMENTS
+from transgan.api.protocols import Loss
 from transgan.errors import UsageError
+from transgan.graph import argument_names
 from transgan.plan.plan import Plan, matches_any
 from transgan.recipe import Document, Origin, Problems, Section
 from transgan.recipe.schema import Guard, Phase, Recipe, StageOptimizers
@@ -68,6 +71,16 @@ def with_fallback(document: Document, plan: Plan) -> Document:
     )
     origins = dict(document.problems.origins) | dict.fromkeys(_differing(recipe, changed, ()), Origin(by=BY))
     return Document(Recipe.model_validate(changed), document.name, Problems(document.name, origins))
+
+
+def is_candidate(cls: type[Loss[Any]], key: str) -> bool:
+    """Return whether a loss can be `adversarial`, or `penalty`, of `[guard.fallback]`."""
+    if key == "penalty":
+        return cls.penalizes_gradient
+    functions = [getattr(cls, f"for_{side}", None) for side in _SIDES]
+    generator, discriminator = ({*argument_names(each)} if each else set() for each in functions)
+    compares = "fake_output" in generator and {"real_output", "fake_output"} <= discriminator
+    return compares and generator | discriminator <= {"self", *DISCRIMINATOR_ARGUMENTS}  # it needs no node
 
 
 _SIDES = ("generator", "discriminator")

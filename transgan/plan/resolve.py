@@ -1,6 +1,7 @@
 """From recipe and registry to a plan: names resolved, options checked, losses bound. All mistakes are collected."""
 
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from typing import Any
 
 from transgan.api.names import BATCH_INPUTS, DISCRIMINATOR_ARGUMENTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
@@ -9,10 +10,10 @@ from transgan.errors import PluginError, TransganError, UsageError, closest, did
 from transgan.graph import Graph, used_arguments
 from transgan.plan.assign import Assigner, Chosen, no_match
 from transgan.plan.checks import check_plan
-from transgan.plan.fallback import with_fallback
+from transgan.plan.fallback import is_candidate, with_fallback
 from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any
 from transgan.recipe import Document
-from transgan.recipe.schema import Recipe, as_size, smaller_size
+from transgan.recipe.schema import Fallback, Recipe, as_size, smaller_size
 from transgan.recipe.slots import Slot
 from transgan.registry import Registry
 from transgan.text import listed
@@ -64,6 +65,7 @@ class _Planner:
         )
         chosen = {kind: self.choose_all(kind) for kind in kinds}
         nodes = self.choose("nodes", recipe.nodes, ("nodes",))
+        self.check_fallback()
         self.problems.stop()
         assert nodes is not None and all(data.values()), "a choice that failed has stopped the planner"
         data_plugins = {name: each for name, each in data.items() if each}
@@ -101,6 +103,19 @@ class _Planner:
         )
         check_plan(plan, self.problems)
         return plan
+
+    def check_fallback(self) -> None:
+        """Check what the recipe says of the losses of the fallback, whether or not a fault can cause one."""
+        guard, default = self.recipe.guard, Fallback()
+        names = {"adversarial": guard.fallback.adversarial, "penalty": guard.fallback.penalty.use}
+        for key, name in names.items():
+            if "fallback" not in guard.possible_actions and name in (default.adversarial, default.penalty.use):
+                continue  # nothing needs it, so it need not be installed
+            known = sorted({e.name for e in self.registry.candidates("losses") if is_candidate(e.cls, key)})
+            if name.rpartition(":")[2] not in known:
+                what = "an adversarial loss" if key == "adversarial" else "a gradient penalty"
+                message = f"'{name}' is not {what}; expected one of {listed(known, 10)}"
+                self.problems.add(("guard", "fallback", key), message)
 
     def adversarial_losses(self) -> str:
         """Return what a plan's messages say of losses with a decision logit."""
@@ -219,6 +234,11 @@ class _Planner:
         slot, terms = self.recipe.losses[name], []
         wanted = [translation for translation in assigner.translations if matches(translation, slot.translations)]
         needs_discriminator = False
+        known = self.recipe.discriminators
+        unknown = [each for each in slot.discriminators if each != "*" and not any(fnmatch(n, each) for n in known)]
+        for pattern in unknown:
+            message = f"'{pattern}' matches none. {did_you_mean(pattern, known)}"
+            self.problems.add(("losses", name, "discriminators"), message)
         for side in ("discriminator", "generator"):
             function = getattr(loss, f"for_{side}", None)
             if function is None:
@@ -236,7 +256,7 @@ class _Planner:
                     terms.append(Term(name, side, translation, None, function, arguments))
         if not wanted:
             self.problems.add(("losses", name, "translations"), no_match(slot.translations, assigner.translations))
-        elif not terms and not assigner.unclear.issuperset(wanted):
+        elif not terms and not unknown and not assigner.unclear.issuperset(wanted):
             why = (
                 "its translations have no discriminator"
                 if needs_discriminator

@@ -108,7 +108,10 @@ def subschema(root: JsonSchema, schema: JsonSchema, key: str | int) -> JsonSchem
 
 def known_keys(root: JsonSchema, schema: JsonSchema) -> set[str]:
     """Return the keys that a table may have."""
-    return {key for each in _choices(root, schema) for key in each.get("properties", {})}
+    tables = list(_choices(root, schema))
+    return {
+        key for each in tables for key in (*each.get("properties", {}), *each.get("propertyNames", {}).get("enum", ()))
+    }
 
 
 def expected(root: JsonSchema, schema: JsonSchema) -> str:
@@ -162,7 +165,10 @@ def _describe_list(root: JsonSchema, schema: JsonSchema) -> str:
         count = f"{least} to {most} "
     inner = [schema["items"]] if isinstance(schema.get("items"), Mapping) else schema.get("prefixItems", [])
     choices = [choice for each in inner for choice in _choices(root, each)]
-    kinds = {_PLURAL.get(str(choice.get("type", "")), "values") for choice in choices}
+    kinds = {
+        "numbers or schedules" if choice.get("expected") == SCHEDULE else _PLURAL.get(str(choice.get("type")), "values")
+        for choice in choices
+    }
     elements = kinds.pop() if len(kinds) == 1 else "values"
     words = [f"'{value}'" for choice in choices for value in choice.get("enum", [])]
     return f"a list of {count}{elements}" + (f" out of {', '.join(words)}" if words else "")

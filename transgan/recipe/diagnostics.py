@@ -160,9 +160,12 @@ class Problems:
         kind = error["type"]
         wrong_type = kind.endswith("_type")
         around_union = error["loc"][: len(error["loc"]) - len(inner)]
-        if wrong_type and inner and any(_goes_deeper(each["loc"], around_union) for each in errors):
+        deeper = any(_goes_deeper(each["loc"], around_union) for each in errors)
+        if inner and deeper and (wrong_type or kind == "literal_error"):
             return  # the value has the type of another member of a union, which has found a mistake inside it
-        if kind == "missing" and len(inner) == 1:
+        if inner == ["[key]"]:  # as pydantic calls the key of a table, in place of its value
+            message = f"unknown key. {did_you_mean(str(keys[-1]), known_keys(root, around))}"
+        elif kind == "missing" and len(inner) == 1:
             keys, schema = (*keys, inner[0]), subschema(root, schema, inner[0])
             message = f"missing; expected {expected(root, schema)}"
         elif kind == "extra_forbidden" and not inner:

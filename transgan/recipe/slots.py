@@ -1,6 +1,6 @@
 """Slots, the places in a recipe that plugins fill, and the base class of all its tables."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -29,6 +29,10 @@ class Slot(Section):
     use: str
     """Name of the plugin; defaults to the slot's own name."""
     options: dict[str, Any] = {}
+
+
+#: A slot outside of a table of named ones: there is no name that could be that of its plugin.
+SingleSlot = Annotated[Slot, Field(json_schema_extra={"expected": "the name of a plugin, or a table"})]
 
 
 class NetworkSlot(Slot):

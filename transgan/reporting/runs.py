@@ -263,7 +263,7 @@ def _events(log: Sequence[tuple[str, str]]) -> list[Event]:
                 ),
                 "back" if ". Back at step " in said else "warning" if match[1] else "note",
             )  # fmt: skip
-            if kind == "warning" and any(each in said for each in (*FAULTS_SAY, "weights are not finite")):
+            if kind == "warning" and any(each in said for each in FAULTS_SAY):
                 kind = "fault"
             found.setdefault((step, said), Event(step, kind, said, time))
         elif text.startswith("warning: "):

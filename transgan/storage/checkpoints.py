@@ -150,7 +150,7 @@ def load(path: Path) -> Checkpoint:
     try:
         return _load(path)
     except DamagedError as damage:
-        raise DiskError(f"{path}: {damage}; resume from another checkpoint") from None
+        raise DiskError(f"{path}: {damage}; resume goes on from the newest intact one") from None
 
 
 def write_model(folder: Path, tensors: "Mapping[str, Tensor]", config: Mapping[str, Any], card: str) -> None:

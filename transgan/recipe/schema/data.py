@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from transgan.recipe.schema.numbers import SampleSize
-from transgan.recipe.slots import Section, Slot
+from transgan.recipe.slots import Section, SingleSlot, Slot
 from transgan.schedule import NotNegative, constant
 
 #: Bounds on translations: on those that every step trains, and on all directions of all tasks, which are evaluated.
@@ -17,13 +17,13 @@ _RESERVED = {"task", "domain", "style", "kept", "real", "x", "self"}
 class Data(Section):
     """The source of the samples, and how they become tensors."""
 
-    source: Slot
+    source: SingleSlot
     """The source of the samples."""
-    default: Slot | None = None
+    default: SingleSlot | None = None
     """The source to use instead where `root` is not set."""
     root: str | None = None
     """The data folder, relative to the working directory."""
-    media: Slot = Slot(use="image")
+    media: SingleSlot = Slot(use="image")
     """How files are decoded and written."""
     size: SampleSize = 256
     """Size of a training sample; the media defines its unit."""

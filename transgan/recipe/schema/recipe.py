@@ -8,7 +8,7 @@ from transgan.recipe.schema.data import Attributes, Data, Inputs, Tasks
 from transgan.recipe.schema.guard import Guard
 from transgan.recipe.schema.numbers import Count
 from transgan.recipe.schema.training import Optimizers, Phase, Stage, Train
-from transgan.recipe.slots import DiscriminatorSlot, LossSlot, NetworkSlot, Section, Slot
+from transgan.recipe.slots import DiscriminatorSlot, LossSlot, NetworkSlot, Section, SingleSlot, Slot
 from transgan.recipe.upgrade import EXPECTED_VERSION
 
 #: Bound on the entries of any table.
@@ -54,7 +54,7 @@ class Recipe(Section):
     """Labels that networks are conditioned on, besides tasks and domains."""
     train: Train
     optimizers: Optimizers = Optimizers()
-    nodes: Slot = Slot(use="translation")
+    nodes: SingleSlot = Slot(use="translation")
     conditionings: dict[str, Slot] = {}
     augmentations: dict[str, Slot] = {}
     generators: dict[str, NetworkSlot]

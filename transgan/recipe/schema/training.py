@@ -22,7 +22,7 @@ class Train(Section):
     """Batch size: samples of a domain in a step, over all processes."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of every random number of the run."""
-    init_from: str | None = None
+    init_from: str | None = Field(None, min_length=1)
     """Start from the weights of this model, run or checkpoint, a folder, instead of new ones, as far as its networks
     and their domains and tasks are those of this recipe: see [](../howto/transfer.md). Optimizers, steps and statistics
     of the data begin anew."""
