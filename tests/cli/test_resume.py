@@ -159,6 +159,37 @@ def test_a_recipe_that_only_extends_another_is_not_extended(transgan: Any, kille
     assert "train.steps is not written in it" in transgan("resume", folder, "--steps", 6).error(2)
 
 
+# Go back.
+
+
+@pytest.mark.parametrize("steps", [[], ["--steps", 6]])
+def test_a_run_that_goes_back_ends_as_it_did(transgan: Any, whole: Path, tmp_path: Path, steps: list[Any]) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    done = transgan("resume", folder, "--from", 2, *steps)
+    assert done.code == 0, done.err
+    assert f"resuming {folder} at step 2" in done.err
+    last = "checkpoints/step-00000004/networks.safetensors"
+    assert (folder / last).read_bytes() == (whole / last).read_bytes()
+    assert [each["step"] for each in read_metrics(folder / "metrics.jsonl") if "lr/generator" in each] == list(
+        range(1, 7 if steps else 5)
+    )
+    if not steps:
+        assert (folder / "result.json").read_bytes() == (whole / "result.json").read_bytes()
+
+
+def test_a_run_goes_back_to_an_intact_checkpoint_alone(transgan: Any, whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    damaged = folder / "checkpoints/step-00000003/networks.safetensors"
+    damaged.write_bytes(damaged.read_bytes() + b"x")
+    before = files(folder)
+    missing = transgan("resume", folder, "--from", 7).error(2)
+    assert missing == f"--from 7: no such checkpoint in {folder}; there are 1, 2, 3, 4"
+    assert "step-00000003" in transgan("resume", folder, "--from", 3).error(7)
+    few = transgan("resume", folder, "--from", 2, "--steps", 1).error(2)
+    assert few == "--steps 1: the run has done 2 steps; expected at least 2"
+    assert files(folder) == before
+
+
 # What a run goes on with.
 
 

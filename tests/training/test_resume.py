@@ -105,7 +105,7 @@ def interrupted(start_processes: Any, recipe: Path, tmp_path: Path) -> Callable[
 def resumed(folder: Path) -> str:
     """Resume a run to its end; return the digest of its last checkpoint."""
     with pytest.raises(typer.Exit) as end:
-        resume(folder, steps=None, plugin=[])
+        resume(folder, steps=None, from_=None, plugin=[])
     assert end.value.exit_code == 0
     return last(folder)
 
@@ -207,7 +207,7 @@ def test_resuming_a_finished_run_writes_nothing(whole: Path, tmp_path: Path) -> 
     for _ in range(2):
         before = states(folder)
         with pytest.raises(typer.Exit) as end:
-            resume(folder, steps=None, plugin=[])
+            resume(folder, steps=None, from_=None, plugin=[])
         assert end.value.exit_code == 0
         assert states(folder) == before
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -10,7 +10,13 @@ from transgan.cli.run import PluginFiles, show_and_exit
 
 
 def add(app: typer.Typer) -> None:
-    app.command(epilog=examples("transgan resume runs/cut-1", "transgan resume runs/cut-1 --steps 200000"))(resume)
+    app.command(
+        epilog=examples(
+            "transgan resume runs/cut-1",
+            "transgan resume runs/cut-1 --steps 200000",
+            "transgan resume runs/cut-1 --from 40000",
+        )
+    )(resume)
 
 
 def resume(
@@ -18,11 +24,18 @@ def resume(
     steps: int = typer.Option(
         None, "--steps", min=1, metavar="N", help="Extend the run to N steps, or shorten it; schedules are stretched."
     ),
+    from_: int = typer.Option(
+        None,
+        "--from",
+        min=0,
+        metavar="STEP",
+        help="Go back to the checkpoint of this step; those of later steps are deleted.",
+    ),
     plugin: list[Path] = PluginFiles,
 ) -> None:
     """Resume a run from its newest intact checkpoint.
 
-    The result is the same as without the interruption. A finished run is left as it is, unless --steps extends it.
+    The result is the same as without the interruption. A finished run is left as it is, without --steps or --from.
     """
     from transgan.plugin_files import use_files
     from transgan.recipe.of_run import read_run
@@ -45,4 +58,4 @@ def resume(
 
         check_divisible(make_plan(document, registry), processes)  # a mistake is reported here, once
         relaunch(processes)
-    show_and_exit(train(document, registry, folder, steps=steps))
+    show_and_exit(train(document, registry, folder, steps=steps, from_step=from_))

@@ -23,8 +23,8 @@ WEIGHTS_NOT_FINITE = "weights are not finite"
 MESSAGES: Mapping[Fault, str] = {
     "collapse": (
         "outputs have collapsed: they differ among each other by {figure:.1%} of what real samples of the target do "
-        "(expected above {limit:.0%}). Go back to a checkpoint from before; raise the weight of {cycle}, lower the "
-        "learning rates, or give the discriminators an image pool (history = 50)"
+        "(expected above {limit:.0%}). Go back to a checkpoint from before (transgan resume RUN --from STEP); raise "
+        "the weight of {cycle}, lower the learning rates, or give the discriminators an image pool (history = 50)"
     ),
     "copying": (
         "the generator copies its input: it changes it by {figure:.2%} of how samples of the two domains differ "

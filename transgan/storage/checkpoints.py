@@ -122,12 +122,30 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, rejected
 
 
-def describe_newest(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]] | None:
+def discard_after(folder: Path, step: int) -> None:
+    """Delete the checkpoints of later steps than this one, of which there is an intact checkpoint.
+
+    Raises:
+        DiskError: that checkpoint is damaged, and nothing is deleted; or others cannot be deleted.
+    """
+    load(folder / f"step-{step:08d}")
+    with atomic.disk_errors(folder):
+        for later in saved_steps(folder):
+            if later > step:
+                atomic.discard(folder / f"step-{later:08d}")
+
+
+def describe_newest(folder: Path, most: int | None = None) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]] | None:
     """Return the state of the newest checkpoint of which that is intact, and the shapes of its networks' tensors.
 
     No tensor is read, so that it can be asked for before anything else.
+
+    Args:
+        most: leave out checkpoints of later steps.
     """
     for name in sorted(_steps(folder), reverse=True):
+        if most is not None and int(name.removeprefix("step-")) > most:
+            continue
         with suppress(DamagedError, OSError, KeyError, TypeError):
             files = _read_manifest(folder / name)["files"]
             state = serialization.parse_json(STATE, _read_verified(folder / name / STATE, files[STATE]))

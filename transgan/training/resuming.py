@@ -54,17 +54,18 @@ def describe_samples(domains: Domains) -> dict[str, dict[str, Any]]:
     }
 
 
-def check_resumed(plan: Plan, domains: Domains, folder: Path) -> list[str]:
+def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None = None) -> list[str]:
     """Return a warning for what differs from what the newest checkpoint of a run was written with.
 
     Args:
         folder: the run's.
+        step: that of the checkpoint that it goes on from, if it is not the newest.
 
     Raises:
         UsageError: it belongs to another run: its networks do not fit, or it was trained for something else.
     """
     run = RunFolder.at(folder)
-    described = describe_newest(run.checkpoints)
+    described = describe_newest(run.checkpoints, step)
     if described is None or described[0].get("format") != FORMAT:
         return []  # a new run, one that reports its damage when it is loaded, or one of an earlier version
     state, shapes = described

@@ -15,7 +15,7 @@ from transgan.recipe import Document, read_recipe, write_recipe
 from transgan.registry import Registry
 from transgan.reporting.console import Progress
 from transgan.rng import stable_hash
-from transgan.storage import RunFolder, TextLog, newest, saved_steps, write_text
+from transgan.storage import RunFolder, TextLog, discard_after, newest, saved_steps, write_text
 from transgan.text import Blank, expand_home, is_quiet, listed, option
 from transgan.training.distributed import Processes
 from transgan.training.extension import describe_extension, filled_table, with_steps, write_steps
@@ -45,6 +45,7 @@ def train(
     out: Path | None,
     steps: int | None = None,
     finish: bool = False,
+    from_step: int | None = None,
 ) -> Ended:
     """Train a recipe.
 
@@ -54,6 +55,7 @@ def train(
         out: the run folder, or None for a new one below runs/. A run of the same recipe in it is resumed.
         steps: another number of steps for the run in `out`.
         finish: write the model of the newest checkpoint in `out` and measure it, without training.
+        from_step: go on from the checkpoint of this step in `out`; those of later steps are deleted.
 
     Raises:
         UsageError: `out` holds a run of another recipe, or one that has done more than `steps`.
@@ -64,7 +66,9 @@ def train(
     progress = Progress(plan.recipe.train.steps, is_quiet() or not processes.main)
     with processes.alike():
         given = plan if steps is None else make_plan(document, registry)
-        finished = out is not None and _is_finished(given, plan.recipe.train.steps, registry, out)
+        if from_step is not None and out is not None:
+            _check_saved(RunFolder.at(expand_home(out)), from_step)
+        finished = out is not None and from_step is None and _is_finished(given, plan.recipe.train.steps, registry, out)
     if out is not None and processes.broadcast(finished):
         progress.message(
             f"{out} is finished: {plan.recipe.train.steps} steps, model and figures; nothing was done. "
@@ -92,14 +96,16 @@ def train(
     changes: list[str] = []
     if out is not None and not new_run:
         with processes.alike():
-            changes = check_resumed(plan, domains, expand_home(out))
+            changes = check_resumed(plan, domains, expand_home(out), from_step)
     for change in changes if processes.main else []:
         progress.message(f"warning: {change}")
     folder, failure = None, None
     if processes.main:
         try:
             folder = _open_folder(given, registry, out)
-            _check_steps(folder, plan, steps)
+            _check_steps(folder, plan, steps, from_step)
+            if from_step is not None:
+                discard_after(folder.checkpoints, from_step)
             if steps is not None:
                 _extend(folder, given, plan, progress)
             if finish and not saved_steps(folder.checkpoints):
@@ -153,13 +159,22 @@ def _is_finished(plan: Plan, steps: int, registry: Registry, out: Path) -> bool:
     return True
 
 
-def _check_steps(folder: RunFolder, plan: Plan, asked: int | None) -> None:
+def _check_saved(folder: RunFolder, step: int) -> None:
+    """Check that a run has a checkpoint of a step."""
+    known = saved_steps(folder.checkpoints)
+    if step not in known:
+        raise UsageError(f"{option('from', step)}: no such checkpoint in {folder.path}; there are {listed(known)}")
+
+
+def _check_steps(folder: RunFolder, plan: Plan, asked: int | None, from_step: int | None) -> None:
     """Check that a run has not done more steps than it is to have.
 
     Args:
         asked: the number that was asked for, if the recipe does not say it.
+        from_step: the step that it goes back to.
     """
     done, steps = max(saved_steps(folder.checkpoints), default=0), plan.recipe.train.steps
+    done = done if from_step is None else from_step
     if steps < done:
         where = f"{folder.recipe}: [train] steps = {steps}" if asked is None else option("steps", asked)
         raise UsageError(f"{where}: the run has done {done} steps; expected at least {done}")

@@ -233,7 +233,7 @@ def test_resuming_in_each_stage_gives_the_same_bits(trained: Any, recipe_file: A
         for later in range(step + 1, 7):
             shutil.rmtree(folder / f"checkpoints/step-{later:08d}")
         with pytest.raises(typer.Exit) as end:
-            resume(folder, steps=None, plugin=[])
+            resume(folder, steps=None, from_=None, plugin=[])
         assert end.value.exit_code == 0 and storage.saved_steps(folder / "checkpoints") == [*range(1, 7)]
         again, _ = storage.newest(folder / "checkpoints")
         assert again is not None
