@@ -13,8 +13,8 @@ PACKAGE = "transgan"
 #: From the bottom up: the packages and modules of the core. `transgan/__init__.py` and `__main__.py` are outside.
 ROOMS = (
     "text", "errors", "arguments", "progress", "options", "schedule", "tree", "storage", "api", "rng", "graph",
-    "recipe", "plugin_files", "registry", "plugin_errors", "plan", "data", "networks", "inference", "evaluation",
-    "monitoring", "reporting", "training", "dry_run", "testing", "bench", "cli",
+    "recipe", "plugin_objects", "methods", "plugin_files", "registry", "plugin_errors", "plan", "data", "networks",
+    "inference", "evaluation", "monitoring", "reporting", "training", "dry_run", "testing", "bench", "cli",
 )  # fmt: skip
 OUTSIDE = {PACKAGE, f"{PACKAGE}.__main__"}
 HOOKS = f"{PACKAGE}.api.hooks"

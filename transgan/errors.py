@@ -92,6 +92,19 @@ class PluginRuntimeError(PluginError):
     """The code of a plugin has raised an error: names the plugin, its package, and what it was computing."""
 
 
+class PluginFault(TypeError):
+    """A plugin declares or returns something else than its kind promises; `plugin_errors` finds its name.
+
+    Args:
+        plugin: the plugin's class, or an object of it: its own fault, whoever has called it.
+        what: what it declares or returns, and what is expected.
+    """
+
+    def __init__(self, plugin: object, what: str):
+        super().__init__(what)
+        self.plugin = plugin if isinstance(plugin, type) else type(plugin)
+
+
 class DataError(TransganError):
     """A file or folder of the user's data is missing, empty or unreadable."""
 

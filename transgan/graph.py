@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
+from traceback import walk_tb
 from typing import Any, Protocol
 
 import torch
@@ -13,26 +14,28 @@ from torch import Tensor
 
 from transgan.api.names import BATCH_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
 from transgan.api.protocols import Call, Loss, Metric, Translation
-from transgan.errors import did_you_mean
+from transgan.errors import PluginFault, did_you_mean
 from transgan.tree import map_tensors
 
 Key = tuple[Translation, str]
 
 
 @contextmanager
-def error_context(what: str, plugin: object = None) -> Iterator[None]:
+def error_context(what: str = "", plugin: object = None) -> Iterator[None]:
     """Add a note, `while ...`, to any error that passes, and the class of the plugin whose code runs.
 
     Args:
-        what: what the plugin's code computes, and for which translation.
-        plugin: the object whose code it is.
+        what: what the plugin's code computes, and for which translation; empty for no note.
+        plugin: the object whose code it is, or its class.
     """
     try:
         yield
     except Exception as error:
-        error.add_note(f"while {what}")
+        if what:
+            error.add_note(f"while {what}")
         if plugin is not None and not hasattr(error, "plugin"):
-            error.plugin = type(plugin)  # type: ignore[attr-defined]
+            error.plugin = plugin if isinstance(plugin, type) else type(plugin)  # type: ignore[attr-defined]
+            error.frames_of_plugin = sum(1 for _ in walk_tb(error.__traceback__)) - 1  # type: ignore[attr-defined]
         raise
 
 
@@ -243,13 +246,34 @@ class Step:
             raise KeyError(f"the batch has no '{name}' for {translation}")
         with error_context(f"computing '{name}' for {translation}", getattr(function, "__self__", None)):
             value = function(**self.arguments(translation, argument_names(function), name.rpartition("/")[0], {}))
+            if not isinstance(value, Generator):
+                self._take(key, value, calls)
         if isinstance(value, Generator):
             running[key] = value
             self._resume(key, None, calls, running)
-        elif isinstance(value, Call):
-            calls[key] = value
-        else:
+
+    def _take(self, key: Key, value: Any, calls: dict[Key, Call]) -> None:
+        """Add the `Call` that a node has returned to the calls, or what else it has returned to the values.
+
+        Raises:
+            PluginFault: it can be neither.
+        """
+        name = key[1]
+        owner = getattr(self.graph.functions[name], "__self__", None)
+        if value is None:
+            raise PluginFault(owner, f"node '{name}' returned None; return its value, or a Call")
+        if not isinstance(value, Call):
             self.values[key] = value
+            return
+        for part, fits, expected in (
+            ("role", isinstance(value.role, str), "the role of a network"),
+            ("x", hasattr(value.x, "__len__") and not isinstance(value.x, str), "samples, (N, ...)"),
+            ("conditions", isinstance(value.conditions, Mapping), "a table by name"),
+        ):
+            if not fits:
+                what = f"the Call of node '{name}' has {part} = {type(getattr(value, part)).__name__}"
+                raise PluginFault(owner, f"{what}; expected {expected}")
+        calls[key] = value
 
     def _resume(
         self, key: Key, result: Any, calls: dict[Key, Call], running: dict[Key, Generator[Call, Any, Any]]
@@ -262,26 +286,26 @@ class Step:
                 call = running[key].send(result)
             except StopIteration as stop:
                 del running[key]
-                call = stop.value
-                if not isinstance(call, Call):  # a node may end with a pass: `return Call(...)`
-                    self.values[key] = call
-                    return
+                self._take(key, stop.value, calls)  # a node may end with a pass: `return Call(...)`
+                return
             if not isinstance(call, Call):
-                raise TypeError(f"node '{name}' yielded {type(call).__name__}, expected a Call")
-        calls[key] = call
+                raise PluginFault(owner, f"node '{name}' yielded {type(call).__name__}, expected a Call")
+            self._take(key, call, calls)
 
     def run_all(self, calls: Mapping[Key, Call]) -> dict[Key, Any]:
         """Run every call, merging those that can share a pass."""
         groups: dict[Any, list[Key]] = defaultdict(list)
+        sizes: dict[Key, int] = {}
         for key, call in calls.items():
-            with error_context(f"computing '{key[1]}' for {key[0]}"):
+            owner = getattr(self.graph.functions.get(key[1]), "__self__", None)
+            with error_context(f"computing '{key[1]}' for {key[0]}", owner):
                 network = self.run.resolve(key[0], call.role, key[1].rpartition("/")[0])
-            groups[network, call.frozen, *self._merge_key(key, call, network)].append(key)
+                sizes[key] = len(call.x)
+                groups[network, call.frozen, *self._merge_key(key, call, network)].append(key)
         results: dict[Key, Any] = {}
         for (network, frozen, *_), keys in groups.items():
             names = tuple(f"{translation}: {name}" for translation, name in keys)
             inputs = [calls[key].x for key in keys]
-            sizes = [len(x) for x in inputs]
             with error_context(f"running network '{network}' for {', '.join(names)}"):
                 if len(keys) == 1:
                     conditions = self.with_stage(network, calls[keys[0]].conditions)
@@ -289,8 +313,8 @@ class Step:
                 else:
                     conditions = self.with_stage(network, _stack([calls[key].conditions for key in keys]))
                     output = self.run(network, torch.cat(inputs), conditions, frozen)
-                    results.update(zip(keys, _split(output, sizes), strict=True))
-            self.passes.append(Pass(network, names, sum(sizes)))
+                    results.update(zip(keys, _split(output, [sizes[key] for key in keys]), strict=True))
+            self.passes.append(Pass(network, names, sum(sizes[key] for key in keys)))
         return results
 
     def _merge_key(self, key: Key, call: Call, network: str) -> tuple[Any, ...]:

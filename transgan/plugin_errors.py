@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from transgan.errors import PluginRuntimeError, as_user_error
-from transgan.registry import KINDS, Registered, Registry
+from transgan.errors import PluginFault, PluginRuntimeError, as_user_error
+from transgan.registry import Registered, Registry
 
 #: The longest message of an error of another library that is quoted.
 _MAX_MESSAGE = 500
@@ -15,6 +15,9 @@ _MAX_MESSAGE = 500
 def as_plugin_error(error: BaseException, registry: Registry) -> PluginRuntimeError | None:
     """Return an error that names plugin, package and what was being computed; None where no plugin is involved."""
     who = plugin_of(error, registry)
+    if isinstance(error, PluginFault):
+        during = f", while {', '.join(notes)}" if (notes := notes_of(error)) else ""
+        return PluginRuntimeError(f"{who or f'the plugin {error.plugin.__qualname__}'}: {error}{during}")
     if who is None and not notes_of(error):
         return None
     return PluginRuntimeError(f"{who or 'a plugin'} failed{_while(error)}: {in_one_line(error)}")
@@ -30,28 +33,24 @@ def plugin_of(error: BaseException, registry: Registry) -> str | None:
     """Return which plugin's code raised an error, or called what did: `loss 'tv' of fancy-losses 3.1`; None if none.
 
     It is the innermost frame of the traceback that is in a package of plugins. Its `self`, or that of a frame around it
-    in the same package, says which of the package's plugins it is. Where no frame is in a plugin, as where it returned
-    something unusable, it is the object that `error_context` was given.
+    in the same package, says which of the package's plugins it is. Where no frame inside of the innermost
+    `error_context` is in a plugin, as where the plugin cannot be called, it is the one that the context was given; of a
+    `PluginFault` it is the one that this names.
     """
     classes = {entry.cls: entry for entry in registry.candidates()}
     packages = dict(_packages(registry))
     package: str | None = None
-    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+    within = 0 if isinstance(error, PluginFault) else getattr(error, "frames_of_plugin", None)
+    for frame, _ in list(reversed(list(traceback.walk_tb(error.__traceback__))))[:within]:
         found = packages.get(_top(frame.f_globals.get("__name__", "")))
         if found is None or found != (package or found):
             continue
         package = found
         if entry := _registered(type(frame.f_locals.get("self")), classes):
-            return describe(entry)
+            return str(entry)
     if entry := _registered(getattr(error, "plugin", type(None)), classes):
-        return describe(entry)
+        return str(entry)
     return f"a plugin of {package}" if package else None
-
-
-def describe(entry: Registered) -> str:
-    """Return a plugin with its kind, package and version: `loss 'tv' of fancy-losses 3.1`."""
-    package = f" of {entry.package} {entry.version}" if entry.package else ""
-    return f"{KINDS[entry.kind].singular} '{entry.name}'{package}"
 
 
 def notes_of(error: BaseException) -> list[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
+from pydantic import PydanticUserError
+
 from transgan.arguments import as_paths
 from transgan.errors import PluginError
 from transgan.text import expand_home, option
@@ -55,13 +57,21 @@ def use_files(paths: Iterable[Path] | None) -> None:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # it is code of any kind
             del sys.modules[name]
-            why = " ".join(str(error).split())
             lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == spec.origin]
             place = f"line {lines[-1]}: " if lines else ""
             raise PluginError(
-                f"{option('plugins', [path])}: {place}cannot be imported: {type(error).__name__}: {why}"
+                f"{option('plugins', [path])}: {place}cannot be imported: {why_not_imported(error)}"
             ) from error
         _IN_USE[path] = module
+
+
+def why_not_imported(error: BaseException) -> str:
+    """Return why a module of plugins cannot be imported, on one line: in our words where pydantic refuses options."""
+    why = " ".join(str(error).split())
+    if isinstance(error, PydanticUserError):
+        first = why.partition(". ")[0].rstrip(".")
+        return f"options cannot be declared so: {first}; write each as NAME: TYPE = DEFAULT, with a type that TOML has"
+    return f"{type(error).__name__}: {why}"
 
 
 @contextmanager

@@ -1,14 +1,16 @@
 """Discovery and registration of plugins. A plugin that fails to load is reported, and disables nothing else."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pluggy import PluginManager
+from pydantic import BaseModel, ValidationError
 
 from transgan.api import hooks, protocols, samples
 from transgan.api.examples import Examples
@@ -16,8 +18,10 @@ from transgan.api.starters import Starter
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
+from transgan.methods import wrong_methods
 from transgan.options import Options
-from transgan.plugin_files import OF_FILE, files_in_use
+from transgan.plugin_files import OF_FILE, files_in_use, why_not_imported
+from transgan.recipe.describe import expected, json_schema, subschema
 from transgan.recipe.slots import SLOTS, Slot
 from transgan.text import listed, option
 
@@ -32,6 +36,8 @@ class PluginKind:
     """For messages."""
     base: type[Any]
     """The base class of every plugin of this kind."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The methods that every plugin of this kind defines, and the arguments that they get by position."""
 
     @property
     def word(self) -> str:
@@ -44,22 +50,23 @@ class PluginKind:
         return f"register_{self.name}"
 
 
+_OF_MEDIA = {"decode": ("location",), "batch": ("decoded", "rng", "domains")}
 #: Every kind of plugin by its name, in the order in which `transgan plugins` lists them.
 KINDS: dict[str, PluginKind] = {
     kind.name: kind
     for kind in (
-        PluginKind("sources", "source", samples.Source),
-        PluginKind("media", "media", samples.Media),
-        PluginKind("containers", "container", samples.Container),
-        PluginKind("conditionings", "conditioning", protocols.Conditioning),
-        PluginKind("generators", "generator", protocols.Generator),
-        PluginKind("discriminators", "discriminator", protocols.Discriminator),
-        PluginKind("encoders", "encoder", protocols.Network),
-        PluginKind("augmentations", "augmentation", protocols.Augmentation),
+        PluginKind("sources", "source", samples.Source, {"samples": ("domain", "selection")}),
+        PluginKind("media", "media", samples.Media, _OF_MEDIA),
+        PluginKind("containers", "container", samples.Container, {"transform": ("path", "result", "change", "note")}),
+        PluginKind("conditionings", "conditioning", protocols.Conditioning, {"forward": ("x", "style")}),
+        PluginKind("generators", "generator", protocols.Generator, {"forward": ("x",)}),
+        PluginKind("discriminators", "discriminator", protocols.Discriminator, {"forward": ("x",)}),
+        PluginKind("encoders", "encoder", protocols.Network, {"forward": ("x",)}),
+        PluginKind("augmentations", "augmentation", protocols.Augmentation, {"__call__": ("x", "rng", "clock")}),
         PluginKind("nodes", "set of nodes", protocols.Nodes),
         PluginKind("losses", "loss", protocols.Loss),
-        PluginKind("metrics", "metric", protocols.Metric),
-        PluginKind("region_detectors", "region detector", samples.RegionDetector),
+        PluginKind("metrics", "metric", protocols.Metric, {"update": (), "reset": (), "compute": ()}),
+        PluginKind("region_detectors", "region detector", samples.RegionDetector, {"detect": ("x", "min_extent")}),
         PluginKind("hooks", "set of hooks", protocols.Hooks),
     )
 }
@@ -74,6 +81,11 @@ class Registered:
     cls: type[Any]
     package: str
     version: str
+
+    def __str__(self) -> str:
+        """Return it with its kind, package and version: `loss 'tv' of fancy-losses 3.1`."""
+        package = f" of {self.package} {self.version}" if self.package else ""
+        return f"{KINDS[self.kind].singular} '{self.name}'{package}"
 
 
 class Registry:
@@ -114,8 +126,7 @@ class Registry:
         try:
             self.add(point.load(), f"{package}:{point.name}", package, version)
         except (Exception, SystemExit) as error:  # importing a plugin runs arbitrary code
-            why = " ".join(str(error).split())
-            self.broken[f"{point.name} ({package} {version})"] = f"{type(error).__name__}: {why}"
+            self.broken[f"{point.name} ({package} {version})"] = why_not_imported(error)
 
     def _add_file(self, path: Path, module: ModuleType) -> None:
         """Register what a file offers, under its name as the package."""
@@ -142,8 +153,8 @@ class Registry:
         """
         _check_version(plugin)
         try:
-            self.manager.register(plugin, name)
             self._check_hooks(plugin)
+            self.manager.register(plugin, name)
             entries = self._collect_entries(plugin, package, version)
             weight_files = self._collect_weight_files(plugin)
         except BaseException:
@@ -156,31 +167,46 @@ class Registry:
         self.weight_files.update(weight_files)
 
     def _check_hooks(self, plugin: object) -> None:
-        callers = self.manager.get_hookcallers(plugin)
-        if not callers:
+        """Raise PluginError where a plugin implements no hook, an unknown one, or one with other arguments."""
+        implemented = [name for name in dir(plugin) if self.manager.parse_hookimpl_opts(plugin, name) is not None]
+        if not implemented:
             example = "such as register_losses(register)"
             raise PluginError(f"offers nothing: no function in it, {example}, is marked with @transgan.api.hookimpl")
-        for caller in callers:
-            if not caller.has_spec():
-                if caller.name in protocols.MOMENTS:
+        known = {name: each for name, each in vars(hooks).items() if hasattr(each, "transgan_spec")}
+        for name in implemented:
+            if name not in known:
+                if name in protocols.MOMENTS:
                     raise PluginError(
-                        f"'{caller.name}' is a method of a class, transgan.api.Hooks, which register_hooks offers and "
+                        f"'{name}' is a method of a class, transgan.api.Hooks, which register_hooks offers and "
                         "a recipe names as [hooks.NAME]; make it one"
                     )
-                known = [name for name, each in vars(hooks).items() if hasattr(each, "transgan_spec")]
-                raise PluginError(f"there is no hook '{caller.name}'. {did_you_mean(caller.name, known)}")
+                raise PluginError(f"there is no hook '{name}'. {did_you_mean(name, known)}")
+            expected_names, names = _names_of(known[name]), _names_of(getattr(plugin, name))
+            if not set(names) <= set(expected_names):
+                written, wanted = (f"{name}({', '.join(each)})" for each in (names, expected_names))
+                raise PluginError(f"found {written}, expected {wanted}: hooks get their arguments by these names")
 
     def _call_registration_hook(self, hook: str, plugin: object, register: Any) -> None:
         """Call a registration hook of this plugin only."""
+
+        def checked(*given: Any, **named: Any) -> None:
+            try:
+                signature(register).bind(*given, **named)
+            except TypeError:
+                called = ", ".join([*map(repr, given), *(f"{name}={value!r}" for name, value in named.items())])
+                wanted = ", ".join(_names_of(register))
+                raise PluginError(f"{hook} calls register({called}), expected register({wanted})") from None
+            register(*given, **named)
+
         others = [each for each in self.manager.get_plugins() if each is not plugin]
-        self.manager.subset_hook_caller(hook, others)(register=register)
+        self.manager.subset_hook_caller(hook, others)(register=checked)
 
     def _collect_entries(self, plugin: object, package: str, version: str) -> list[Registered]:
         """Return the classes that a plugin registers."""
         entries: list[Registered] = []
         for kind in KINDS.values():
 
-            def register(name: str, cls: type[Any], kind: PluginKind = kind) -> None:
+            def register(name: str, cls: type[Any], *, kind: PluginKind = kind) -> None:
                 _check_class(kind, name, cls)
                 entries.append(Registered(kind.name, name, cls, package, version))
 
@@ -265,12 +291,13 @@ class Registry:
         """Return the plugin of a kind and name; `package:name` says of which package.
 
         Raises:
-            PluginError: there is no such plugin, or two packages have registered one.
+            PluginError: there is no such plugin, two packages have registered one, or its class cannot be used.
         """
         singular = KINDS[kind].singular
         package, colon, short = name.rpartition(":")
         found = [each for each in self.candidates(kind, short) if not colon or each.package == package]
         if len(found) == 1:
+            _check_usable(found[0])
             return found[0]
         packages = list(dict.fromkeys(each.package for each in found))
         if len(packages) > 1:
@@ -311,7 +338,7 @@ class Registry:
         """Return the class of the plugin that `find` finds.
 
         Raises:
-            PluginError: there is no such plugin, or two packages have registered one.
+            PluginError: see `find`.
         """
         return self.find(kind, name).cls
 
@@ -340,6 +367,11 @@ class Registry:
         if failure:
             raise failure
         return None
+
+
+def _names_of(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments that have to be given to a function."""
+    return [each.name for each in signature(function).parameters.values() if each.default is each.empty]
 
 
 def _add_command(own: dict[str, Any], name: str, app: Any) -> None:
@@ -371,10 +403,13 @@ def _check_version(plugin: object) -> None:
 
 def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:
     """Raise TypeError where a class is no plugin of this kind, or has an option named like a key of its slot."""
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"register({name!r}, ...): found {type(name).__name__}, expected a name: register(name, cls)")
     if not (isinstance(cls, type) and issubclass(cls, kind.base)):
         raise TypeError(f"{kind.singular} {name!r} is not a subclass of transgan.api.{kind.base.__name__}")
-    if not issubclass(cls.Options, Options):
-        what = f"the options of {kind.singular} {name!r}, {cls.Options.__qualname__}, are no subclass of"
+    if not (isinstance(cls.Options, type) and issubclass(cls.Options, Options)):
+        options = getattr(cls.Options, "__qualname__", repr(cls.Options))
+        what = f"the options of {kind.singular} {name!r}, {options}, are no subclass of"
         raise TypeError(f"{what} transgan.api.Options: class NAME(Options), then {kind.base.__name__}[NAME]")
     direction = getattr(cls, "direction", None)
     if isinstance(direction, Mapping) and (wrong := set(direction.values()) - {"lower", "higher"}):
@@ -386,3 +421,26 @@ def _check_class(kind: PluginKind, name: str, cls: type[Any]) -> None:
         for own in (each for each in vars(cls) if not each.startswith("_") and each not in protocols.MOMENTS):
             if callable(vars(cls)[own]) and (close := closest(own, protocols.MOMENTS)):
                 raise TypeError(f"hooks {name!r}: no run calls '{own}'. Did you mean '{close}'?")
+
+
+def _check_usable(entry: Registered) -> None:
+    """Raise PluginError where a class would fail in every run: before it is used, since others may not need it."""
+    kind = KINDS[entry.kind]
+    for wrong in wrong_methods(entry.cls, kind.base, kind.needs):
+        raise PluginError(f"{entry}: {wrong}")
+    if default := _wrong_default(entry.cls.Options):
+        raise PluginError(f"{entry}: {default}")
+
+
+def _wrong_default(options: type[BaseModel]) -> str | None:
+    """Return what is wrong with a default, of which the recipe says nothing; None where each can be what it is."""
+    try:
+        options.model_validate({})
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            if each["loc"] and each["type"] not in ("missing", "value_error", "assertion_error"):
+                field = ".".join(map(str, each["loc"]))
+                schema = json_schema(options)
+                wanted = expected(schema, subschema(schema, schema, each["loc"][0]))
+                return f"the default of option '{field}' is {each['input']!r}, expected {wanted}"
+    return None

@@ -1,4 +1,4 @@
-"""Nested values: applying a function to every tensor in tuples, lists, mappings and dataclasses."""
+"""Nested values: applying a function to every tensor in tuples, lists, mappings and dataclasses; what a value is."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -26,6 +26,18 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any, keep: tuple[st
         names = [f.name for f in fields(value) if f.init and f.name not in keep]
         return replace(value, **{name: map_tensors(function, getattr(value, name), keep) for name in names})
     return value
+
+
+def shape_of(value: Any) -> tuple[int, ...] | None:
+    """Return a tensor's shape; None for anything else."""
+    return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def described(value: Any) -> str:
+    """Return what a value is, for messages: a tensor with its shape, or the name of a type."""
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    return "None" if value is None else f"an object of the type {type(value).__name__}"
 
 
 def _like(value: Mapping[Any, Any], items: dict[Any, Any]) -> Any:

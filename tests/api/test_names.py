@@ -277,6 +277,10 @@ def test_what_is_not_in_the_tables_cannot_be_asked_for(planned: Any, kind: str, 
         def update(self, **given: Any) -> None:
             raise NotImplementedError
 
+        def reset(self) -> None: ...
+
+        def compute(self) -> Any: ...
+
     class One:
         @hookimpl
         def register_losses(self, register: Register) -> None:

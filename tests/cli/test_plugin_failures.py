@@ -47,11 +47,6 @@ class FailsInTraining(Loss):
         return fake.mean()
 
 
-class ReturnsNone(Loss):
-    def for_generator(self, fake: Tensor) -> Any:
-        return fake.mean() if fake.is_meta else None
-
-
 class FailsBackward(Loss):
     def for_generator(self, fake: Tensor) -> Tensor:
         fake.register_hook(self.hook)
@@ -80,10 +75,14 @@ class DiscriminatorFails(Discriminator):
         super().__init__(options, spec)
         raise NotImplementedError
 
+    def forward(self, x: Tensor) -> Any: ...
+
 
 class ConditioningFails(Conditioning):
     def __init__(self, options: Options, spec: Any):
         raise TypeError("no such condition")
+
+    def forward(self, x: Tensor, style: Any) -> Any: ...
 
 
 class AugmentationFails(Augmentation):
@@ -124,7 +123,7 @@ class AllNodes(Nodes):
 class Plugin:
     @hookimpl
     def register_losses(self, register: Register) -> None:
-        for cls in (NodeFails, FailsInTraining, ReturnsNone, FailsBackward, ConstructorFails, SaysItself):
+        for cls in (NodeFails, FailsInTraining, FailsBackward, ConstructorFails, SaysItself):
             register(cls.__name__, cls)
 
     @hookimpl
@@ -177,8 +176,6 @@ WHERE = r"for age: young -> old"
          f"{WHERE}: IndexError: index 7 is out of bounds"),
         ("losses.FailsInTraining=1", f"loss 'FailsInTraining' of brittle-nets 0.2 failed while evaluating loss "
          f"'FailsInTraining' {WHERE}: ZeroDivisionError: float division by zero in two lines"),
-        ("losses.ReturnsNone=1", f"loss 'ReturnsNone' of brittle-nets 0.2 failed while evaluating loss 'ReturnsNone' "
-         f"{WHERE}: TypeError: "),
         ("losses.FailsBackward=1", "loss 'FailsBackward' of brittle-nets 0.2 failed while differentiating the losses "
          "of the generator phase: lsgan, cycle, FailsBackward: AssertionError"),
         ("losses.ConstructorFails=1", "loss 'ConstructorFails' of brittle-nets 0.2 failed: KeyError: 'tables'"),
@@ -189,8 +186,9 @@ WHERE = r"for age: young -> old"
         ("conditionings.ConditioningFails=true", "conditioning 'ConditioningFails' of brittle-nets 0.2 failed: "
          "TypeError: no such condition"),
         ("discriminators.face.augment=['AugmentationFails']", "augmentation 'AugmentationFails' of brittle-nets 0.2 "
-         "failed: IndexError: out of range"),
-        ("data.source='SourceFails'", "source 'SourceFails' of brittle-nets 0.2 failed: KeyError: 'missing'"),
+         "failed while augmenting by 'AugmentationFails': IndexError: out of range"),
+        ("data.source='SourceFails'", "source 'SourceFails' of brittle-nets 0.2 failed while finding the samples of "
+         "domain 'young': KeyError: 'missing'"),
         ("nodes='AllNodes'", f"set of nodes 'AllNodes' of brittle-nets 0.2 failed while computing 'fake' {WHERE}: "
          "RuntimeError: of these nodes"),
     ],

@@ -195,7 +195,7 @@ def test_parameters_that_nothing_would_train_end_a_run(transgan: Any, file: Path
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("        return y\n", "        return None\n", "of 'tiny' returned None from forward"),
+        ("        return y\n", "        return None\n", "'tiny' of my_plugins.py (file): forward returned None"),
         (
             "source: Tensor, fake: Tensor) -> Tensor:\n",
             "source: Tensor, fake: Tensor, buffers: dict) -> Tensor:\n        buffers['count'] = 1\n",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from transgan.api.samples import Domain, SampleRng
@@ -131,9 +132,9 @@ class Generator(Network[OptionsT]):
     """`forward(x, style, ...) -> y`: x (N, spec.inputs, *space) in [-1, 1], style (N, spec.style) or None,
     y (N, spec.channels, *space)."""
 
-    stride: int = 1
+    stride: PositiveInt = 1
     """Every axis of x must be a multiple of it, but for the `free_axes`."""
-    free_axes: ClassVar[int] = 0
+    free_axes: ClassVar[NonNegativeInt] = 0
     """How many axes of *space, the first ones, may have any length: those along which elements are translated one by
     one."""
 
@@ -156,9 +157,9 @@ class Conditioning(nn.Module, Configurable[OptionsT]):
     x is (N, C, *space) and style (N, S) or None, before and after; C and S grow by `channels` and `style`.
     """
 
-    channels: int = 0
+    channels: NonNegativeInt = 0
     """Channels that it adds to x."""
-    style: int = 0
+    style: NonNegativeInt = 0
     """Length that it adds to the style vector."""
     spatial: ClassVar[bool] = False
     """True where the condition has values for every position, (N, K, *space)."""
@@ -175,7 +176,7 @@ class Loss(Configurable[OptionsT]):
     evaluated for each discriminator of each translation, any other loss once for each translation.
     """
 
-    interval: int = 1
+    interval: PositiveInt = 1
     """The loss is evaluated at every Nth step of its phase only; in between its last value is logged (lazy R1)."""
     unused_inputs: Collection[str] = ()
     """Arguments that these options do not need: they keep their defaults, and are not computed."""

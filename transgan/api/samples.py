@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from pydantic import PositiveInt
 from torch import Tensor
 
 from transgan.errors import DataWarning, UsageError
@@ -152,7 +153,7 @@ class Media(Configurable[OptionsT]):
     """True where the axes of what `decode` returns, but for the last one, differ between samples."""
     bounded: ClassVar[bool] = True
     """Whether values of batches lie in [-1, 1]; others are reported."""
-    channels: int = 3
+    channels: PositiveInt = 3
 
     def __init__(self, options: OptionsT, size: Size):
         self.options = options

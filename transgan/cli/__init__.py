@@ -23,6 +23,7 @@ from transgan.errors import (
     TRAINING_REMEDY,
     DataWarning,
     PluginError,
+    PluginFault,
     RecipeError,
     TransganError,
     as_user_error,
@@ -176,8 +177,11 @@ def _report(error: Exception) -> tuple[str, int]:
     known = as_user_error(error, _REMEDIES.get(sys.argv[1] if len(sys.argv) > 1 else "", ""))
     if known is not None:
         return "" if _is_said_elsewhere(known) else f"error: {_as_line(known)}", known.exit_code
+    by_plugin = _as_plugin_error(error)
+    if by_plugin and isinstance(error, PluginFault):
+        return f"error: {printable(by_plugin)}", by_plugin.exit_code
     log = _write_traceback(error)
-    if by_plugin := _as_plugin_error(error):
+    if by_plugin:
         return f"error: {by_plugin}; {log or '--debug'} shows where", by_plugin.exit_code
     where = f"{log} says" if log else "--debug shows"
     return f"error: {type(error).__name__}: {error}\nThis is a bug in TransGAN; {where} where it happened", 1

@@ -17,10 +17,11 @@ import numpy as np
 import transgan
 from transgan.api.samples import Media, Sample
 from transgan.api.weights import cache_root
-from transgan.errors import DataError
+from transgan.errors import DataError, PluginFault
 from transgan.graph import error_context
 from transgan.rng import stable_hash
 from transgan.storage import atomic
+from transgan.tree import described
 
 
 def cache_folder() -> Path:
@@ -121,7 +122,7 @@ class DecodedCache:
         with error_context(f"decoding {location}", self.media):
             decoded = self.synthesized[location] if known else self.media.decode(location)
             if not isinstance(decoded, np.ndarray):
-                raise TypeError(f"decode returned {type(decoded).__name__}, expected a numpy array")
+                raise PluginFault(self.media, f"decode returned {described(decoded)}, expected a numpy array")
         if callable(location):
             self.synthesized[location] = decoded
         return decoded

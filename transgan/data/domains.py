@@ -16,13 +16,15 @@ from transgan.data.domain_data import DomainData
 from transgan.data.kept import encode_kept
 from transgan.data.pairs import Pairs
 from transgan.data.splits import FoundSamples, shared, split
-from transgan.errors import DataError, PluginError, UsageError
+from transgan.errors import DataError, PluginFault, UsageError
 from transgan.graph import error_context
 from transgan.options import Options, Size
 from transgan.plan.kept import KEPT
 from transgan.plan.plan import MediaPlan, Plan
+from transgan.plugin_objects import make
 from transgan.rng import to_device
 from transgan.text import expand_home, listed
+from transgan.tree import described
 
 #: Largest number of files that a message lists.
 MAX_LISTED = 5
@@ -67,7 +69,7 @@ class Domains(Mapping[str, DomainData]):
                 f"data.root = {str(root)!r} {what}; expected the folder with the data (seen from {Path.cwd()})"
             )
         self.plan = plan
-        self.source: Source[Options] = cls(options, root)
+        self.source: Source[Options] = make(cls, options, root)
         self.media: dict[tuple[str, Size], Media[Options]] = {}
         self.statistics: dict[str, Mapping[str, Tensor]] = {}
         self.synthesized: dict[tuple[str, Size], dict[Any, np.ndarray]] = defaultdict(dict)
@@ -122,8 +124,8 @@ class Domains(Mapping[str, DomainData]):
             self.selections[name] = selection
         self.source.skipped = {}
         try:
-            samples = self.source.samples(name, selection)
-            held_out = self.source.samples(name, held_out_selection) if held_out_selection is not None else None
+            samples = samples_of(self.source, name, selection)
+            held_out = samples_of(self.source, name, held_out_selection) if held_out_selection is not None else None
         except UsageError as error:
             raise UsageError(f"[domains] {name}: {error}") from None
         if not samples:
@@ -243,35 +245,32 @@ class Domains(Mapping[str, DomainData]):
             arrays = [torch.from_numpy(each) for each in decoded]
         with error_context(f"making a batch of domain '{names[0]}'", media):
             x = media.batch(arrays, rng, names)
-        for name in domains:
-            if (name, size, rng is None) not in self.checked:
-                self.checked.add((name, size, rng is None))
-                self._check_batch(name, media, x, len(names), training=rng is not None)
+            for name in domains:
+                if (name, size, rng is None) not in self.checked:
+                    self.checked.add((name, size, rng is None))
+                    self._check_batch(name, media, x, len(names), training=rng is not None)
         return to_device(x, device)
 
     def _check_batch(self, name: str, media: Media[Options], x: Any, count: int, training: bool) -> None:
         """Compare a domain's first batch of a size with what the media says of itself.
 
         Raises:
-            PluginError: it is not a tensor of that shape, of floating-point numbers, all of them finite.
+            PluginFault: it is not a tensor of that shape, of floating-point numbers, all of them finite.
         """
-        use = self.media_plan(name).use
-        where = f"domain '{name}': the media '{use}' ({type(media).__module__}.{type(media).__qualname__})"
         expected = (count, media.channels, *media.space)
         if not isinstance(x, Tensor):
-            raise PluginError(f"{where} gives batches of {type(x).__name__}, expected tensors")
+            raise PluginFault(media, f"batch returned {described(x)}, expected a tensor")
         shape = tuple(x.shape)
         if (shape if training else (*shape[:2], *expected[2:])) != expected or x.ndim != len(expected):
-            raise PluginError(
-                f"{where} gives batches of shape {shape}, expected {expected}: (N, channels, *space) as it says itself "
-                f"for data.size = {media.size}"
-            )
+            what = f"batch returned {shape} for data.size = {media.size}, expected (N, channels, *space) = {expected}"
+            raise PluginFault(media, what)
         if not x.is_floating_point():
-            raise PluginError(f"{where} gives batches of {x.dtype}, expected floating-point numbers from -1 to 1")
+            raise PluginFault(media, f"batch returned {x.dtype}, expected floating-point numbers from -1 to 1")
         if not bool(torch.isfinite(x).all()):
-            raise PluginError(f"{where} gives batches with values that are not finite (NaN or infinity)")
+            raise PluginFault(media, "batch returned values that are not finite (NaN or infinity)")
         low, high = float(x.min()), float(x.max())
         if media.bounded and max(-low, high) > 1 + MARGIN:
+            where = f"domain '{name}': the media '{self.media_plan(name).use}'"
             self.warnings.append(f"{where} gives values from {low:.4g} to {high:.4g}, expected from -1 to 1")
 
     def batches(
@@ -307,3 +306,18 @@ def describe_skipped(skipped: Mapping[Path, str]) -> str:
         by_reason[reason].append(path.name)
     most_first = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     return "; ".join(f"{reason}: {len(names):,} ({listed(sorted(names), 3)})" for reason, names in most_first)
+
+
+def samples_of(source: Source[Options], domain: str, selection: Any) -> list[Sample]:
+    """Return the samples of a domain that a source finds.
+
+    Raises:
+        PluginFault: it returns anything but samples.
+    """
+    with error_context(f"finding the samples of domain '{domain}'", source):
+        found = source.samples(domain, selection)
+        if not isinstance(found, list) or not all(isinstance(each, Sample) for each in found):
+            kinds = {type(each).__name__ for each in found} if isinstance(found, list) else ()
+            what = f"a list of {listed(sorted(kinds))}" if kinds else described(found)
+            raise PluginFault(source, f"samples returned {what}, expected a list of transgan.api.Sample")
+    return found

@@ -11,11 +11,12 @@ from torch import Tensor
 from transgan.api.samples import Domain, Sample, Source
 from transgan.data.cache import DecodedCache
 from transgan.data.contents import Contents
-from transgan.data.domains import Domains
+from transgan.data.domains import Domains, samples_of
 from transgan.data.splits import FoundSamples, split
 from transgan.data.unreadable import check_tolerated
 from transgan.errors import DataError
 from transgan.options import Options, Size
+from transgan.plugin_objects import make
 from transgan.text import expand_home
 
 
@@ -51,9 +52,9 @@ def _elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path,
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{str(root)!r} {what}; expected a folder with samples (seen from {Path.cwd()})")
     cls, options = domains.plan.sources
-    source: Source[Options] = cls(options, root)
+    source: Source[Options] = make(cls, options, root)
     source.suffixes = domains.media_plan(name).cls.suffixes
-    found = source.samples(name, domains.selections[name] if selection is None else selection)
+    found = samples_of(source, name, domains.selections[name] if selection is None else selection)
     if not found:
         raise DataError(f"{str(root)!r}: no samples found of {selection or domains.selections[name]!r}")
     kept = domains.plan.recipe.data.cache

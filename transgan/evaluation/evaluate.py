@@ -20,6 +20,7 @@ from transgan.data.attributes import encode_labels
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index, further_inputs
 from transgan.data.real_samples import real_domains
+from transgan.errors import PluginFault
 from transgan.evaluation.adversarial import adversarial_source, adversaries
 from transgan.graph import Key, error_context, used_arguments
 from transgan.networks import Networks
@@ -226,6 +227,9 @@ class Evaluation:
         for name in list(metrics):
             with self._dropping(metrics, name), error_context(f"computing metric '{name}'", metrics[name]):
                 computed = metrics[name].compute()
+                if not _is_table(computed):
+                    what = "compute returned no table of figures by translation; return {translation: {'name': 1.0}}"
+                    raise PluginFault(metrics[name], what)
                 for translation, figures in computed.items():
                     rounded = {_checked(figure): float(f"{value:.6g}") for figure, value in figures.items()}
                     own = result.setdefault(str(translation), {})
@@ -339,6 +343,13 @@ class Evaluation:
         )
         fake: Tensor = networks.compute(repeated, direction.planned, ["fake"])["fake"]
         return fake
+
+
+def _is_table(computed: Any) -> bool:
+    """Return whether a metric's figures are a table by translation, of tables by name."""
+    if not isinstance(computed, Mapping) or not all(isinstance(each, Translation) for each in computed):
+        return False
+    return all(isinstance(each, Mapping) for each in computed.values())
 
 
 def _checked(name: Any) -> str:

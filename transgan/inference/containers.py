@@ -8,6 +8,7 @@ from typing import Any
 from transgan.api.samples import Container
 from transgan.options import Options
 from transgan.plan import Direction, Plan
+from transgan.plugin_objects import make
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.registry import Registry
@@ -43,7 +44,7 @@ class Containers:
             options: Any = problems.validate(container.Options, table[name], (name,))
             problems.stop()
             if source.cls is target.cls and source.use.rpartition(":")[2] in container.media:
-                found[name] = container(options)
+                found[name] = make(container, options)
         return cls(found)
 
     @property

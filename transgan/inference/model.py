@@ -25,6 +25,7 @@ from transgan.options import Options
 from transgan.plan import Direction, Plan, build_networks
 from transgan.plugin_errors import in_one_line
 from transgan.plugin_files import using_files
+from transgan.plugin_objects import make
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.write import as_overrides
@@ -170,7 +171,7 @@ class Model:
             table = each.options.model_dump(mode="json") | changed
             checked: Any = problems.validate(each.cls.Options, table, ())
             problems.stop()
-            self.media[name] = each.cls(checked, self.media[name].size)
+            self.media[name] = make(each.cls, checked, self.media[name].size)
             self.media[name].statistics = self.statistics
 
     def region_options(self, name: str) -> Mapping[str, Any]:

@@ -11,11 +11,11 @@ from pydantic_core import to_jsonable_python
 import transgan
 from transgan.api.labels import is_range
 from transgan.api.protocols import ImportedGenerator
-from transgan.api.samples import Source
+from transgan.api.samples import Sample, Source
 from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.batches import clock_at
 from transgan.data.domains import Domains
-from transgan.errors import DataError, PluginError, RecipeError, TransganError
+from transgan.errors import DataError, PluginError, RecipeError, TransganError, UsageError
 from transgan.inference.places import check_import
 from transgan.plan import Plan, make_plan
 from transgan.plugin_errors import in_one_line
@@ -44,6 +44,13 @@ Labels are categories of the data set that the model was trained on, not facts a
 shows is what its training data have in common, and no prediction about anyone. It must not be used to identify, judge
 or deceive people, or to imitate real persons without their consent.
 """
+
+
+class _NoSource(Source):
+    """The source of a model's domains, which has no samples."""
+
+    def samples(self, domain: str, selection: Any) -> list[Sample]:
+        raise UsageError("a model has no samples")
 
 
 #: Largest number of problems of a config that a message names.
@@ -161,7 +168,9 @@ def plan_of(config: Mapping[str, Any], where: str) -> Plan:
         found = f"{config.get('format')!r:.40}"
         raise DataError(f"{where}: format {found} is unknown to TransGAN {transgan.__version__}")
     registry = Registry.installed()
-    registry.entries["sources", NO_SOURCE] = Registered("sources", NO_SOURCE, Source, "transgan", transgan.__version__)
+    registry.entries["sources", NO_SOURCE] = Registered(
+        "sources", NO_SOURCE, _NoSource, "transgan", transgan.__version__
+    )
     try:
         _Config.model_validate(config)
         table = upgrade(config["recipe"])

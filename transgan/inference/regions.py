@@ -9,6 +9,7 @@ from torch import Tensor
 from transgan.api.samples import Media, Region, RegionDetector
 from transgan.errors import DataError
 from transgan.options import Options
+from transgan.plugin_objects import make
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.registry import Registry
@@ -51,7 +52,7 @@ class RegionSelection:
         apply_overrides(table, settings, problems)
         checked = problems.validate(detector.Options, table, ())
         problems.stop()
-        return cls(name, detector(checked), min_extent, only_largest)
+        return cls(name, make(detector, checked), min_extent, only_largest)
 
     def for_sequence(self) -> "RegionSelection":
         """Return a selection for the items of one sequence, in order."""

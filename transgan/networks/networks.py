@@ -1,7 +1,9 @@
 """The networks of a plan, and what runs them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,10 +13,11 @@ from torch.nn.parameter import is_lazy
 from torch.utils.checkpoint import checkpoint
 
 from transgan.api.protocols import Network, Translation
-from transgan.errors import PluginRuntimeError, UsageError, did_you_mean
-from transgan.graph import Key, Step, accepts_any_keyword, argument_names
+from transgan.errors import PluginFault, PluginRuntimeError, UsageError, did_you_mean
+from transgan.graph import Key, Step, accepts_any_keyword, argument_names, error_context
 from transgan.networks.checkpointing import checkpointed
 from transgan.networks.compilation import Compiled
+from transgan.networks.outputs import wrong_output
 from transgan.networks.precision import DTYPES, can_compute_in, fp32_precisions, set_fp32_precisions, to_fp32
 from transgan.networks.spectral_norm import spectral_norms
 from transgan.networks.tensors import load_network_tensors, network_tensors
@@ -241,6 +244,7 @@ class Networks(Mapping[str, nn.Module]):
         """
         network = self[name]
         self._given.setdefault(name, set()).update(conditions)
+        self._check_call(name, x, conditions)
         if self.channels_last:
             x = map_tensors(_channels_last, x)
         if self.compiled:
@@ -253,14 +257,41 @@ class Networks(Mapping[str, nn.Module]):
         def run(x: Any) -> Any:
             return functional_call(network, weights, (x,), dict(conditions)) if weights else network(x, **conditions)
 
-        with self._autocast() if self.dtype and not full_precision else nullcontext():
+        autocast = self._autocast() if self.dtype and not full_precision else nullcontext()
+        with error_context(plugin=self._plugin(name)), autocast:
             if name in self.checkpointed and torch.is_grad_enabled():
                 output = checkpoint(run, x, use_reentrant=False)
             else:
                 output = run(x)
-        if output is None:
-            raise PluginRuntimeError(f"network '{name}' of '{self.plan.networks[name].use}' returned None from forward")
+        planned = self.plan.networks[name]
+        if wrong := wrong_output(planned.kind, planned.spec, self._is_whole(name, conditions), x, output):
+            raise PluginFault(self._plugin(name), wrong)
         return to_fp32(output) if self.dtype else output
+
+    def _plugin(self, name: str) -> type[Any]:
+        """Return the class of a network, or of the loss whose own it is."""
+        module = self[name]
+        return type(module.network if isinstance(module, Conditioned) else self.plan.losses[name.partition("/")[0]])
+
+    def _is_whole(self, name: str, conditions: Mapping[str, Any]) -> bool:
+        """Return whether a call asks a generator for a sample.
+
+        A condition that is no tensor asks for a part of it, such as its activations after some layers.
+        """
+        of_stage = self._stage.conditions if self._stage else {}
+        tensors = all(isinstance(value, Tensor) for each, value in conditions.items() if each not in of_stage)
+        return self.plan.networks[name].kind == "generators" and tensors
+
+    def _check_call(self, name: str, x: Any, conditions: Mapping[str, Any]) -> None:
+        """Raise ValueError where nodes give a network another input than it is built for, or too few conditions."""
+        channels = self.plan.networks[name].spec.source_channels
+        if self._is_whole(name, conditions) and x.shape[1] != channels:
+            raise ValueError(f"its input has {x.shape[1]} channels, expected {channels}")
+        module = self[name]
+        if isinstance(module, Conditioned):  # a loss calls its own itself
+            for each in _needed(type(module.network).forward):
+                if each not in conditions and each != "style":
+                    raise ValueError(f"it needs the condition '{each}', which its nodes do not give it here")
 
     def _autocast(self) -> torch.autocast:
         # A weight that was cast without gradients must not be taken from the cache where they are wanted.
@@ -308,6 +339,14 @@ class Networks(Mapping[str, nn.Module]):
         if "back" in self.plan.roles[translation] or translation.target == "*":
             return True
         return "reconstruction" not in self.plan.graph.closure([node])
+
+
+@cache
+def _needed(forward: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the arguments of a network's `forward` behind `x` that have no default."""
+    parameters = list(inspect.signature(forward).parameters.values())[2:]  # but self and x
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(each.name for each in parameters if each.default is each.empty and each.kind in kinds)
 
 
 def _channels_last(x: Tensor) -> Tensor:

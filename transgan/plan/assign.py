@@ -9,11 +9,12 @@ from typing import Any
 from torch import nn
 
 from transgan.api.protocols import Augmentation, Loss, NetworkSpec, Translation
-from transgan.errors import TransganError, did_you_mean
-from transgan.graph import accepts_any_keyword, argument_names
+from transgan.errors import PluginFault, TransganError, did_you_mean
+from transgan.graph import accepts_any_keyword, argument_names, error_context
 from transgan.plan.build import on_meta_device
 from transgan.plan.kept import KEPT, kept_values
 from transgan.plan.plan import ROLES, DiscriminatorUse, NetworkPlan, matches
+from transgan.plugin_objects import make
 from transgan.recipe import Problems
 from transgan.recipe.schema import Recipe
 from transgan.recipe.slots import DiscriminatorSlot, NetworkSlot
@@ -56,7 +57,7 @@ class Assigner:
         for name, loss in losses.items():
             try:
                 with on_meta_device():
-                    own = list(loss.networks(self.spec))
+                    own = list(networks_of(loss, self.spec))
             except TransganError as error:
                 self.problems.add(("losses", name), str(error))
                 continue
@@ -151,7 +152,7 @@ class Assigner:
         made = {}
         for name, (cls, options) in self.chosen["augmentations"].items():
             try:
-                made[name] = cls(options, self.spec)
+                made[name] = make(cls, options, self.spec)
             except TransganError as error:
                 self.problems.add(("augmentations", name), str(error))
         return made
@@ -199,7 +200,7 @@ class Assigner:
         if kept and kind == "discriminators":  # which alone get these labels
             base = replace(base, attributes={**base.attributes, KEPT: kept})
         with on_meta_device():
-            built = {each: cls(options, base) for each, (cls, options) in conditionings.items()}
+            built = {each: make(cls, options, base) for each, (cls, options) in conditionings.items()}
         style = sum(each.style for each in built.values())
         cls, options = self.chosen[kind][slot_name]
         if style and "style" not in argument_names(cls.forward) and not accepts_any_keyword(cls.forward):
@@ -269,4 +270,19 @@ def no_match(patterns: Sequence[str], translations: Sequence[Translation]) -> st
 
 
 def _network_of_loss(loss: Loss, name: str, options: None, spec: NetworkSpec) -> nn.Module:
-    return loss.networks(spec)[name]
+    return networks_of(loss, spec)[name]
+
+
+def networks_of(loss: Loss, spec: NetworkSpec) -> Mapping[str, nn.Module]:
+    """Return a loss's own networks, newly built.
+
+    Raises:
+        PluginFault: it returns anything else.
+    """
+    with error_context(plugin=loss):
+        found = loss.networks(spec)
+    modules = found.values() if isinstance(found, Mapping) else [found]
+    if not isinstance(found, Mapping) or not all(isinstance(each, nn.Module) for each in modules):
+        what = listed(dict.fromkeys(type(each).__name__ for each in modules))
+        raise PluginFault(loss, f"networks returned {what}, expected a table of modules by name: {{'name': module}}")
+    return found

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from transgan.api.protocols import Conditioning
+from transgan.errors import PluginFault
 from transgan.graph import accepts_any_keyword, argument_names
 from transgan.plan.plan import NetworkPlan, Plan
+from transgan.plugin_objects import make
 from transgan.rng import stable_hash
+from transgan.tree import described, shape_of
 
 
 @contextmanager
@@ -49,7 +52,9 @@ class Conditioned(nn.Module):
     def forward(self, x: Any, **conditions: Any) -> Any:
         style: Tensor | None = None
         for conditioning, names in zip(self.conditionings, self.names, strict=False):
-            x, style = conditioning(x, style, **select_conditions(names, conditions))
+            found = conditioning(x, style, **select_conditions(names, conditions))
+            _check_conditioning(conditioning, x, style, found)
+            x, style = found
         if style is not None:
             conditions = {**conditions, "style": style}
         return self.network(x, **select_conditions(self.names[-1], conditions))
@@ -63,6 +68,22 @@ class Conditioned(nn.Module):
     def free_axes(self) -> int:
         """How many axes of the input, the first ones behind the channels, may have any length."""
         return int(getattr(self.network, "free_axes", 0))
+
+
+def _check_conditioning(conditioning: nn.Module, x: Any, style: Tensor | None, found: Any) -> None:
+    """Raise PluginFault where a conditioning returns something else than it says: the network behind it would fail."""
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise PluginFault(conditioning, f"forward returned {described(found)}, expected the pair (x, style)")
+    length = (0 if style is None else style.shape[1]) + int(conditioning.style)  # type: ignore[arg-type]
+    expected = (len(x), length) if length else None
+    if (found[1] is None) != (expected is None) or shape_of(found[1]) != expected:
+        what = f"forward returned as style {described(found[1])}, expected {expected}"
+        raise PluginFault(conditioning, f"{what}, since style = {conditioning.style}")
+    if isinstance(x, Tensor):
+        expected = (len(x), x.shape[1] + int(conditioning.channels), *x.shape[2:])  # type: ignore[arg-type]
+        if shape_of(found[0]) != expected:
+            what = f"forward returned x as {described(found[0])}, expected {expected}"
+            raise PluginFault(conditioning, f"{what}, since channels = {conditioning.channels}")
 
 
 def condition_names(module: nn.Module) -> tuple[str, ...] | None:
@@ -95,8 +116,8 @@ def build_network(plan: NetworkPlan, seed: int) -> nn.Module:
         torch.manual_seed(stable_hash(seed, "network", plan.name) >> 1)
         if plan.conditionings is None:
             return plan.cls(plan.options, plan.spec)
-        conditionings = [cls(options, plan.spec) for cls, options in plan.conditionings]
-        return Conditioned(plan.cls(plan.options, plan.spec), conditionings)
+        conditionings = [make(cls, options, plan.spec) for cls, options in plan.conditionings]
+        return Conditioned(make(plan.cls, plan.options, plan.spec), conditionings)
 
 
 def build_networks(plan: Plan, device: str = "cpu") -> dict[str, nn.Module]:

@@ -16,6 +16,7 @@ from transgan.api.protocols import NetworkSpec
 from transgan.plan.build import build_network, on_meta_device
 from transgan.plan.kept import KEPT, kept_values
 from transgan.plan.plan import NetworkPlan, Plan
+from transgan.plugin_objects import make
 
 Label = tuple[Any, ...]
 """What an entry stands for: pairs of a kind and a name, such as `("domain", "young")`, and numbers."""
@@ -79,7 +80,7 @@ def with_names(network: NetworkPlan, names: Names) -> NetworkPlan:
 def _conditioning_sizes(network: NetworkPlan, spec: NetworkSpec, what: str) -> list[int]:
     """Return the `channels` or the `style` of each conditioning of a network."""
     with on_meta_device():
-        return [getattr(cls(options, spec), what) for cls, options in network.conditionings or ()]
+        return [getattr(make(cls, options, spec), what) for cls, options in network.conditionings or ()]
 
 
 def unnamed_layout(module: nn.Module) -> dict[Label, Entries]:

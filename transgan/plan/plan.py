@@ -1,6 +1,6 @@
 """A checked recipe: every name resolved, every loss bound to what it is evaluated on. Runs nothing."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from transgan.api.names import LOSS_ARGUMENTS
 from transgan.api.protocols import Augmentation, Hooks, Loss, Metric, NetworkSpec, Nodes, Translation
 from transgan.api.samples import Media
+from transgan.errors import PluginFault
 from transgan.graph import Graph, Key, argument_names, used_arguments
 from transgan.options import Options, Size
+from transgan.plugin_objects import make
 from transgan.recipe.schema import Optimizers, Phase, Recipe
 from transgan.recipe.slots import Adapt
 from transgan.schedule import Clock, Schedule
@@ -71,7 +73,7 @@ class MediaPlan:
 
     def at(self, size: Size) -> Media[Options]:
         """Return the media for a size of training samples."""
-        return self.cls(self.options, size)
+        return make(self.cls, self.options, size)
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ class NetworkPlan:
         """Return whether the network, or a conditioning before it, takes a condition."""
         conditionings = self.conditionings or ()
         unused = self.cls.unused_conditions(self.options) if hasattr(self.cls, "unused_conditions") else ()
+        if isinstance(unused, str) or not isinstance(unused, Collection):
+            what = f"unused_conditions returned {unused!r}, expected a list of names"
+            raise PluginFault(self.cls, what)
         classes = [*([] if condition in unused else [self.cls]), *(cls for cls, _ in conditionings)]
         return any(getattr(options, "of", None) == condition for _, options in conditionings) or any(
             condition in argument_names(forward) for cls in classes if (forward := getattr(cls, "forward", None))

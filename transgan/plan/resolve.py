@@ -12,6 +12,7 @@ from transgan.plan.assign import Assigner, Chosen, no_match
 from transgan.plan.checks import check_plan
 from transgan.plan.fallback import is_candidate, with_fallback
 from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any
+from transgan.plugin_objects import make
 from transgan.recipe import Document
 from transgan.recipe.schema import Fallback, Recipe, as_size, smaller_size
 from transgan.recipe.slots import Slot
@@ -74,11 +75,11 @@ class _Planner:
         input_media = self.input_media(media)
         spec, channels = self.spec(media, input_media)
         assigner = Assigner(recipe, spec, channels, chosen, self.problems)
-        losses: dict[str, Loss] = {name: cls(options) for name, (cls, options) in chosen["losses"].items()}
+        losses: dict[str, Loss] = {name: make(cls, options) for name, (cls, options) in chosen["losses"].items()}
         stages = stages_of(recipe)
         used = {name for stage in stages for name, weight in stage.weights.items() if weight.ever_nonzero}
         assigner.add_networks_of({name: loss for name, loss in losses.items() if name in used})
-        node_set = nodes[0](nodes[1])
+        node_set = make(*nodes)
         graph = self.graph(node_set, losses)
         terms = [term for name, loss in losses.items() for term in self.terms(name, loss, assigner, graph)]
         plan = Plan(
@@ -270,7 +271,7 @@ class _Planner:
         found: dict[str, Hooks] = {}
         for name, (cls, options) in chosen.items():
             try:
-                found[name] = cls(options)
+                found[name] = make(cls, options)
             except TransganError as error:
                 self.problems.add(("hooks", name), str(error))
         return found
@@ -280,7 +281,7 @@ class _Planner:
         metrics: dict[str, Metric] = {}
         for name, (cls, options) in chosen.items():
             try:
-                metrics[name] = cls(options)
+                metrics[name] = make(cls, options)
             except TransganError as error:  # missing weights are reported before training, not after it
                 self.problems.add(("metrics", name), str(error))
         for name, metric in metrics.items():

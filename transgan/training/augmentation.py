@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
-from transgan.api.protocols import DiscriminatorOutput
+from transgan.api.protocols import Augmentation, DiscriminatorOutput
 from transgan.api.samples import SampleRng
+from transgan.errors import PluginFault
+from transgan.graph import error_context
 from transgan.plan.plan import DiscriminatorUse, Plan
 from transgan.rng import ScopedRng
 from transgan.schedule import Clock
 from transgan.training.buffers import LossBuffers
+from transgan.tree import described, shape_of
 
 #: The probability is adapted every N steps, as in Karras et al. (2020).
 EVERY = 4
@@ -44,9 +47,9 @@ class Augmenter:
             which = None
             if use.network in self.adaptive:
                 which = scoped.uniform("whether").to(x) < self._probability(use.network, x)
-            own = _where(which, augmentation(own, scoped, clock), own)
+            own = _where(which, _augmented(augmentation, own, scoped, clock), own)
             if given and augmentation.geometric:
-                beside = _where(which, augmentation(beside, scoped, clock), beside)
+                beside = _where(which, _augmented(augmentation, beside, scoped, clock), beside)
         return torch.cat([beside, own], 1) if given else own
 
     def observe(self, use: DiscriminatorUse, real: DiscriminatorOutput) -> None:
@@ -80,6 +83,19 @@ class Augmenter:
 
     def _probability(self, network: str, like: Tensor) -> Tensor:
         return self.loss_buffers.of(f"augment/{network}").get("share", like.new_zeros(()))
+
+
+def _augmented(augmentation: Augmentation, x: Tensor, rng: SampleRng, clock: Clock) -> Tensor:
+    """Return what an augmentation makes of samples.
+
+    Raises:
+        PluginFault: something else than samples of the same form.
+    """
+    with error_context(f"augmenting by '{type(augmentation).__name__}'", augmentation):
+        y = augmentation(x, rng, clock)
+    if shape_of(y) != tuple(x.shape):
+        raise PluginFault(augmentation, f"__call__ returned {described(y)}, expected a tensor {tuple(x.shape)}")
+    return y
 
 
 def _where(which: Tensor | None, changed: Tensor, x: Tensor) -> Tensor:

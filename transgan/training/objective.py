@@ -10,6 +10,7 @@ from torch import Tensor
 
 from transgan.api.names import DISCRIMINATOR_ARGUMENTS
 from transgan.api.protocols import Call, Conditions, DiscriminatorOutput, Translation
+from transgan.errors import PluginFault
 from transgan.graph import Key, Step, error_context
 from transgan.monitoring.diagnostics import StepDiagnostics
 from transgan.networks import Networks
@@ -22,6 +23,7 @@ from transgan.training.augmentation import Augmenter
 from transgan.training.buffers import HistoryPool, LossBuffers
 from transgan.training.distributed import Processes
 from transgan.training.kept import KeptLabels, sides_of
+from transgan.tree import described
 
 DiscriminatorFunction = Callable[[Tensor], DiscriminatorOutput]
 Weighted = list[tuple[Term, float]]
@@ -82,8 +84,8 @@ class Objective:
             with error_context(f"evaluating loss '{term.loss}' for {term.translation}", self.plan.losses[term.loss]):
                 value = term.function(**arguments)
                 if not isinstance(value, Tensor) or value.ndim:
-                    found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                    raise TypeError(f"for_{term.side} returned {found}, expected a scalar tensor")
+                    what = f"for_{term.side} returned {described(value)}, expected a scalar tensor, such as a mean"
+                    raise PluginFault(self.plan.losses[term.loss], what)
             if "buffers" in more:
                 self.loss_buffers.record(owner_of(term), more["buffers"])
             weighted.append((term, weight * value))

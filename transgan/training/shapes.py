@@ -89,7 +89,9 @@ def build_lazy_modules(plan: Plan, networks: Mapping[str, nn.Module]) -> None:
         for path, module in network.named_modules():
             if _lazy(module):
                 if (name, path) not in shapes:
-                    raise UsageError(f"network '{name}': '{path}' is a lazy module that no phase uses; give it a shape")
+                    what = f"its {type(module).__name__} '{path}'" if path else f"its {type(module).__name__}"
+                    who = f"network '{name}' of '{plan.networks[name].use}'"
+                    raise UsageError(f"{who}: {what} is a lazy module that no phase uses; give it a shape")
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(stable_hash(plan.recipe.train.seed, "lazy", name, path) >> 1)
                     infer: Any = module._infer_parameters

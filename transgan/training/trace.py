@@ -3,22 +3,19 @@
 A run makes it before its first step, so that a mistake in its last stage does not show after hours.
 """
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
-from transgan.api.protocols import DiscriminatorOutput
-from transgan.errors import RecipeError, TransganError
+from transgan.errors import PluginFault, RecipeError, TransganError
 from transgan.graph import Pass
 from transgan.networks import Networks
-from transgan.plan import Conditioned, Plan, Stage
-from transgan.plugin_errors import notes_of, plugin_of
+from transgan.plan import Plan, Stage
+from transgan.plugin_errors import as_plugin_error, notes_of, plugin_of
 from transgan.recipe.schema import Phase
 from transgan.registry import Registry
 from transgan.schedule import Clock
@@ -71,7 +68,7 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
         RecipeError: a phase cannot run; says at which node, network or loss.
     """
     batch = max(1, stage.batch // plan.recipe.train.accumulate)
-    networks = _TracingNetworks(plan, "meta", merge=merge)
+    networks = Networks(plan, "meta", merge=merge)
     networks.freeze(stage)
     objective = Objective(plan, networks, traces_all=True)
     clock = Clock(step=stage.first, run=stage.first / plan.recipe.train.steps)
@@ -111,48 +108,13 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
     return traces
 
 
-class _TracingNetworks(Networks):
-    """Networks on the meta device that check the shapes of inputs and outputs."""
-
-    def __call__(
-        self, name: str, x: Any, conditions: Mapping[str, Any], frozen: bool = False, full_precision: bool = False
-    ) -> Any:
-        planned = self.plan.networks[name]
-        # A condition that is no tensor asks for a part of a network, such as its activations after some layers.
-        of_stage = self._stage.conditions if self._stage else {}
-        own = [value for each, value in conditions.items() if each not in of_stage]
-        whole = planned.kind == "generators" and all(isinstance(value, Tensor) for value in own)
-        if whole and x.shape[1] != planned.spec.source_channels:
-            raise ValueError(f"its input has {x.shape[1]} channels, expected {planned.spec.source_channels}")
-        if missing := self._missing_condition(name, conditions):
-            raise ValueError(f"it needs the condition '{missing}', which its nodes do not give it here")
-        output = super().__call__(name, x, conditions, frozen, full_precision)
-        if whole:
-            expected = (len(x), planned.spec.channels, *x.shape[2:])
-            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            if found != expected:
-                raise ValueError(f"it returned {found}, expected a tensor {expected}")
-        if planned.kind == "discriminators" and not isinstance(output, DiscriminatorOutput):
-            raise ValueError(f"it returned {type(output).__name__}, expected a DiscriminatorOutput")
-        return output
-
-    def _missing_condition(self, name: str, given: Mapping[str, Any]) -> str | None:
-        """Return an argument of a network's `forward` that has no default and that nothing gives it."""
-        module = self[name]
-        if not isinstance(module, Conditioned):
-            return None  # of a loss, which calls it itself
-        parameters = list(inspect.signature(type(module.network).forward).parameters.values())[2:]  # but self and x
-        needed = [
-            p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        ]
-        return next((each for each in needed if each not in given and each != "style"), None)
-
-
 @contextmanager
 def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
     """Turn any error of a plugin's code into one line that says where it was raised."""
     try:
         yield
+    except PluginFault as fault:
+        raise as_plugin_error(fault, Registry.installed()) or fault from fault
     except Exception as error:
         notes = [f"while {note}" for note in reversed(notes_of(error))]
         if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):

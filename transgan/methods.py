@@ -1,0 +1,83 @@
+"""Whether a plugin's methods can be called as its base class's are: what would fail in a run is refused before it."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+#: Methods without a base, whose arguments name what they need: they take `self` at least.
+_NAMING = ("update", "for_generator", "for_discriminator")
+_MISSING = object()
+
+
+def wrong_methods(cls: type[Any], base: type[Any], needs: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """Yield what is wrong about a class's methods, and what is expected, a line each.
+
+    Args:
+        base: the base class of its kind.
+        needs: the methods that every class of this kind defines itself, and the arguments that they get by position.
+    """
+    for name, arguments in needs.items():
+        own = inspect.getattr_static(cls, name, _MISSING)
+        if own is _MISSING or own is inspect.getattr_static(base, name, _MISSING):
+            yield f"it has no method {name}; define {name}({', '.join(['self', *arguments])})"
+        elif problem := _wrong(own, name, arguments, partly=True):
+            yield problem
+    for name, of_base in _methods_of(base).items():
+        own = inspect.getattr_static(cls, name)
+        if own is not of_base and not isinstance(own, property):
+            parameters = list(inspect.signature(_function(of_base)).parameters.values())[1:]
+            if type(own) is not type(of_base) and isinstance(of_base, classmethod):
+                yield f"{name} is no class method; write @classmethod above it"
+            elif problem := _wrong(own, name, tuple(each.name for each in parameters)):
+                yield problem
+    for name in dir(cls):
+        own = inspect.getattr_static(cls, name)
+        naming = name in _NAMING or getattr(own, "is_node", False)
+        if naming and name not in needs and (problem := _wrong(own, name, (), partly=True)):
+            yield problem
+
+
+def _wrong(own: Any, name: str, arguments: tuple[str, ...], partly: bool = False) -> str | None:
+    """Return why a method cannot be called with these arguments by position.
+
+    Args:
+        partly: it may have further ones, which it gets by name.
+    """
+    function = _function(own)
+    if isinstance(own, property):
+        return None
+    if not callable(function):
+        return f"{name} is {own!r}; expected a method"
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # it is no Python
+        return None
+    given = arguments if isinstance(own, staticmethod) else ["self", *arguments]
+    try:
+        (signature.bind_partial if partly else signature.bind)(*given)
+    except TypeError:
+        names = ["self", *arguments, *(["..."] if partly else [])]
+        return f"{name}{_shown(signature)} cannot be called as runs do; expected {name}({', '.join(names)})"
+    return None
+
+
+def _function(attribute: Any) -> Any:
+    return attribute.__func__ if isinstance(attribute, (classmethod, staticmethod)) else attribute
+
+
+def _shown(signature: inspect.Signature) -> str:
+    """Return the names of a function's parameters, as they are written, without types and defaults."""
+    return f"({', '.join(str(each.replace(annotation=each.empty)) for each in signature.parameters.values())})"
+
+
+def _methods_of(base: type[Any]) -> dict[str, Any]:
+    """Return the methods that a base class has from `transgan.api` and that runs call."""
+    found: dict[str, Any] = {}
+    for each in reversed(base.__mro__):
+        if each.__module__.startswith("transgan.api."):
+            found |= {
+                name: value
+                for name, value in vars(each).items()
+                if inspect.isfunction(_function(value)) and (name in ("__init__", "__call__") or name[0] != "_")
+            }
+    return found
