@@ -1,7 +1,7 @@
 """Making plugins, and checking what they declare: what their base class annotates is checked by that annotation."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
@@ -22,15 +22,23 @@ def make(cls: Callable[..., T], *arguments: Any) -> T:
     """
     with error_context(plugin=cls):
         plugin = cls(*arguments)
-        declared = {name: getattr(plugin, name) for name in _annotations(cls)}
-    for name, value in declared.items():
-        adapter, is_list = _adapter(_annotations(cls)[name])
+        wrong = next(wrong_declarations(plugin), None)
+    if wrong:
+        raise PluginFault(cls, wrong)
+    return plugin
+
+
+def wrong_declarations(plugin: object) -> Iterator[str]:
+    """Yield what is wrong about the attributes of a plugin, each with what is expected."""
+    cls: Any = type(plugin)
+    for name, annotation in _annotations(cls).items():
+        value = getattr(plugin, name)
+        adapter, is_list = _adapter(annotation)
         try:
             adapter.validate_python(list(value) if is_list and not isinstance(value, str) else value)
         except (ValidationError, TypeError):
             schema = adapter.json_schema()
-            raise PluginFault(cls, f"{name} is {value!r}, expected {expected(schema, schema)}") from None
-    return plugin
+            yield f"{name} is {value!r}, expected {expected(schema, schema)}"
 
 
 @cache

@@ -237,6 +237,57 @@ class NoRealness(Loss):
         return torch.stack([each.mean() for each in fake_output.logits]).mean()
 
 
+@fault("methods", "for_generator() cannot be called as runs do; expected for_generator(self, ...)")
+class WithoutSelf(Loss):
+    """A loss."""
+
+    def for_generator() -> Tensor:  # type: ignore[misc]
+        return torch.ones(())
+
+
+@fault("construction", "interval is 0, expected a whole number of at least 1")
+class NeverDue(Loss):
+    """A loss."""
+
+    interval = 0
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        return fake.abs().mean()
+
+
+@fault("value", "returns torch.float64 for float32")
+class DoubleLoss(Loss):
+    """A loss."""
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        return fake.double().abs().mean()
+
+
+@fault("value", "sets buffers['steps'] to int; expected a tensor")
+class CountsInPython(Loss):
+    """A loss."""
+
+    def for_generator(self, fake: Tensor, buffers: dict[str, Any]) -> Tensor:
+        buffers["steps"] = 1
+        return fake.abs().mean()
+
+
+@fault("gradients", "only outputs of discriminators are trained")
+class TrainsNodes(Loss):
+    """A loss whose nodes are detached where discriminators are trained."""
+
+    def for_discriminator(self, fake: Tensor, fake_output: DiscriminatorOutput) -> Tensor:
+        return fake.abs().mean() * torch.stack([each.detach().mean() for each in fake_output.logits]).mean()
+
+
+@fault("device", "cannot be traced on another device")
+class RampOnTheCPU(Loss):
+    """A loss."""
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        return (fake * torch.linspace(0, 1, fake.shape[-1])).abs().mean()
+
+
 # Networks
 
 
@@ -285,6 +336,75 @@ class IgnoresInputs(Convolution):
     def __init__(self, options: Width, spec: NetworkSpec):
         super().__init__(options, spec)
         self.layer = nn.Conv2d(spec.channels, spec.channels, 3, padding=1)
+
+
+@fault("construction", "stride is 0, expected a whole number of at least 1")
+class NoStride(Convolution):
+    """A generator."""
+
+    stride = 0
+
+
+@fault(
+    "tensors", "its attribute 'scale' is a tensor that is neither a parameter nor a buffer, so that it is not trained"
+)
+class PlainParameter(Convolution):
+    """A generator."""
+
+    def __init__(self, options: Width, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.scale = torch.ones(1, requires_grad=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.scale)
+
+
+@fault(
+    "tensors", "its attribute 'layer.ramps' is a tensor that is neither a parameter nor a buffer, so that it is not sav"
+)
+class PlainConstants(Convolution):
+    """A generator."""
+
+    def __init__(self, options: Width, spec: NetworkSpec):
+        super().__init__(options, spec)
+        vars(self.layer)["ramps"] = [torch.ones(1, 3, 1, 1)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * vars(self.layer)["ramps"][0])
+
+
+@fault("device", "moved to another device (meta) it raises RuntimeError")
+class MakesOnTheCPU(Convolution):
+    """A generator."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + torch.linspace(0, 1, x.shape[-1]))
+
+
+@fault("shapes", "of float32 it returns float64")
+class Doubles(Convolution):
+    """A generator."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).double()
+
+
+@fault("parameters", "after init_from_data its parameter 'layer.weight' is another object than before")
+class Replaces(Convolution):
+    """A generator."""
+
+    def init_from_data(self, domains: Any, translations: Any) -> None:
+        self.layer.weight = nn.Parameter(self.layer.weight * 0.5)
+
+
+@fault("parameters", "after forward its parameter 'late.weight' is new")
+class BuildsLate(Convolution):
+    """A generator."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "late"):
+            self.late = nn.Conv2d(3, 3, 1)
+        return super().forward(self.late(x))
 
 
 @fault("gradients", "no gradient reaches spare.weight, spare.bias")

@@ -107,7 +107,9 @@ def test_check_counts_the_parameters_of_lazy_modules(planned: Any) -> None:
 
 
 def test_a_lazy_module_that_nothing_uses_is_an_error(planned: Any) -> None:
-    with pytest.raises(UsageError, match="network 'anything/head': '' is a lazy module that no phase uses"):
+    with pytest.raises(
+        UsageError, match="'anything/head' of 'anything': its LazyLinear is a lazy module that no phase uses"
+    ):
         Engine(planned(RECIPE, Plugin(Unused)))
 
 

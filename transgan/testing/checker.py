@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from transgan.api.protocols import NetworkSpec, Nodes
 from transgan.errors import TransganError
+from transgan.methods import wrong_methods
 from transgan.options import Options, Size
+from transgan.plugin_objects import wrong_declarations
 from transgan.recipe.slots import SLOTS, Slot
 from transgan.recipe.write import value_in_toml
 from transgan.registry import PluginKind
@@ -82,7 +84,7 @@ class Checker:
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield the name of a check and a line for everything that is wrong."""
-        first = ("documentation", "options", "construction", self.first_use)
+        first = ("documentation", "options", "methods", "construction", self.first_use)
         names = [name.removeprefix("check_") for name in dir(self) if name.startswith("check_")]
         for name in sorted(names, key=lambda name: (first.index(name) if name in first else len(first), name)):
             found, ended = self._lines_of(getattr(self, f"check_{name}"))
@@ -159,9 +161,16 @@ class Checker:
             if again != self.options:
                 yield f"its options differ when they are read back from {form}; use numbers, texts, lists and tables"
 
+    def check_methods(self) -> Iterator[str]:
+        """Its methods can be called as runs call them."""
+        for wrong in wrong_methods(self.cls, self.kind.base, self.kind.needs):
+            raise Fault(wrong)
+        yield from ()
+
     def check_construction(self) -> Iterator[str]:
-        """It can be built with these options."""
-        self.build()
+        """It can be built with these options, and what it declares is what its kind allows."""
+        for wrong in wrong_declarations(self.build()):
+            raise Fault(wrong)
         yield from ()
 
     def check_bounds(self) -> Iterator[str]:

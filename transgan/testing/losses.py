@@ -81,8 +81,6 @@ class LossChecker(NamingChecker):
             name for name in vars(self.cls) if name.startswith("for_") and name[4:] not in self.sides(self.plugin)
         ]
         yield from (f"nothing calls '{name}'; expected for_generator or for_discriminator" for name in others)
-        if not isinstance(self.plugin.interval, int) or self.plugin.interval < 1:
-            yield f"interval is {self.plugin.interval!r}, expected a whole number of at least 1"
 
     def check_value(self) -> Iterator[str]:
         """It is a finite scalar, and leaves its inputs as they are."""
@@ -90,8 +88,11 @@ class LossChecker(NamingChecker):
             batch = self.batch()
             kept = copy.deepcopy({n: v for n, v in batch.items() if n != "buffers" and tensors_of(v)})
             value = self.value(self.plugin, side, batch)
-            if not value.is_floating_point():
-                yield f"for_{side} returns {value.dtype}, expected floating point"
+            if value.dtype != torch.float32:
+                yield f"for_{side} returns {value.dtype} for float32, expected torch.float32, which every device has"
+            for name, each in batch.get("buffers", {}).items():
+                if not isinstance(each, Tensor):
+                    yield f"for_{side} sets buffers['{name}'] to {type(each).__name__}; expected a tensor"
             if not torch.isfinite(value):
                 yield f"for_{side} returns {float(value)} for random samples; check divisions, roots and logarithms"
             for name, before in kept.items():
@@ -107,16 +108,18 @@ class LossChecker(NamingChecker):
             batch, inputs_of = with_gradients(batch, names)
             networks = [each for each in self.runner.networks.values() if isinstance(each, TinyGenerator)]
             tiny = [p for each in networks for p in each.parameters()]
-            inputs = [x for each in inputs_of.values() for x in each] + own + tiny
+            inputs = [x for each in inputs_of.values() for x in each]
+            inputs += own + tiny if side == "generator" else []
             value = self.value(self.plugin, side, batch)
             found: Sequence[Tensor | None] = [None] * len(inputs)
             if value.requires_grad and inputs:
                 found = torch.autograd.grad(value, inputs, allow_unused=True)
             reached = [each for each in found if each is not None]
             if not any(bool(each.abs().sum() > 0) for each in reached):
+                trained = "nodes and outputs of discriminators" if side == "generator" else "outputs of discriminators"
                 yield (
                     f"for_{side} has no gradient, so that it trains nothing: does it detach(), round, compare or "
-                    "leave torch? Of what it asks for, only nodes and outputs of discriminators are trained"
+                    f"leave torch? Of what it asks for, only {trained} are trained"
                 )
             if any(not torch.isfinite(each).all() for each in reached):
                 yield f"for_{side} has gradients that are NaN or infinite; check roots and norms at 0"
@@ -125,10 +128,12 @@ class LossChecker(NamingChecker):
                 yield "no gradient reaches its own networks, which are trained by it; use them in for_generator"
 
     def _is_trained(self, name: str, side: str) -> bool:
+        if side == "discriminator":  # whose nodes are detached
+            return name in DISCRIMINATOR_ARGUMENTS and not name.endswith("_input")
         if name.endswith("_outputs"):
             return True
         if name in DISCRIMINATOR_ARGUMENTS:
-            return side == "discriminator" or name in ("fake_output", "fake_input", "discriminator", "real_output")
+            return name in ("fake_output", "fake_input", "discriminator", "real_output")
         return name not in BATCH_INPUTS and name not in LOSS_ARGUMENTS
 
     def check_use(self) -> Iterator[str]:

@@ -2,18 +2,14 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from transgan.api.names import METRIC_ARGUMENTS
-from transgan.api.protocols import NetworkSpec, Translation
-from transgan.api.samples import Column, Domain, Media, Sample
+from transgan.api.protocols import Translation
 from transgan.graph import used_arguments
-from transgan.testing.checker import Fault, N
+from transgan.testing.checker import Fault
+from transgan.testing.domains import domains_of
 from transgan.testing.naming import NamingChecker
 from transgan.testing.values import (
     Batch,
@@ -24,25 +20,6 @@ from transgan.testing.values import (
     translation_of,
 )
 from transgan.text import listed
-
-
-class PlainMedia(Media[Any]):
-    """Media whose items and decoded samples are tensors, for metrics that ask a domain for its media."""
-
-    spec: NetworkSpec
-
-    @property
-    def space(self) -> tuple[int, ...]:
-        return self.spec.space
-
-    def decode(self, location: Any) -> Any:
-        return location(None)
-
-    def batch(self, decoded: Any, rng: Any, domains: Sequence[str]) -> Tensor:
-        return torch.as_tensor(decoded)
-
-    def preview(self, columns: Mapping[str, Column], path: Path) -> Path:
-        return path
 
 
 class MetricChecker(NamingChecker):
@@ -72,26 +49,9 @@ class MetricChecker(NamingChecker):
 
     def build(self, options: Any = None) -> Any:
         metric = super().build(options)
-        domains = {name: self._domain(name, 20 + i) for i, name in enumerate(self.spec.domains)}
+        domains = domains_of(self.spec)
         metric.prepare(domains, {self.spec.tasks[0]: self.spec.domains}, 0)
         return metric
-
-    def _domain(self, name: str, seed: int) -> Domain:
-        torch.manual_seed(seed)
-        x = sample(self.spec, count=2 * N)
-        samples = [Sample(f"{name}-{i}", lambda size, i=i: x[i].numpy(), {}) for i in range(2 * N)]
-
-        def batches(
-            held_out: bool, size: int, numbers: Sequence[int] | None = None
-        ) -> Iterator[tuple[list[str], Tensor]]:
-            order = list(range(2 * N) if numbers is None else numbers)
-            for first in range(0, len(order), size):
-                part = order[first : first + size]
-                yield [samples[i].key for i in part], x[part]
-
-        media = PlainMedia(PlainMedia.Options(), self.spec.space)
-        media.spec, media.channels = self.spec, self.spec.channels
-        return Domain(name, samples, samples, batches, media)
 
     def figures(self, metric: Any, batches: list[Batch]) -> dict[Translation, dict[str, float]]:
         metric.reset()

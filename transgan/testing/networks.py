@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transgan.api.protocols import DiscriminatorOutput
+from transgan.api.protocols import DiscriminatorOutput, Network
 from transgan.errors import TransganError
 from transgan.graph import accepts_any_keyword, argument_names
 from transgan.plan.build import mixes_batch, on_meta_device
 from transgan.testing.checker import Checker, Fault, N, in_a_line, parameters_of, same_state
-from transgan.testing.values import Batch, conditions_of, differ, on_meta, rows, sample, tensors_of
+from transgan.testing.domains import domains_of
+from transgan.testing.values import Batch, conditions_of, differ, on_meta, rows, sample, tensors_of, translation_of
 from transgan.text import listed
 
 
@@ -85,6 +86,8 @@ class NetworkChecker(Checker):
             if each.is_floating_point() and not torch.isfinite(each).all():
                 yield "it returns NaN or infinite numbers for random inputs; check divisions, roots and logarithms"
                 break
+        if x.dtype == torch.float32 and any(each.dtype == torch.float64 for each in tensors_of(y)):
+            yield "of float32 it returns float64, which not every device has; make tensors of the input's: x.dtype"
 
     def wrong(self, y: Any, x: Tensor) -> Iterator[str]:
         """Yield what is wrong about what it returns for x."""
@@ -186,6 +189,48 @@ class NetworkChecker(Checker):
             if differ(self.run(one, x, conditions), self.run(copied, x, conditions), 1e-5):
                 yield "a deep copy of it, as the moving average needs one, returns something else"
 
+    def check_tensors(self) -> Iterator[str]:
+        """Its tensors are parameters and buffers, which are trained, saved and moved."""
+        usual = vars(nn.Module()).keys()
+        for path, module in self.build().named_modules():
+            for name, value in vars(module).items():
+                if name not in usual and (found := tensors_of(value)):
+                    trained = any(each.requires_grad for each in found)
+                    how = "nn.Parameter(...)" if trained else "register_buffer(...)"
+                    where = f"{path}.{name}" if path else name
+                    yield (
+                        f"its attribute '{where}' is a tensor that is neither a parameter nor a buffer, so that it is "
+                        f"not {'trained' if trained else 'saved'}, and not moved to a device; make it one: {how}"
+                    )
+
+    def check_parameters(self) -> Iterator[str]:
+        """Optimizers have the parameters that it is built with: it changes these in place, and adds none."""
+        module = self.build()
+        x, conditions = self.values()
+
+        def initialize() -> None:
+            if isinstance(module, Network):
+                module.init_from_data(domains_of(self.spec), [translation_of(self.spec)])
+
+        def run() -> None:
+            with torch.no_grad():
+                self.run(module, x, conditions)
+
+        for cause, work in (("forward", run), ("init_from_data", initialize)):
+            before = dict(module.named_parameters())
+            try:
+                work()
+            except TransganError:  # it needs other data
+                continue
+            for name, parameter in module.named_parameters():
+                if parameter is not before.get(name):
+                    what = "another object than before" if name in before else "new"
+                    yield (
+                        f"after {cause} its parameter '{name}' is {what}, which no optimizer trains; build layers in "
+                        "__init__, and change parameters in place: with torch.no_grad(): p.copy_(value)"
+                    )
+                    break
+
     def check_bf16(self) -> Iterator[str]:
         """It runs with `precision = "bf16"`."""
         module = self.build()
@@ -213,7 +258,15 @@ class NetworkChecker(Checker):
                 f"it cannot run on another device (meta): {in_a_line(error)}; make tensors on x.device, register "
                 "constants with register_buffer, and read no values (item(), if) from tensors"
             ) from None
-        if wrong := [each.device.type for each in tensors_of(y) if not each.is_meta]:
+        try:  # moved there, as to a GPU: what it makes without a device, or keeps for itself, stays behind
+            with on_meta_device(), torch.device("cpu"):
+                moved = self.run(self.build().to("meta"), x.to("meta"), on_meta(conditions))
+        except Exception as error:
+            raise Fault(
+                f"moved to another device (meta) it raises {in_a_line(error)}; make tensors on x.device, register "
+                "constants with register_buffer"
+            ) from None
+        if wrong := [each.device.type for each in tensors_of([y, moved]) if not each.is_meta]:
             yield f"on the device meta it returns tensors on {wrong[0]}; make them on x.device"
 
     def check_after_step(self) -> Iterator[str]:

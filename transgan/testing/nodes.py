@@ -63,6 +63,8 @@ class NodesChecker(NamingChecker):
         for name, value in values.items():
             if any(x.is_floating_point() and not torch.isfinite(x).all() for x in tensors_of(value)):
                 yield f"node '{name}' is NaN or infinite for random samples"
+            if any(x.dtype == torch.float64 for x in tensors_of(value)):
+                yield f"node '{name}' is float64 for float32 samples, which not every device has; use x.dtype"
 
     def check_gradients(self) -> Iterator[str]:
         """A gradient reaches what it trains, and is finite."""

@@ -106,6 +106,7 @@ class HooksChecker(Checker):
 
     def check_methods(self) -> Iterator[str]:
         """It has methods that runs call, with their arguments."""
+        yield from super().check_methods()
         own = {name for each in self.cls.__mro__[: -len(self.kind.base.__mro__)] for name in vars(each)}
         if not own & {*MOMENTS}:
             yield f"it defines none of the methods that runs call: {', '.join(MOMENTS)}"
