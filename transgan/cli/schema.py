@@ -41,9 +41,8 @@ def schema(
     from transgan.text import expand_home, is_quiet, note, show, write
 
     path = None if out is None else expand_home(out)
-    if (
-        path is not None and not path.is_dir() and path.suffix != ".json"
-    ):  # such as a recipe, which --overwrite would replace
+    # A file of another ending may be a recipe, which --overwrite would replace.
+    if path is not None and not path.is_dir() and path.suffix != ".json":
         raise UsageError(f"--out {path}: expected a file ending in .json")
     if path is not None and path.exists() and (path.is_dir() or not overwrite):
         remedy = "expected a file" if path.is_dir() else "choose another file, or replace it with --overwrite"
