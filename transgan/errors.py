@@ -101,8 +101,9 @@ class PluginFault(TypeError):
     """
 
     def __init__(self, plugin: object, what: str):
-        super().__init__(what)
         self.plugin = plugin if isinstance(plugin, type) else type(plugin)
+        self.what = what
+        super().__init__(f"{self.plugin.__name__}: {what}")
 
 
 class DataError(TransganError):

@@ -1,7 +1,7 @@
 """Whether a plugin's methods can be called as its base class's are: what would fail in a run is refused before it."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 #: Methods without a base, whose arguments name what they need: they take `self` at least.
@@ -38,7 +38,7 @@ def wrong_methods(cls: type[Any], base: type[Any], needs: Mapping[str, tuple[str
 
 
 def _wrong(own: Any, name: str, arguments: tuple[str, ...], partly: bool = False) -> str | None:
-    """Return why a method cannot be called with these arguments by position.
+    """Return why a method can be called with these arguments neither by position nor by name.
 
     Args:
         partly: it may have further ones, which it gets by name.
@@ -52,13 +52,21 @@ def _wrong(own: Any, name: str, arguments: tuple[str, ...], partly: bool = False
         signature = inspect.signature(function)
     except ValueError:  # it is no Python
         return None
-    given = arguments if isinstance(own, staticmethod) else ["self", *arguments]
-    try:
-        (signature.bind_partial if partly else signature.bind)(*given)
-    except TypeError:
+    itself = [] if isinstance(own, staticmethod) else [None]
+    bind = signature.bind_partial if partly else signature.bind
+    by_name = dict.fromkeys(arguments)
+    if not _binds(bind, [*itself, *arguments], {}) and not _binds(bind, itself, by_name):
         names = ["self", *arguments, *(["..."] if partly else [])]
         return f"{name}{_shown(signature)} cannot be called as runs do; expected {name}({', '.join(names)})"
     return None
+
+
+def _binds(bind: Callable[..., Any], given: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    try:
+        bind(*given, **named)
+    except TypeError:
+        return False
+    return True
 
 
 def _function(attribute: Any) -> Any:

@@ -17,7 +17,7 @@ def as_plugin_error(error: BaseException, registry: Registry) -> PluginRuntimeEr
     who = plugin_of(error, registry)
     if isinstance(error, PluginFault):
         during = f", while {', '.join(notes)}" if (notes := notes_of(error)) else ""
-        return PluginRuntimeError(f"{who or f'the plugin {error.plugin.__qualname__}'}: {error}{during}")
+        return PluginRuntimeError(f"{who or f'the plugin {error.plugin.__qualname__}'}: {error.what}{during}")
     if who is None and not notes_of(error):
         return None
     return PluginRuntimeError(f"{who or 'a plugin'} failed{_while(error)}: {in_one_line(error)}")

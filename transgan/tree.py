@@ -37,7 +37,7 @@ def described(value: Any) -> str:
     """Return what a value is, for messages: a tensor with its shape, or the name of a type."""
     if isinstance(value, Tensor):
         return f"a tensor {tuple(value.shape)}"
-    return "None" if value is None else f"an object of the type {type(value).__name__}"
+    return "None" if value is None else type(value).__name__
 
 
 def _like(value: Mapping[Any, Any], items: dict[Any, Any]) -> Any:

@@ -123,7 +123,7 @@ RETURNED = {
     "a generator of pairs": (
         "generators",
         f"{LAYER}\ndef forward(self, x): return x, x",
-        "forward returned an object of the type tuple, expected a tensor (4, 3, 32, 32)",
+        "forward returned tuple, expected a tensor (4, 3, 32, 32)",
     ),
     "a generator without return": (
         "generators",
@@ -176,7 +176,7 @@ def test_what_a_plugin_returns(transgan: Any, recipe: Path, what: str) -> None:
     [
         ("None", "forward returned None, expected the pair (x, style)"),
         ("x", "forward returned a tensor (N, 3, 32, 32), expected the pair (x, style)"),
-        ("(x, style, x)", "forward returned an object of the type tuple, expected the pair (x, style)"),
+        ("(x, style, x)", "forward returned tuple, expected the pair (x, style)"),
         ("(x, x[:, :, 0, 0])", "forward returned as style a tensor (N, 3), expected None, since style = 0"),
         ("(x[:, :2], style)", "forward returned x as a tensor (N, 2, 32, 32), expected (N, 3, 32, 32), since channels"),
     ],
@@ -374,3 +374,15 @@ def test_a_lazy_module_is_named_by_its_kind_and_its_network(transgan: Any, recip
     body = f"def networks(self, spec): return {{'own': nn.LazyLinear(3)}}\n{MEAN}"
     line = said(transgan, recipe, "losses", text("losses", body))
     assert "network 'bad/own' of 'bad': its LazyLinear is a lazy module that no phase uses" in line
+
+
+def test_translating_names_the_plugin(transgan: Any, recipe: Path, write_image: Any) -> None:
+    Path("bad.py").write_text(text("generators", f"{LAYER}\n{FORWARD}"))
+    setting = CLASSES["generators"][1]
+    assert transgan("run", recipe, "--out", "run", "-q", "--plugin", "bad.py", "--set", setting).code == 0
+    Path("bad.py").write_text(text("generators", f"{LAYER}\n{FORWARD}[..., ::2]"))
+    picture = write_image(Path("in/a.png"))
+    done = transgan("translate", "run", picture, "--to", "old", "-o", "out", "--plugin", "bad.py")
+    assert done.code == 2
+    assert f"error: {picture}: generator 'bad' of bad.py (file): forward returned a tensor " in done.err
+    assert "bug" not in done.err

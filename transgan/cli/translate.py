@@ -18,6 +18,8 @@ from transgan.cli.run import PluginFiles
 from transgan.errors import (
     DataError,
     OutOfMemory,
+    PluginFault,
+    PluginRuntimeError,
     TransganError,
     UsageError,
     as_user_error,
@@ -252,6 +254,11 @@ def translate(
 
 def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:
     """Return why a file could not be translated; None where that is a bug."""
+    if isinstance(error, PluginFault):
+        from transgan.plugin_errors import as_plugin_error
+        from transgan.registry import Registry
+
+        return PluginRuntimeError(f"{path}: {as_plugin_error(error, Registry.installed())}")
     failure = as_user_error(error)
     if isinstance(failure, OutOfMemory):
         others = "leave out --native, or give --device cpu" if native else "give --device cpu"
