@@ -38,12 +38,15 @@ def check_used(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> list[str]:
 
 
 def phases_training(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> dict[str, list[str]]:
-    """Return, for each network that is trained, in which: `the generator phase`; of several of a side `phases.0`."""
+    """Return, for each network that is trained, in which: `the generator phase`; of several of a side by their keys."""
+    default = "phases" not in plan.recipe.model_fields_set
     uses = list(_uses(plan, traces))
     keys = {side: {use.key for use in uses if use.phase.side == side} for side in ("generator", "discriminator")}
     found: dict[str, dict[str, None]] = {}
     for use in uses:
-        name = use.key if len(keys[use.phase.side]) > 1 else f"the {use.phase.side} phase"
+        name = f"the {use.phase.side} phase"
+        if len(keys[use.phase.side]) > 1:
+            name = f"the default {use.phase.side} phase" if default and use.key.startswith("phases.") else use.key
         for network in use.trained:
             found.setdefault(network, {})[name] = None
     return {network: list(names) for network, names in found.items()}
