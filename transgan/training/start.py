@@ -81,7 +81,8 @@ def train(
         unused: list[str] = []
         if not finish:
             check_divisible(plan, processes.world)
-            unused = check_used(plan, trace_run(plan))
+            traces = trace_run(plan, begins=True)
+            unused = check_used(plan, traces) if traces else []
         domains = Domains(plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
         weights = initial_weights(plan) if new_run else None
@@ -97,8 +98,6 @@ def train(
     if out is not None and not new_run:
         with processes.alike():
             changes = check_resumed(plan, domains, expand_home(out), from_step)
-    for change in changes if processes.main else []:
-        progress.message(f"warning: {change}")
     folder, failure = None, None
     if processes.main:
         try:
@@ -120,6 +119,8 @@ def train(
         trainer = Trainer(new, plan, registry, processes, folder, domains, weights)
         del weights  # as large as a checkpoint; the trainer drops them once they are loaded
         if folder:
+            for change in changes:
+                progress.message(f"warning: {change}")
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
         code = trainer.fit(progress, train=not finish)
         return Ended(trainer.path, code, folder.model if folder and not code else None)

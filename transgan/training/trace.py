@@ -41,16 +41,29 @@ class PhaseTrace:
     """Those among them that a gradient of the losses reaches."""
 
 
-def trace_run(plan: Plan) -> list[list[PhaseTrace]]:
+def trace_run(plan: Plan, begins: bool = False) -> list[list[PhaseTrace]]:
     """Trace every phase of every stage, and of those that the run would have after the guardian's fallback.
 
+    Args:
+        begins: whether the first step follows at once. Then an unexpected error of a plugin's code in the first stage
+            ends the trace: it may be of the meta device alone, where numbers cannot be read, and if it is not, the step
+            says more about it.
+
     Returns:
-        For each stage of the plan the traces of its phases.
+        For each stage of the plan the traces of its phases; nothing where the trace was ended.
 
     Raises:
         RecipeError: a phase cannot run; says in which stage, and at which node, network or loss.
     """
-    traces = [trace_phases(plan, stage) for stage in plan.stages]
+    traces: list[list[PhaseTrace]] = []
+    for stage in plan.stages:
+        try:
+            traces.append(trace_phases(plan, stage))
+        except RecipeError as error:
+            unexpected = error.__cause__ is not None and not isinstance(error.__cause__, (TransganError, ValueError))
+            if begins and not traces and unexpected:
+                return []
+            raise
     if fallback := plan.fallback:
         try:
             for stage in fallback.stages:
