@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from traceback import walk_tb
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -260,8 +260,9 @@ class Step:
         """
         name = key[1]
         owner = getattr(self.graph.functions[name], "__self__", None)
-        if value is None:
-            raise PluginFault(owner, f"node '{name}' returned None; return its value, or a Call")
+        if value is None and not _may_be_none(self.graph.functions[name]):
+            what = f"node '{name}' returned None; return its value or a Call"
+            raise PluginFault(owner, f"{what}, or declare that it may return None: -> Tensor | None")
         if not isinstance(value, Call):
             self.values[key] = value
             return
@@ -334,6 +335,15 @@ class Step:
             (n, v.shape[1:] if isinstance(v, Tensor) else repr(v)) for n, v in sorted(call.conditions.items())
         )
         return (call.x.shape[1:], call.x.dtype, conditions)
+
+
+@cache
+def _may_be_none(function: Callable[..., Any]) -> bool:
+    """Return whether a node says by its return type that its value may be None."""
+    annotation = inspect.signature(function).return_annotation
+    if isinstance(annotation, str):
+        return "None" in annotation or annotation == "Any"
+    return annotation is Any or type(None) in get_args(annotation)
 
 
 def _is_plain(value: Any) -> bool:

@@ -70,7 +70,7 @@ RETURNED = {
     "a node without return": (
         "losses",
         "@node\ndef mine(self, source): pass\ndef for_generator(self, mine): return mine",
-        "node 'bad/mine' returned None; return its value, or a Call",
+        "node 'bad/mine' returned None; return its value or a Call, or declare that it may return None",
     ),
     "a node of a set": ("nodes", f"{NODE}: pass\n{BACK}", "node 'fake' returned None"),
     "a node that yields nothing": (
@@ -386,3 +386,9 @@ def test_translating_names_the_plugin(transgan: Any, recipe: Path, write_image: 
     assert done.code == 2
     assert f"error: {picture}: generator 'bad' of bad.py (file): forward returned a tensor " in done.err
     assert "bug" not in done.err
+
+
+def test_a_node_may_return_none_where_it_says_so(transgan: Any, recipe: Path) -> None:
+    body = "@node\ndef mine(self, source) -> Tensor | None: return None\n"
+    Path("bad.py").write_text(text("losses", body + "def for_generator(self, fake, mine): return fake.mean()"))
+    assert transgan("check", recipe, "--plugin", "bad.py", "--set", CLASSES["losses"][1]).code == 0

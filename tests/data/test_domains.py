@@ -16,7 +16,7 @@ from transgan.api import Generator, Media, Register, Sample, Source, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.data.unreadable import exclude_unreadable
-from transgan.errors import DataError, PluginError
+from transgan.errors import DataError, PluginFault
 from transgan.plan import Plan
 
 
@@ -134,12 +134,12 @@ class Noises:
 @pytest.mark.parametrize(
     ("gives", "message"),
     [
-        (lambda x: x[..., 1:], r"batches of shape \(9, 3, 4, 3\), expected \(9, 3, 4, 4\)"),
-        (lambda x: x[:, :1], r"batches of shape \(9, 1, 4, 4\), expected \(9, 3, 4, 4\)"),
-        (lambda x: x[1:], r"batches of shape \(8, 3, 4, 4\), expected \(9, 3, 4, 4\)"),
-        (lambda x: x.flatten(2), r"batches of shape \(9, 3, 16\), expected \(9, 3, 4, 4\)"),
-        (lambda x: (x * 127).to(torch.uint8), "batches of torch.uint8, expected floating-point numbers"),
-        (lambda x: x.numpy(), "batches of ndarray, expected tensors"),
+        (lambda x: x[..., 1:], r"\(9, 3, 4, 3\) for data.size = 4, expected \(N, channels, \*space\) = \(9, 3, 4, 4\)"),
+        (lambda x: x[:, :1], r"\(9, 1, 4, 4\) for data.size = 4, expected \(N, channels, \*space\) = \(9, 3, 4, 4\)"),
+        (lambda x: x[1:], r"\(8, 3, 4, 4\) for data.size = 4, expected \(N, channels, \*space\) = \(9, 3, 4, 4\)"),
+        (lambda x: x.flatten(2), r"\(9, 3, 16\) for data.size = 4, expected \(N, channels, \*space\) = \(9, 3, 4, 4\)"),
+        (lambda x: (x * 127).to(torch.uint8), "torch.uint8, expected floating-point numbers"),
+        (lambda x: x.numpy(), "ndarray, expected a tensor"),
         (lambda x: x / 0, "values that are not finite"),
     ],
 )
@@ -149,8 +149,9 @@ def test_a_batch_that_is_not_what_the_media_says_is_refused(
     """The kind: any batch that a run would convert, broadcast or train on without a word."""
     monkeypatch.setattr(Noise, "gives", staticmethod(gives))
     plan = planned(RECIPE, Noises())
-    with pytest.raises(PluginError, match=rf"domain '[abc]': the media 'numbers' \(.*Noise\) gives .*{message}"):
+    with pytest.raises(PluginFault, match=rf"Noise: batch returned {message}") as caught:
         Batches(plan, Domains(plan)).at(0)
+    assert caught.value.plugin is Noise and "making a batch of domain" in caught.value.__notes__[0]
 
 
 def test_values_far_outside_of_the_range_are_reported_once_for_each_domain(

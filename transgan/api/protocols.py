@@ -214,8 +214,9 @@ def node(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a method as a node: its name is what others ask for, its argument names are what it needs itself.
 
     It returns a value; or a `Call`, whose result is the value; or it is a generator function, which takes several
-    passes in a row: `y = yield Call("generator", x)`, and at last returns the value. The first paragraph of its
-    docstring says what the value is, a tensor's with its shape: `(N, C, *space)`.
+    passes in a row: `y = yield Call("generator", x)`, and at last returns the value. One whose value may be None says
+    so by its return type, `Tensor | None`. The first paragraph of its docstring says what the value is, a tensor's with
+    its shape: `(N, C, *space)`.
     """
     function.is_node = True  # type: ignore[attr-defined]
     return function

@@ -270,7 +270,8 @@ class Domains(Mapping[str, DomainData]):
             raise PluginFault(media, "batch returned values that are not finite (NaN or infinity)")
         low, high = float(x.min()), float(x.max())
         if media.bounded and max(-low, high) > 1 + MARGIN:
-            where = f"domain '{name}': the media '{self.media_plan(name).use}'"
+            use = self.media_plan(name).use
+            where = f"domain '{name}': the media '{use}' ({type(media).__module__}.{type(media).__qualname__})"
             self.warnings.append(f"{where} gives values from {low:.4g} to {high:.4g}, expected from -1 to 1")
 
     def batches(
