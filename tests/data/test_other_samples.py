@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from transgan.api import Clock, Loss, Metric, Nodes, Register, hookimpl, node
+from transgan.api import Clock, Loss, Metric, Nodes, Register, Translation, hookimpl, node
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.evaluation.evaluate import held_out_batches
@@ -70,6 +70,9 @@ class Seen(Metric):
 
     def update(self, other_target: Tensor) -> None:
         pass
+
+    def compute(self) -> dict[Translation, dict[str, float]]:
+        return {}
 
 
 class Plugin:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from transgan.api import Call, Clock, DiscriminatorOutput, Loss, NetworkSpec, Options, Register, hookimpl, node
-from transgan.errors import RecipeError
+from transgan.errors import PluginRuntimeError
 from transgan.training.trace import trace_phases
 
 RECIPE = """
@@ -158,7 +158,8 @@ def test_each_slot_of_a_loss_has_its_own_network(trained_engine: Any) -> None:
 
 def test_a_loss_with_a_shape_is_named(planned: Any) -> None:
     plan = planned(RECIPE + "flat = 1.0\n", Plugin())
-    with pytest.raises(RecipeError, match=r"for_generator returned shape \(4,\), expected a scalar tensor.*'flat'"):
+    expected = r"Flat: for_generator returned a tensor \(4,\), expected a scalar tensor.*'flat'"
+    with pytest.raises(PluginRuntimeError, match=expected):
         trace_phases(plan, plan.stages[0])
 
 
@@ -166,7 +167,7 @@ def test_a_loss_that_begins_at_zero_is_traced(planned: Any) -> None:
     """Kind: losses, tasks and stages whose weight is 0 when a run begins."""
     text = RECIPE + "flat = { from = 0.0, to = 1.0, between = [0.5, 1.0] }\n"
     plan = planned(text, Plugin())
-    with pytest.raises(RecipeError, match="'flat'"):
+    with pytest.raises(PluginRuntimeError, match="'flat'"):
         trace_phases(plan, plan.stages[0])
     silent = planned(RECIPE + "flat = 0.0\n", Plugin())
     traces = trace_phases(silent, silent.stages[0])
