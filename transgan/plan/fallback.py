@@ -8,7 +8,7 @@ from transgan.api.names import DISCRIMINATOR_ARGUMENTS
 from transgan.api.protocols import Loss
 from transgan.errors import UsageError
 from transgan.graph import argument_names
-from transgan.plan.plan import Plan, matches_any
+from transgan.plan.plan import Plan, is_adversarial, matches_any
 from transgan.recipe import Document, Origin, Problems, Section
 from transgan.recipe.schema import Guard, Phase, Recipe, StageOptimizers
 from transgan.recipe.slots import LossSlot
@@ -77,10 +77,8 @@ def is_candidate(cls: type[Loss[Any]], key: str) -> bool:
     """Return whether a loss can be `adversarial`, or `penalty`, of `[guard.fallback]`."""
     if key == "penalty":
         return cls.penalizes_gradient
-    functions = [getattr(cls, f"for_{side}", None) for side in _SIDES]
-    generator, discriminator = ({*argument_names(each)} if each else set() for each in functions)
-    compares = "fake_output" in generator and {"real_output", "fake_output"} <= discriminator
-    return compares and generator | discriminator <= {"self", *DISCRIMINATOR_ARGUMENTS}  # it needs no node
+    needed = {name for side in _SIDES if (own := getattr(cls, f"for_{side}", None)) for name in argument_names(own)}
+    return is_adversarial(cls) and needed <= {"self", *DISCRIMINATOR_ARGUMENTS}  # it needs no node
 
 
 _SIDES = ("generator", "discriminator")

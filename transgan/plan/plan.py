@@ -319,7 +319,7 @@ class Plan:
         return next((loss for loss in losses if loss.decision_logit is not None), None)
 
 
-def is_adversarial(loss: Loss) -> bool:
+def is_adversarial(loss: Loss | type[Loss[Any]]) -> bool:
     """Return whether a loss trains discriminators to distinguish real from fake samples."""
     function = getattr(loss, "for_discriminator", None)
     compares = function is not None and {"real_output", "fake_output"} <= {*argument_names(function)}
