@@ -65,7 +65,7 @@ def test_the_shared_network_gets_the_gradient_of_both(
         ),
         (('shares = "d"', 'shares = "again"'), "no discriminator 'again' with networks of its own. Known: d"),
         (('shares = "d"', 'shares = "d", width = 8'), "width: is for 'd' to say"),
-        (('["ag*"]', '["x"]'), "would never be evaluated"),
+        (('["ag*"]', '["x"]'), r"discriminators: 'x' matches none. Known: again, d"),
     ],
 )
 def test_mistakes(planned: Any, change: tuple[str, str], message: str) -> None:
