@@ -8,13 +8,11 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from transgan.data.contents import file_of
 from transgan.data.domains import Domains
 from transgan.errors import UsageError
 from transgan.networks import Networks
 from transgan.networks.tensors import network_tensors
 from transgan.plan import Plan
-from transgan.rng import stable_hash
 from transgan.storage import RunFolder, describe_newest
 from transgan.text import listed, option
 from transgan.training.checkpoint import FORMAT
@@ -36,22 +34,6 @@ def recipe_table(plan: Plan) -> dict[str, Any]:
     table: dict[str, Any] = to_jsonable_python(filled_table(plan))
     del table["data"]["root"]
     return table
-
-
-def describe_samples(domains: Domains) -> dict[str, dict[str, Any]]:
-    """Return of each domain how many samples it has, and a hash of the names and sizes of their files."""
-
-    def hashed(name: str) -> str:
-        found = []
-        for split in (domains[name].samples, domains[name].held_out):
-            files = ((sample.key, file_of(sample)) for sample in split)
-            found.append(sorted(f"{key} {path.stat().st_size if path and path.exists() else 0}" for key, path in files))
-        return f"{stable_hash(*(stable_hash(*each) for each in found)):016x}"
-
-    return {
-        name: {"training": len(each.samples), "held out": len(each.held_out), "files": hashed(name)}
-        for name, each in domains.items()
-    }
 
 
 def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None = None) -> list[str]:
@@ -82,7 +64,7 @@ def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None =
     warnings = []
     if changes:
         warnings.append(f"its recipe has changed since step {state['step']}: {listed(changes.values())}")
-    for name, now in describe_samples(domains).items():
+    for name, now in domains.fingerprints.items():
         before = state.get("data", {}).get(name, now)
         if before != now:
             counts = [f"{each['training']} for training, {each['held out']} held out" for each in (before, now)]

@@ -40,7 +40,7 @@ from transgan.training.failures import RunHooks
 from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
-from transgan.training.resuming import describe_samples, recipe_table
+from transgan.training.resuming import recipe_table
 from transgan.training.run_log import RunLog
 from transgan.training.step_checks import StepChecks
 from transgan.training.transfer import InitialWeights
@@ -84,8 +84,8 @@ class Trainer:
         """The step of the model folder that was written."""
         self.losses: Mapping[str, Tensor] = {}
         self.figures: Mapping[str, Mapping[str, float]] = {}
-        self.given = {"recipe": recipe_table(plan), "data": describe_samples(self.domains)}
-        """What a checkpoint says of the run that it belongs to."""
+        self.recipe_table = recipe_table(plan)
+        """What a checkpoint says of the recipe that it belongs to: the one before a fallback."""
         self.begun = False
         """Whether the run is new or goes on: where it cannot go on, its folder stays as it was."""
         self.set_plan(document, plan)
@@ -313,8 +313,8 @@ class Trainer:
             self.guardian.good_step = step
         groups, state = self.state.state_dict()  # on every process: some of it is gathered
         state |= {"step": step, "steps": self.plan.recipe.train.steps, "samples": self.batches.samples_before(step)}
-        state |= self.given
         if self.folder:
+            state |= {"recipe": self.recipe_table, "data": self.domains.fingerprints}
             state |= {"records": self.log.saved_position(), "config": model_config(self.plan, step, self.domains)}
             spare = self.guardian.good_step if self.guardian.rules.possible_actions & GOING_BACK else None
             try:
