@@ -16,7 +16,7 @@ from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
-from transgan.evaluation.evaluate import unmeasured
+from transgan.evaluation.unmeasured import unmeasured
 from transgan.networks import Networks
 from transgan.options import Size
 from transgan.plan import Plan, Stage

@@ -17,7 +17,8 @@ from transgan.data.pairs import indices_of_pairs
 from transgan.data.unreadable import exclude_unreadable
 from transgan.dry_run import describe
 from transgan.errors import DataError, RecipeError
-from transgan.evaluation.evaluate import counterparts, held_out_batches, true_translations
+from transgan.evaluation.evaluate import counterparts, held_out_batches
+from transgan.evaluation.unmeasured import true_translations
 from transgan.plan import Plan
 
 RECIPE = """

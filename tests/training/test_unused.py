@@ -10,7 +10,7 @@ from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.dry_run import describe, examine
 from transgan.errors import RecipeError
-from transgan.evaluation.evaluate import unmeasured
+from transgan.evaluation.unmeasured import unmeasured
 from transgan.plan import Plan
 from transgan.training import Engine
 from transgan.training.trace import trace_run

@@ -7,7 +7,7 @@ from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import DataError, DiskError, TransganError, UsageError
-from transgan.evaluation.evaluate import unmeasured
+from transgan.evaluation.unmeasured import unmeasured
 from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
 from transgan.progress import progress_bar

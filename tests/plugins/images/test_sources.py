@@ -15,7 +15,7 @@ from transgan_images.media import HalfImage, ImageMedia
 from transgan.api import DataError, Options, Translation, UsageError
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.evaluation.evaluate import true_translations
+from transgan.evaluation.unmeasured import true_translations
 from transgan.plan import Plan
 
 PLAN = """

@@ -21,7 +21,7 @@ from transgan_voice.sources import SyntheticVoice, speaker
 from transgan.api import Translation
 from transgan.data.domains import Domains
 from transgan.data.real_samples import real_domains
-from transgan.evaluation.evaluate import true_translations
+from transgan.evaluation.unmeasured import true_translations
 from transgan.plan import Plan
 
 DATA = Path(__file__).resolve().parents[4] / "shared/data/speech"

@@ -1,0 +1,45 @@
+"""What metrics need and some data or models do not have, such as true translations."""
+
+from transgan.api.protocols import Translation
+from transgan.api.samples import Sample
+from transgan.data.domains import Domains
+from transgan.graph import used_arguments
+from transgan.plan import Plan
+
+#: Why an argument of a metric is not there.
+UNKNOWN = {
+    "counterpart": "the true translations are not known",
+    "reference": "this model takes no style from a reference",
+    "reference_fake": "this model takes no style from a reference",
+    "at_strength": "this model cannot scale its change",
+}
+
+
+def unmeasured(plan: Plan, domains: Domains) -> list[str]:
+    """Return a warning for each metric that has no figure for any translation: they lack what it needs."""
+    varies = {"reference": "reference", "reference_fake": "reference", "at_strength": "strength"}
+    absent = {name for name, by in varies.items() if not plan.varies_by(by)}
+    directions = [direction.translation for direction in plan.directions]
+
+    def known(each: Translation) -> bool:
+        samples = domains[each.source].evaluated
+        return any(true is not None for true in true_translations(domains, each, samples))
+
+    warnings = []
+    for name, metric in plan.metrics.items():
+        names = used_arguments(metric, metric.update)
+        lacks = [each for each in names if each in absent]
+        if "counterpart" in names and not any(map(known, directions)):
+            lacks.append("counterpart")
+        warnings += [f"metric '{name}': no figures: it needs '{each}', and {UNKNOWN[each]}" for each in lacks[:1]]
+    return warnings
+
+
+def true_translations(domains: Domains, translation: Translation, samples: list[Sample]) -> list[Sample | None]:
+    """Return the true translation of each sample: its pair, or its counterpart where the source knows one, or None."""
+    if domains.plan.recipe.tasks[translation.task].paired:
+        targets = domains[translation.target].evaluated
+        pairs = {targets[i].key: targets[i] for _, i in domains.pairs.held_out(translation.source, translation.target)}
+        return [pairs.get(sample.key) for sample in samples]
+    ends = domains.selections[translation.source], domains.selections[translation.target]
+    return [domains.source.counterpart(sample, *ends) for sample in samples]
