@@ -27,8 +27,8 @@ from transgan.api import Media
 from transgan.data.domains import Domains
 from transgan.errors import TransganError
 from transgan.evaluation.evaluate import counterparts, held_out_batches, like, referenced, resampled
-from transgan.evaluation.unmeasured import true_translations
 from transgan.evaluation.model import evaluation_plan
+from transgan.evaluation.unmeasured import true_translations
 from transgan.networks import Networks
 from transgan.plan import Direction
 from transgan.reporting.curves import Curves
