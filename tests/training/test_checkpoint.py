@@ -54,6 +54,7 @@ MAY_DIFFER = {
     "plan.metrics": "reset before each evaluation",
     "statistics.checked": "batches that were compared with what their media says",
     "statistics.found.*.caches": "decoded samples, which are decoded again",
+    "statistics.fingerprints.*": "a cache: read of the samples' files when the first checkpoint is written",
     "statistics.media": "built on demand; their statistics are those of the domains, which are compared",
     "statistics.found.*.synthesized": "synthetic samples, which are synthesized again",
     "statistics.synthesized": "synthetic samples, which are synthesized again",
