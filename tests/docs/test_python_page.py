@@ -10,6 +10,7 @@ import transgan_images  # noqa: F401 - so that no plugin is imported for the fir
 from PIL import Image
 
 import transgan
+from transgan import storage
 from transgan.training import run as training
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/howto/python.md"
@@ -37,8 +38,9 @@ def test_every_snippet_runs(
         wanted.append(overrides)
         return train(recipe, {**SMALL, **overrides, **({"train.steps": 2} if "train.steps" in overrides else {})}, out)
 
-    def small_resume(run: transgan.Run, steps: int | None = None) -> transgan.Run:
-        return resume(run, steps=None if steps is None else 3)
+    def small_resume(run: transgan.Run, steps: int | None = None, from_step: int | None = None) -> transgan.Run:
+        back_to = None if from_step is None else storage.saved_steps(run.folder / "checkpoints")[-1]
+        return resume(run, steps=None if steps is None else 3, from_step=back_to)
 
     monkeypatch.setattr(training, "train", small_train)
     monkeypatch.setattr(training.Run, "resume", small_resume)

@@ -304,7 +304,7 @@ RANDOM = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         ),
         (
             ['losses.lsgan={translations=["aeg"]}'],
-            "--set losses.lsgan={translations=[\"aeg\"]}: translations: ['aeg'] matches no translation. "
+            "--set losses.lsgan={translations=[\"aeg\"]}: translations: 'aeg' matches no translation. "
             "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
         ),
         (
@@ -325,7 +325,28 @@ RANDOM = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         ),
         (
             ['generators.g.translations=["yuong -> old"]'],
-            "--set generators.g.translations=[\"yuong -> old\"]: ['yuong -> old'] matches no translation. "
+            "--set generators.g.translations=[\"yuong -> old\"]: 'yuong -> old' matches no translation. "
+            "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
+        ),
+        (
+            ['generators.g.translations=["age", "race", "aeg"]'],
+            '--set generators.g.translations=["age", "race", "aeg"]: \'aeg\' matches no translation. '
+            "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
+        ),
+        (
+            ['losses.lsgan={translations=["age", "rcae"]}'],
+            '--set losses.lsgan={translations=["age", "rcae"]}: translations: \'rcae\' matches no translation. '
+            "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
+        ),
+        (
+            ["discriminators.d.translations=[]"],
+            "--set discriminators.d.translations=[]: names no translation; leave it out for all. "
+            "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
+        ),
+        (
+            ['phases=[{side="generator", translations=["age", "* -> odl"]}, {side="discriminator"}]'],
+            '--set phases=[{side="generator", translations=["age", "* -> odl"]}, {side="discriminat...: 0.translations: '
+            "'* -> odl' matches no translation. "
             "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
         ),
         (

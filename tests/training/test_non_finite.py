@@ -377,6 +377,12 @@ def test_a_fallback_is_wgan_gp_and_resumes_to_the_same_bytes(tmp_path: Path) -> 
         again = storage.load(folder / "checkpoints" / "step-00000009")
         assert storage.digest(again.groups) == storage.digest(end.groups)
         assert again.state == end.state
+    # Gone back to a checkpoint from before the fallback, the run is one of the recipe again, to whoever reads it.
+    storage.discard_after(whole / "checkpoints", 1)
+    Faulty.when = {}
+    assert train(whole, *overrides, text=NO_ADAPT) == 0
+    assert not (whole / "recipe.fallback.toml").exists()
+    assert storage.load(whole / "checkpoints" / "step-00000009").state["guardian"]["fallback_step"] == -1
 
 
 # One process of several: the plugin is installed in each, and only the second has the fault.

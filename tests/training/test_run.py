@@ -188,6 +188,12 @@ def test_an_interrupt_saves_a_checkpoint_and_is_raised(
     whole = transgan.train(recipe_file(RECIPE), out=tmp_path / "whole", quiet=True)
     assert_same_weights(run.folder, whole.folder)
     assert run.resume(steps=5, quiet=True).losses()["step"].tolist() == [1, 2, 3, 4, 5]
+    last = run.figures
+    with pytest.raises(UsageError, match=r"^from_step=7: no such checkpoint in .*; there are "):
+        run.resume(from_step=7, quiet=True)
+    saved = storage.saved_steps(run.folder / "checkpoints")
+    assert run.resume(from_step=saved[0], quiet=True).figures == last
+    assert run.losses()["step"].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_another_signal_reaches_whoever_handles_it(

@@ -58,6 +58,11 @@ def changed(plan: Plan) -> set[str]:
         ([], None),
         (["tasks.race.weight=0"], "'race', .*not trained: tasks.race.weight is 0"),
         (["train.balance={age=1, race=0}"], "'race', .*not trained: train.balance.race is 0"),
+        (
+            ['conditionings={task="channel", domain="embedding"}', 'generators.g.conditionings=["task"]'],
+            "conditioning 'domain': never used: no network has it in its 'conditionings'",
+        ),
+        (["augmentations.cutout.share=0.2"], "augmentation 'cutout': never used: no discriminator has it in its"),
         (["losses.cycle=0"], "loss 'cycle': never evaluated: losses.cycle is 0"),
         (["losses.cycle={from=0.0, to=1.0, between=[8, 9]}"], "losses.cycle is 0 at each of its steps"),
         ([f"phases=[{GENERATOR}]"], "not trained: no phase trains it"),

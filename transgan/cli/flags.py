@@ -8,6 +8,7 @@ from transgan.text import Blank
 #: Flags with another name than the argument.
 _NAMES = {
     "attributes": "with",
+    "from_step": "from",
     "inputs": "input",
     "media_options": "set",
     "options": "set",

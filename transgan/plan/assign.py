@@ -158,11 +158,10 @@ class Assigner:
         return made
 
     def _served_by(self, place: tuple[str, str], slot: NetworkSlot) -> list[Translation]:
-        served = [translation for translation in self.translations if matches(translation, slot.translations)]
-        if not served:
-            self.problems.add((*place, "translations"), no_match(slot.translations, self.translations))
+        for line in unmatched(slot.translations, self.translations):
+            self.problems.add((*place, "translations"), line)
             self.unclear.update(self.translations)
-        return served
+        return [translation for translation in self.translations if matches(translation, slot.translations)]
 
     def _copy(self, slot: NetworkSlot, place: tuple[str, str], translation: Translation, domain: str) -> str | None:
         copy = copy_for(slot.per, place[-1], self.recipe, translation, domain)
@@ -263,10 +262,13 @@ def copy_for(per: str, name: str, recipe: Recipe, translation: Translation, doma
     return f"{name}.{translation.source}-{translation.target}"
 
 
-def no_match(patterns: Sequence[str], translations: Sequence[Translation]) -> str:
-    """Return the message for patterns that match no translation."""
+def unmatched(patterns: Sequence[str], translations: Sequence[Translation]) -> list[str]:
+    """Return a message for each pattern that matches no translation, and one where there is no pattern at all."""
     known = listed(f"'{translation}'" for translation in translations)
-    return f"{list(patterns)} matches no translation. Known: {known}"
+    if not patterns:
+        return [f"names no translation; leave it out for all. Known: {known}"]
+    wrong = (each for each in patterns if not any(matches(translation, [each]) for translation in translations))
+    return [f"'{pattern}' matches no translation. Known: {known}" for pattern in wrong]
 
 
 def _network_of_loss(loss: Loss, name: str, options: None, spec: NetworkSpec) -> nn.Module:

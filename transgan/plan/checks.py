@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from transgan.api.protocols import Loss
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import argument_names
+from transgan.plan.assign import unmatched
 from transgan.plan.build import Conditioned, build_network, mixes_batch, on_meta_device
 from transgan.plan.kept import KEPT, check_kept
 from transgan.plan.plan import Plan, Term, is_frozen
@@ -71,6 +72,8 @@ def _check_phases(plan: Plan, problems: Problems) -> None:
                 for pattern in getattr(phase, key) or ():
                     if not any(fnmatch(name, pattern) for name in known):
                         problems.add((*place, i, key), f"'{pattern}' matches none. {did_you_mean(pattern, known)}")
+            for line in unmatched(phase.translations, plan.translations):
+                problems.add((*place, i, "translations"), line)
             if phase.trains == []:
                 problems.add((*place, i, "trains"), "names no network; leave it out for all of the side")
             for pattern in phase.trains or ():

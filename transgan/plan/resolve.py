@@ -8,7 +8,7 @@ from transgan.api.names import BATCH_INPUTS, DISCRIMINATOR_ARGUMENTS, LOSS_ARGUM
 from transgan.api.protocols import Hooks, Loss, Metric, NetworkSpec, Nodes
 from transgan.errors import PluginError, TransganError, UsageError, closest, did_you_mean
 from transgan.graph import Graph, used_arguments
-from transgan.plan.assign import Assigner, Chosen, no_match
+from transgan.plan.assign import Assigner, Chosen, unmatched
 from transgan.plan.checks import check_plan
 from transgan.plan.fallback import is_candidate, with_fallback
 from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any
@@ -255,9 +255,10 @@ class _Planner:
                     terms += [Term(name, side, translation, use, function, arguments) for use in uses]
                 else:
                     terms.append(Term(name, side, translation, None, function, arguments))
-        if not wanted:
-            self.problems.add(("losses", name, "translations"), no_match(slot.translations, assigner.translations))
-        elif not terms and not unknown and not assigner.unclear.issuperset(wanted):
+        wrong = unmatched(slot.translations, assigner.translations)
+        for line in wrong:
+            self.problems.add(("losses", name, "translations"), line)
+        if not terms and not unknown and not wrong and not assigner.unclear.issuperset(wanted):
             why = (
                 "its translations have no discriminator"
                 if needs_discriminator

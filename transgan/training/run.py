@@ -171,23 +171,33 @@ class Run:
         """
         return Translator.from_pretrained(self.folder, device, step, plugins=plugins)
 
-    def resume(self, steps: int | None = None, *, plugins: Iterable[str | Path] = (), quiet: bool = False) -> Self:
+    def resume(
+        self,
+        steps: int | None = None,
+        *,
+        from_step: int | None = None,
+        plugins: Iterable[str | Path] = (),
+        quiet: bool = False,
+    ) -> Self:
         """Go on from the newest intact checkpoint, as `transgan resume` does; return the run.
 
         Args:
             steps: another number of steps for the run; schedules are stretched.
+            from_step: go back to the checkpoint of this step; those of later steps are deleted.
             plugins: Python files with plugins that are not installed.
             quiet: print nothing.
 
         Raises:
-            TransganError: see `train`; `UsageError` where the run has done more steps than these.
+            TransganError: see `train`; `UsageError` where the run has done more steps than these, or has no
+                checkpoint of `from_step`.
         """
         wanted, quiet = None if steps is None else as_count("steps", steps), as_flag("quiet", quiet)
+        back_to = None if from_step is None else as_count("from_step", from_step, least=0)
 
         def go_on(registry: Registry) -> start.Ended:
             check_plugins(self.folder, registry)
             document = read_run(self.folder)
-            return start.train(document, registry, self.folder, steps=wanted)
+            return start.train(document, registry, self.folder, steps=wanted, from_step=back_to)
 
         _run(go_on, plugins, quiet)
         return self

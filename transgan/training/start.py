@@ -164,7 +164,7 @@ def _check_saved(folder: RunFolder, step: int) -> None:
     """Check that a run has a checkpoint of a step."""
     known = saved_steps(folder.checkpoints)
     if step not in known:
-        raise UsageError(f"{option('from', step)}: no such checkpoint in {folder.path}; there are {listed(known)}")
+        raise UsageError(f"{option('from_step', step)}: no such checkpoint in {folder.path}; there are {listed(known)}")
 
 
 def _check_steps(folder: RunFolder, plan: Plan, asked: int | None, from_step: int | None) -> None:

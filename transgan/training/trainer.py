@@ -281,6 +281,8 @@ class Trainer:
             return False
         if upgrade_checkpoint(checkpoint).state["guardian"]["fallback_step"] >= 0:
             self._set_fallback_plan()
+        elif self.folder:  # a run may have gone back to before its fallback
+            self.folder.fallback.unlink(missing_ok=True)
         self._load(checkpoint)
         self.log.rewind(checkpoint.step, checkpoint.state.get("records"))
         self.adviser.rewind(self.log.records())

@@ -170,6 +170,14 @@ def _unused(plan: Plan, uses: Sequence[_Use], run: set[str]) -> Iterator[tuple[s
                 if why is None and tasks and tasks <= idle_tasks.keys():
                     why = idle_tasks[min(tasks, key=list(idle_tasks).index)]
                 yield f"network '{name}'", "not trained", why or _why_untrained(plan, uses, name)
+    conditioning = {name for network in plan.networks.values() for name in network.conditioning_names}
+    for name in plan.recipe.conditionings:
+        if name not in conditioning:
+            yield f"conditioning '{name}'", "never used", "no network has it in its 'conditionings'"
+    augmenting = {name for uses in plan.discriminators.values() for use in uses for name, _ in use.augment}
+    for name in plan.recipe.augmentations:
+        if name not in augmenting:
+            yield f"augmentation '{name}'", "never used", "no discriminator has it in its 'augment'"
 
 
 def _idle_terms(plan: Plan, uses: Sequence[_Use], of: Callable[[Term], str]) -> dict[str, str]:
