@@ -345,8 +345,8 @@ RANDOM = 'tasks={hair={between=["young", "white", "black"], targets="random"}}'
         ),
         (
             ['phases=[{side="generator", translations=["age", "* -> odl"]}, {side="discriminator"}]'],
-            '--set phases=[{side="generator", translations=["age", "* -> odl"]}, {side="discriminat...: 0.translations: '
-            "'* -> odl' matches no translation. "
+            '--set phases=[{side="generator", translations=["age", "* -> odl"]}, {side="discriminat...: '
+            "0.translations: '* -> odl' matches no translation. "
             "Known: 'age: young -> old', 'age: old -> young', 'race: white -> black', 'race: black -> white'",
         ),
         (
