@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,19 @@ def as_plugin_error(error: BaseException, registry: Registry) -> PluginRuntimeEr
     if who is None and not notes_of(error):
         return None
     return PluginRuntimeError(f"{who or 'a plugin'} failed{_while(error)}: {in_one_line(error)}")
+
+
+@contextmanager
+def naming_plugins() -> Iterator[None]:
+    """Turn what a plugin declares or returns wrongly into an error that names it and its package.
+
+    Raises:
+        PluginRuntimeError: in place of a `PluginFault`.
+    """
+    try:
+        yield
+    except PluginFault as fault:
+        raise as_plugin_error(fault, Registry.installed()) or fault from fault
 
 
 def reason_of(error: Exception, registry: Registry | None = None) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from transgan import registry as module
 from transgan.api import DataError, UsageError
-from transgan.errors import RecipeError
+from transgan.errors import PluginError, RecipeError
 from transgan.inference.translator import Translator
 
 RNG = np.random.default_rng(0)
@@ -254,6 +254,18 @@ def test_plugins_that_the_model_does_not_use_may_be_absent_or_broken(
     broken = SimpleNamespace(name="broken", value="broken", dist=None, load=fail)
     monkeypatch.setattr(module, "entry_points", lambda group: [*needed, broken])
     assert Translator.from_pretrained(run, "cpu")(COLOUR, to="old").shape == COLOUR.shape
+
+
+def test_a_plugin_whose_network_returns_something_else_is_named_with_its_package(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = next(iter(translator.networks.values()))
+    generator = next(each for each in network.modules() if "transgan_standard" in type(each).__module__)
+    monkeypatch.setattr(type(generator), "forward", lambda self, *inputs, **conditions: None)
+    with pytest.raises(
+        PluginError, match=r"^generator 'resnet' of transgan .*: forward returned None; return its output"
+    ):
+        translator(COLOUR, to="old")
 
 
 def test_several_threads_get_what_one_gets(translator: Translator) -> None:

@@ -21,6 +21,7 @@ from transgan.inference.regions import RegionSelection
 from transgan.inference.variation import Variation, check_inputs, check_variation
 from transgan.options import Options
 from transgan.plan import Direction
+from transgan.plugin_errors import naming_plugins
 from transgan.text import option
 
 #: Numbers of items that are prepared for one pass, unless a single one has more: of large items a few at a time.
@@ -114,6 +115,7 @@ class Translator(Model):
     @overload
     def __call__(self, item: Any, to: str | None = None, *, samples: int | None = None, **how: Unpack[How]) -> Any: ...
 
+    @naming_plugins()
     def __call__(
         self,
         item: Any,
@@ -166,6 +168,7 @@ class Translator(Model):
         Raises:
             DataError: an item or the reference cannot be read.
             OutOfMemory: the device has too little memory.
+            PluginError: a plugin's network or media returned something else than its kind promises.
             UsageError: no single translation, an invalid attribute value, or something that this model cannot do.
         """
         direction = self.choose(to, task, source)
