@@ -54,7 +54,7 @@ def write_clip(folder: Path, seed: int) -> None:
     Raises:
         PluginError: PyAV is missing.
     """
-    from transgan_video.reading import Frame
+    from transgan_video.clips import Frame
     from transgan_video.writing import ClipWriter
 
     person = sample_person(FIRST_SEED + seed, OTHERS + PORTRAITS)

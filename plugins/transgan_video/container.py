@@ -11,7 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from transgan.api import Container, Options, UsageError
-from transgan_video.reading import ANIMATIONS, FOLDER, MAX_PIXELS, STREAMS, Clip, is_animation, open_clip
+from transgan_video.clips import MAX_PIXELS, Clip
+from transgan_video.pictures import is_animation
+from transgan_video.reading import ANIMATIONS, FOLDER, STREAMS, open_clip
 from transgan_video.steadying import Steadying
 from transgan_video.writing import ClipWriter
 

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from transgan.api import DataError, Options, Sample, Source, UsageError, expand_home, find_files, listed
-from transgan_video.reading import FOLDER, FRAMES, STREAMS, open_clip
+from transgan_video.pictures import FRAMES
+from transgan_video.reading import FOLDER, STREAMS, open_clip
 
 #: Files that are clips; pictures of other kinds are frames of their folder.
 CLIPS = (*STREAMS, ".gif")

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from transgan.api import DataError, DomainFolder, Finding, Setup, Starter, domain_folders, listed
-from transgan_video.reading import FRAMES
+from transgan_video.pictures import FRAMES
 from transgan_video.sources import CLIPS
 
 #: The fewest pictures that are taken for the frames of a clip, and the share of them whose numbers follow each other.

@@ -16,17 +16,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from transgan.api import DataError, DataWarning, DiskError, UsageError, make_folder, replacing_file, replacing_folder
-from transgan_video.reading import (
-    ACCURATE,
-    FOLDER,
-    FULL_RANGE,
-    RATE,
-    Clip,
-    Colours,
-    Frame,
-    opened,
-    pyav,
-)
+from transgan_video.clips import RATE, Clip, Colours, Frame
+from transgan_video.reading import FOLDER
+from transgan_video.streams import ACCURATE, FULL_RANGE, opened, pyav
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def make_files(block: str) -> None:
             pytest.importorskip("av")
             from fractions import Fraction
 
-            from transgan_video.reading import Frame
+            from transgan_video.clips import Frame
             from transgan_video.writing import ClipWriter
 
             path = Path(str(each.args[0].value))

@@ -48,7 +48,7 @@ def write(path: Path, pixels: np.ndarray) -> Path:
 
 def write_clip(path: Path, frames: list[np.ndarray]) -> Path:
     pytest.importorskip("av")
-    from transgan_video.reading import Frame
+    from transgan_video.clips import Frame
     from transgan_video.writing import ClipWriter
 
     with ClipWriter(path, rate=12) as writer:

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from transgan_video.reading import Clip, Frame, open_clip
+from transgan_video.clips import Clip, Frame
+from transgan_video.reading import open_clip
 from transgan_video.writing import ClipWriter
 
 from transgan.api import DataError, DataWarning, DiskError, UsageError
