@@ -91,7 +91,11 @@ class Clip:
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
-    """Raise DataError for frames of more pixels than the limit."""
+    """Check that frames have no more pixels than the limit.
+
+    Raises:
+        DataError: they have.
+    """
     if width * height > max_pixels:
         raise DataError(
             f"{path}: frames of {width} x {height} pixels, more than max_pixels = {max_pixels:,}; make them smaller, "

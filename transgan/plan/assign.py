@@ -13,7 +13,7 @@ from transgan.errors import PluginFault, TransganError, did_you_mean
 from transgan.graph import accepts_any_keyword, argument_names, error_context
 from transgan.plan.build import on_meta_device
 from transgan.plan.kept import KEPT, kept_values
-from transgan.plan.plan import ROLES, DiscriminatorUse, NetworkPlan, matches
+from transgan.plan.plan import ROLES, DiscriminatorUse, NetworkPlan, matches, unmatched
 from transgan.plugin_objects import make
 from transgan.recipe import Problems
 from transgan.recipe.schema import Recipe
@@ -260,15 +260,6 @@ def copy_for(per: str, name: str, recipe: Recipe, translation: Translation, doma
         forward = domains.index(translation.source) < domains.index(translation.target)
         return f"{name}.{'forward' if forward else 'backward'}"
     return f"{name}.{translation.source}-{translation.target}"
-
-
-def unmatched(patterns: Sequence[str], translations: Sequence[Translation]) -> list[str]:
-    """Return a message for each pattern that matches no translation, and one where there is no pattern at all."""
-    known = listed(f"'{translation}'" for translation in translations)
-    if not patterns:
-        return [f"names no translation; leave it out for all. Known: {known}"]
-    wrong = (each for each in patterns if not any(matches(translation, [each]) for translation in translations))
-    return [f"'{pattern}' matches no translation. Known: {known}" for pattern in wrong]
 
 
 def _network_of_loss(loss: Loss, name: str, options: None, spec: NetworkSpec) -> nn.Module:

@@ -6,10 +6,9 @@ from fnmatch import fnmatch
 from transgan.api.protocols import Loss
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import argument_names
-from transgan.plan.assign import unmatched
 from transgan.plan.build import Conditioned, build_network, mixes_batch, on_meta_device
 from transgan.plan.kept import KEPT, check_kept
-from transgan.plan.plan import Plan, Term, is_frozen
+from transgan.plan.plan import Plan, Term, is_frozen, unmatched
 from transgan.recipe import Problems, Recipe
 from transgan.recipe.schema import Phase
 from transgan.schedule import Schedule

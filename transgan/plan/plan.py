@@ -1,6 +1,6 @@
 """A checked recipe: every name resolved, every loss bound to what it is evaluated on. Runs nothing."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
@@ -17,6 +17,7 @@ from transgan.plugin_objects import make
 from transgan.recipe.schema import Optimizers, Phase, Recipe
 from transgan.recipe.slots import Adapt
 from transgan.schedule import Clock, Schedule
+from transgan.text import listed
 
 #: The batch inputs that are samples; a further input of theirs is called `source_mask`, `pair_target_mask`, ...
 ROLES = ("source", "target", "other_source", "other_target", "pair_source", "pair_target")
@@ -348,3 +349,12 @@ def matches(translation: Translation, patterns: Iterable[str]) -> bool:
     """Return whether a pattern matches a translation: its task, `source -> target`, or `task: source -> target`."""
     names = (str(translation), translation.task, f"{translation.source} -> {translation.target}")
     return any(matches_any(name, patterns) for name in names)
+
+
+def unmatched(patterns: Sequence[str], translations: Sequence[Translation]) -> list[str]:
+    """Return a message for each pattern that matches no translation, and one where there is no pattern at all."""
+    known = listed(f"'{translation}'" for translation in translations)
+    if not patterns:
+        return [f"names no translation; leave it out for all. Known: {known}"]
+    wrong = (each for each in patterns if not any(matches(translation, [each]) for translation in translations))
+    return [f"'{pattern}' matches no translation. Known: {known}" for pattern in wrong]

@@ -8,10 +8,10 @@ from transgan.api.names import BATCH_INPUTS, DISCRIMINATOR_ARGUMENTS, LOSS_ARGUM
 from transgan.api.protocols import Hooks, Loss, Metric, NetworkSpec, Nodes
 from transgan.errors import PluginError, TransganError, UsageError, closest, did_you_mean
 from transgan.graph import Graph, used_arguments
-from transgan.plan.assign import Assigner, Chosen, unmatched
+from transgan.plan.assign import Assigner, Chosen
 from transgan.plan.checks import check_plan
 from transgan.plan.fallback import is_candidate, with_fallback
-from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any
+from transgan.plan.plan import ROLES, MediaPlan, Plan, Stage, Term, matches, matches_any, unmatched
 from transgan.plugin_objects import make
 from transgan.recipe import Document
 from transgan.recipe.schema import Fallback, Recipe, as_size, smaller_size

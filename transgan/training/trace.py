@@ -15,7 +15,7 @@ from transgan.errors import PluginFault, RecipeError, TransganError
 from transgan.graph import Pass
 from transgan.networks import Networks
 from transgan.plan import Plan, Stage
-from transgan.plugin_errors import as_plugin_error, notes_of, plugin_of
+from transgan.plugin_errors import naming_plugins, notes_of, plugin_of
 from transgan.recipe.schema import Phase
 from transgan.registry import Registry
 from transgan.schedule import Clock
@@ -124,18 +124,19 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
 @contextmanager
 def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
     """Turn any error of a plugin's code into one line that says where it was raised."""
-    try:
-        yield
-    except PluginFault as fault:
-        raise as_plugin_error(fault, Registry.installed()) or fault from fault
-    except Exception as error:
-        notes = [f"while {note}" for note in reversed(notes_of(error))]
-        if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):
-            notes.append(f"in {plugin}")
-        said = error.args[0] if isinstance(error, KeyError) and error.args else error  # str() would quote it
-        text = (str(said).strip() or type(error).__name__).splitlines()[0]
-        where = f" ({'; '.join(notes)})" if notes else ""
-        raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
+    with naming_plugins():
+        try:
+            yield
+        except PluginFault:
+            raise
+        except Exception as error:
+            notes = [f"while {note}" for note in reversed(notes_of(error))]
+            if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):
+                notes.append(f"in {plugin}")
+            said = error.args[0] if isinstance(error, KeyError) and error.args else error  # str() would quote it
+            text = (str(said).strip() or type(error).__name__).splitlines()[0]
+            where = f" ({'; '.join(notes)})" if notes else ""
+            raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
 
 
 def _parameters(plan: Plan, networks: Networks, phases: Iterable[Phase]) -> list[nn.Parameter]:

@@ -279,11 +279,13 @@ class Trainer:
         if checkpoint is None:
             self.log.rewind(0, 0)
             return False
-        if upgrade_checkpoint(checkpoint).state["guardian"]["fallback_step"] >= 0:
+        fell_back = upgrade_checkpoint(checkpoint).state["guardian"]["fallback_step"] >= 0
+        if fell_back:
             self._set_fallback_plan()
-        elif self.folder:  # a run may have gone back to before its fallback
-            self.folder.fallback.unlink(missing_ok=True)
         self._load(checkpoint)
+        if self.folder and not fell_back:  # the run may have gone back to before its fallback
+            with self.log.surviving(f"deleting {self.folder.fallback}"):
+                self.folder.fallback.unlink(missing_ok=True)
         self.log.rewind(checkpoint.step, checkpoint.state.get("records"))
         self.adviser.rewind(self.log.records())
         self.progress.message(f"resuming {self.path} at step {checkpoint.step} of {self.plan.recipe.train.steps}")
