@@ -250,6 +250,14 @@ def add(data: Path) -> None:
     Image.effect_noise((20, 20), 9.0).convert("RGB").save(data / "a" / "90.png")
 
 
+def replace(data: Path) -> None:
+    """Write another image of the same size in pixels and in bytes."""
+    path = data / "a" / "0.png"
+    size = path.stat().st_size
+    Image.new("RGB", (20, 20)).save(path)
+    path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+
+
 @pytest.mark.parametrize(
     ("change", "domains"),
     [
@@ -257,6 +265,7 @@ def add(data: Path) -> None:
         (lambda data: (data / "a" / "0.png").unlink(), ["x"]),
         (add, ["x"]),
         (swap, ["x", "y"]),
+        (replace, ["x"]),
         (lambda data: data.rename(data.parent / "moved"), []),
     ],
 )

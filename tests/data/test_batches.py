@@ -14,7 +14,7 @@ from torch import Tensor
 from transgan.api import Translation
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.errors import DataError, UsageError
+from transgan.errors import DataError, RecipeError, UsageError
 
 RECIPE = """
 [data]
@@ -146,6 +146,21 @@ def test_a_batch_that_cannot_be_divided_is_refused(batches: Any) -> None:
         batches("train.accumulate=4", world=2)
     with pytest.raises(UsageError, match="a batch of 6 cannot"):
         batches("stages=[{share=0.5}, {share=0.5, batch=6}]", world=4)
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        (["train.batch=3"], "train.batch"),
+        (["stages=[{share=0.5}, {share=0.5, batch=7}]"], "stages"),
+        (["train.batch=3", "stages=[{share=0.5, batch=4}, {share=0.5}]"], "train.batch"),
+    ],
+)
+def test_a_batch_that_its_micro_batches_do_not_divide_is_a_mistake_of_the_recipe(
+    batches: Any, more: list[str], place: str
+) -> None:
+    with pytest.raises(RecipeError, match=rf"\"{place}\".*cannot be divided by train.accumulate = 2"):
+        batches("train.accumulate=2", *more)
 
 
 def test_stages_have_their_own_sizes_and_batches_and_skip_no_sample(batches: Any) -> None:

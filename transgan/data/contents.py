@@ -72,6 +72,16 @@ def file_of(sample: Sample) -> Path | None:
     return Path(sample.location) if isinstance(sample.location, (str, os.PathLike)) else None
 
 
+def content_hash(path: Path) -> str:
+    """Return a hash of what a file contains; of a large one, of its middle and its end.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    return _hash(str(path), size, whole=size <= SMALL)
+
+
 def part_of(sample: Sample) -> str:
     """Return which part of its file a sample is, in its location's own words; an empty text for a whole file."""
     path = file_of(sample)

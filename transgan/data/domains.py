@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from torch import Tensor
 
 from transgan.api.samples import Media, Sample, SampleRng, Source
 from transgan.data.balance import balance_warnings
-from transgan.data.contents import Contents, file_of
+from transgan.data.contents import Contents
 from transgan.data.domain_data import DomainData
+from transgan.data.fingerprints import fingerprint
 from transgan.data.kept import encode_kept
 from transgan.data.pairs import Pairs
 from transgan.data.splits import FoundSamples, shared, split
@@ -24,7 +24,7 @@ from transgan.options import Options, Size
 from transgan.plan.kept import KEPT
 from transgan.plan.plan import MediaPlan, Plan
 from transgan.plugin_objects import make
-from transgan.rng import stable_hash, to_device
+from transgan.rng import to_device
 from transgan.text import expand_home, listed
 from transgan.tree import described
 
@@ -255,29 +255,8 @@ class Domains(Mapping[str, DomainData]):
 
     @cached_property
     def fingerprints(self) -> dict[str, dict[str, Any]]:
-        """Of each domain how many samples it has, and a hash of their names and the sizes of their files.
-
-        It is worked out once, with one look at each file, which takes its time for many files on a network's disk.
-        """
-
-        def hashed(samples: Sequence[Sample]) -> int:
-            sizes: list[str] = []
-            for sample in samples:
-                path, size = file_of(sample), 0
-                if path is not None:
-                    with suppress(OSError):
-                        size = path.stat().st_size
-                sizes.append(f"{sample.key} {size}")
-            return stable_hash(*sorted(sizes))
-
-        return {
-            name: {
-                "training": len(each.samples),
-                "held out": len(each.held_out),
-                "files": f"{stable_hash(hashed(each.samples), hashed(each.held_out)):016x}",
-            }
-            for name, each in self.items()
-        }
+        """What a checkpoint says of each domain's samples; read once, from their files."""
+        return {name: fingerprint(each.samples, each.held_out) for name, each in self.items()}
 
     def _check_batch(self, name: str, media: Media[Options], x: Any, count: int, training: bool) -> None:
         """Compare a domain's first batch of a size with what the media says of itself.

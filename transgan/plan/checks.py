@@ -25,6 +25,7 @@ def check_plan(plan: Plan, problems: Problems) -> None:
     Raises:
         RecipeError: there are mistakes, those or new ones.
     """
+    _check_batches(plan, problems)
     _check_phases(plan, problems)
     _check_optimizers(plan, problems)
     _check_stage_conditions(plan, problems)
@@ -56,6 +57,17 @@ def _check_something_trains(plan: Plan, problems: Problems) -> None:
         problems.add(place, "no phase trains anything; expected one of the side 'generator' or 'discriminator'")
     if not any(weight.ever_nonzero for name in plan.losses for _, weight in _weights(plan, name)):
         problems.add(("losses",), "every weight is 0, so nothing is trained; expected a loss with a weight above 0")
+
+
+def _check_batches(plan: Plan, problems: Problems) -> None:
+    """Check that every batch can be divided by its micro-batches; by processes: `transgan.data.batches`."""
+    count = plan.recipe.train.accumulate
+    for i, stage in enumerate(plan.stages):
+        own = bool(plan.recipe.stages) and plan.recipe.stages[i].batch is not None
+        if stage.batch % count:
+            place: Place = ("stages", i, "batch") if own else ("train", "batch")
+            what = f"{stage.batch} cannot be divided by train.accumulate = {count}; expected a multiple of it"
+            problems.add(place, what)
 
 
 def _check_phases(plan: Plan, problems: Problems) -> None:

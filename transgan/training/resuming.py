@@ -65,7 +65,7 @@ def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None =
     if changes:
         warnings.append(f"its recipe has changed since step {state['step']}: {listed(changes.values())}")
     for name, now in domains.fingerprints.items():
-        before = state.get("data", {}).get(name, now)
+        before = now | state.get("data", {}).get(name, {})  # an earlier version says less
         if before != now:
             counts = [f"{each['training']} for training, {each['held out']} held out" for each in (before, now)]
             what = f"{counts[1]} instead of {counts[0]}" if counts[0] != counts[1] else "as many, other files"
