@@ -9,7 +9,7 @@ from transgan.api.samples import Sample
 from transgan.data.contents import content_hash, file_of
 from transgan.rng import stable_hash
 
-#: Of so many files of a domain the contents are read.
+#: The contents of at most N files of a domain are read.
 READ = 256
 
 
