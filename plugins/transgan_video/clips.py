@@ -1,5 +1,6 @@
 """Clips: what is known of one before its frames are read, and its frames."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transgan.api import DataError
+from transgan.api import DataError, DataWarning
 
 #: The default of the most pixels of a frame.
 MAX_PIXELS = 64_000_000
@@ -101,3 +102,8 @@ def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
             f"{path}: frames of {width} x {height} pixels, more than max_pixels = {max_pixels:,}; make them smaller, "
             "or raise the limit"
         )
+
+
+def warn(path: Path, text: str) -> None:
+    """Report in one line what of a clip is lost."""
+    warnings.warn(DataWarning(f"{path}: {text}"), stacklevel=2)
