@@ -239,6 +239,22 @@ def test_a_recipe_that_has_changed_otherwise_is_said(transgan: Any, killed: Any)
     assert "its recipe" not in transgan("resume", folder, "--steps", 6).err  # the newest checkpoint has it so
 
 
+@pytest.mark.parametrize("lost", [[], ["result.json"], ["model"]])
+def test_a_run_without_its_checkpoints_does_not_begin_again(
+    transgan: Any, whole: Path, tmp_path: Path, lost: list[str]
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "copy")
+    shutil.rmtree(folder / "checkpoints")
+    for name in lost:
+        path = folder / name
+        (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+    before = files(folder)
+    line = transgan("resume", folder, "--steps", 6).error(2)
+    assert f"{folder}: the checkpoints of this run are gone" in line
+    assert ("train.init_from=" in line) == ("model" not in lost)
+    assert files(folder) == before
+
+
 def swap(data: Path) -> None:
     (data / "a").rename(data / "c")
     (data / "b").rename(data / "a")

@@ -58,7 +58,8 @@ def train(
         from_step: go on from the checkpoint of this step in `out`; those of later steps are deleted.
 
     Raises:
-        UsageError: `out` holds a run of another recipe, or one that has done more than `steps`.
+        UsageError: `out` holds a run of another recipe, one that has done more than `steps`, or one that cannot go on,
+            since its checkpoints were deleted.
     """
     new = document if steps is None else with_steps(document, steps)
     plan = make_plan(new, registry)
@@ -102,6 +103,7 @@ def train(
     if processes.main:
         try:
             folder = _open_folder(given, registry, out)
+            _check_goes_on(folder)
             _check_steps(folder, plan, steps, from_step)
             if from_step is not None:
                 discard_after(folder.checkpoints, from_step)
@@ -165,6 +167,16 @@ def _check_saved(folder: RunFolder, step: int) -> None:
     known = saved_steps(folder.checkpoints)
     if step not in known:
         raise UsageError(f"{option('from_step', step)}: no such checkpoint in {folder.path}; there are {listed(known)}")
+
+
+def _check_goes_on(folder: RunFolder) -> None:
+    """Check that no run begins again in the place of one whose checkpoints were deleted: its model would be lost."""
+    if not saved_steps(folder.checkpoints) and (folder.model.exists() or folder.result.exists()):
+        start = option("overrides", f"train.init_from={folder.path}")
+        raise UsageError(
+            f"{folder.path}: the checkpoints of this run are gone, so it cannot go on; choose another {option('out')}"
+            + (f"; there a new run begins with its weights by {start}" if folder.model.exists() else "")
+        )
 
 
 def _check_steps(folder: RunFolder, plan: Plan, asked: int | None, from_step: int | None) -> None:
