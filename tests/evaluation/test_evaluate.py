@@ -183,3 +183,28 @@ def test_few_samples_are_reported(planned: Any) -> None:
     counts = {str(d.translation): len(evaluation.domains[d.translation.source].evaluated) for d in plan.directions}
     listed = ", ".join(f"{name} {count}" for name, count in counts.items())
     assert evaluation.warnings[-1] == f"figures of fewer than 10 samples say little: {listed}"
+
+
+def test_a_translation_that_is_not_finite_has_no_figures(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many a figure of NaN would be a perfect one: the largest of scores, the overlap of masks."""
+    monkeypatch.setattr(Counting, "figures", {"x": 1.0})
+
+    class Plugin:
+        @hookimpl
+        def register_metrics(self, register: Register) -> None:
+            register("whole", Counting)
+
+    recipe = RECIPE.replace("TARGETS", "all").replace('use = "resnet"', 'use = "resnet", per = "direction"')
+    plan = planned(recipe, Plugin())
+    networks = Networks(plan)
+    broken = plan.roles[plan.directions[0].planned]["generator"]
+    assert broken != plan.roles[plan.directions[1].planned]["generator"]
+    with torch.no_grad():
+        next(networks[broken].parameters()).fill_(float("nan"))
+    evaluation = Evaluation(plan, Domains(plan))
+    figures = evaluation(networks, Clock())
+    first, second = (str(each.translation) for each in plan.directions)
+    assert figures[second] == {"x": 1.0} and not figures.get(first)
+    count = evaluation.counts[plan.directions[0].translation]
+    said = f"{first} has no figures: {count} of {count} translations are not finite (NaN or infinity)"
+    assert [each for each in evaluation.warnings if "no figures" in each] == [said]

@@ -125,3 +125,21 @@ def test_the_model_has_the_moving_average_of_the_weights(translator: Translator,
     assert mine.keys() == average.keys()
     assert all(torch.equal(x, average[key]) for key, x in mine.items())
     assert any(not torch.equal(x, checkpoint.groups["networks"][key]) for key, x in mine.items())
+
+
+def test_what_is_not_finite_is_no_translation(translator: Translator, run: Path, tmp_path: Path) -> None:
+    """It would be written as black, or as silence."""
+    broken = Translator.from_pretrained(run, "cpu")
+    for network in broken.networks.values():
+        for parameter in network.parameters():
+            parameter.data.fill_(float("nan"))
+    picture = pattern(40, 32)
+    image, x = Image.fromarray(picture), torch.from_numpy(picture).permute(2, 0, 1) / 127.5 - 1
+    path = tmp_path / "a.png"
+    image.save(path)
+    for given in (picture, image, x, path):
+        translator(given, to="old")
+        with pytest.raises(DataError, match="the model's output is not finite"):
+            broken(given, to="old")
+    with pytest.raises(DataError, match="the model's output is not finite"):
+        list(broken.translate_sequence([picture], to="old"))

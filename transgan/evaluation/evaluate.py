@@ -148,6 +148,8 @@ class Evaluation:
         """What whoever reads the last figures should know: metrics without figures and why, too few samples."""
         self.counts: dict[Translation, int] = {}
         self.missing: dict[tuple[str, Translation], str] = {}
+        self.broken: dict[Translation, int] = {}
+        """Of how many samples a translation is not finite. It has no figures: many a figure of such numbers is perfect."""
 
     @property
     def count(self) -> int:
@@ -184,7 +186,7 @@ class Evaluation:
         metrics = {name: metric for name, metric in self.plan.metrics.items() if not only or name in only}
         self._prepare(metrics)
         options = self.plan.recipe.evaluate
-        self.warnings, self.counts, self.missing = [], {}, {}
+        self.warnings, self.counts, self.missing, self.broken = [], {}, {}, {}
         for name in list(metrics):
             with self._dropping(metrics, name), error_context(f"resetting metric '{name}'", metrics[name]):
                 metrics[name].reset()
@@ -203,6 +205,8 @@ class Evaluation:
                     what = "compute returned no table of figures by translation; return {translation: {'name': 1.0}}"
                     raise PluginFault(metrics[name], what)
                 for translation, figures in computed.items():
+                    if translation in self.broken:
+                        continue
                     rounded = {_checked(figure): float(f"{value:.6g}") for figure, value in figures.items()}
                     own = result.setdefault(str(translation), {})
                     if taken := sorted(own.keys() & rounded.keys()):
@@ -213,6 +217,9 @@ class Evaluation:
                         why = f"{listed(lost)} of {translation}: not a finite number; omitted"
                         self.warnings.append(f"metric '{name}': {why}")
                 self.warnings += self._missing(name, metrics[name], {t for t, each in computed.items() if each})
+        for translation, count in self.broken.items() if metrics else ():
+            what = f"{count} of {self.counts[translation]} translations are not finite (NaN or infinity)"
+            self.warnings.append(f"{translation} has no figures: {what}")
         few = [f"{translation} {count}" for translation, count in self.counts.items() if count < FEW_SAMPLES]
         if few and metrics:
             self.warnings.append(f"figures of fewer than {FEW_SAMPLES} samples say little: {listed(few)}")
@@ -223,7 +230,7 @@ class Evaluation:
         warnings = metric.warnings()
         yield from (f"metric '{name}': {each}" for each in warnings)
         reasons: dict[str, list[Translation]] = {}
-        for translation in (each for each in self.counts if each not in measured):
+        for translation in (each for each in self.counts if each not in measured and each not in self.broken):
             why = self.missing.get((name, translation), "" if warnings else "it returned none")
             reasons.setdefault(why, []).append(translation)
         for why, translations in reasons.items():
@@ -259,8 +266,12 @@ class Evaluation:
         nodes = {name for name in nodes - set(METRIC_ARGUMENTS) if networks.can_compute(direction.planned, name)}
         given = {*self.plan.graph.functions, *(name for each, name in inputs if each == direction.planned)}
         nodes = {name for name in nodes if given.issuperset(self.plan.graph.closure([name]))}
-        values.update(networks.compute(inputs, direction.planned, sorted(nodes)))
+        computed = networks.compute(inputs, direction.planned, sorted(nodes))
+        values.update(computed)
         self.counts[translation] = self.counts.get(translation, 0) + len(samples)
+        if broken := _not_finite(computed.values(), len(samples)):
+            self.broken[translation] = self.broken.get(translation, 0) + broken
+            return
         for name, metric in list(metrics.items()):
             if absent := [each for each in arguments[name] if values.get(each) is None]:
                 not_given = "these samples have no such input" if absent[0] not in given else ""
@@ -315,6 +326,15 @@ class Evaluation:
         )
         fake: Tensor = networks.compute(repeated, direction.planned, ["fake"])["fake"]
         return fake
+
+
+def _not_finite(values: Iterable[Any], count: int) -> int:
+    """Return of how many of `count` samples a number is not finite, in any of the tensors with a row for each."""
+    finite = torch.ones(count, dtype=torch.bool)
+    for x in values:
+        if isinstance(x, Tensor) and x.is_floating_point() and x.shape[:1] == (count,):
+            finite &= torch.isfinite(x).flatten(1).all(1).cpu()
+    return int((~finite).sum())
 
 
 def _is_table(computed: Any) -> bool:

@@ -299,7 +299,9 @@ class Model:
             (N, C, *space), with the target domain's typical attributes, on the device of x.
         """
         request = self._request(direction, self.encode_attributes(direction), PLAIN)
-        return self._passes.run(Batch(x.to(self.device, torch.float32)), request).to(x)
+        y = self._passes.run(Batch(x.to(self.device, torch.float32)), request)
+        _check_finite(y)
+        return y.to(x)
 
     @torch.no_grad()
     def translate_regions(
@@ -376,9 +378,20 @@ class Model:
 
     @torch.no_grad()
     def finish(self, prepared: Prepared, y: Tensor, direction: Direction) -> Any:
-        """Return a generator's output for an item as an item of the original size, which `media.write` takes."""
+        """Return a generator's output for an item as an item of the original size, which `media.write` takes.
+
+        Raises:
+            DataError: it is not finite.
+        """
+        _check_finite(y)
         target = direction.translation.target
         return self.media[target].from_model(y, prepared.undo, target)
+
+
+def _check_finite(y: Tensor) -> None:
+    """Refuse an output that a media would write as black, or as silence."""
+    if not bool(torch.isfinite(y).all()):
+        raise DataError("the model's output is not finite (NaN or infinity): its weights are damaged, or have diverged")
 
 
 def _clock(config: Mapping[str, Any], steps: int) -> Clock:
