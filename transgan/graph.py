@@ -15,7 +15,7 @@ from torch import Tensor
 from transgan.api.names import BATCH_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
 from transgan.api.protocols import Call, Loss, Metric, Translation
 from transgan.errors import PluginFault, did_you_mean
-from transgan.tree import map_tensors
+from transgan.tree import changed_in_place, map_tensors, versions
 
 Key = tuple[Translation, str]
 
@@ -245,7 +245,11 @@ class Step:
         if function is None:
             raise KeyError(f"the batch has no '{name}' for {translation}")
         with error_context(f"computing '{name}' for {translation}", getattr(function, "__self__", None)):
-            value = function(**self.arguments(translation, argument_names(function), name.rpartition("/")[0], {}))
+            arguments = self.arguments(translation, argument_names(function), name.rpartition("/")[0], {})
+            before = versions(arguments)
+            value = function(**arguments)
+            if wrong := changed_in_place(arguments, before):
+                raise PluginFault(getattr(function, "__self__", None), f"node '{name}': {wrong}")
             if not isinstance(value, Generator):
                 self._take(key, value, calls)
         if isinstance(value, Generator):

@@ -47,3 +47,17 @@ def _like(value: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
     copied = value.copy()
     copied.update(items)
     return copied
+
+
+def versions(values: Mapping[str, Any]) -> dict[str, int]:
+    """Return how often each tensor among these has been changed in place so far, by name."""
+    return {name: x._version for name, x in values.items() if isinstance(x, Tensor) and not x.is_inference()}
+
+
+def changed_in_place(values: Mapping[str, Any], before: Mapping[str, int]) -> str:
+    """Return what is wrong where one of the tensors was changed in place since `versions`; else an empty text.
+
+    Others read the same tensors, and would silently get other numbers.
+    """
+    changed = [name for name, version in versions(values).items() if before[name] != version]
+    return f"it has changed '{changed[0]}' in place, which others read too; change a copy" if changed else ""

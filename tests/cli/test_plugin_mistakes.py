@@ -155,6 +155,26 @@ RETURNED = {
         f"{LAYER}\ndef forward(self, x): return DiscriminatorOutput([x[:, :1, 0, 0]], self.layer(x))",
         "forward returned class_logits a tensor (2, 3, 32, 32), expected (2, 2)",
     ),
+    "a loss that changes its arguments": (
+        "losses",
+        "def for_generator(self, source, fake): return (source.mul_(0) - fake).abs().mean()",
+        "it has changed 'source' in place, which others read too; change a copy",
+    ),
+    "a node that changes its arguments": (
+        "losses",
+        "@node\ndef mine(self, source): return source.add_(1)\ndef for_generator(self, mine): return mine.mean()",
+        "node 'bad/mine': it has changed 'source' in place",
+    ),
+    "a generator that changes its input": (
+        "generators",
+        f"{LAYER}\ndef forward(self, x): return self.layer(nn.functional.relu(x, inplace=True))",
+        "it has changed 'x' in place",
+    ),
+    "an augmentation that changes its input": (
+        "augmentations",
+        "def __call__(self, x, rng, clock): return x.detach().add_(1)",
+        "it has changed 'x' in place",
+    ),
     "samples that are none": (
         "sources",
         "def samples(self, domain, selection): return ['one', 'two']",

@@ -28,7 +28,8 @@ from transgan.networks import Networks
 from transgan.plan import Direction, Plan
 from transgan.rng import CounterRng, ScopedRng
 from transgan.schedule import Clock
-from transgan.text import listed
+from transgan.text import cut, listed
+from transgan.tree import changed_in_place, versions
 
 
 def held_out_batches(
@@ -204,6 +205,7 @@ class Evaluation:
                 if not _is_table(computed):
                     what = "compute returned no table of figures by translation; return {translation: {'name': 1.0}}"
                     raise PluginFault(metrics[name], what)
+                protocol_of(metrics[name])  # figures whose definition cannot be stated are omitted as well
                 for translation, figures in computed.items():
                     if translation in self.broken:
                         continue
@@ -284,12 +286,10 @@ class Evaluation:
                     error_context(f"updating metric '{name}' for {translation}", metric),
                 ):
                     own = {each: values[each] for each in arguments[name]}
-                    versions = {each: x._version for each, x in own.items() if isinstance(x, Tensor)}
+                    before = versions(own)
                     metric.update(**own)
-                    if changed := [each for each, version in versions.items() if own[each]._version != version]:
-                        raise ValueError(
-                            f"it has changed '{changed[0]}' in place, which others read too; change a copy"
-                        )
+                    if wrong := changed_in_place(own, before):
+                        raise ValueError(wrong)
 
     def _adversarial_source(
         self, translation: Translation, networks: Networks, inputs: Mapping[Key, Any], most: int
@@ -342,6 +342,20 @@ def _is_table(computed: Any) -> bool:
     if not isinstance(computed, Mapping) or not all(isinstance(each, Translation) for each in computed):
         return False
     return all(isinstance(each, Mapping) for each in computed.values())
+
+
+def protocol_of(metric: Metric) -> dict[str, str]:
+    """Return a metric's definitions of its figures.
+
+    Raises:
+        PluginFault: it returns something else than texts by name. Errors of its own code are raised as they are.
+    """
+    with error_context("stating its protocol", metric):
+        protocol = metric.protocol()
+    if not isinstance(protocol, Mapping) or not all(isinstance(x, str) for pair in protocol.items() for x in pair):
+        what = f"protocol returned {cut(repr(protocol), 80)}; return {{'name': 'its definition, in words'}}"
+        raise PluginFault(metric, what)
+    return dict(protocol)
 
 
 def _checked(name: Any) -> str:

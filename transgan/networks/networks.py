@@ -24,7 +24,7 @@ from transgan.networks.tensors import load_network_tensors, network_tensors
 from transgan.plan import Conditioned, Plan, Stage, build_networks, mixes_batch
 from transgan.plan.kept import KEPT
 from transgan.plan.plan import is_frozen
-from transgan.tree import map_tensors
+from transgan.tree import changed_in_place, map_tensors, versions
 
 #: On a CPU, calls with fewer numbers than this share a pass: below it a pass costs more to start than to compute.
 SMALL = 100_000
@@ -258,11 +258,15 @@ class Networks(Mapping[str, nn.Module]):
             return functional_call(network, weights, (x,), dict(conditions)) if weights else network(x, **conditions)
 
         autocast = self._autocast() if self.dtype and not full_precision else nullcontext()
+        given = {"x": x, **conditions}
+        before = versions(given)
         with error_context(plugin=self._plugin(name)), autocast:
             if name in self.checkpointed and torch.is_grad_enabled():
                 output = checkpoint(run, x, use_reentrant=False)
             else:
                 output = run(x)
+        if wrong := changed_in_place(given, before):
+            raise PluginFault(self._plugin(name), wrong)
         planned = self.plan.networks[name]
         if wrong := wrong_output(planned.kind, planned.spec, self._is_whole(name, conditions), x, output):
             raise PluginFault(self._plugin(name), wrong)

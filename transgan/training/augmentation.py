@@ -11,7 +11,7 @@ from transgan.plan.plan import DiscriminatorUse, Plan
 from transgan.rng import ScopedRng
 from transgan.schedule import Clock
 from transgan.training.buffers import LossBuffers
-from transgan.tree import described, shape_of
+from transgan.tree import changed_in_place, described, shape_of, versions
 
 #: The probability is adapted every N steps, as in Karras et al. (2020).
 EVERY = 4
@@ -91,8 +91,11 @@ def _augmented(augmentation: Augmentation, x: Tensor, rng: SampleRng, clock: Clo
     Raises:
         PluginFault: something else than samples of the same form.
     """
+    before = versions({"x": x})
     with error_context(f"augmenting by '{type(augmentation).__name__}'", augmentation):
         y = augmentation(x, rng, clock)
+    if wrong := changed_in_place({"x": x}, before):
+        raise PluginFault(augmentation, wrong)
     if shape_of(y) != tuple(x.shape):
         raise PluginFault(augmentation, f"__call__ returned {described(y)}, expected a tensor {tuple(x.shape)}")
     return y

@@ -23,7 +23,7 @@ from transgan.training.augmentation import Augmenter
 from transgan.training.buffers import HistoryPool, LossBuffers
 from transgan.training.distributed import Processes
 from transgan.training.kept import KeptLabels, sides_of
-from transgan.tree import described
+from transgan.tree import changed_in_place, described, versions
 
 DiscriminatorFunction = Callable[[Tensor], DiscriminatorOutput]
 Weighted = list[tuple[Term, float]]
@@ -82,7 +82,10 @@ class Objective:
             detach = phase.side == "discriminator"
             arguments = step.arguments(term.translation, term.arguments, term.loss, more, detach)
             with error_context(f"evaluating loss '{term.loss}' for {term.translation}", self.plan.losses[term.loss]):
+                before = versions(arguments)
                 value = term.function(**arguments)
+                if wrong := changed_in_place(arguments, before):
+                    raise PluginFault(self.plan.losses[term.loss], wrong)
                 if not isinstance(value, Tensor) or value.ndim:
                     what = f"for_{term.side} returned {described(value)}, expected a scalar tensor, such as a mean"
                     raise PluginFault(self.plan.losses[term.loss], what)
