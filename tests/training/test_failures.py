@@ -53,6 +53,7 @@ class Broken(Metric):
     error: Callable[[], Exception]
     folder = Path()
     steps: list[int] = []
+    stated: Any = {}
 
     def _fail_in(self, place: str) -> None:
         if place == Broken.place:
@@ -71,6 +72,11 @@ class Broken(Metric):
     def compute(self) -> dict[Translation, dict[str, float]]:
         self._fail_in("compute")
         return {}
+
+    def protocol(self) -> Any:
+        if Broken.place == "protocol":
+            raise Broken.error()
+        return Broken.stated
 
 
 class Plugin:
@@ -102,6 +108,33 @@ def test_a_metric_that_fails_costs_itself(
     log = (folder / "log.txt").read_text()
     assert log.count(f"warning: {warning}") == 1 and log.count("Traceback") == 1
     assert escape(warning) in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("stated", "why"),
+    [
+        (None, "ZeroDivisionError: of this test"),
+        (3, "protocol returned 3; return {'name': 'its definition, in words'}"),
+        ({"broken": {1, 2}}, "protocol returned {'broken': {1, 2}}; return"),
+        ({1: "a"}, "protocol returned {1: 'a'}; return"),
+        ("texts", "protocol returned 'texts'; return"),
+    ],
+)  # fmt: skip
+def test_a_metric_that_cannot_state_its_protocol_costs_itself(
+    trained: Any, recipe_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: Any, why: str
+) -> None:
+    """The model of each step is written before anything is measured, which must not fail for what metrics state."""
+    folder = tmp_path / "run"
+    monkeypatch.setattr(Broken, "place", "protocol" if stated is None else "")
+    monkeypatch.setattr(Broken, "error", staticmethod(ERRORS["ZeroDivisionError: of this test"]), raising=False)
+    monkeypatch.setattr(Broken, "stated", stated)
+    assert trained(recipe_file(RECIPE), folder, plugin=Plugin()).step == 4
+    assert storage.read_model(folder / "model")[1]["steps"] == 4
+    found = result(folder)
+    assert found["protocols"] == {}
+    assert all(set(figures) == {"cycle_error"} for figures in found["translations"].values())
+    (warning,) = [each for each in found["warnings"] if each.startswith("step ")]
+    assert warning.startswith("step 2: metric 'broken' is omitted: metric 'broken'") and why in warning
 
 
 def test_a_preview_that_fails_costs_itself(

@@ -265,8 +265,8 @@ class Networks(Mapping[str, nn.Module]):
                 output = checkpoint(run, x, use_reentrant=False)
             else:
                 output = run(x)
-        if wrong := changed_in_place(given, before):
-            raise PluginFault(self._plugin(name), wrong)
+        if changed := changed_in_place(given, before):
+            raise PluginFault(self._plugin(name), changed)
         planned = self.plan.networks[name]
         if wrong := wrong_output(planned.kind, planned.spec, self._is_whole(name, conditions), x, output):
             raise PluginFault(self._plugin(name), wrong)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transgan import storage
 from transgan.data.domains import Domains, statistics_tensors
 from transgan.evaluation.conditions import ConditionEffect, effects_table
+from transgan.evaluation.evaluate import protocol_of
 from transgan.inference.model_folder import model_card, model_config
 from transgan.inference.places import STATISTICS
 from transgan.monitoring.advice import advise
@@ -54,7 +55,7 @@ def result_of(
         "seed": plan.recipe.train.seed,
         "held_out": all(domain.held_out for domain in domains.values()),
         "translations": figures,
-        "protocols": {k: v for metric in plan.metrics.values() for k, v in metric.protocol().items()},
+        "protocols": _protocols(plan),
         "conditions": effects_table(effects),
         "warnings": [
             *domains.warnings,
@@ -64,6 +65,18 @@ def result_of(
         "advice": [str(each) for each in advise(records, guardian.roles, plan.recipe.guard)],
         "guard": guardian.events,
     }
+
+
+def _protocols(plan: Plan) -> dict[str, str]:
+    """Return the definitions of figures, without those of metrics that fail to state theirs.
+
+    The evaluation reports these and omits their figures; the model must not be lost for them.
+    """
+    found: dict[str, str] = {}
+    for metric in plan.metrics.values():
+        with suppress(Exception):
+            found |= protocol_of(metric)
+    return found
 
 
 def write_outputs(
