@@ -24,12 +24,20 @@ Key = tuple[Translation, str]
 def error_context(what: str = "", plugin: object = None) -> Iterator[None]:
     """Add a note, `while ...`, to any error that passes, and the class of the plugin whose code runs.
 
+    A plugin that would end the program by `sys.exit` fails instead: else a run would end without a word, or as if it
+    had succeeded.
+
     Args:
         what: what the plugin's code computes, and for which translation; empty for no note.
         plugin: the object whose code it is, or its class.
     """
     try:
-        yield
+        try:
+            yield
+        except SystemExit as error:
+            if plugin is None or type(error) is not SystemExit:  # a signal's is of another class
+                raise
+            raise PluginFault(plugin, f"it has called sys.exit({error.code!r}); raise an error instead") from error
     except Exception as error:
         if what:
             error.add_note(f"while {what}")

@@ -192,6 +192,22 @@ def test_what_a_plugin_returns(transgan: Any, recipe: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("losses", "def for_generator(self, fake): raise SystemExit"),
+        ("nodes", f"{NODE}: raise SystemExit(0)\n{BACK}"),
+        ("generators", f"{LAYER}\ndef forward(self, x): raise SystemExit('bye')"),
+        ("sources", "def samples(self, domain, selection): raise SystemExit(3)"),
+        ("losses", "def __init__(self, options): raise SystemExit(0)"),
+    ],
+)
+def test_a_plugin_does_not_end_the_program(transgan: Any, recipe: Path, kind: str, body: str) -> None:
+    """Else a run ends without a word, or with the exit code of a success."""
+    line = said(transgan, recipe, kind, text(kind, body))
+    assert f"{KINDS[kind].singular} 'bad' of bad.py (file)" in line and "it has called sys.exit(" in line
+
+
+@pytest.mark.parametrize(
     ("returned", "message"),
     [
         ("None", "forward returned None, expected the pair (x, style)"),

@@ -279,12 +279,16 @@ def results_of(name: Path, samples: int | None) -> list[Path]:
     return [name.with_name(f"{name.stem}-{number + 1}{name.suffix}") for number in range(samples)]
 
 
+class _Terminated(SystemExit):
+    """SIGTERM, and no plugin's call of sys.exit."""
+
+
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
     """Let SIGTERM end the body with an exception, so that a temporary file, which may be large, is deleted."""
 
     def stop(number: int, frame: Any) -> None:
-        raise SystemExit(TERMINATED)
+        raise _Terminated(TERMINATED)
 
     if threading.current_thread() is not threading.main_thread():
         yield

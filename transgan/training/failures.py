@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from transgan.api.protocols import Hooks
+from transgan.graph import error_context
 
 
 class Failures:
@@ -44,7 +45,8 @@ class RunHooks:
         """Call the method of this name of all hooks, in the recipe's order."""
         for name, each in list(self.hooks.items()):
             try:
-                getattr(each, moment)(**arguments)
+                with error_context(plugin=each):
+                    getattr(each, moment)(**arguments)
             except Exception as error:
                 del self.hooks[name]
                 self.failed(moment, name, error)
