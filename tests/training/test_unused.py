@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from transgan.api import Loss, Options, Register, Tensor, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.dry_run import describe, examine
@@ -133,3 +134,32 @@ def test_a_metric_that_can_measure_nothing_is_named(planned: Any) -> None:
     [line] = unmeasured(plan, Domains(plan))
     assert line.startswith("metric 'reference_style': no figures: it needs 'reference")
     assert line in examine(plan)["warnings"]
+
+
+class Constant(Loss[Options]):
+    """Depends on nothing that is trained."""
+
+    def for_generator(self, source: Tensor, fake: Tensor) -> Tensor:
+        return (fake.detach() - source).abs().mean()
+
+
+class Moved(Loss[Options]):
+    """Depends on the generator."""
+
+    def for_generator(self, source: Tensor, fake: Tensor) -> Tensor:
+        return (fake - source).abs().mean()
+
+
+class Losses:
+    @hookimpl
+    def register_losses(self, register: Register) -> None:
+        register("constant", Constant)
+        register("moved", Moved)
+
+
+def test_a_loss_that_trains_nothing_is_said(planned: Any) -> None:
+    more = ("losses.constant=1.0", "losses.moved=1.0")
+    said = "loss 'constant': trains nothing: its value depends on nothing that its phases train"
+    assert warnings(planned(RECIPE, Losses(), more)) == [said]
+    frozen = warnings(planned(RECIPE, Losses(), (*more, "train.freeze=['g*']")))
+    assert any(re.search("'constant'.*'moved'.*trains? nothing", line) for line in frozen)

@@ -39,6 +39,8 @@ class PhaseTrace:
     """The networks that the phase is to train, without those that are frozen."""
     trained: tuple[str, ...] = ()
     """Those among them that a gradient of the losses reaches."""
+    differentiable: tuple[str, ...] = ()
+    """The losses of the recipe whose value depends on something that is trained."""
 
 
 def trace_run(plan: Plan, begins: bool = False) -> list[list[PhaseTrace]]:
@@ -110,12 +112,14 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
                 networks.set_trainable(plan.trained(phase))
                 trains = {name: networks.trainable(name) for name in plan.trained(phase)}
                 trains = {name: own for name, each in trains.items() if (own := [p for p in each if p.requires_grad])}
+                objective.differentiable.clear()
                 total, values = objective(phase, step, clock)
                 if total is not None and total.requires_grad:
                     total.backward()  # type: ignore[no-untyped-call]
             names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
             reached = tuple(name for name, own in trains.items() if any(p.grad is not None for p in own))
-            traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak, tuple(trains), reached))
+            found = tuple(sorted(objective.differentiable))
+            traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak, tuple(trains), reached, found))
     if unread := list(networks.unread_conditions()):
         raise RecipeError(unread, plan.recipe.name)
     return traces
@@ -134,7 +138,8 @@ def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
             if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):
                 notes.append(f"in {plugin}")
             said = error.args[0] if isinstance(error, KeyError) and error.args else error  # str() would quote it
-            text = (str(said).strip() or type(error).__name__).splitlines()[0]
+            words = str(said).partition("\nException raised from ")[0].split()  # torch appends its own frames
+            text = " ".join(words) or type(error).__name__
             where = f" ({'; '.join(notes)})" if notes else ""
             raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
 

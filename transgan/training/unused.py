@@ -159,6 +159,10 @@ def _unused(plan: Plan, uses: Sequence[_Use], run: set[str]) -> Iterator[tuple[s
     idle_losses = _idle_terms(plan, uses, lambda term: term.loss)
     yield from ((f"task '{name}'", "not trained", why) for name, why in idle_tasks.items())
     yield from ((f"loss '{name}'", "never evaluated", why) for name, why in idle_losses.items())
+    differentiable = {name for use in uses for name in use.trace.differentiable}
+    for name in dict.fromkeys(term.loss for use in uses for term, why in use.idle.items() if not why):
+        if name not in differentiable:
+            yield f"loss '{name}'", "trains nothing", "its value depends on nothing that its phases train"
     trained = {name for use in uses for name in use.trained}
     untrained = [name for name in plan.networks if name not in trained and not _is_spare(plan, name, trained, run)]
     if untrained:
