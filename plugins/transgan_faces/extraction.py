@@ -7,9 +7,11 @@ look like one before are omitted.
 import math
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,8 @@ class Report:
     written: list[Path] = field(default_factory=list)
     omitted: Counter[str] = field(default_factory=Counter)
     """Faces that were not written, by the reason."""
+    taken: set[str] = field(default_factory=set)
+    """What no further face may be called, as `_same_name` returns it: names of inputs, and of faces before."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,14 @@ def run(inputs: Sequence[Path], out: Path, chosen: Extraction) -> None:
     faces = Faces(FacesOptions(weights=chosen.weights, margin=chosen.margin))
     if faces.note:
         note(f"note: {faces.note}")
-    report, failures = Report(), Failures(_failure)
+    report, failures = Report(taken={_same_name(item.name) for item in items}), Failures(_failure)
     fingerprints: list[int] = []
-    count = None if any(item.is_clip for item in items) else len(items)  # of frames, which a clip may not say
-    with progress_bar("looking for faces", count) as seen:
+    frames = None if any(item.is_clip for item in items) else len(items)  # which a clip may not say
+    with progress_bar("looking for faces", frames) as seen:
         for item in items:
             with failures.of(item.path):
                 _extract(item, out, chosen, faces, fingerprints, report, seen)
-    omitted = "".join(f", {count:,} {reason}" for reason, count in report.omitted.most_common())
+    omitted = "".join(f", {number:,} {reason}" for reason, number in report.omitted.most_common())
     written = f"{report.frames:,} pictures, {report.found:,} faces: {len(report.written):,} written into {out}{omitted}"
     show(out if is_quiet() else written)
     if report.written:
@@ -162,14 +166,14 @@ def find_items(inputs: Sequence[Path], out: Path) -> list[Item]:
             raise DataError(f"{given}: expected a photograph or a clip, which end in {', '.join(known)}")
         else:
             paths[given] = given.stem
-    counts = Counter(name.casefold() for name in paths.values())
+    counts = Counter(map(_same_name, paths.values()))
     names = {
-        path: name if counts[name.casefold()] == 1 else f"{name}-{path.suffix[1:].lower()}"
+        path: name if counts[_same_name(name)] == 1 else f"{name}-{path.suffix[1:].lower()}"
         for path, name in paths.items()
     }
     first: dict[str, Path] = {}
     for path, name in names.items():
-        if (other := first.setdefault(name.casefold(), path)) != path:
+        if (other := first.setdefault(_same_name(name), path)) != path:
             raise UsageError(f"faces of {other} and {path} would have the same names; extract them into two folders")
     return [Item(path, name, path.suffix.lower() in CLIPS) for path, name in names.items()]
 
@@ -178,10 +182,12 @@ def _check_results(items: Sequence[Item], out: Path, chosen: Extraction) -> None
     """Raise UsageError where faces of these files are in the folder already, and are not to be replaced."""
     if chosen.overwrite or not out.is_dir():
         return
-    there = [path for path in sorted(out.iterdir()) if path.suffix.lower() in ENDINGS]
-    stems = {re.sub(r"(-f\d{6})?(-\d+)?$", "", path.stem).casefold(): path for path in reversed(there)}
+    there = [path for path in sorted(out.iterdir(), reverse=True) if path.suffix.lower() in ENDINGS]
+    # Of `a-2` it cannot be known whether it is the only face of `a-2` or the second one of `a`.
+    endings = ("", r"-\d+$", r"(-f\d{6,})?(-\d+)?$")
+    stems = {_same_name(re.sub(ending, "", path.stem)): path for path in there for ending in endings}
     for item in items:
-        if old := stems.get(item.name.casefold()):
+        if old := stems.get(_same_name(item.name)):
             raise UsageError(
                 f"{old} exists; choose another {option('out')}, or replace faces with {option('overwrite', True)}"
             )
@@ -219,10 +225,26 @@ def _extract(
             wanted = found if chosen.which == "all" else found[:1]
         report.omitted["of other faces"] += len(found) - len(wanted)
         for index, face in enumerate(wanted):
-            frame = f"-f{number:06d}" if item.is_clip else ""
-            name = f"{item.name}{frame}{f'-{index + 1}' if index else ''}{chosen.ending}"
-            _write_face(x, face, out / name, chosen, faces, fingerprints, report)
+            name = _free_name(f"{item.name}-f{number:06d}" if item.is_clip else item.name, item, index, report.taken)
+            _write_face(x, face, out / f"{name}{chosen.ending}", chosen, faces, fingerprints, report)
     report.omitted += Counter()  # without those of 0
+
+
+def _free_name(frame: str, item: Item, index: int, taken: set[str]) -> str:
+    """Return the name of the face of this index in a frame, and take it.
+
+    It is that of the frame, or with a number behind. Names that faces of another file have are left out: the second
+    face of `a` would be `a-2`, which is another photograph.
+    """
+    numbered = (f"{frame}-{number}" if number > 1 else frame for number in count(index + 1))
+    name = next(name for name in numbered if name == item.name or _same_name(name) not in taken)
+    taken.add(_same_name(name))
+    return name
+
+
+def _same_name(name: str) -> str:
+    """Return what is equal for names that are one name on some disks: of another case or Unicode form."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _write_face(
@@ -262,8 +284,13 @@ def _save(image: Image.Image, path: Path) -> None:
 def _frames(item: Item) -> Iterator[tuple[int, Tensor]]:
     """Yield the frames of a clip with their numbers, or a photograph as the only one, (3, H, W) in [-1, 1]."""
     if not item.is_clip:
-        pixels = with_channels(eight_bits(read_picture(item.path, ReadingOptions()).pixels), 3)
-        yield 0, _tensor(pixels)
+        try:
+            picture = read_picture(item.path, ReadingOptions())
+        except DataError as error:  # its advice may be an option of recipes and models, which this command lacks
+            fault, _, advice = str(error).rpartition("; ")
+            mend = {"declare": "convert it to 8 bits a channel", "raise": "make it smaller"}.get(advice.split(" ")[0])
+            raise DataError(f"{fault}; {mend}") if mend else error from None
+        yield 0, _tensor(with_channels(eight_bits(picture.pixels), 3))
         return
     reading = require("transgan_video.reading", "video", "extracting faces from clips")
     for number, frame in enumerate(reading.open_clip(item.path).frames()):

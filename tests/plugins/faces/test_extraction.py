@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from PIL import Image, ImageFilter
 from transgan_faces.extraction import SHARP, Extraction, find_items, run, sharpness
 from transgan_faces.identities import IdentityFace
+from transgan_images.decoding import ReadingOptions
 
 from transgan.api import DataError, DiskError, TransganError, UsageError
 
@@ -198,6 +200,58 @@ def test_a_picture_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: p
         run([file], tmp_path / "out", Extraction())
     assert caught.value.exit_code == DiskError.exit_code
     assert (tmp_path / "out/a.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("order", [("a.jpg", "a-2.png"), ("a-2.png", "a.jpg")])
+def test_faces_of_one_file_never_replace_those_of_another(
+    tmp_path: Path, order: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`a-2` is a photograph, and would be the name of the second face of the photograph `a`."""
+    write(tmp_path / "a.jpg", picture((BERT, (20, 60, 110)), (ANNA, (170, 40, 140))))
+    write(tmp_path / "a-2.png", picture((drawn(3), (90, 50, 130))))
+    alone = Extraction(which="all", min_difference=0, min_sharpness=0)
+    run([tmp_path / "a-2.png"], tmp_path / "alone", alone)
+    for overwrite in (False, True):
+        run([tmp_path / name for name in order], tmp_path / "out", replace(alone, overwrite=overwrite))
+        assert names(tmp_path / "out") == ["a-2.png", "a-3.png", "a.png"]
+        assert (tmp_path / "out/a-2.png").read_bytes() == (tmp_path / "alone/a-2.png").read_bytes()
+    assert capsys.readouterr().out.count("3 faces: 3 written") == 2
+
+
+def test_a_photograph_that_is_called_like_a_frame_of_a_clip_keeps_its_face(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "walk.mp4", [picture((BERT, (60, 50, 130)))])
+    photograph = write(tmp_path / "walk-f000000.png", picture((ANNA, (60, 40, 140))))
+    chosen = Extraction(min_difference=0, min_sharpness=0)
+    run([photograph], tmp_path / "alone", chosen)
+    run([clip, photograph], tmp_path / "out", chosen)
+    assert names(tmp_path / "out") == ["walk-f000000-2.png", "walk-f000000.png"]
+    only = tmp_path / "alone/walk-f000000.png"
+    assert (tmp_path / "out/walk-f000000.png").read_bytes() == only.read_bytes()
+
+
+@pytest.mark.parametrize(("there", "name"), [("a-2", "a-2"), ("a-2-3", "a-2"), ("a-2", "a"), ("a-f1000000-2", "a")])
+def test_faces_that_may_be_of_the_same_file_are_found_before_anything_is_written(
+    tmp_path: Path, there: str, name: str
+) -> None:
+    file = write(tmp_path / f"{name}.png", picture())
+    write(tmp_path / f"out/{there}.png", picture())
+    with pytest.raises(UsageError, match=re.escape(f"{there}.png exists; choose another out")):
+        run([file], tmp_path / "out", Extraction())
+
+
+def test_advice_on_a_file_that_is_not_read_can_be_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command has no options of the media, as the commands that read a recipe or a model have."""
+    monkeypatch.setattr("transgan_faces.extraction.ReadingOptions", lambda: ReadingOptions(max_pixels=5000))
+    Image.fromarray(np.full((48, 64), 300.0, np.float32)).save(tmp_path / "a.tif")
+    write(tmp_path / "b.png", picture())
+    with pytest.raises(TransganError):
+        run([tmp_path / "a.tif", tmp_path / "b.png"], tmp_path / "out", Extraction())
+    numbers, size = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "a.tif: numbers of type float32 from 300 to 300, whose range is not known; convert it to 8 bits" in numbers
+    assert "b.png: 320 x 240 pixels" in size and size.endswith("; make it smaller")
+    assert "media" not in numbers + size
 
 
 @pytest.mark.parametrize(
