@@ -1,16 +1,23 @@
 """A written recipe has all values with their origin, and can be parsed again."""
 
+import datetime
 import re
 import tomllib
+from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transgan.errors import UsageError
 from transgan.options import Options
 from transgan.recipe import SLOTS, parse_recipe, read_recipe, write_recipe
+from transgan.recipe.write import as_overrides
 from transgan.recipe.written import written_keys
 from transgan.schedule import Schedule, constant
 
@@ -163,3 +170,67 @@ def test_any_options_are_parsed_as_they_were_written(face: str, options: dict[st
 def test_a_name_cannot_break_out_of_a_comment(face: str) -> None:
     document = parse_recipe(face, "a\nname = 'b'\r.toml")
     assert parse_recipe(write_recipe(document)).recipe == document.recipe
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.int64(2), 2),
+        (np.uint8(200), 200),
+        (np.float32(2e-4), 2e-4),
+        (np.float16(0.1), 0.1),
+        (np.float64(0.1), 0.1),
+        (np.longdouble("0.1"), 0.1),
+        (np.float32(16777217), 16777216.0),
+        (np.bool_(True), True),
+        (np.bool_(False), False),
+        (np.str_("lsgan"), "lsgan"),
+        (Fraction(1, 4), 0.25),
+        ({"a": 10**400}, {"a": 10**400}),
+        ({"lsgan": np.float32(0.5)}, {"lsgan": 0.5}),
+        ([np.float32(0.9), (np.int8(-3), {"a": np.bool_(True)})], [0.9, [-3, {"a": True}]]),
+        ({10, 9, "b", "a"}, [9, 10, "a", "b"]),
+        (Path("a") / "b", str(Path("a") / "b")),
+        (Colour.RED, "red"),
+        (datetime.date(2020, 1, 2), datetime.date(2020, 1, 2)),
+    ],
+)
+def test_values_of_python_are_those_that_toml_reads(value: Any, plain: Any) -> None:
+    (text,) = as_overrides({"key": value})
+    found = tomllib.loads(text)["key"]
+    assert (type(found), found) == (type(plain), plain)
+
+
+ITSELF: dict[str, Any] = {"a": 1}
+ITSELF["b"] = [ITSELF]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.arange(3), r": key: found ndarray; expected a number, .*; x.tolist\(\) is one of an array"),
+        (np.array(2.0), ": key: found ndarray; expected a number"),
+        (torch.tensor(2), ": key: found Tensor; expected a number"),
+        ({"a": [1, torch.zeros(2)]}, r": key\.a\.1: found Tensor; expected a number"),
+        (
+            object(),
+            ": key: found object; expected a number, a text, True or False, a date, or lists and tabl",
+        ),
+        (b"x", ": key: found bytes; expected a number"),
+        (1j, ": key: found complex; expected a number"),
+        (range(3), ": key: found range; expected a number"),
+        (np.timedelta64(5, "s"), ": key: found timedelta64; expected a number"),
+        ([None], r": key\.0: found NoneType; expected a number"),
+        ({"a": {3: 4}}, r": key\.a: found int as a name; expected a text$"),
+        ({"a": float("nan")}, r": key\.a: found nan; expected a finite number$"),
+        (np.float32("inf"), ": key: found inf; expected a finite number$"),
+        (ITSELF, r": key\.b\.0\.b.*: nested deeper than 16 tables and lists, or contains itself$"),
+    ],
+)
+def test_values_that_recipes_do_not_have_are_refused(value: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        as_overrides({"train.steps": 3, "key": value})

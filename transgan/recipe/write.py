@@ -2,9 +2,11 @@
 
 import datetime
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from numbers import Integral, Real
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +14,7 @@ from pydantic import BaseModel
 from transgan.errors import UsageError
 from transgan.recipe.parse import Document
 from transgan.recipe.slots import Section, Slot
-from transgan.recipe.toml_lines import Keys
+from transgan.recipe.toml_lines import MAX_DEPTH, Keys
 from transgan.schedule import SCHEDULE_KEYS, constant
 from transgan.text import option
 
@@ -105,7 +107,7 @@ def _has_header(value: Any, path: Keys) -> bool:
 
 
 def _can_be_written(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+    return value is not None and not (isinstance(value, Real) and not _is_finite(value))
 
 
 def value_in_toml(value: Any) -> str:
@@ -117,20 +119,34 @@ def value_in_toml(value: Any) -> str:
         value = value["from"] if plain else {key: each for key, each in value.items() if each != []}
     if isinstance(value, Enum):
         value = value.value
-    if isinstance(value, bool):
+    if _is_bool(value):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
+    if isinstance(value, Integral):
+        return repr(int(value))
+    if isinstance(value, Real):  # NumPy writes a number of fewer bits with as few digits as tell it from others
+        return repr(float(str(value) if hasattr(value, "dtype") else value))
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, Mapping):
         pairs = [f"{_key(str(key))} = {value_in_toml(each)}" for key, each in value.items() if _can_be_written(each)]
         return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
     if isinstance(value, (list, tuple, set, frozenset)):
-        return _write_list(
-            [value_in_toml(each) for each in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-        )
+        ordered = sorted(value, key=_place_in_set) if isinstance(value, (set, frozenset)) else value
+        return _write_list([value_in_toml(each) for each in ordered])
     return _write_string(str(value))
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")  # the latter of NumPy, which is not imported for this
+
+
+def _is_finite(value: Real) -> bool:
+    return isinstance(value, Integral) or math.isfinite(value)  # a whole number may be too large for the latter
+
+
+def _place_in_set(value: Any) -> tuple[Any, str]:
+    """Return what the members of a set are sorted by: numbers by their size, before all else."""
+    return (value, "") if isinstance(value, Real) else (math.inf, value_in_toml(value))
 
 
 def as_overrides(values: Mapping[str, Any], argument: str = "overrides") -> list[str]:
@@ -142,12 +158,44 @@ def as_overrides(values: Mapping[str, Any], argument: str = "overrides") -> list
     Raises:
         UsageError: a value is of a type that recipes do not have.
     """
-    texts = []
     for key, value in values.items():
         if value is None:
             raise UsageError(f"{option(argument, {key: value})}: found None; leave the key out for its default")
-        texts.append(f"{key}={value_in_toml(value)}")
-    return texts
+        if wrong := next(_foreign(value, key), ""):
+            raise UsageError(f"{option(argument)}: {wrong}")
+    return [f"{key}={value_in_toml(value)}" for key, value in values.items()]
+
+
+def _foreign(value: Any, where: str, depth: int = 0) -> Iterator[str]:
+    """Yield what in a value no recipe can have, and what to give instead.
+
+    Args:
+        where: its key, with those of the tables and lists that it is in.
+        depth: the number of these.
+    """
+    if depth > MAX_DEPTH:  # before anything else looks into it, which would never end
+        yield f"{where}: nested deeper than {MAX_DEPTH} tables and lists, or contains itself"
+    elif isinstance(value, Enum):
+        yield from _foreign(value.value, where, depth + 1)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                yield f"{where}: found {type(key).__name__} as a name; expected a text"
+            yield from _foreign(each, f"{where}.{key}", depth + 1)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for i, each in enumerate(value):
+            yield from _foreign(each, f"{where}.{i}", depth + 1)
+    elif isinstance(value, Real) and type(value).__name__ != "timedelta64":  # to NumPy it is a whole number
+        if not _is_finite(value):
+            yield f"{where}: found {value}; expected a finite number"
+    elif not _is_bool(value) and not isinstance(value, _KNOWN):
+        known = "a number, a text, True or False, a date, or lists and tables of these"
+        remedy = "; x.tolist() is one of an array or a tensor x" if hasattr(value, "tolist") else ""
+        yield f"{where}: found {type(value).__name__}; expected {known}{remedy}"
+
+
+#: Types, besides numbers, lists and tables, of which recipes have values.
+_KNOWN = (str, os.PathLike, datetime.date, datetime.time, BaseModel)
 
 
 def _write_list(values: list[str]) -> str:
