@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import transgan
 from transgan.api.samples import Media, Sample
@@ -121,8 +122,7 @@ class DecodedCache:
         known = callable(location) and location in self.synthesized
         with error_context(f"decoding {location}", self.media):
             decoded = self.synthesized[location] if known else self.media.decode(location)
-            if not isinstance(decoded, np.ndarray):
-                raise PluginFault(self.media, f"decode returned {described(decoded)}, expected a numpy array")
+            check_decoded(decoded, self.media)
         if callable(location):
             self.synthesized[location] = decoded
         return decoded
@@ -180,6 +180,21 @@ class DecodedCache:
         self.array[index] = decoded
         self.checksums[index] = _checksum(decoded)
         self.verified[index] = True
+
+
+def check_decoded(decoded: object, media: Media) -> None:
+    """Check that something that a media has decoded can become a tensor.
+
+    Raises:
+        PluginFault: it is no array, or its numbers are of a type that tensors do not have.
+    """
+    if not isinstance(decoded, np.ndarray):
+        raise PluginFault(media, f"decode returned {described(decoded)}, expected a numpy array")
+    try:
+        torch.from_numpy(np.empty(0, decoded.dtype))
+    except (TypeError, ValueError):
+        what = f"decode returned an array of type {decoded.dtype}, expected numbers of a type that tensors have"
+        raise PluginFault(media, what) from None
 
 
 @cache

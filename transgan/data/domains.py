@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from transgan.api.samples import Media, Sample, SampleRng, Source
 from transgan.data.balance import balance_warnings
-from transgan.data.contents import Contents
+from transgan.data.cache import check_decoded
+from transgan.data.contents import Contents, file_of
 from transgan.data.domain_data import DomainData
 from transgan.data.fingerprints import fingerprint
 from transgan.data.kept import encode_kept
@@ -71,7 +73,8 @@ class Domains(Mapping[str, DomainData]):
                 f"data.root = {str(root)!r} {what}; expected the folder with the data (seen from {Path.cwd()})"
             )
         self.plan = plan
-        self.source: Source[Options] = make(cls, options, root)
+        with _in_source(cls, "opening the data"):
+            self.source: Source[Options] = make(cls, options, root)
         self.media: dict[tuple[str, Size], Media[Options]] = {}
         self.statistics: dict[str, Mapping[str, Tensor]] = {}
         self.synthesized: dict[tuple[str, Size], dict[Any, np.ndarray]] = defaultdict(dict)
@@ -209,7 +212,13 @@ class Domains(Mapping[str, DomainData]):
         for name in names or (*self, *self.further):
             if name not in self.statistics:
                 media = self.media_at(name, self.plan.stages[-1].size)
-                self.statistics[name] = dict(media.fit_statistics(self._decoded(name, media)))
+                with error_context(f"fitting the statistics of domain '{name}'", media):
+                    found = media.fit_statistics(self._decoded(name, media))
+                    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+                        raise PluginFault(
+                            media, f"fit_statistics returned {described(found)}, expected tensors by name"
+                        )
+                self.statistics[name] = dict(found)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the media's statistics by `domain|name`."""
@@ -240,6 +249,8 @@ class Domains(Mapping[str, DomainData]):
         domains = list(dict.fromkeys(names))
         self.fit_statistics(domains)
         media = self.media_at(names[0], size)
+        for each in [decoded] if isinstance(decoded, np.ndarray) else decoded:
+            check_decoded(each, media)
         arrays: Tensor | list[Tensor]
         if isinstance(decoded, np.ndarray):
             arrays = to_device(torch.from_numpy(decoded), device)
@@ -320,12 +331,74 @@ def samples_of(source: Source[Options], domain: str, selection: Any) -> list[Sam
     """Return the samples of a domain that a source finds.
 
     Raises:
-        PluginFault: it returns anything but samples.
+        PluginFault: it returns anything but samples, each with a key of its own, or raises an error about a file.
     """
-    with error_context(f"finding the samples of domain '{domain}'", source):
+    with _in_source(source, f"finding the samples of domain '{domain}'"):
         found = source.samples(domain, selection)
         if not isinstance(found, list) or not all(isinstance(each, Sample) for each in found):
             kinds = {type(each).__name__ for each in found} if isinstance(found, list) else ()
             what = f"a list of {listed(sorted(kinds))}" if kinds else described(found)
             raise PluginFault(source, f"samples returned {what}, expected a list of transgan.api.Sample")
+        for sample in found:
+            if not isinstance(sample.key, str):
+                raise PluginFault(source, f"samples returned one whose key is {sample.key!r}, expected a text")
+            if not isinstance(sample.attributes, Mapping):
+                what = f"sample '{sample.key}' with {described(sample.attributes)} as its attributes"
+                raise PluginFault(source, f"samples returned {what}, expected labels by name")
+        if (key := _repeated_key(found)) is not None:
+            raise PluginFault(source, f"samples returned several of the key '{key}', expected one of each")
+        skipped: Any = source.skipped
+        if not isinstance(skipped, Mapping) or not all(
+            isinstance(path, Path) and isinstance(why, str) for path, why in skipped.items()
+        ):
+            raise PluginFault(source, f"skipped is {skipped!r}, expected reasons by path")
     return found
+
+
+def counterpart_of(source: Source[Options], sample: Sample, ends: tuple[Any, Any]) -> Sample | None:
+    """Return the true translation of a sample that a source knows, or None.
+
+    Args:
+        ends: the selections that it is translated from and to.
+
+    Raises:
+        PluginFault: the source returns anything but a sample or None, or raises an error about a file.
+    """
+    with _in_source(source, f"finding the true translation of sample '{sample.key}'"):
+        found: Any = source.counterpart(sample, *ends)
+        if found is not None and not isinstance(found, Sample):
+            what = f"counterpart returned {described(found)}, expected a transgan.api.Sample, or None"
+            raise PluginFault(source, what)
+    return found
+
+
+@contextmanager
+def _in_source(source: object, what: str) -> Iterator[None]:
+    """Say that the code of a source, or of its class, was running, and for what, in errors that pass.
+
+    An error about a file says so too: it is the source that has looked for this file, which the user may never have
+    named. Where a media reads the file of a sample, the file's name says enough.
+    """
+    with error_context(what, source):
+        try:
+            yield
+        except OSError as error:
+            named = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+            raise PluginFault(source, named or type(error).__name__) from error
+
+
+def _repeated_key(samples: Sequence[Sample]) -> str | None:
+    """Return a key that several samples have, or None.
+
+    Files of a user whose names differ in their suffixes alone, as of pictures kept in two formats, may share theirs.
+    """
+    if len({sample.key for sample in samples}) == len(samples):
+        return None
+    seen = set()
+    for sample in samples:
+        path = file_of(sample)
+        own = sample.key, path.suffix if path else ""
+        if own in seen:
+            return sample.key
+        seen.add(own)
+    return None

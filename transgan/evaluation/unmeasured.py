@@ -2,7 +2,7 @@
 
 from transgan.api.protocols import Translation
 from transgan.api.samples import Sample
-from transgan.data.domains import Domains
+from transgan.data.domains import Domains, counterpart_of
 from transgan.graph import used_arguments
 from transgan.plan import Plan
 
@@ -42,4 +42,4 @@ def true_translations(domains: Domains, translation: Translation, samples: list[
         pairs = {targets[i].key: targets[i] for _, i in domains.pairs.held_out(translation.source, translation.target)}
         return [pairs.get(sample.key) for sample in samples]
     ends = domains.selections[translation.source], domains.selections[translation.target]
-    return [domains.source.counterpart(sample, *ends) for sample in samples]
+    return [counterpart_of(domains.source, sample, ends) for sample in samples]
