@@ -219,6 +219,7 @@ class _File:
         self.tracks: SoundTracks | None = None
         if writer.sound and like and self.format.sound:
             self.tracks = SoundTracks(self.container, self.path, like.path, self.format.sound)
+        self.container.start_encoding()  # so that no fault of it is taken for one of the first packet
         if writer.sound and not self.format.sound:
             warn(self.path, f"{self.path.suffix} files hold no sound; it is not kept")
 
