@@ -33,6 +33,36 @@ def test_model_folder_is_enough_and_metrics_can_be_added(transgan: Any, model: P
         assert {"cycle_error", "target_share", "classifier_accuracy", "counterpart_error"} <= figures.keys()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["--set", "metrics={}", "--set", "evaluate.samples=3"],
+        ["--set", "metrics={}", "--set", "metrics.target_share.epochs=1", "--set", "evaluate={samples=3}"],
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_flags_and_settings_mean_the_same_in_any_order(
+    transgan: Any, model: Path, settings: list[str], first: bool
+) -> None:
+    flags = ["--metric", "target_share={width=4}", "--samples", 1]
+    done = transgan("evaluate", model, *(flags + settings if first else settings + flags))
+    assert done.code == 0, done
+    result = json.loads(Path("evaluation.json").read_text())
+    assert result["samples"] == {"young": 1, "old": 1}
+    for figures in result["translations"].values():
+        assert "target_share" in figures and "cycle_error" not in figures
+
+
+def test_settings_of_an_added_metric_say_more_of_it(transgan: Any, model: Path) -> None:
+    words = ["--metric", "frechet", "--set", "metrics.frechet={network='squeezenet', weights='w.npz'}"]
+    assert "weights w.npz: no such file" in transgan("evaluate", model, *words).error(2)
+
+
+def test_the_folder_with_the_data_is_the_one_of_its_flag(transgan: Any, model: Path) -> None:
+    words = ["--set", "data={source='folders', root='there'}", "--data", "nowhere"]
+    assert "data.root = 'nowhere' does not exist" in transgan("evaluate", model, *words).error(3)
+
+
 def test_other_data_are_reported_as_such(transgan: Any, model: Path) -> None:
     done = transgan("evaluate", model, "--set", "data.source.count=40")
     assert done.code == 0 and "held-out samples of other data" in done.out
@@ -57,6 +87,8 @@ def test_samples_that_are_not_held_out_are_reported_as_such(transgan: Any, model
         ),
         (["--data", ".", "--set", "data.source=labelled_faces"], 3, "no photograph below '.' has"),
         (["--metric", "frechet={network='squeezenet', weights='w.npz'}"], 2, "weights w.npz: no such file"),
+        (["--set", "metrics={}"], 2, "no metric is left to measure it by; add one with --metric NAME"),
+        (["--set", "data=3"], 2, "--set data=3: found 3 (a whole number), expected a table"),
         (["--metric", "fid"], 2, "--metric fid: use: no metric 'fid'"),
         (["--metric", "frechet=1"], 2, "--metric frechet=1: found 1 (a whole number), expected true"),
         (["--set", "train.stepz=1"], 2, "unknown key. Did you mean 'steps'?"),

@@ -1,6 +1,7 @@
 """`transgan evaluate`: measure a trained model."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,13 +80,14 @@ def evaluate(
 
     from transgan.evaluation.model import measure_model
 
-    overrides = [
+    added = [
         OverrideByFlag(f"metrics.{each}" if "=" in each else f"metrics.{each}=true", f"--metric {each}")
         for each in metric or ()
     ]
+    overrides = _in_order(set_ or (), added)
     if samples is not None:
         overrides.append(OverrideByFlag(f"evaluate.samples={samples}", f"--samples {samples}"))
-    measured = measure_model(model, data, [*overrides, *(set_ or ())], device, step)
+    measured = measure_model(model, data, overrides, device, step)
     write_text(out, json_text(measured.result) + "\n")
     if json_:
         show_json(measured.result | {"file": out})
@@ -95,6 +97,21 @@ def evaluate(
         failure = TransganError(f"{len(measured.omitted)} metrics could not be computed: {', '.join(measured.omitted)}")
         failure.exit_code = next(iter(measured.omitted.values())).exit_code
         raise failure
+
+
+def _in_order(settings: Sequence[str], added: Sequence[str]) -> list[str]:
+    """Return settings and metrics that are added, as overrides in the order in which they mean what one reads.
+
+    A metric is added to what settings leave, as `metrics={}` does; a setting of that metric says more of it.
+    """
+    from transgan.recipe.toml_lines import split_key
+
+    def key(override: str) -> list[str]:
+        return (split_key(override) or ([], ""))[0][:2]
+
+    names = [key(each) for each in added]
+    of_added = [each for each in settings if key(each) in names]
+    return [*(each for each in settings if each not in of_added), *added, *of_added]
 
 
 def _show(measured: "Measured", out: Path) -> None:

@@ -62,11 +62,14 @@ def measure_model(
     Raises:
         DataError: there is no model, or no data.
         RecipeError: an override is invalid.
+        UsageError: there is no metric.
     """
     translator = Translator.from_pretrained(path, device, step)
     place = find_model(path, step)
     in_run = place.run if place.run and (place.is_checkpoint or place.run == expand_home(path)) else None
     plan = evaluation_plan(translator.config, in_run or path, root, overrides)
+    if not plan.metrics:
+        raise UsageError(f"{path}: no metric is left to measure it by; add one with {option('metric', Blank('NAME'))}")
     try:
         domains = Domains(plan)
     except DataError as error:
@@ -141,11 +144,12 @@ def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, ov
     table |= {key: evaluation[key] for key in MEASURED if key in evaluation and key != "data"}
     table["data"] = {**evaluation.get("data", {"source": NO_SOURCE}), **table["data"]}
     table = _short({**upgrade(table), "losses": {}, "phases": []})
-    if root is not None:
-        table["data"]["root"] = str(root)
     problems = Problems(name)
     apply_overrides(table, overrides, problems)
-    if table["data"].get("source") in (NO_SOURCE, {"use": NO_SOURCE}):
+    if root is not None and isinstance(table["data"], dict):  # after overrides, of which one may set all of the data
+        table["data"]["root"] = str(root)
+        problems.origins.pop(("data", "root"), None)
+    if isinstance(table["data"], dict) and table["data"].get("source") in (NO_SOURCE, {"use": NO_SOURCE}):
         wanted = option("overrides", {"data.source": "folders", "domains.X": Blank("...")})
         raise UsageError(f"{name}: does not say what data the model is for; give {wanted}")
     recipe = validate(table, problems)
