@@ -28,7 +28,7 @@ from transgan.networks import Networks
 from transgan.plan import Direction, Plan
 from transgan.rng import CounterRng, ScopedRng
 from transgan.schedule import Clock
-from transgan.text import cut, listed
+from transgan.text import listed
 from transgan.tree import changed_in_place, versions
 
 
@@ -353,7 +353,7 @@ def protocol_of(metric: Metric) -> dict[str, str]:
     with error_context("stating its protocol", metric):
         protocol = metric.protocol()
     if not isinstance(protocol, Mapping) or not all(isinstance(x, str) for pair in protocol.items() for x in pair):
-        what = f"protocol returned {cut(repr(protocol), 80)}; return {{'name': 'its definition, in words'}}"
+        what = f"protocol returned {protocol!r:.80}; return {{'name': 'its definition, in words'}}"
         raise PluginFault(metric, what)
     return dict(protocol)
 
