@@ -121,6 +121,8 @@ def read_sound(path: Path, max_seconds: float = MAX_SECONDS) -> Sound:
                 raise _too_long(path, f"{frames / rate:,.0f} s ({frames:,} samples)", max_seconds)
             tags = {name: text for name, text in sound.copy_metadata().items() if name != "software"}
             encoding = Encoding(sound.format, sound.subtype, tags=tags)
+            if sound.format == "OGG":  # whose length libsndfile takes from the last page that is there
+                _check_end_of_ogg(path)
         weights = np.ones(1)
         if channels > 1:
             covariance = _covariance(_blocks(path, max_seconds), channels)
@@ -133,6 +135,28 @@ def read_sound(path: Path, max_seconds: float = MAX_SECONDS) -> Sound:
     if known and len(samples) < frames:
         raise DataError(f"{path}: truncated: holds {len(samples):,} of {frames:,} samples")
     return replace(to_sound(samples, rate, str(path)), encoding=encoding)
+
+
+def _check_end_of_ogg(path: Path) -> None:
+    """Raise DataError where a stream of an Ogg file has no last page, which RFC 3533 demands to be marked as such."""
+    data, position, unended = path.read_bytes(), 0, set[bytes]()
+    while (start := data.find(b"OggS", position)) >= 0:
+        position = start + 4
+        lengths = start + 27  # of the segments, of which the byte before says how many there are
+        body = lengths + data[lengths - 1] if lengths <= len(data) else lengths
+        end = body + sum(data[lengths:body])
+        if end > len(data):
+            break
+        position, flags, stream = end, data[start + 5], data[start + 14 : start + 18]
+        if flags & 2:  # its first page
+            unended.add(stream)
+        if flags & 4:  # its last page
+            unended.discard(stream)
+    if unended:
+        raise DataError(
+            f"{path}: truncated: no page of it is marked as the last one; if nothing is missing, let another program "
+            "write the file anew: ffmpeg -i FILE -c copy NEW.ogg"
+        )
 
 
 @contextmanager
@@ -242,8 +266,11 @@ def to_sound(samples: np.ndarray, rate: int, where: str) -> Sound:
         where: the origin of the samples, with which error messages begin.
 
     Raises:
-        DataError: wrong shape or type, no samples, or samples that are not finite or far out of range.
+        DataError: wrong shape or type, no samples, or samples that are masked, not finite or far out of range.
     """
+    if np.ma.is_masked(samples):
+        what = f"{int(np.ma.getmaskarray(samples).sum()):,} samples are masked, and none can be missing"
+        raise DataError(f"{where}: {what}; fill them, such as x.filled(0)")
     array = np.asarray(samples)
     encoding = Encoding()
     if array.dtype.kind in "iu":

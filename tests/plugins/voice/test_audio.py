@@ -1,6 +1,7 @@
 """Reading and writing recordings: valid files are read exactly, damaged ones are rejected with a one-line error."""
 
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,34 @@ def test_a_file_truncated_anywhere_is_read_or_rejected_in_one_line(tmp_path: Pat
                 assert len(read_sound(path).samples) <= 8000
             except DataError as error:
                 assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_is_read_whole_or_not_at_all(tmp_path: Path, subtype: str) -> None:
+    """Whatever is cut off: all that is missing, as well after a page as within one."""
+    path, written = tmp_path / "a.ogg", tone(seconds=8.0, rate=48_000)
+    soundfile.write(str(path), written, 48_000, format="OGG", subtype=subtype)
+    whole = path.read_bytes()
+    pages = [each.start() for each in re.finditer(b"OggS", whole)]
+    assert len(pages) > 4
+    for length in (*pages[3:], *(start + 30 for start in pages[3:]), len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert error_of(path).startswith(("truncated: no page of it is marked", "not a recording"))
+    for after in (b"", bytes(100), b"OggS", b"OggS" + bytes(5)):  # what follows the last page is no part of it
+        path.write_bytes(whole + after)
+        assert len(read_sound(path).samples) == len(written)
+
+
+def test_an_ogg_of_another_program_is_read(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "a.ogg"), "w") as file:
+        stream = file.add_stream("libopus", rate=48_000)
+        for start in range(0, 48_000, 960):
+            frame = av.AudioFrame.from_ndarray(tone(seconds=0.02, rate=48_000)[None], format="fltp", layout="mono")
+            frame.rate, frame.pts = 48_000, start
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    assert len(read_sound(tmp_path / "a.ogg").samples) == pytest.approx(48_000, abs=960)
 
 
 def test_written_files_have_16_bits_and_do_not_clip(tmp_path: Path) -> None:
@@ -387,3 +416,11 @@ def test_arrays_of_wrong_shape_or_type_are_rejected(bad: Any) -> None:
         to_sound(bad, 16_000, "it")
     assert to_sound(np.array([-32768, 16384], np.int16), 16_000, "it").samples.tolist() == [-1.0, 0.5]
     assert to_sound(np.array([0, 192], np.uint8), 16_000, "it").samples.tolist() == [-1.0, 0.5]
+
+
+def test_masked_samples_are_refused() -> None:
+    """What a mask hides would be heard."""
+    whole = np.ma.masked_array(np.array([0.5, -0.5]), False)
+    assert to_sound(whole, 16_000, "it").samples.tolist() == [0.5, -0.5]
+    with pytest.raises(DataError, match=r"^it: 1 samples are masked, and none can be missing; .* x\.filled\(0\)$"):
+        to_sound(np.ma.masked_array(np.array([0.5, 9.0]), [False, True]), 16_000, "it")
