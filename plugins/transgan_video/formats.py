@@ -46,6 +46,9 @@ FORMATS = {
 EVEN = ("libx264", "libx265")
 #: Formats of animated pictures, which hold opacity and no sound, and loop; with FFmpeg's name of their pixels.
 ANIMATIONS = {"gif": "pal8", "webp": "bgra", "apng": ""}
+#: The least number of units of its clock for which a frame of an animated picture is shown: what says less than 0.011 s
+#: is shown for 0.1 s by browsers.
+SHORTEST = {"gif": 2, "webp": 11, "apng": 11}
 #: Shares of red and blue in luma, by FFmpeg's number of the matrix for its scaler (ITU-T H.273, table 4).
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 #: Colours of what is written from pictures: BT.709, limited range.

@@ -33,6 +33,7 @@ class Flicker(Metric[FlickerOptions]):
     it has to have.
     """
 
+    measures = ("clips", 3)
     direction = {"flicker": "lower"}
 
     def __init__(self, options: FlickerOptions):

@@ -107,6 +107,7 @@ class TemporalCycle(Metric):
     moved.
     """
 
+    measures = ("clips", 3)
     direction = {"temporal_cycle": "lower"}
 
     def reset(self) -> None:

@@ -15,7 +15,17 @@ from PIL.PngImagePlugin import PngInfo
 
 from transgan.api import DataError, DiskError, UsageError, make_folder, replacing_file, replacing_folder
 from transgan_video.clips import RATE, Clip, Frame, warn
-from transgan_video.formats import ANIMATIONS, EVEN, FORMATS, Palettes, colours_of, full_range, time_base_of
+from transgan_video.endings import set_last_duration
+from transgan_video.formats import (
+    ANIMATIONS,
+    EVEN,
+    FORMATS,
+    SHORTEST,
+    Palettes,
+    colours_of,
+    full_range,
+    time_base_of,
+)
 from transgan_video.reading import FOLDER
 from transgan_video.soundtracks import SoundTracks
 from transgan_video.streams import ACCURATE, FULL_RANGE, opened, pyav
@@ -188,8 +198,10 @@ class _File:
         self.animation = self.format.container in ANIMATIONS
         like = writer.like
         height, width, channels = self.shape
+        self.alpha = channels == 4 and self.animation
         name = writer.codec or self.format.codec
         file = writer._stack.enter_context(replacing_file(self.path))
+        self.file = file
         options = self._container_options(writer.metadata, like)
         self.container = av.open(file.name, "w", format=self.format.container, container_options=options)
         self.stream: Any = self.container.add_stream(
@@ -197,7 +209,6 @@ class _File:
         )
         context = self.stream.codec_context
         context.width, context.height = width, height
-        self.alpha = channels == 4 and self.animation
         if channels == 4 and not self.alpha:
             warn(self.path, f"{self.path.suffix} files hold no opacity; frames are put on white")
         self.colours = colours_of(self.format, like)
@@ -212,7 +223,11 @@ class _File:
         context.time_base = self.stream.time_base = self.time_base
         self.palettes = Palettes(av, width, height, self.time_base) if name == "gif" else None
         self.durations: dict[int, int] = {}
+        self.shortest = SHORTEST.get(self.format.container, 1)
         self.last = -(2**62)
+        self.end = 0
+        """When the last frame has been shown, in units of the clock."""
+        self.dropped = self.written = 0
         self._set_metadata(writer)
         if self.animation and writer.note:
             warn(self.path, f"{self.path.suffix} files hold no comment; say beside it: {writer.note}")
@@ -237,6 +252,8 @@ class _File:
     def _options(self, name: str, quality: int | None) -> dict[str, str]:
         own = name == self.format.codec
         options = dict(self.format.options or {}) if own else {}
+        if self.alpha and name == "gif":
+            options["gifflags"] = "-offsetting-transdiff"  # full frames, see `_cleared`
         quality = self.format.quality if quality is None and own else quality
         if quality is not None:
             options["crf"] = str(quality)
@@ -281,14 +298,19 @@ class _File:
         self.container.metadata.update(kept)
 
     def write(self, frame: Frame) -> None:
+        self.end = round((frame.time + frame.duration) / self.time_base)
+        pts = round(frame.time / self.time_base)
+        if self.animation and pts < self.last + self.shortest:
+            self.dropped += 1
+            return
+        self.last = pts = max(pts, self.last + 1)
+        self.written += 1
         pixels = frame.pixels
         if pixels.shape[2] == 4 and not self.alpha:
             share = pixels[..., 3:].astype(np.uint16)
             pixels = ((pixels[..., :3] * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
         picture = pyav().VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgba" if self.alpha else "rgb24")
-        pts = max(round(frame.time / self.time_base), self.last + 1)
-        self.last = pts
-        self.durations[pts] = max(1, round((frame.time + frame.duration) / self.time_base) - pts)
+        self.durations[pts] = max(self.shortest, self.end - pts)
         picture.pts, picture.time_base = pts, self.time_base
         if self.palettes:
             pictures = self.palettes.of(picture)
@@ -320,6 +342,8 @@ class _File:
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             packet.duration = self.durations.pop(packet.pts, packet.duration)
+            if self.alpha and self.format.container == "gif":
+                packet.update(_cleared(bytes(packet)))
             self.container.mux(packet)
 
     def finish(self) -> None:
@@ -330,8 +354,32 @@ class _File:
         if self.tracks:
             self.tracks.mux_until(None)
         self.container.close()
+        if self.animation:
+            set_last_duration(self.file, max(self.shortest, self.end - self.last) * self.time_base)
+        if self.dropped:
+            warn(
+                self.path,
+                f"{self.dropped} of {self.dropped + self.written} frames are dropped, so that the others have their "
+                f"times: {self.path.suffix} files show none for less than {float(self.shortest * self.time_base)} s",
+            )
 
     def close(self) -> None:
         if self.tracks:
             self.tracks.close()
         self.container.close()
+
+
+def _cleared(packet: bytes) -> bytes:
+    """Return a frame of a GIF file that is cleared before the next one is shown, as its header says (GIF89a, 23).
+
+    FFmpeg's encoder says so of frames with holes alone: an opaque one would show through the holes of the next.
+    """
+    palette = 13 + 3 * 2 ** (packet[10] % 8 + 1) if packet.startswith(b"GIF8") else 0  # which the first one begins with
+    place = packet.find(b"\x21\xf9\x04", palette)
+    if place < 0:
+        return packet
+    header = bytearray(packet[place : place + 8])
+    if not header[3] & 1:  # readers clear to what is transparent: the last colour, which is kept free for that
+        header[3], header[6] = header[3] | 1, 255
+    header[3] = header[3] & ~0b11100 | 2 << 2
+    return packet[:place] + bytes(header) + packet[place + 8 :]
