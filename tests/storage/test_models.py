@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from transgan.errors import DataError, DiskError, DivergedError, UsageError
-from transgan.storage import atomic, digest, read_model, write_model
+from transgan.storage import atomic, digest, read_model, save, write_model
 
 CONFIG = {"format": 1, "transgan": "0.1.0", "recipe": {"generator": {"name": "resnet"}}}
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.steps": torch.tensor(3), "half": torch.ones(5).bfloat16()}
@@ -76,6 +76,29 @@ def test_folder_that_only_looks_like_a_model_is_not_replaced(tmp_path: Path, fil
     with pytest.raises(UsageError, match=r"holds something other than a model of TransGAN: .*choose another folder"):
         write_model(tmp_path, TENSORS, CONFIG, "")
     assert {name: (tmp_path / name).read_text() for name in names(tmp_path)} == files
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_run_replaces_its_own_damaged_model_and_no_other(tmp_path: Path, kind: str) -> None:
+    """Its own is known by the names of its files; a config.json that can be read says whose it is."""
+    for name, text in FOREIGN[kind].items():
+        (tmp_path / name).write_text(text)
+    if kind in ("damaged config", "weights alone"):
+        write_model(tmp_path, TENSORS, CONFIG, "", of_run=True)
+        assert read_model(tmp_path)[1] == CONFIG
+        return
+    with pytest.raises(UsageError, match=r"holds something other than a model of TransGAN"):
+        write_model(tmp_path, TENSORS, CONFIG, "", of_run=True)
+    assert {name: (tmp_path / name).read_text() for name in names(tmp_path)} == FOREIGN[kind]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_folders_with_the_names_of_our_files_stay(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "photo.jpg").write_text("kept")
+    with pytest.raises(UsageError, match=rf"other than a model of TransGAN: {name} is in it"):
+        write_model(tmp_path, TENSORS, CONFIG, "", of_run=True)
+    assert (tmp_path / name / "photo.jpg").read_text() == "kept"
 
 
 @pytest.mark.parametrize("before", ["empty", "ours"])
@@ -247,6 +270,26 @@ def test_paths_without_a_model_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "nowhere", tmp_path / "file", tmp_path / "file" / "below", tmp_path):
         assert_refused(path)
+
+
+def test_a_damaged_model_names_its_remedy_where_a_run_has_a_checkpoint_to_write_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(folder: Path) -> str:
+        with pytest.raises(DataError) as refusal:
+            read_model(folder)
+        return str(refusal.value)
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("model", "other"):
+        write_model(Path("my run") / name, TENSORS, CONFIG, "")
+        (Path("my run") / name / "config.json").write_text("")
+    assert "transgan finish" not in said(Path("my run/model"))
+    save(Path("my run/checkpoints"), 1, {}, {})
+    assert said(Path("my run/model")).endswith("; transgan finish 'my run' writes it anew")
+    assert "transgan finish" not in said(Path("my run/other"))
+    monkeypatch.chdir("my run")
+    assert said(Path("model")).endswith("; transgan finish . writes it anew")
 
 
 def test_truncated_model_is_refused(model: Path) -> None:

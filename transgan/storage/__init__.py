@@ -16,7 +16,7 @@ from transgan.storage.checkpoints import (
     write_model,
 )
 from transgan.storage.logs import MetricsLog, MetricsReader, TextLog, read_log, read_metrics
-from transgan.storage.run_folder import RunFolder
+from transgan.storage.run_folder import RunFolder, finish_remedy
 from transgan.storage.serialization import Groups
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "describe_newest",
     "digest",
     "discard_after",
+    "finish_remedy",
     "is_checkpoint",
     "load",
     "newest",

@@ -171,7 +171,9 @@ def load(path: Path) -> Checkpoint:
         raise DiskError(f"{path}: {damage}; resume goes on from the newest intact one") from None
 
 
-def write_model(folder: Path, tensors: "Mapping[str, Tensor]", config: Mapping[str, Any], card: str) -> None:
+def write_model(
+    folder: Path, tensors: "Mapping[str, Tensor]", config: Mapping[str, Any], card: str, of_run: bool = False
+) -> None:
     """Write or replace a model folder, completely or not at all.
 
     Args:
@@ -180,6 +182,7 @@ def write_model(folder: Path, tensors: "Mapping[str, Tensor]", config: Mapping[s
         tensors: the weights, for `model.safetensors`.
         config: the content of `config.json`.
         card: the model card, for `README.md`.
+        of_run: see `check_model_place`.
 
     Raises:
         DivergedError: a tensor is not finite.
@@ -194,7 +197,7 @@ def write_model(folder: Path, tensors: "Mapping[str, Tensor]", config: Mapping[s
         serialization.check_size(CONFIG, len(settings), serialization.MAX_JSON)
     except DamagedError as damage:
         raise UsageError(f"the model is too large: {damage}") from None
-    check_model_place(folder)
+    check_model_place(folder, of_run)
     place = Path(os.path.realpath(folder))
     with atomic.disk_errors(folder):
         atomic.make_folder(place.parent)
@@ -204,8 +207,12 @@ def write_model(folder: Path, tensors: "Mapping[str, Tensor]", config: Mapping[s
             atomic.write_new(temporary / CARD, card.encode())
 
 
-def check_model_place(folder: Path) -> None:
+def check_model_place(folder: Path, of_run: bool = False) -> None:
     """Check that a model can be written to a folder: it is missing or empty, or holds a model of TransGAN alone.
+
+    Args:
+        of_run: the folder is the place of a run's own model, which is replaced also where it is damaged. It is known by
+            the names of its files, unless an intact config.json says that it is somebody else's.
 
     Raises:
         UsageError: it holds something else, or is a file.
@@ -214,19 +221,21 @@ def check_model_place(folder: Path) -> None:
     with atomic.disk_errors(folder):
         if os.path.lexists(folder) and folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file; choose another folder")
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        inside = list(folder.iterdir()) if folder.is_dir() else []
+        folders = {path.name for path in inside if path.is_dir() and not path.is_symlink()}
+    names = {path.name for path in inside}
     if not names:
         return
     why = f"no {CONFIG} of TransGAN is in it"
-    if foreign := sorted(names - {CONFIG, WEIGHTS, CARD}):
+    if foreign := sorted(names - {CONFIG, WEIGHTS, CARD} | folders):
         why = f"{serialization.shortened(foreign[0])} is in it"
     else:
-        with (
-            suppress(DamagedError, OSError),
-            serialization.open_to_read(folder / CONFIG, serialization.MAX_JSON) as file,
-        ):
-            if serialization.parse_json(CONFIG, file.read()).keys() >= MARKS:
-                return
+        config: dict[str, Any] = {}
+        with suppress(DamagedError, OSError):
+            config = _read_config(folder)
+        damaged = not config and names != {CARD}
+        if config.keys() >= MARKS or (of_run and damaged):
+            return
     raise UsageError(
         f"{folder} holds something other than a model of TransGAN: {why}; move that away or choose another folder"
     )
@@ -244,18 +253,30 @@ def read_model(folder: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     try:
         if not folder.is_dir():
             raise DamagedError("not a folder")
-        with serialization.open_to_read(folder / CONFIG, serialization.MAX_JSON) as file:
-            config = serialization.parse_json(CONFIG, file.read())
+        config = _read_config(folder)
         with serialization.open_to_read(folder / WEIGHTS) as file:
             serialization.check_header(WEIGHTS, file)
             tensors = serialization.from_safetensors(WEIGHTS, file.read())
         if defect := serialization.find_non_finite({WEIGHTS: tensors}):
             raise DamagedError(defect)
     except DamagedError as damage:
-        raise DataError(f"model {folder}: {damage}") from None
+        raise DataError(f"model {folder}: {damage}{_remedy(folder)}") from None
     except OSError as error:
         raise DataError(f"model {folder}: cannot read {error.filename}: {error.strerror}") from error
     return tensors, config
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    with serialization.open_to_read(folder / CONFIG, serialization.MAX_JSON) as file:
+        return serialization.parse_json(CONFIG, file.read())
+
+
+def _remedy(folder: Path) -> str:
+    """Return the end of a message about a damaged model: where it is that of a run, how to mend it."""
+    from transgan.storage.run_folder import RunFolder, finish_remedy  # which imports this module
+
+    run = folder.parent
+    return finish_remedy(run) if RunFolder.at(run).model == folder.absolute() else ""
 
 
 def digest(groups: Groups) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from transgan.errors import BusyError, UsageError
 from transgan.storage import atomic, checkpoints
+from transgan.text import shell_word
 
 try:
     import fcntl
@@ -86,7 +87,7 @@ class RunFolder:
                 if not ours and not _is_run(path) and (visible or lock.stat().st_size):
                     raise other
                 _write_holder(run._lock)
-                checkpoints.check_model_place(run.model)
+                checkpoints.check_model_place(run.model, of_run=True)
                 if ours:
                     atomic.sweep(path.resolve())
                 for folder in (run.samples, run.checkpoints):
@@ -176,6 +177,13 @@ class RunFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def finish_remedy(folder: Path) -> str:
+    """Return the end of a message about something damaged in a folder: where it is that of a run, how to mend it."""
+    if not checkpoints.has_checkpoint(RunFolder.at(folder).checkpoints):
+        return ""
+    return f"; transgan finish {shell_word(folder)} writes it anew"
 
 
 def _make(folder: Path) -> None:
