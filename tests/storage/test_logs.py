@@ -1,5 +1,6 @@
 """Logs and text files: appended or replaced completely, or not at all."""
 
+import json
 import math
 import os
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from transgan.errors import DiskError
-from transgan.storage import MetricsLog, TextLog, read_metrics, write_text
+from transgan.storage import MetricsLog, MetricsReader, TextLog, read_metrics, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -64,6 +65,15 @@ def test_damage_in_the_middle_of_a_log_is_reported(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b'{"step": 1}\n{"ste\n{"step": 3}\n')
     with pytest.raises(DiskError, match="line 2 is damaged"):
         read_metrics(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["coat: horse -> zebra/loss_G/cycle", "lr/generator"])
+def test_a_text_in_place_of_a_figure_is_damage(tmp_path: Path, name: str) -> None:
+    record = json.dumps({"step": 2, name: "0.5"})
+    (tmp_path / "m").write_text(f'{{"step": 1}}\n{record}\n{{"step": 3}}\n')
+    with pytest.raises(DiskError, match="m: line 2 is damaged; delete that line"):
+        read_metrics(tmp_path / "m")
+    assert [each["step"] for each in MetricsReader(tmp_path / "m").read()[1]] == [1, 3]
 
 
 def test_rewind_removes_later_steps(tmp_path: Path) -> None:

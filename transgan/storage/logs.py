@@ -217,7 +217,10 @@ class MetricsReader:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line, or None where the line is damaged: a step, and numbers, nulls or strings."""
+    """Return the record of a line, or None where the line is damaged: a step, and numbers, nulls or strings.
+
+    What has a path for a name, such as a loss or a figure, is no string: whoever reads it computes with it.
+    """
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -225,7 +228,10 @@ def _record(line: bytes) -> dict[str, Any] | None:
     valid = (
         isinstance(record, dict)
         and _is_number(record.get("step"))
-        and all(value is None or isinstance(value, str) or _is_number(value) for value in record.values())
+        and all(
+            value is None or _is_number(value) or (isinstance(value, str) and "/" not in name)
+            for name, value in record.items()
+        )
     )
     return record if valid else None
 
