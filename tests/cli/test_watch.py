@@ -47,6 +47,16 @@ def test_a_folder_that_is_no_run_is_one_line(transgan: Any, tmp_path: Path, comm
         assert "not the folder of a run" in transgan(command, folder, *more).error(2)
 
 
+@pytest.mark.parametrize("content", ["", "null", '{"translations": 3}', '{"steps": "x"}'])
+def test_compare_refuses_a_damaged_result_in_one_line(transgan: Any, model: Path, tmp_path: Path, content: str) -> None:
+    shutil.copytree(model.parent, tmp_path / "other")
+    (tmp_path / "other/result.json").write_text(content)
+    line = transgan("compare", model.parent, "other", "--out", "page.html").error(3)
+    assert line.startswith(f"{tmp_path / 'other/result.json'}: cannot be read: ")
+    assert line.endswith(f"; transgan finish {tmp_path / 'other'} writes it anew")
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_compare_writes_a_page_and_a_table(transgan: Any, model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(model.parent, other)

@@ -42,9 +42,12 @@ def compare(
 
     from transgan.reporting.comparison import compare_runs, short_table
     from transgan.reporting.html import KINDS
+    from transgan.reporting.result import read_result
     from transgan.reporting.runs import RunReader
     from transgan.storage import write_text
 
+    for run, _ in runs:
+        read_result(run.result)  # a comparison without the figures of one would mislead
     views = [RunReader(run, plan, KINDS).read() for run, plan in runs]
     write_text(out, compare_runs(views))
     for line in short_table(views, line_width()) if not is_quiet() else ():

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from transgan.errors import DataError
 from transgan.monitoring.advice import advise
 from transgan.monitoring.diagnostics import loss_roles
 from transgan.monitoring.faults import FAULTS_SAY, LossRoles
@@ -17,6 +18,7 @@ from transgan.plan import Plan
 from transgan.reporting.charts import Chart, charts_of, figures_of, place_of
 from transgan.reporting.curves import Curves
 from transgan.reporting.previews import Preview, Previews
+from transgan.reporting.result import read_result
 from transgan.reporting.tables import figure_text, rows
 from transgan.storage import MetricsReader, RunFolder, read_log
 from transgan.text import shell_word
@@ -140,8 +142,12 @@ class RunReader:
         curves.update(records)
         recipe = _recipe(folder)
         table = _parsed(recipe)
+        damaged: list[str] = []
         if result is None:
-            result = _read_json(folder.result)
+            try:
+                result = read_result(folder.result) or {}
+            except DataError as error:  # which costs the figures, and not the page
+                result, damaged = {}, [str(error)]
         events = _events(log)
         found, step, steps, device, said = _state_of(log, folder)
         state, why = state or found, why or said
@@ -176,7 +182,7 @@ class RunReader:
             events=events,
             guard=guard,
             advice=advice,
-            warnings=[each for each in warnings if each not in guard],
+            warnings=[*damaged, *(each for each in warnings if each not in guard)],
             translations=list(measured),
             figures=_figure_rows(measured, self.plan),
             at_end=bool(result.get("translations")),

@@ -1,7 +1,6 @@
 """Training from a script or a notebook: `transgan.train`, and the folder of a run as an object, `transgan.Run`."""
 
 import gc
-import json
 import os
 import random
 import signal
@@ -30,6 +29,7 @@ from transgan.recipe.of_run import read_run
 from transgan.recipe.write import as_overrides
 from transgan.registry import Registry
 from transgan.reporting.html import KINDS, escape
+from transgan.reporting.result import read_result
 from transgan.reporting.runs import RunReader, RunView
 from transgan.text import quietly, show
 from transgan.training import start
@@ -115,13 +115,10 @@ class Run:
         Raises:
             DataError: the run has not ended yet, or the file is damaged.
         """
-        try:
-            found = json.loads(self._files.result.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DataError(f"{self.folder}: no figures yet: the run has not ended; resume() goes on") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self._files.result}: cannot be read: {error}") from None
-        return dict(found)
+        found = read_result(self._files.result)
+        if found is None:
+            raise DataError(f"{self.folder}: no figures yet: the run has not ended; resume() goes on")
+        return found
 
     @property
     def figures(self) -> dict[str, dict[str, float]]:
