@@ -5,6 +5,7 @@ checkpoint is a model; what cannot be done is said in one line, and changes noth
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -340,6 +341,66 @@ def test_there_is_nothing_to_finish(transgan: Any, recipe: Path, whole: Path, ki
     assert transgan("finish", folder).error(2) == f"{folder} has no checkpoint yet: there is nothing to make a model of"
     assert "not the folder of a run" in transgan("finish", tmp_path / "nothing").error(2)
     assert transgan("resume", folder, "-q").code == 0
+
+
+#: Ways to damage a model.
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty config": lambda model: (model / "config.json").write_text(""),
+    "config without content": lambda model: (model / "config.json").write_text("{}"),
+    "no config": lambda model: (model / "config.json").unlink(),
+    "no weights": lambda model: (model / "model.safetensors").unlink(),
+    "truncated weights": lambda model: os.truncate(model / "model.safetensors", 100),
+    "garbage": lambda model: (model / "model.safetensors").write_text("garbage"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_model_of_a_finished_run_is_written_anew(
+    transgan: Any, whole: Path, tmp_path: Path, damage: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    DAMAGES[damage](folder / "model")
+    Image.new("RGB", (16, 16)).save("a.png")
+    if damage != "config without content":  # whose meaning is read elsewhere
+        for words in (("info", "run"), ("translate", "run", "a.png", "--to", "old")):
+            line = transgan(*words).error(3)
+            assert line.startswith("model run/model: ") and line.endswith("; transgan finish run writes it anew")
+    done = transgan("finish", "run", "-q")
+    assert done.code == 0, done.err
+    for name in ("model/config.json", "model/model.safetensors", "result.json"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    assert "is finished: 4 steps" in transgan("finish", "run").err
+
+
+def test_a_run_with_a_damaged_model_is_extended(transgan: Any, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/model/config.json").write_text("")
+    done = transgan("resume", "run", "--steps", 5, "-q")
+    assert done.code == 0, done.err
+    assert read_model(tmp_path / "run/model")[1]["steps"] == 5
+
+
+@pytest.mark.parametrize("file", ["model/config.json", "result.json"])
+@pytest.mark.parametrize("command", ["finish", "resume"])
+def test_what_no_checkpoint_can_mend_is_said_and_nothing_is_trained_anew(
+    transgan: Any, whole: Path, tmp_path: Path, file: str, command: str
+) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / file).write_text("")
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    before = files(tmp_path / "run")
+    line = transgan(command, "run").error(3)
+    assert file.rpartition("/")[2] in line and "there is no checkpoint to write it anew: restore it from a copy" in line
+    assert files(tmp_path / "run") == before
+
+
+def test_a_model_of_a_stranger_in_a_run_stays(transgan: Any, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/model/config.json").write_text('{"model_type": "bert"}')
+    before = files(tmp_path / "run")
+    assert "model holds something other than a model of TransGAN" in transgan("finish", "run").error(2)
+    assert files(tmp_path / "run") == before
 
 
 def test_a_run_that_failed_before_its_first_step_can_be_resumed(

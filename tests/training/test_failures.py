@@ -16,9 +16,10 @@ from transgan_images.media import ImageMedia
 from transgan import storage
 from transgan.api import DataError, Hooks, Metric, Register, RunInfo, Tensor, Translation, hookimpl
 from transgan.api.protocols import MOMENTS
+from transgan.errors import DiskError
 from transgan.recipe import read_recipe
 from transgan.registry import Registry
-from transgan.reporting.html import escape
+from transgan.reporting.html import Report, escape
 from transgan.training.start import train
 
 RECIPE = """
@@ -149,6 +150,31 @@ def test_a_preview_that_fails_costs_itself(
     assert not list((folder / "samples").iterdir())
     (warning,) = [each for each in result(folder)["warnings"] if each.startswith("step ")]
     assert warning.startswith("step 2: the preview failed: ") and warning.endswith("ValueError: no room on the sheet")
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (DiskError("report.html: Is a directory"), "report.html: Is a directory"),
+        (ZeroDivisionError("of this test"), "ZeroDivisionError: of this test"),
+    ],
+)
+def test_a_report_that_cannot_be_written_at_the_end_costs_itself(
+    trained: Any, recipe_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
+    write, folder = Report.write, tmp_path / "run"
+
+    def fail_at_the_end(self: Report, state: Any = "running", *arguments: Any, **more: Any) -> None:
+        if state == "finished":
+            raise error
+        write(self, state, *arguments, **more)
+
+    monkeypatch.setattr(Report, "write", fail_at_the_end)
+    assert trained(recipe_file(RECIPE.replace("broken = true", "")), folder).step == 4
+    assert result(folder)["steps"] == 4 and result(folder)["translations"]
+    log = (folder / "log.txt").read_text()
+    assert f"  warning: the report failed: {why}\n" in log
+    assert log.splitlines()[-1].endswith("  finished at step 4")
 
 
 @pytest.mark.parametrize("module", ["transgan.evaluation.evaluate", "transgan.training.trainer"])

@@ -1,6 +1,7 @@
 """What a run writes for people and for use: the model folder, the report, and result.json."""
 
 import json
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from transgan import storage
 from transgan.data.domains import Domains, statistics_tensors
+from transgan.errors import DataError, DiskError
 from transgan.evaluation.conditions import ConditionEffect, effects_table
 from transgan.evaluation.evaluate import protocol_of
 from transgan.inference.model_folder import model_card, model_config
@@ -17,7 +19,10 @@ from transgan.monitoring.advice import advise
 from transgan.monitoring.guardian import Guardian
 from transgan.networks import Networks, network_tensors
 from transgan.plan import Plan
+from transgan.plugin_errors import reason_of
 from transgan.reporting.html import Report
+from transgan.reporting.result import read_result
+from transgan.text import note
 from transgan.training.model_weights import BestWeights
 
 
@@ -88,29 +93,49 @@ def write_outputs(
     result: Mapping[str, Any],
     outcome: Literal["running", "finished", "stopped"],
 ) -> None:
-    """Write or replace the model folder and the report; of a run that has ended, last of all result.json.
+    """Write or replace the model folder and the report; of a run that has ended also result.json.
+
+    The report of such a run comes last, and one that cannot be written is a warning: figures take long to measure.
 
     Args:
         result: the content of result.json; without figures where they are not measured yet.
         outcome: how the run has ended, or that it goes on.
 
     Raises:
-        DiskError: something cannot be written.
+        DiskError: something cannot be written; of a run that has ended, something else than the report.
         UsageError: something else than a model is in the place of the model folder.
     """
     card = model_card(plan, domains, result)
-    storage.write_model(folder.model, tensors, model_config(plan, result["steps"], domains), card)
+    storage.write_model(folder.model, tensors, model_config(plan, result["steps"], domains), card, of_run=True)
     if outcome == "running":
         report.write()
-    else:
+        return
+    storage.write_text(folder.result, json.dumps(result, indent=2) + "\n")
+    try:
         report.write(outcome, result=result)
-        storage.write_text(folder.result, json.dumps(result, indent=2) + "\n")
+    except Exception as error:
+        warning = f"warning: the report failed: {reason_of(error)}"
+        note(warning)
+        with suppress(DiskError), storage.TextLog(folder.log) as log:
+            log.write(warning)
+            log.write("".join(traceback.format_exception(error)).rstrip())
 
 
 def is_finished(folder: storage.RunFolder, steps: int) -> bool:
-    """Return whether the run in a folder has done all of its steps, and has written all of its files."""
-    done = None
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        done = json.loads(folder.result.read_text(encoding="utf-8"))["steps"]
+    """Return whether the run in a folder has done all of its steps, and has written its figures and an intact model.
+
+    Raises:
+        DataError: these are damaged, and there is no checkpoint of which they could be written anew.
+    """
     saved = storage.saved_steps(folder.checkpoints)  # a user may have deleted them all, to save space
-    return done == steps and folder.model.is_dir() and (not saved or saved[-1] == steps)
+    try:
+        result = read_result(folder.result) or {}
+        if result.get("steps") != steps or not folder.model.is_dir() or (saved and saved[-1] != steps):
+            return False
+        return bool(storage.read_model(folder.model)[1].get("steps") == steps)
+    except DataError as damage:
+        if saved:
+            return False
+        raise DataError(
+            f"{damage}; there is no checkpoint to write it anew: restore it from a copy, or train in another folder"
+        ) from None
