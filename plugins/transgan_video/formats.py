@@ -1,5 +1,6 @@
 """What clips are written as: containers, encoders, pixels, colours and clocks, by the suffix of a file."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,6 +30,8 @@ class Format:
 
 _X264 = {"preset": "medium"}
 _VP9 = {"deadline": "good", "cpu-used": "4", "row-mt": "1", "b": "0"}
+#: Options of encoders that print beside FFmpeg.
+_QUIET = {"libx265": {"x265-params": "log-level=none"}}
 #: By suffix. The defaults of quality are ones at which a viewer hardly sees a loss.
 FORMATS = {
     ".mp4": Format("mp4", "libx264", 18, _X264, "aac"),
@@ -62,6 +65,26 @@ def colours_of(format: Format, like: Clip | None) -> Colours:
     if like and like.pixel_format.startswith(("yuv", "nv", "p0", "gray")):
         return like.colours
     return _OF_PICTURES
+
+
+def encoder_options(format: Format, name: str, quality: int | None) -> dict[str, str]:
+    """Return the options of an encoder of frames, by FFmpeg's name."""
+    own = name == format.codec
+    options = dict((format.options if own else _QUIET.get(name)) or {})
+    quality = format.quality if quality is None and own else quality
+    if quality is not None:
+        options["crf"] = str(quality)
+    return options
+
+
+def pixel_format_of(source: str, codec: Any) -> str:
+    """Return the format of stored pixels: the subsampling of colour is that of the source, where the codec has it."""
+    known = [each.name for each in codec.video_formats or ()]
+    found = re.search("4(2[02]|44)", source)
+    wanted = f"yuv{found[0] if found else '420'}p"
+    if known and wanted not in known:
+        return "yuv420p" if "yuv420p" in known else str(known[0])
+    return wanted
 
 
 def full_range(pixels: np.ndarray, matrix: int) -> Any:

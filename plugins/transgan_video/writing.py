@@ -1,7 +1,6 @@
 """Writing clips frame by frame, with the times, the colours and the sound of the clip that they come from."""
 
 import errno
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from fractions import Fraction
@@ -15,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from transgan.api import DataError, DiskError, UsageError, make_folder, replacing_file, replacing_folder
 from transgan_video.clips import RATE, Clip, Frame, warn
+from transgan_video.encoders import check_encoder
 from transgan_video.endings import set_last_duration
 from transgan_video.formats import (
     ANIMATIONS,
@@ -23,7 +23,9 @@ from transgan_video.formats import (
     SHORTEST,
     Palettes,
     colours_of,
+    encoder_options,
     full_range,
+    pixel_format_of,
     time_base_of,
 )
 from transgan_video.reading import FOLDER
@@ -69,7 +71,7 @@ class ClipWriter:
         note: what the file has to say of itself: the beginning of its comment, before that of `like`.
 
     Raises:
-        UsageError: no format has the suffix, or there is no such codec.
+        UsageError: no format has the suffix, or its files cannot be written with the codec, or the quality.
         PluginError: PyAV is not installed.
         DiskError: the file cannot be written.
         DataError: no frame was written.
@@ -100,11 +102,9 @@ class ClipWriter:
         self._sink: _Folder | _File | None = None
         if self.path.suffix.lower() not in (*FORMATS, FOLDER):
             raise UsageError(f"{self.path}: expected a suffix of {', '.join((*FORMATS, FOLDER))}")
-        if self.path.suffix.lower() != FOLDER and codec is not None:
-            try:
-                pyav().codec.Codec(codec, "w")
-            except ValueError:
-                raise UsageError(f"there is no encoder '{codec}'; one is libx264") from None
+        if self.path.suffix.lower() != FOLDER and (codec is not None or quality is not None):
+            colours = colours_of(FORMATS[self.path.suffix.lower()], like)
+            check_encoder(self.path, codec, quality, colours.range)
 
     def __enter__(self) -> "ClipWriter":
         return self
@@ -250,23 +250,15 @@ class _File:
         return {}
 
     def _options(self, name: str, quality: int | None) -> dict[str, str]:
-        own = name == self.format.codec
-        options = dict(self.format.options or {}) if own else {}
+        options = encoder_options(self.format, name, quality)
         if self.alpha and name == "gif":
             options["gifflags"] = "-offsetting-transdiff"  # full frames, see `_cleared`
-        quality = self.format.quality if quality is None and own else quality
-        if quality is not None:
-            options["crf"] = str(quality)
         return options
 
     def _pixel_format(self, source: str, codec: Any) -> str:
         """Return the format of stored pixels: the subsampling of colour is that of the source, where that can be."""
         height, width = self.shape[:2]
-        known = [each.name for each in codec.video_formats or ()]
-        found = re.search("4(2[02]|44)", source)
-        wanted = f"yuv{found[0] if found else '420'}p"
-        if known and wanted not in known:
-            wanted = "yuv420p" if "yuv420p" in known else known[0]
+        wanted = pixel_format_of(source, codec)
         odd = (width % 2 and "444" not in wanted) or (height % 2 and "420" in wanted)
         if odd and codec.name in EVEN:
             warn(

@@ -176,6 +176,38 @@ def test_what_cannot_be_written_is_one_line(write_clip: WriteClip, tmp_path: Pat
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DiskError, match="cannot"):
         copy(clip, tmp_path / "file" / "b.mp4")
-    with pytest.raises(DiskError, match="cannot"):
-        copy(clip, tmp_path / "b.mp4", codec="libvpx-vp9", quality=200)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.mp4", "file"]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("b.mp4", "prores_ks"), ("b.mp4", "aac"), ("b.mp4", "rawvideo"), ("b.mov", "rawvideo"), ("b.mp4", "gif"),
+     ("b.mkv", "png"), ("b.webm", "libx264"), ("b.gif", "libx264"), ("b.webp", "png")],
+)  # fmt: skip
+def test_an_encoder_that_does_not_fit_is_refused_before_the_first_frame(tmp_path: Path, name: str, codec: str) -> None:
+    with pytest.raises(UsageError, match=rf"cannot be written with the encoder '{codec}'; \{name[1:]} files") as error:
+        ClipWriter(tmp_path / name, codec=codec)
+    proposed = str(error.value).split(" can be with ")[1].split(", ")
+    for each in proposed:  # and PyAV reads what they write
+        with ClipWriter(tmp_path / name, codec=each) as writer:
+            for number in range(3):
+                writer.write(Frame(np.full((48, 64, 3), 80 * number, np.uint8), Fraction(number, 25), Fraction(1, 25)))
+        if name != "b.webp":
+            with av.open(str(tmp_path / name)) as container:
+                assert len(list(container.decode(video=0))) == 3
+
+
+def test_a_quality_that_an_encoder_does_not_take_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"libvpx-vp9 does not take a quality \(CRF\) of 200; one is 24"):
+        ClipWriter(tmp_path / "b.webm", quality=200)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("b.mp4", "libx265"), ("b.mov", "prores_ks"), ("b.mkv", "ffv1"), ("b.mp4", "libvpx-vp9")]
+)
+def test_other_encoders_write(
+    write_clip: WriteClip, stored: Callable[[Path], Any], tmp_path: Path, name: str, codec: str, capfd: Any
+) -> None:
+    copy(open_clip(write_clip("a.mp4")), tmp_path / name, codec=codec)
+    assert len(stored(tmp_path / name).times) == 10
+    assert capfd.readouterr() == ("", "")
