@@ -71,6 +71,10 @@ class ReadingOptions(Options):
         return value
 
 
+class InMemory(str):
+    """What messages call a picture that comes from no file: not its name, but what it is, and of which numbers."""
+
+
 def read_picture(location: str | os.PathLike[str], options: ReadingOptions, notes: Notes | None = None) -> Picture:
     """Return the picture in a file: of several frames the first.
 
@@ -110,8 +114,8 @@ def picture_of(item: Image.Image | np.ndarray, options: ReadingOptions) -> Pictu
     if isinstance(item, Image.Image):
         with _read_errors("an image"):
             image = ImageOps.exif_transpose(item)
-            return _from_image(image, read_metadata(image), "an image", options)
-    name, bands = f"an array of {item.dtype.name}, {item.shape}", item.shape[2] if item.ndim == 3 else 1
+            return _from_image(image, read_metadata(image), InMemory(f"an image of mode {image.mode}"), options)
+    name, bands = InMemory(f"an array of {item.dtype.name}, {item.shape}"), item.shape[2] if item.ndim == 3 else 1
     if item.dtype.kind not in "uif" or item.ndim not in (2, 3) or bands not in (1, 3, 4) or not item.size:
         raise DataError(f"{name}, is no image; expected uint8, or numbers of a declared range, (H, W, 3)")
     item = item.astype(item.dtype.newbyteorder("="), copy=False)
@@ -218,7 +222,13 @@ def _half(image: Image.Image, half: str) -> Image.Image:
 
 
 def _array(image: Image.Image) -> np.ndarray:
-    """Return the numbers of an image, (H, W, bands); converted in parts, since Pillow makes copies."""
+    """Return the numbers of an image, (H, W, bands); converted in parts, since Pillow makes copies.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not image.width * image.height:
+        raise ValueError(f"{image.width} x {image.height} pixels; expected at least one")
     bands = len(image.getbands())
     dtype = np.asarray(image.crop((0, 0, 1, 1))).dtype.newbyteorder("=")
     array = np.empty((image.height, image.width, bands), dtype)
@@ -330,7 +340,7 @@ def _numbers(stored: np.ndarray, name: str, options: ReadingOptions) -> Numbers:
     bits = next((bits for bits in (10, 12, 14) if top < 1 << bits), 16)
     example = f"[0, {(1 << bits) - 1}]" if dtype.kind != "f" else "[0, 1]"
     why = "which may be fewer than 16 bits" if dtype == np.uint16 else "whose range is not known"
-    kind = "" if name.startswith("an array") else f" of type {dtype}"  # an array's name says it
+    kind = "" if isinstance(name, InMemory) else f" of type {dtype}"
     raise DataError(
         f"{name}: numbers{kind} from {stored.min():g} to {stored.max():g}, {why}; declare which are black "
         f"and white in all files: data.media.range = {example} in a recipe, "

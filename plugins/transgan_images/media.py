@@ -30,7 +30,7 @@ from transgan.api import (
     require,
 )
 from transgan_images import colours, encoding, quality
-from transgan_images.decoding import ReadingOptions, picture_of, read_picture
+from transgan_images.decoding import InMemory, ReadingOptions, picture_of, read_picture
 from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits
 from transgan_images.sheets import contact_sheet, embedded, save_sheet
 
@@ -195,15 +195,20 @@ class ImageMedia(Media[ImageOptions]):
                 from -1 to 1, or uint8.
 
         Raises:
-            DataError: the file cannot be read, an array or a tensor has another shape, its numbers are out of range, or
-                their range is not known.
+            DataError: the file cannot be read, an array or a tensor has another shape, its numbers are out of range,
+                their range is not known, or some are masked.
         """
         if isinstance(item, Picture):
             return item
         if isinstance(item, Tensor):
             return self._read_tensor(item)
         if isinstance(item, np.ndarray):
-            item = np.require(item, requirements=("C", "W"))  # what tensors can share memory with
+            if np.ma.is_masked(item):
+                name, count = f"an array of {item.dtype.name}, {item.shape}", int(np.ma.getmaskarray(item).sum())
+                why = f"{count:,} of its numbers are masked, and none can be missing"
+                raise DataError(f"{name}: {why}; fill them, such as x.filled(0)")
+            # of NumPy's own type, since others change what axes mean, and such as tensors can share memory with
+            item = np.require(np.asarray(item), requirements=("C", "W"))
         if isinstance(item, (Image.Image, np.ndarray)):
             return picture_of(item, self.options)
         if not isinstance(item, (str, os.PathLike)):
@@ -219,10 +224,14 @@ class ImageMedia(Media[ImageOptions]):
             return picture_of(x.permute(1, 2, 0).cpu().numpy(), self.options)
         if not x.is_floating_point():
             raise DataError(f"{name}: expected floating point from -1 to 1, or uint8")
-        low, high = (float(each) for each in x.detach().aminmax())
+        try:
+            x = x.detach().float()  # first, since types of 8 bits can do nothing else
+        except NotImplementedError:
+            raise DataError(f"{name}: a type that torch cannot convert; expected another of floating point") from None
+        low, high = (float(each) for each in x.aminmax())
         if not -1.001 <= low <= high <= 1.001:  # also false for nan
             raise DataError(f"{name}: numbers from {low:g} to {high:g}; expected -1 to 1, such as x / 127.5 - 1")
-        return x.detach().float()
+        return x
 
     def describe(self, x: Picture) -> Description:
         return quality.describe(x, self.sides)
@@ -296,7 +305,7 @@ class ImageMedia(Media[ImageOptions]):
             ways = (
                 f"at the full size with {option('native', True)}, or only regions, as with {option('regions', 'faces')}"
             )
-            named = "" if x.name.startswith(("an array", "an image")) else f"{x.name}: "  # such as a clip's frames
+            named = "" if isinstance(x.name, InMemory) else f"{x.name}: "  # such as a clip's frames
             self.notes.say(
                 "much smaller",
                 f"{named}{size[1]} x {size[0]} pixels are made {resized[1]} x {resized[0]} for the model, and large "

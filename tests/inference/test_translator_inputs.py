@@ -155,6 +155,18 @@ def test_iterables_are_read_as_they_come(translator: Translator) -> None:
         (["no/such.png"], "^no/such.png: no such file$"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "expected floating point from -1 to 1, or uint8"),
         (np.zeros((8, 8, 5), np.uint8), "is no image"),
+        (
+            np.ma.masked_array(COLOUR, COLOUR > 200),
+            rf"^an array of uint8, .*: {(COLOUR > 200).sum():,} of its numbers are masked, .* such as x\.filled\(0\)$",
+        ),
+        (GREY.astype(np.int64).view(np.matrix), r"^an array of int64, \(40, 36\): numbers from 0 to 255, whose range"),
+        (Image.new("RGB", (0, 5)), "^an image: cannot be read: 0 x 5 pixels; expected at least one$"),
+        (Image.new("I", (5, 0)), "^an image: cannot be read: 5 x 0 pixels; expected at least one$"),
+        (
+            Image.fromarray(GREY.astype(np.int32)),
+            "^an image of mode I: numbers from 0 to 255, whose range is not known",
+        ),
+        (torch.full((3, 8, 8), 2.0).to(torch.float8_e4m3fn), r"^a tensor of float8_e4m3fn, .* numbers from 2 to 2"),
         ({"a": 1}, "found dict; expected a path, a PIL image, an array or a tensor"),
         (3.5, "found float; expected a path"),
         ([COLOUR, COLOUR, 7], "item 2: found int; expected a path"),
@@ -164,6 +176,44 @@ def test_iterables_are_read_as_they_come(translator: Translator) -> None:
 def test_what_cannot_be_read_is_said(translator: Translator, item: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         translator(item, to="old")
+
+
+def test_arrays_of_other_classes_are_read_as_plain_ones(translator: Translator) -> None:
+    expected = translator(GREY, to="old")
+    for given in (GREY.view(np.matrix), np.ma.masked_array(GREY, False)):
+        assert translator(given, to="old").tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_tensors_of_8_bits_in_floating_point(translator: Translator, dtype: torch.dtype) -> None:
+    given = as_sample(COLOUR).to(dtype)
+    found = translator(given, to="old")
+    assert (found.dtype, found.shape) == (dtype, given.shape)
+    assert torch.equal(found.float(), translator(given.float(), to="old").to(dtype).float())
+
+
+@pytest.mark.skipif(not hasattr(torch, "float4_e2m1fn_x2"), reason="this torch has no such type")
+def test_tensors_of_4_bits_are_refused(translator: Translator) -> None:
+    given = torch.zeros(3, 8, 8, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    with pytest.raises(DataError, match=r"^a tensor of float4_e2m1fn_x2, .*: a type that torch cannot convert"):
+        translator(given, to="old")
+
+
+def test_a_sequence_is_of_several_items(translator: Translator, tmp_path: Path) -> None:
+    picture = Image.fromarray(COLOUR)
+    picture.save(tmp_path / "p.png")
+    for one in (3, "p.png", tmp_path / "p.png", picture, COLOUR, as_sample(COLOUR), None):
+        with pytest.raises(UsageError, match=rf"^items: found {type(one).__name__}, a single one; expected several"):
+            translator.translate_sequence(one, to="old")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="BytesIO, an open file"):
+        next(translator.translate_sequence(io.BytesIO(b"\n\n"), to="old"))
+    with pytest.raises(DataError, match=r"^no/such\.png: no such file$"):
+        next(translator.translate_sequence(["no/such.png"], to="old"))
+    alone = translator(COLOUR, to="old")
+    for several in ([COLOUR], iter([COLOUR]), COLOUR[None], {1: COLOUR}.values()):
+        assert [each.tobytes() for each in translator.translate_sequence(several, to="old")] == [alone.tobytes()]
+    [found] = translator.translate_sequence([tmp_path / "p.png"], to="old")
+    assert np.array_equal(np.asarray(found), alone)
 
 
 def test_mistakes_are_in_the_words_of_python(translator: Translator, run: Path) -> None:

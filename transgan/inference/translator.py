@@ -282,17 +282,24 @@ class Translator(Model):
         """Translate items one after the other as they come, all with the same latent codes; yield the translations.
 
         Args:
-            items: paths or objects.
+            items: several paths or objects, as `__call__` takes them.
             how: further arguments of `__call__`.
 
         Raises:
             TransganError: as `__call__` does.
+            UsageError: `items` is a single one.
         """
         reader = self.sides(self.choose(to, task, source))[0]
-        for item in items:
-            # An item of a file has latent codes of its own, by its name; an object has none.
-            x = reader.read(item) if isinstance(item, (str, os.PathLike)) else item
-            yield self(x, to, task=task, source=source, **how)
+        if reader.is_item(items):
+            raise UsageError(f"items: found {type(items).__name__}, a single one; expected several, such as a list")
+
+        def translations() -> Iterator[Any]:
+            for given in _several(items, {}):
+                # An item of a file has latent codes of its own, by its name; an object has none.
+                x = self._read(given, reader) if given.is_path else given.item
+                yield self(x, to, task=task, source=source, **how)
+
+        return translations()
 
 
 def _several(items: Any, inputs: Mapping[str, Any]) -> Iterator[_Given]:

@@ -107,6 +107,20 @@ def test_files_that_are_no_images_are_refused_in_one_line(tmp_path: Path, conten
     assert str(raised.value).startswith(f"{path}: ") and "\n" not in str(raised.value)
 
 
+def test_half_of_a_picture_that_is_one_pixel_wide_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 5)).save(tmp_path / "thin.png")
+    with pytest.raises(DataError, match=r"thin\.png") as raised:
+        ImageMedia(ImageOptions(), 8).read(HalfImage(tmp_path / "thin.png", "left"))
+    assert str(raised.value).endswith("cannot be read: 0 x 5 pixels; expected at least one")
+
+
+def test_a_file_may_be_called_what_messages_call_an_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.full((8, 8), 300, np.int32)).save("an array.tif")
+    with pytest.raises(DataError, match=r"^an array\.tif: numbers of type int32 from 300 to 300, whose range"):
+        ImageMedia(ImageOptions(), 8).read("an array.tif")
+
+
 def test_folders_are_refused_and_truncated_images_refused_or_read(tmp_path: Path) -> None:
     media = ImageMedia(ImageOptions(), 8)
     with pytest.raises(DataError, match="Is a directory"):
