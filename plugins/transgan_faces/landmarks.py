@@ -133,6 +133,7 @@ class LandmarksMoved(Metric[LandmarksMovedOptions]):
         PluginError: OpenCV is not installed.
     """
 
+    measures = ("pictures", 2)
     direction = {
         "landmarks_moved": "lower",
         "landmarks_moved_p95": "lower",

@@ -37,6 +37,7 @@ class SyntheticAge(Metric[SyntheticAgeOptions]):
     - `age_order`: the same of the means, 1 or 0.
     """
 
+    measures = ("pictures", 2)
     direction = {"age_monotone": "higher", "age_order": "higher"}
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:

@@ -39,6 +39,7 @@ class ExpressionKept(Metric[ExpressionKeptOptions]):
       ignores its source would have.
     """
 
+    measures = ("pictures", 2)
     direction = {"expression_error": "lower"}
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:

@@ -29,6 +29,7 @@ class HairEdge(Metric):
     - `hair_edge_energy_of_source`, `hair_edge_error_of_source`: the same of the untranslated source.
     """
 
+    measures = ("pictures", 2)
     direction = {"hair_edge_error": "lower"}
 
     def reset(self) -> None:

@@ -50,6 +50,7 @@ class TargetShare(Metric[TargetShareOptions]):
         PluginError: timm is needed and not installed.
     """
 
+    measures = ("pictures", 2)
     direction = {"target_share": "higher"}
 
     def __init__(self, options: TargetShareOptions):

@@ -26,6 +26,8 @@ LEAST_SPREAD = 0.01
 class _MeanMetric(Metric[OptionsT]):
     """Base class of means over samples; where a sample has no value, nan, it is not counted."""
 
+    measures = ("pictures", 2)
+
     none: str = ""
     """Why a translation may have no figures."""
 

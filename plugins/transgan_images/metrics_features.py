@@ -48,6 +48,7 @@ class FeatureMetric(Metric[FeatureOptions]):
         PluginError: timm is needed and not installed.
     """
 
+    measures = ("pictures", 2)
     prefix = ""
     """The beginning of the figures' names."""
     fits_covariance = False

@@ -276,6 +276,8 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
         PluginError: timm is needed and not installed.
     """
 
+    measures = ("pictures", 2)
+
     def __init__(self, options: ApparentLabelOptions):
         super().__init__(options)
         self.named = named_judges(options.judges)

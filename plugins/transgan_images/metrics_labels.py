@@ -46,6 +46,7 @@ class LabelKept(Metric[LabelKeptOptions]):
         PluginError: timm is needed and not installed.
     """
 
+    measures = ("pictures", 2)
     direction = {"label_kept": "higher"}
 
     def __init__(self, options: LabelKeptOptions):

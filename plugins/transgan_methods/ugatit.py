@@ -325,6 +325,7 @@ class AttentionInChange(Metric[AttentionOptions]):
     are not counted.
     """
 
+    measures = ("pictures", 2)
     direction = {"attention_in_change": "higher"}
 
     def reset(self) -> None:

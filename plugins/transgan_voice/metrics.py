@@ -73,6 +73,7 @@ class Conversion(Metric[ConversionOptions]):
     Figures that cannot be computed are omitted.
     """
 
+    measures = ("recordings", 1)
     direction = {
         "mcd": "lower",
         "mcd_features": "lower",

@@ -15,6 +15,7 @@ from transgan.errors import RecipeError, UsageError
 from transgan.inference.regions import RegionSelection
 from transgan.plan import Plan, build_networks
 from transgan.plan.conditioning import check_conditioning
+from transgan.registry import Registry
 from transgan.training.trace import trace_phases
 
 RECIPE = """
@@ -157,3 +158,38 @@ def test_a_condition_reaches_a_generator_that_changes_channels(plan_of: Callable
     plan = plan_of("generators.g.norm_first=false", text=text)
     assert plan.networks["g.label-photo"].conditioning_names == ("task",)
     assert check_conditioning(plan) == []
+
+
+#: What each first-party metric takes that is not for samples of any kind, by what it does with them: networks, flow and
+#: synthesis, of samples with that number of axes.
+AXES = {
+    **dict.fromkeys(["frechet", "kernel", "diversity", "content", "inception_score", "coverage"], 2),
+    **dict.fromkeys(["factor_error", "factor_coverage", "content_kept", "reference_style", "target_share"], 2),
+    **dict.fromkeys(["apparent_label", "landmarks_moved", "synthetic_age", "expression_kept", "hair_edge"], 2),
+    **dict.fromkeys(["label_kept", "attention_in_change"], 2),
+    **dict.fromkeys(["flicker", "temporal_cycle"], 3),
+    "conversion": 1,
+}
+
+
+def test_metrics_say_what_kind_of_samples_they_are_for() -> None:
+    registry = Registry.installed()
+    found = {name: registry.get("metrics", name).measures for name in AXES}
+    assert {name: each and each[1] for name, each in found.items()} == AXES
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("flicker", "is for clips, which have 3 axes; samples of 'label', whose media is 'image', have 2 axes"),
+        ("conversion", "is for recordings, which have 1 axis; samples of 'label', whose media is 'image', have 2 axes"),
+    ],
+)
+def test_a_metric_of_another_kind_of_data_is_refused_before_training(
+    plan_of: Callable[..., Plan], metric: str, message: str
+) -> None:
+    pytest.importorskip({"flicker": "cv2", "conversion": "scipy"}[metric])
+    with pytest.raises(RecipeError) as caught:
+        plan_of(f"metrics.{metric}=true")
+    assert message in str(caught.value) and f"metrics.{metric}" in str(caught.value)
+    assert plan_of("metrics.frechet=true").metrics.keys() == {"cycle_error", "frechet"}

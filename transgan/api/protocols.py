@@ -261,6 +261,9 @@ class Metric(Configurable[OptionsT]):
 
     direction: ClassVar[Mapping[str, str]] = {}
     """For each figure `"lower"` or `"higher"`: which is better."""
+    measures: ClassVar[tuple[str, int] | None] = None
+    """What it is for, where that is not samples of any kind: their name in the plural, and their number of axes *space.
+    A recipe whose media has others is refused, rather than the metric failing after the training."""
     unused_inputs: Collection[str] = ()
     """Arguments of `update` that these options do not need: they keep their defaults, and are not computed."""
     update: Callable[..., None]

@@ -32,6 +32,7 @@ def check_plan(plan: Plan, problems: Problems) -> None:
     _check_balance(plan, problems)
     _check_best(plan, problems)
     _check_media(plan, problems)
+    _check_metrics(plan, problems)
     _check_kept(plan, problems)
     _check_networks(plan, problems)
     problems.stop()  # the checks below rely on those above
@@ -152,6 +153,24 @@ def _check_best(plan: Plan, problems: Problems) -> None:
         problems.add(place, f"{what} {did_you_mean(evaluate.keep_best, known)}")
     elif evaluate.keep_best and not evaluate.every:
         problems.add(place, "only one model would be measured; set evaluate.every")
+
+
+def _check_metrics(plan: Plan, problems: Problems) -> None:
+    """Check that every domain has what each metric is for."""
+    media = {name: (each.use, len(each.at(plan.stages[-1].size).space)) for name, each in plan.media.items()}
+    for name, metric in plan.metrics.items():
+        if metric.measures is None:
+            continue
+        kind, axes = metric.measures
+        for domain, (use, count) in media.items():
+            if count != axes:
+                what = f"samples of '{domain}', whose media is '{use}', have {_axes(count)}"
+                problems.add(("metrics", name), f"is for {kind}, which have {_axes(axes)}; {what}; leave it out")
+                break
+
+
+def _axes(count: int) -> str:
+    return f"{count} {'axis' if count == 1 else 'axes'}"
 
 
 def _check_media(plan: Plan, problems: Problems) -> None:
