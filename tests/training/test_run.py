@@ -296,3 +296,14 @@ def test_a_finished_run_is_not_trained_again(
     assert "is finished" in capsys.readouterr().err
     with pytest.raises(UsageError, match=r"^steps=2: the run has done 3 steps"):
         run.resume(steps=2, quiet=True)
+
+
+def test_a_relative_folder_stays_the_same_wherever_the_program_goes(
+    run: transgan.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(run.folder.parent)
+    relative = transgan.Run(run.folder.name)
+    monkeypatch.chdir(tmp_path)
+    assert relative.folder == run.folder
+    assert relative.figures == run.figures
+    assert relative.translator().translations == run.translator().translations

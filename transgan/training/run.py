@@ -94,10 +94,11 @@ class Run:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = as_path("folder", folder)
-        """The run folder."""
-        read_run(self.folder)
-        self._files = storage.RunFolder.at(self.folder)
+        given = as_path("folder", folder)
+        read_run(given)
+        self._files = storage.RunFolder.at(given)
+        self.folder = self._files.path
+        """The run folder, absolute: the working directory may change."""
 
     def __repr__(self) -> str:
         view = self._view()
