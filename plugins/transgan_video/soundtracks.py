@@ -125,7 +125,7 @@ class SoundTracks:
             for packet in source.demux(*streams):
                 output, copied = self.outputs[packet.stream.index]
                 if copied:
-                    if packet.dts is None:  # the end
+                    if packet.dts is None or packet.is_corrupt:  # the end, or one that the file breaks off in
                         continue
                     time = packet.dts * Fraction(packet.time_base)
                     self._check_pause(packet, time)

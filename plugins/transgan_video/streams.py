@@ -1,6 +1,7 @@
 """Files with streams of frames, which PyAV reads: all that can be decoded of them, upright, in order."""
 
 import re
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,7 +125,7 @@ class _Decoder:
                     self.count += 1
                     self.damaged += bool(frame.is_corrupt)
                     yield frame
-            self.broken |= self._ends_early(container, stream)
+            self.broken |= self._ends_early(container, stream) or _is_cut(self.path, container)
             end = self.ends.get(stream.index, 0.0)
         self._report(end)
 
@@ -138,8 +139,8 @@ class _Decoder:
             if stream.frames > self.packets:
                 tolerance = frame / 2
         elif container.duration:
-            declared, end = container.duration / pyav().time_base, max(self.ends.values(), default=0.0)
-            start = (container.start_time or 0) / pyav().time_base
+            # Matroska's, which counts from 0, also where all begins later.
+            declared, end, start = container.duration / pyav().time_base, max(self.ends.values(), default=0.0), 0.0
         return bool(declared) and start + declared - end > tolerance
 
     def _packets(self, container: Any) -> Iterator[Any]:
@@ -150,6 +151,7 @@ class _Decoder:
                 if packet.pts is not None and packet.time_base:
                     end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                     self.ends[packet.stream.index] = max(self.ends.get(packet.stream.index, 0.0), end)
+                self.broken |= bool(packet.size and packet.is_corrupt)  # the file ends inside of it
                 yield packet
         except av.error.MemoryError:
             raise
@@ -164,6 +166,26 @@ class _Decoder:
             what = f"{self.damaged} damaged packets and frames" if self.damaged else "its end is missing"
             message = f"{self.path}: {what}; it is read as far as it can be, up to frame {self.count:,}"
             warnings.warn(DataWarning(f"{message}, {end:.2f} s"), stacklevel=4)
+
+
+def _is_cut(path: Path, container: Any) -> bool:
+    """Return whether an MP4 or MOV file ends inside of its media, or of what describes a part of them.
+
+    Its boxes (ISO/IEC 14496-12, 4.2) say how long they are. One that is written in parts says nothing else of its end:
+    a duration is that of the parts that are there.
+    """
+    if "mp4" not in container.format.name.split(","):
+        return False
+    place, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while place + 8 <= size:
+            file.seek(place)
+            length, name, longer = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+            length = {0: size - place, 1: longer}.get(length, length)  # to the end of the file; of 64 bits
+            if place + length > size:
+                return name in (b"mdat", b"moof")
+            place += max(8, length)
+    return False
 
 
 @contextmanager

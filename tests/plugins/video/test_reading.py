@@ -172,6 +172,45 @@ def test_what_a_broken_file_holds_is_kept(write_clip: WriteClip, name: str, shar
     assert np.array_equal(kept[5], whole[5])
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.mp4", "libx264")])
+def test_a_whole_file_that_begins_late_is_not_called_broken(
+    write_clip: WriteClip, recwarn: Any, name: str, codec: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), dtype=np.uint8)
+    path = write_clip(name, list(noise), codec, times=range(40, 60))
+    assert [frame.time for frame in open_clip(path).frames()] == [Fraction(i, 10) for i in range(40, 60)]
+    assert not recwarn.list
+    data = path.read_bytes()
+    if name != "a.mp4":  # which has its index at its end
+        path.write_bytes(data[: len(data) * 2 // 3])
+        with pytest.warns(DataWarning, match="its end is missing"):
+            assert 0 < len(list(open_clip(path).frames())) < 20
+
+
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.6, 0.75, 0.9])
+@pytest.mark.parametrize(
+    ("name", "codec", "sound"),
+    [("a.mp4", "libx264", "aac"), ("a.mov", "libx264", ""), ("a.avi", "mpeg4", "pcm_s16le"), ("a.avi", "mjpeg", "")],
+)
+def test_a_file_that_is_cut_says_so(
+    write_clip: WriteClip, recwarn: Any, name: str, codec: str, sound: str, share: float
+) -> None:
+    def often(stream: Any) -> None:
+        stream.codec_context.gop_size = 5
+        stream.codec_context.color_range = 2
+
+    parts = None if name == "a.avi" else {"movflags": "frag_keyframe+empty_moov"}  # each with an index of its own
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+    path = write_clip(name, list(noise), codec, sound=sound, stream=often, options=parts)
+    assert len(list(open_clip(path).frames())) == 40
+    assert not recwarn.list
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.warns(DataWarning, match="read as far as it can be") as warned:
+        assert 0 < len(list(open_clip(path).frames())) < 40
+    assert len(warned) == 1
+
+
 def test_a_frame_that_cannot_be_decoded_loses_no_other(write_clip: WriteClip) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), dtype=np.uint8)
     path = write_clip("a.mov", list(noise), "png", "rgb24")

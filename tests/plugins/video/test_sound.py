@@ -28,9 +28,10 @@ def write_sound(tmp_path: Path) -> WriteSound:
         layout: str = "mono",
         rate: int = 48000,
         spans: Sequence[tuple[float, float]] = ((0.0, 2.0),),
+        options: dict[str, str] | None = None,
     ) -> Path:
         path = tmp_path / name
-        with av.open(str(path), "w") as container:
+        with av.open(str(path), "w", options=options or {}) as container:
             frames = container.add_stream("mpeg4", rate=25)
             frames.width, frames.height = 64, 48
             sound = container.add_stream(codec, rate=rate)
@@ -162,3 +163,15 @@ def test_sound_that_cannot_be_written_is_named(write_sound: WriteSound, tmp_path
     with pytest.raises(DataError, match=expected):
         copy(path, tmp_path / "b.mp4")
     assert not (tmp_path / "b.mp4").exists()
+
+
+def test_a_packet_of_sound_that_the_file_breaks_off_in_is_not_copied(write_sound: WriteSound, tmp_path: Path) -> None:
+    path = write_sound("a.mp4", "aac", options={"movflags": "faststart"})
+    with av.open(str(path)) as container:
+        packets = [(each.pos, bytes(each)) for each in container.demux(audio=0) if each.size]
+    place, content = packets[60]
+    path.write_bytes(path.read_bytes()[: place + len(content) // 2])
+    with pytest.warns(DataWarning, match="its end is missing"):
+        copy(path, tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert [bytes(each) for each in container.demux(audio=0) if each.size] == [each for _, each in packets[:60]]
