@@ -109,13 +109,14 @@ class _Decoder:
         with opened(self.path, self.max_pixels) as container:
             stream = frame_stream(self.path, container)
             stream.thread_type = "AUTO"
-            stream.codec_context.options = {"max_pixels": str(self.max_pixels)}
+            context = _context_with_opacity(stream) or stream.codec_context
+            context.options = {"max_pixels": str(self.max_pixels)}
             for packet in self._packets(container):
                 if packet.stream.index != stream.index:
                     continue
                 self.packets += bool(packet.size)
                 try:
-                    frames = packet.decode()
+                    frames = context.decode(packet)
                 except av.error.MemoryError:
                     raise
                 except (av.error.FFmpegError, ValueError):
@@ -236,6 +237,24 @@ def _has_decoder(av: Any, context: Any) -> bool:
         return False
 
 
+def _holds_opacity(stream: Any) -> bool:
+    """Return whether a stream of Matroska says that its packets have others with opacity beside them (AlphaMode)."""
+    return any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items())
+
+
+def _context_with_opacity(stream: Any) -> Any:
+    """Return what decodes VP8 and VP9 with opacity, which FFmpeg's own decoders leave away; None for other streams."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+    if name is None or not _holds_opacity(stream):
+        return None
+    try:
+        context = pyav().codec.CodecContext.create(name, "r")
+    except ValueError:  # this FFmpeg has no libvpx
+        return None
+    context.thread_count = 0  # as many as there are cores
+    return context
+
+
 def open_streams(path: Path, max_pixels: int) -> Clip:
     """Return the clip in a file with streams."""
     with opened(path, max_pixels) as container:
@@ -245,12 +264,15 @@ def open_streams(path: Path, max_pixels: int) -> Clip:
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or RATE
         count, has_sound = stream.frames or None, bool(container.streams.audio)
         aspect, codec, time_base = stream.sample_aspect_ratio, context.name, stream.time_base
+        opacity = _holds_opacity(stream)
     decoder = iter(_Decoder(path, max_pixels))
     frame = next(decoder)
     decoder.close()  # type: ignore[attr-defined]
     colours = Colours(int(frame.color_range), int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace))
     if colours.transfer in _HIGH_RANGE:
         warnings.warn(DataWarning(f"{path}: of high dynamic range; it is read at 8 bits"), stacklevel=3)
+    if opacity and not _has_alpha(frame.format):
+        warnings.warn(DataWarning(f"{path}: its opacity cannot be read here; frames are opaque"), stacklevel=3)
     orientation = _orientation(frame)
     check_size(path, frame.width, frame.height, max_pixels)
     pixel_aspect = Fraction(aspect) if aspect else Fraction(1)

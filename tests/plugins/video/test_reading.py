@@ -11,7 +11,9 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from transgan_video import streams
 from transgan_video.reading import open_clip
+from transgan_video.writing import ClipWriter
 
 from transgan.api import DataError, DataWarning, PluginError
 
@@ -141,6 +143,42 @@ def test_animated_pictures_have_times_and_opacity(tmp_path: Path, name: str) -> 
     for frame, image in zip(frames, images, strict=True):
         assert np.array_equal(frame.pixels[..., 3], np.asarray(image)[..., 3])
         assert np.array_equal(frame.pixels[frame.pixels[..., 3] > 0], [[250, 0, 0, 255]] * 24)
+
+
+def with_hole() -> np.ndarray:
+    """Return a frame (H, W, 4) with a hole."""
+    pixels = np.concatenate([corners(), np.full((48, 64, 1), 255, np.uint8)], 2)
+    pixels[16:32, 16:48, 3] = 0
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.webm", "libvpx-vp9"), ("a.webm", "libvpx"), ("a.mkv", "libvpx-vp9"), ("a.mkv", "ffv1")]
+)
+def test_opacity_is_read_and_reported_where_it_is_lost(
+    write_clip: WriteClip, tmp_path: Path, name: str, codec: str
+) -> None:
+    def hold(stream: Any) -> None:
+        stream.options = {"auto-alt-ref": "0"} if "vpx" in codec else {}  # which libvpx demands for opacity
+
+    clip = open_clip(write_clip(name, [with_hole()] * 4, codec, "yuva420p", stream=hold))
+    assert clip.has_alpha
+    for frame in clip.frames():
+        assert np.abs(frame.pixels[..., 3].astype(int) - with_hole()[..., 3]).mean() < 4
+    with (
+        pytest.warns(DataWarning, match="hold no opacity; frames are put on white"),
+        ClipWriter(tmp_path / "b.mp4") as to,
+    ):
+        for frame in clip.frames():
+            to.write(frame)
+
+
+def test_opacity_that_cannot_be_read_is_reported(write_clip: WriteClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip("a.webm", [with_hole()] * 4, "libvpx-vp9", "yuva420p")
+    monkeypatch.setattr(streams, "_context_with_opacity", lambda stream: None)  # as where FFmpeg has no libvpx
+    with pytest.warns(DataWarning, match="its opacity cannot be read here; frames are opaque") as warned:
+        assert not open_clip(path).has_alpha
+    assert len(warned) == 1
 
 
 def test_a_folder_of_frames_has_the_natural_order(tmp_path: Path) -> None:
