@@ -114,6 +114,29 @@ def test_an_operation_in_tiles_is_that_on_the_whole(name: str, bytes_at_once: in
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_plain_plane_stays_plain_in_tiles(grouped: bool) -> None:
+    """Each norm enlarges the rounding of tiles 300 times where nothing else varies: a plain plane is its bias.
+
+    In float32, as models compute; where a pixel differs by one level of 8 bits, it is that of float64.
+    """
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for i in range(8):
+        norm = nn.GroupNorm(32, 32) if grouped else nn.InstanceNorm2d(32, affine=True)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        layers += [nn.ReflectionPad2d(1), nn.Conv2d(32 if i else 3, 32, 3), norm]
+    network = nn.Sequential(*layers)
+    plain = torch.tensor([-0.9, 0.6, -0.8]).view(1, 3, 1, 1).repeat(1, 1, 200, 200)
+    spotted = plain.clone()
+    spotted[0, 0, 130, 20] += 2 / 255
+    found, spot = (whole(network(tiling(1_000_000).wrap(x))) for x in (plain, spotted))
+    torch.testing.assert_close(found, norm.bias.view(1, 32, 1, 1).expand_as(found), atol=1e-5, rtol=0)
+    torch.testing.assert_close(spot.double(), network.double()(spotted.double()), atol=0.02, rtol=0)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize(
     "compute",
     [

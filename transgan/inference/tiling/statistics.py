@@ -10,14 +10,20 @@ from transgan.inference.tiling.arguments import axes_of, bound, one_of
 from transgan.inference.tiling.operations import aten, handles, local
 from transgan.inference.tiling.tensors import Lazy, Node, NotTileable, TiledTensor
 
+#: Values that differ by less than this share of the root mean square of all channels are one value, rounded otherwise
+#: from tile to tile, as convolutions of a constant are: by up to 1e-6 of it (16 to 512 channels, float32).
+ROUNDING = 1e-5
+
 
 def exact(x: Tensor) -> Tensor:
     """Return numbers in the most exact type that their device has: float64, and on Apple's GPUs float32."""
     return x.float() if x.device.type == "mps" else x.double()
 
 
-def moments(node: Node, groups: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return mean and variance, (N, groups) each, as `exact` as the device allows, over all tiles (Chan et al., 1983).
+def moments(node: Node, groups: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, variance and spread, (N, groups) each, as `exact` as the device allows, over all tiles.
+
+    Mean and variance are those of Chan et al. (1983); the spread is the largest value less the least.
 
     Args:
         groups: of the channels; defaults to a group for each channel.
@@ -25,6 +31,7 @@ def moments(node: Node, groups: int | None = None) -> tuple[Tensor, Tensor]:
     count, n, g = 0, node.shape[0], node.shape[1] if groups is None else groups
     mean = exact(torch.zeros(n, g, device=node.device))
     squares = torch.zeros_like(mean)  # sums of squared differences from the mean
+    low, high = torch.full_like(mean, math.inf), torch.full_like(mean, -math.inf)
     for first, last in node.tiles():
         part = node.rows(first, last).reshape(n, g, -1)
         variance, own = torch.var_mean(part if part.element_size() > 2 else part.float(), -1, correction=0)
@@ -33,17 +40,26 @@ def moments(node: Node, groups: int | None = None) -> tuple[Tensor, Tensor]:
         mean += change * added / (count + added)
         squares += exact(variance) * added + change.square() * (count * added / (count + added))
         count += added
-    return mean, squares / count
+        low, high = torch.minimum(low, exact(part.amin(-1))), torch.maximum(high, exact(part.amax(-1)))
+    return mean, squares / count, high - low
 
 
-def scaled(x: Tensor, mean: Tensor, variance: Tensor, eps: float, weight: Any, bias: Any) -> Tensor:
+def scaled(
+    x: Tensor, mean: Tensor, variance: Tensor, eps: float, weight: Any, bias: Any, spread: Tensor | None = None
+) -> Tensor:
     """Return (x - mean) / sqrt(variance + eps), times a weight and with a bias, in the dtype of x.
 
     Args:
         mean, variance: (N or 1, C).
         weight, bias: (C,), or None.
+        spread: (N or 1, C), where mean and variance are those of x. A channel that is constant but for `ROUNDING`
+            becomes its bias: as a whole it is exactly constant, and each norm would enlarge what tiles differ by, 300
+            times for the usual `eps`.
     """
     scale = (variance + eps).rsqrt()
+    if spread is not None:
+        root_mean_square = (variance + mean.square()).mean(1, keepdim=True).sqrt()
+        scale = scale.where(spread > ROUNDING * root_mean_square, 0)
     scale = scale if weight is None else scale * exact(weight)
     shift = -mean * scale if bias is None else exact(bias) - mean * scale
     ends = [1] * (x.dim() - 2)
@@ -62,8 +78,8 @@ def _group_norm(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _group_norm_of(x: TiledTensor, groups: int, given: dict[str, Any]) -> Tensor:
-    mean, variance = (each.repeat_interleave(x.shape[1] // groups, 1) for each in moments(x.node, groups))
-    return scaled(x, mean, variance, given["eps"], given["weight"], given["bias"])
+    mean, variance, spread = (each.repeat_interleave(x.shape[1] // groups, 1) for each in moments(x.node, groups))
+    return scaled(x, mean, variance, given["eps"], given["weight"], given["bias"], spread)
 
 
 def _three(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,12 +98,14 @@ def _batch_norm(func: Any, args: Any, kwargs: Any) -> Any:
     if given.get("training", False):
         if running[0] is not None:
             raise NotTileable("updates the running statistics of a batch norm")
-        means, variances = moments(x.node)
+        means, variances, spreads = moments(x.node)
         mean = means.mean(0, keepdim=True)
+        spread = spreads.amax(0, keepdim=True) + means.amax(0, keepdim=True) - means.amin(0, keepdim=True)
         variance = variances.mean(0, keepdim=True) + (means - mean).square().mean(0, keepdim=True)
     else:
         mean, variance = (exact(each)[None] for each in running)
-    y = _three(scaled(x, mean, variance, eps, given["weight"], given["bias"]), x)
+        spread = None
+    y = _three(scaled(x, mean, variance, eps, given["weight"], given["bias"], spread), x)
     return (
         (*y, torch.empty(0, device=x.device, dtype=torch.uint8)) if func.overloadpacket is aten.cudnn_batch_norm else y
     )
@@ -109,8 +127,8 @@ def _layer_norm(func: Any, args: Any, kwargs: Any) -> Any:
         return _three(TiledTensor(lazy), x)
     if axes != x.dim() - 1:
         return NotImplemented
-    mean, variance = moments(x.node, 1)
-    y = scaled(x, mean, variance, given["eps"], None, None)
+    mean, variance, spread = moments(x.node, 1)
+    y = scaled(x, mean, variance, given["eps"], None, None, spread)
     y = y if given["weight"] is None else y * given["weight"]
     return _three(y if given["bias"] is None else y + given["bias"], x)
 
