@@ -69,7 +69,7 @@ class SoundTracks:
             output.metadata.update({key: each for key, each in stream.metadata.items() if key == "language"})
             self.outputs[stream.index] = output, copied
         if again:
-            warn(path, f"its container takes no such sound as the source has; encoded again: {', '.join(again)}")
+            warn(path, f"its container does not take the sound as it is; encoded again: {', '.join(again)}")
         self.packets = self._packets(opened_source)
         self.waiting: Any = None
 

@@ -200,10 +200,9 @@ class _File:
         height, width, channels = self.shape
         self.alpha = channels == 4 and self.animation
         name = writer.codec or self.format.codec
-        file = writer._stack.enter_context(replacing_file(self.path))
-        self.file = file
+        self.file = writer._stack.enter_context(replacing_file(self.path))
         options = self._container_options(writer.metadata, like)
-        self.container = av.open(file.name, "w", format=self.format.container, container_options=options)
+        self.container = av.open(self.file.name, "w", format=self.format.container, container_options=options)
         self.stream: Any = self.container.add_stream(
             name, rate=writer.rate, options=self._options(name, writer.quality)
         )
@@ -234,7 +233,7 @@ class _File:
         self.tracks: SoundTracks | None = None
         if writer.sound and like and self.format.sound:
             self.tracks = SoundTracks(self.container, self.path, like.path, self.format.sound)
-        self.container.start_encoding()  # so that no fault of it is taken for one of the first packet
+        self.container.start_encoding()  # now, so that no fault of frames is taken for one of the sound
         if writer.sound and not self.format.sound:
             warn(self.path, f"{self.path.suffix} files hold no sound; it is not kept")
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from transgan_video.reading import open_clip
-from transgan_video.writing import ClipWriter
+from transgan_video.writing import ClipWriter, _File
 
-from transgan.api import DataError, DataWarning
+from transgan.api import DataError, DataWarning, DiskError
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
 
@@ -163,6 +163,39 @@ def test_sound_that_cannot_be_written_is_named(write_sound: WriteSound, tmp_path
     with pytest.raises(DataError, match=expected):
         copy(path, tmp_path / "b.mp4")
     assert not (tmp_path / "b.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected", "words"),
+    [
+        (
+            av.error.ArgumentError(22, "Invalid argument"),
+            DataError,
+            r"a\.mkv \(aac, mono, 48000 Hz\).*clip\.sound=false",
+        ),
+        (av.error.OSError(28, "No space left on device"), DiskError, "free some space"),
+    ],
+)
+def test_faults_of_sound_and_of_the_disk_are_kept_apart(
+    write_sound: WriteSound,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    expected: type[Exception],
+    words: str,
+) -> None:
+    class Failing:
+        def mux(self, packet: Any) -> None:
+            raise fault
+
+    path = write_sound("a.mkv", "aac")
+    with pytest.raises(expected, match=words), ClipWriter(tmp_path / "b.mkv", open_clip(path)) as writer:
+        for number, frame in enumerate(open_clip(path).frames()):
+            if number == 5:
+                assert isinstance(writer._sink, _File) and writer._sink.tracks
+                monkeypatch.setattr(writer._sink.tracks, "container", Failing())
+            writer.write(frame)
+    assert not (tmp_path / "b.mkv").exists()
 
 
 def test_a_packet_of_sound_that_the_file_breaks_off_in_is_not_copied(write_sound: WriteSound, tmp_path: Path) -> None:
