@@ -233,7 +233,7 @@ def _extract(
 def _free_name(frame: str, item: Item, index: int, taken: set[str]) -> str:
     """Return the name of the face of this index in a frame, and take it.
 
-    It is that of the frame, or with a number behind. Names that faces of another file have are left out: the second
+    It is that of the frame, or with a number behind. Names that faces of another file have are not used: the second
     face of `a` would be `a-2`, which is another photograph.
     """
     numbered = (f"{frame}-{number}" if number > 1 else frame for number in count(index + 1))

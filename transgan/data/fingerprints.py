@@ -17,7 +17,7 @@ def fingerprint(training: Sequence[Sample], held_out: Sequence[Sample]) -> dict[
     """Return how many samples a domain has, a hash of their names and file sizes, and one of what files contain.
 
     Each file is looked at, which takes its time for many files on a network's disk, and a few hundred are read: arrays
-    and recordings of one length have equal sizes, and a data set that has been made anew differs in most of its files.
+    of one shape have equal sizes, and a data set that has been made anew differs in most of its files.
     """
     return {
         "training": len(training),

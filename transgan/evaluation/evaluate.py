@@ -150,7 +150,7 @@ class Evaluation:
         self.counts: dict[Translation, int] = {}
         self.missing: dict[tuple[str, Translation], str] = {}
         self.broken: dict[Translation, int] = {}
-        """Of how many samples a translation is not finite. It has no figures: many a figure of such numbers is perfect."""
+        """Of how many samples a translation is not finite. It gets no figures, many of which would be perfect."""
 
     @property
     def count(self) -> int:
