@@ -390,7 +390,7 @@ def _in_source(source: object, what: str) -> Iterator[None]:
 def _repeated_key(samples: Sequence[Sample]) -> str | None:
     """Return a key that several samples have, or None.
 
-    Files of a user whose names differ in their suffixes alone, as of pictures kept in two formats, may share theirs.
+    Files of a user whose names differ in their suffixes alone may share theirs.
     """
     if len({sample.key for sample in samples}) == len(samples):
         return None
