@@ -41,7 +41,7 @@ def test_files_and_folders_keep_names_and_sizes(
     (tmp_path / "in/._a.png").write_bytes(b"metadata of another system")
     single = write_image(tmp_path / "c.bmp")
     done = transgan("translate", model, "in", single, "--to", "old", "-o", "out")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "note: skipped files: .txt: 1 (notes.txt)\n")
     assert done.out == "3 of 3 translated (age: young -> old) into out\n"
     assert tree(tmp_path / "out") == ["a.png", "c.bmp", "deep/er/b.JPG"]
     assert picture("out/a.png")[0] == (50, 40)

@@ -109,3 +109,18 @@ def test_lines_of_errors_come_in_the_order_of_files(transgan: Any, model: Path, 
     assert done.err.splitlines()[:3] == [
         f"error: {folder}/{number:02}.png: not an image that can be read" for number in (2, 5, 11)
     ]
+
+
+def test_files_that_are_not_read_are_named(transgan: Any, model: Path, folder: Path) -> None:
+    """By their endings, and once: hidden files and earlier results are not among them."""
+    for name in ("a.heic", "b.HEIC", "c.pgm", "README", ".DS_Store"):
+        (folder / name).write_bytes(b"x")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    for _ in range(2):
+        done = transgan("translate", model, folder, "--to", "old", "-o", folder / "out", "--overwrite")
+        assert done.out.startswith(f"{len(SIZES)} of {len(SIZES)} translated")
+        assert done.err.splitlines() == [
+            "note: skipped files: .heic: 2 (a.heic, b.HEIC); no ending: 1 (README); .pgm: 1 (c.pgm); "
+            "a broken link: 1 (gone.png)"
+        ]
+        (folder / "out/notes.txt").write_text("mine")

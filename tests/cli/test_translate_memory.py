@@ -26,7 +26,7 @@ def test_a_file_is_translated_in_tiles_and_said_so(
     assert whole.std() > 1 and abs(whole - tiles).max() <= 1
 
 
-@pytest.mark.parametrize("size", ["much", "2", "-1GB", "2XB"])
+@pytest.mark.parametrize("size", ["much", "2", "-1GB", "2XB", "0GB", "0.0001kB"])
 def test_sizes_that_are_none(transgan: Any, model: Path, write_image: Callable[..., Path], size: str) -> None:
     write_image(Path("a.png"))
     message = transgan("translate", model, "a.png", "--to", "old", f"--memory={size}").error(2)

@@ -269,9 +269,10 @@ def _failure(path: Path, error: Exception, native: bool) -> TransganError | None
 def _parse_size(text: str) -> int:
     """Return a number of bytes, given as `2GB`, `1.5G`, `500MB`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT])B?", text.strip(), re.IGNORECASE)
-    if not found:
+    size = int(float(found[1]) * 1000 ** (1 + "kmgt".index(found[2].lower()))) if found else 0
+    if not size:
         raise UsageError(f"--memory {text}: expected a size such as 2GB or 500MB")
-    return int(float(found[1]) * 1000 ** (1 + "kmgt".index(found[2].lower())))
+    return size
 
 
 def _parse_attribute(text: str) -> tuple[str, str]:
@@ -319,7 +320,8 @@ def find_files(
     """Find the files to translate.
 
     Args:
-        inputs: files, and folders to search, with all inside and linked ones. What is hidden or below `out` is skipped.
+        inputs: files, and folders to search, with all inside and linked ones. What is hidden or below `out` is skipped;
+            what else is skipped is said in one note.
         translator: its media defines the file types.
         out: the folder for the results.
         ending: the file type of the results; defaults to that of each file.
@@ -333,6 +335,7 @@ def find_files(
         DataError: an input is missing or of another type, or a folder has no files of the right type.
     """
     from transgan.api import find_files as files_in
+    from transgan.data.domains import describe_skipped
     from transgan.storage.atomic import ignores_case
 
     single = tuple(dict.fromkeys(suffix for media in translator.media.values() for suffix in media.suffixes))
@@ -347,13 +350,19 @@ def find_files(
         raise UsageError(f"--out {out} looks like a file; expected a folder, in which results keep their file names")
     found: dict[Path, Path] = {}
     same: dict[str, Path] = {}  # the first of the names that differ by case or Unicode form alone
+    skipped: dict[Path, str] = {}
     results = out.resolve()
     for item in map(expand_home, inputs):
         if item.is_dir() and not _is_sequence(item, folders):
-            inside = [_sequence_around(path, item, folders) or path for path in files_in(item).files]
-            inside = [path for path in dict.fromkeys(inside) if path.suffix.lower() in suffixes]
+            files = files_in(item)
+            inside = [_sequence_around(path, item, folders) or path for path in files.files]
             if item.resolve() in results.parents:  # do not translate earlier results again
                 inside = [path for path in inside if results not in path.resolve().parents]
+            others = {
+                path: path.suffix.lower() or "no ending" for path in inside if path.suffix.lower() not in suffixes
+            }
+            skipped |= others | {path: why for path, why in files.skipped.items() if not path.name.startswith(".")}
+            inside = [path for path in dict.fromkeys(inside) if path not in others]
             if not inside:
                 raise DataError(f"{item}: no files in it that end in {', '.join(suffixes)}")
             pairs = [(path, path.relative_to(item)) for path in inside]
@@ -377,6 +386,8 @@ def find_files(
                     f"{path} and {found[taken]} would both be written to {out / taken}; translate them separately"
                 )
             found.setdefault(name, path)
+    if skipped:
+        note(f"note: skipped files: {describe_skipped(skipped)}")
     return [(path, name) for name, path in found.items()]
 
 
