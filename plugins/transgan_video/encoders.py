@@ -31,10 +31,11 @@ def check_encoder(path: Path, codec: str | None, quality: int | None, colour_ran
     if _can_be_read(format, name, quality, colour_range):
         return
     if quality is not None and _can_be_read(format, name, None, colour_range):
-        raise UsageError(f"{path}: {name} does not take a quality (CRF) of {quality}; one is {format.quality or 24}")
+        raise UsageError(f"{name} does not take a quality (CRF) of {quality}; one is {format.quality or 24}")
     works = [each for each in dict.fromkeys((format.codec, *_USUAL)) if _can_be_read(format, each, None, colour_range)]
-    known = "cannot be written with the encoder" if name in pyav().codecs_available else "there is no encoder"
-    raise UsageError(f"{path}: {known} '{name}'; {path.suffix} files can be with {', '.join(works) or 'none here'}")
+    exists = name in pyav().codecs_available
+    fault = f"{path.suffix} files cannot be written with '{name}'" if exists else f"there is no encoder '{name}'"
+    raise UsageError(f"{fault}; {path.suffix} files can be with {', '.join(works) or 'none here'}")
 
 
 def _can_be_read(format: Format, name: str, quality: int | None, colour_range: int) -> bool:

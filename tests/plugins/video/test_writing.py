@@ -185,7 +185,7 @@ def test_what_cannot_be_written_is_one_line(write_clip: WriteClip, tmp_path: Pat
      ("b.mkv", "png"), ("b.webm", "libx264"), ("b.gif", "libx264"), ("b.webp", "png")],
 )  # fmt: skip
 def test_an_encoder_that_does_not_fit_is_refused_before_the_first_frame(tmp_path: Path, name: str, codec: str) -> None:
-    with pytest.raises(UsageError, match=rf"cannot be written with the encoder '{codec}'; \{name[1:]} files") as error:
+    with pytest.raises(UsageError, match=rf"^\{name[1:]} files cannot be written with '{codec}'; ") as error:
         ClipWriter(tmp_path / name, codec=codec)
     proposed = str(error.value).split(" can be with ")[1].split(", ")
     for each in proposed:  # and PyAV reads what they write
