@@ -1,5 +1,6 @@
 """Writing pictures with what their files had: numbers, opacity, colour profile and metadata, as far as formats can."""
 
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from transgan_images.pictures import Numbers, Original, Picture, as_whole, eight
 #: Formats that hold opacity, and CMYK.
 _ALPHA = ("PNG", "WEBP", "TIFF", "GIF")
 _CMYK = ("JPEG", "TIFF")
+#: Most pixels a side, of formats that hold fewer than memory does: of libjpeg, libwebp, and of GIF's 16 bits.
+_SIDES = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535}
 
 
 def write_picture(picture: Picture, path: Path) -> None:
@@ -133,6 +136,10 @@ def _image(array: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
 
 
 def _save(picture: Picture, file: BinaryIO, format: str) -> None:
+    height, width = picture.pixels.shape[:2]
+    if max(height, width) > (limit := _SIDES.get(format, math.inf)):
+        what = f"{format} holds at most {limit:,} pixels a side, and the picture has {width:,} x {height:,}"
+        raise ValueError(f"{what}; write it as .png or .tif")
     array, alpha, profile = _given_back(picture, format)
     metadata = picture.original.metadata if picture.original else Metadata()
     options = write_options(metadata, profile, format)
