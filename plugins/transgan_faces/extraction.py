@@ -33,6 +33,7 @@ from transgan.api import (
     expand_home,
     find_files,
     is_quiet,
+    listed,
     note,
     option,
     progress_bar,
@@ -155,10 +156,13 @@ def find_items(inputs: Sequence[Path], out: Path) -> list[Item]:
         if given.resolve() == results or (given.is_file() and given.resolve().parent == results):
             raise UsageError(f"{option('out', out)} holds what is to be read, {given}; choose another folder")
         if given.is_dir():
-            inside = [path for path in find_files(given).files if path.suffix.lower() in known]
-            inside = [path for path in inside if results not in path.resolve().parents]
+            files = [path for path in find_files(given).files if results not in path.resolve().parents]
+            inside = [path for path in files if path.suffix.lower() in known]
             if not inside:
                 raise DataError(f"{given}: no photographs or clips in it; they end in {', '.join(known)}")
+            others = Counter(path.suffix.lower() or "no ending" for path in files if path.suffix.lower() not in known)
+            if others:
+                note(f"note: skipped files of {given}: {listed([f'{k}: {n:,}' for k, n in others.most_common()])}")
             paths |= {path: "-".join(path.relative_to(given).with_suffix("").parts) for path in inside}
         elif not given.exists():
             raise DataError(f"{given}: no such file or folder")

@@ -71,9 +71,13 @@ def test_faces_of_photographs_are_cropped_upright_and_named_after_their_files(
 ) -> None:
     write(tmp_path / "in/trip/one.png", picture((ANNA, (60, 40, 140))))
     write(tmp_path / "in/two.png", picture((BERT, (20, 60, 110)), (ANNA, (170, 40, 140))))
+    for name in ("three.heic", "trip/four.HEIC", "five.pgm"):
+        (tmp_path / "in" / name).write_bytes(b"x")
     run([tmp_path / "in"], tmp_path / "out", Extraction(which="all"))
     assert names(tmp_path / "out") == ["trip-one.png", "two-2.png", "two.png"]
-    out = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    assert f"note: skipped files of {tmp_path / 'in'}: .heic: 2, .pgm: 1\n" in printed.err
+    out = printed.out.splitlines()
     assert out[-2] == f"2 pictures, 3 faces: 3 written into {tmp_path / 'out'}"
     assert out[-1] == f"contact sheet {tmp_path / 'out-sheet.png'}"
     with Image.open(tmp_path / "out/trip-one.png") as image:
