@@ -150,9 +150,23 @@ class Moved(Loss[Options]):
         return (fake - source).abs().mean()
 
 
+class Counting(Loss[Options]):
+    """Keeps what it has seen."""
+
+    def __init__(self, options: Options):
+        super().__init__(options)
+        self.count = 0
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        self.count += 1
+        self.last = fake.detach()
+        return fake.mean()
+
+
 class Losses:
     @hookimpl
     def register_losses(self, register: Register) -> None:
+        register("counting", Counting)
         register("constant", Constant)
         register("moved", Moved)
 
@@ -163,3 +177,13 @@ def test_a_loss_that_trains_nothing_is_said(planned: Any) -> None:
     assert warnings(planned(RECIPE, Losses(), more)) == [said]
     frozen = warnings(planned(RECIPE, Losses(), (*more, "train.freeze=['g*']")))
     assert any(re.search("'constant'.*'moved'.*trains? nothing", line) for line in frozen)
+
+
+def test_what_a_loss_keeps_does_not_begin_with_the_trace(planned: Any) -> None:
+    plan = planned(RECIPE, Losses(), ("losses.counting=1.0",))
+    loss = plan.losses["counting"]
+    assert isinstance(loss, Counting)
+    trace_run(plan)
+    assert loss.count == 0 and not hasattr(loss, "last")
+    changed(plan)  # trains
+    assert loss.count == 4 * 4 and loss.last.device.type == "cpu"  # steps, translations

@@ -92,7 +92,7 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
     sharing = phases_sharing_nodes(phases, plan.recipe.train.accumulate)
     traces = []
     where = f"stage {plan.stages.index(stage) + 1}: " if len(plan.stages) > 1 else ""
-    with LiveTensors() as live:
+    with LiveTensors() as live, _plugins_as_before(plan):
         held = (value for network in networks.values() for value in (*network.parameters(), *network.buffers()))
         live.hold(value for value in held if not is_lazy(value))
         with _as_recipe_error(plan, f"{where}the nodes of the step"):
@@ -123,6 +123,25 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
     if unread := list(networks.unread_conditions()):
         raise RecipeError(unread, plan.recipe.name)
     return traces
+
+
+@contextmanager
+def _plugins_as_before(plan: Plan) -> Iterator[None]:
+    """Take back what losses, nodes and augmentations keep in attributes: the run uses the same objects.
+
+    Else a loss that counts its calls would begin late, and one that keeps a tensor would find one without numbers.
+    """
+    owners = [*plan.losses.values(), *(getattr(each, "__self__", None) for each in plan.graph.functions.values())]
+    owners += [each for uses in plan.discriminators.values() for use in uses for _, each in use.augment]
+    before = [
+        (vars(owner), dict(vars(owner))) for owner in owners if isinstance(getattr(owner, "__dict__", None), dict)
+    ]
+    try:
+        yield
+    finally:
+        for attributes, kept in before:
+            attributes.clear()
+            attributes.update(kept)
 
 
 @contextmanager
