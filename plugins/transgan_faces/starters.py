@@ -92,7 +92,7 @@ FACES = Starter(
         "tasks": "the domains that are translated into each other",
     },
     (
-        "discriminators.features   a pretrained network ages faces more: transgan recipes conditional_face_photos_pretrained",
+        "discriminators.features   pretrained networks age more: transgan recipes conditional_face_photos_pretrained",
         "losses.cycle              lower it if too little changes",
     ),
     rank=4,
