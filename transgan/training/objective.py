@@ -48,7 +48,7 @@ class Objective:
         self.augmenter = Augmenter(plan, self.loss_buffers)
         self.kept = KeptLabels(plan)
         self.differentiable: set[str] = set()
-        """The losses so far whose value depends on something that is trained."""
+        """In a trace, the losses so far whose value depends on something that is trained."""
 
     def compute_nodes(self, batch_inputs: Mapping[Key, Any], phases: list[Phase], clock: Clock) -> Step:
         """Compute the nodes that these phases share; with gradients only if one of them trains a generator."""
@@ -91,7 +91,7 @@ class Objective:
                 if not isinstance(value, Tensor) or value.ndim:
                     what = f"for_{term.side} returned {described(value)}, expected a scalar tensor, such as a mean"
                     raise PluginFault(self.plan.losses[term.loss], what)
-            if value.requires_grad:
+            if self.traces_all and value.requires_grad:
                 self.differentiable.add(term.loss)
             if "buffers" in more:
                 self.loss_buffers.record(owner_of(term), more["buffers"])
