@@ -13,6 +13,7 @@ from transgan.api import Generator, Media, Options, Register, Sample, Source, ho
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains, samples_of
 from transgan.errors import DataError, PluginFault
+from transgan.evaluation.evaluate import counterparts
 from transgan.evaluation.unmeasured import true_translations
 from transgan.plan import Plan
 from transgan.plugin_errors import as_plugin_error
@@ -183,7 +184,7 @@ def test_what_a_media_decodes(plan: Plan, monkeypatch: pytest.MonkeyPatch, gives
         Batches(plan, domains).at(0)
     assert str(caught.value).startswith(f"Plain: decode returned {message}")
     with pytest.raises(PluginFault, match=r"^Plain: decode returned "):  # true translations come past the cache
-        domains.tensors([gives], None, ["a"], 4, "cpu")
+        counterparts(domains, plan.directions[0], [domains["b"].samples[0]], {}, "cpu")
 
 
 @pytest.mark.parametrize("fits", [None, [1], {"mean": 3.0}])

@@ -1,6 +1,7 @@
 """Model folders: what config.json and the model card hold, and what reading a model needs."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transgan.api import PluginError
+from transgan.api import DataError, PluginError
 from transgan.data.domains import Domains
 from transgan.inference.model_folder import model_card, model_config
+from transgan.inference.places import find_model
 from transgan.inference.translator import Translator
 from transgan.plan import Plan
 from transgan.registry import Registry
@@ -108,3 +110,23 @@ sys.exit(" ".join({{"sympy", "torch._dynamo"}} & set(sys.modules)) or 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
+
+
+def test_a_damaged_model_names_its_remedy_where_a_run_has_a_checkpoint_to_write_it_anew(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(path: str) -> str:
+        with pytest.raises(DataError) as refusal:
+            find_model(path).read()
+        return str(refusal.value)
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "my run")
+    shutil.copytree("my run/model", "alone")
+    for folder in ("my run/model", "alone"):
+        Path(folder, "config.json").write_text("")
+    assert said("my run").endswith("; transgan finish 'my run' writes it anew")
+    assert "transgan finish '" in said("my run/model")
+    assert "transgan finish" not in said("alone")
+    shutil.rmtree("my run/checkpoints")
+    assert "transgan finish" not in said("my run")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from transgan.errors import DataError, DiskError, DivergedError, UsageError
-from transgan.storage import atomic, digest, read_model, save, write_model
+from transgan.storage import atomic, digest, read_model, write_model
 
 CONFIG = {"format": 1, "transgan": "0.1.0", "recipe": {"generator": {"name": "resnet"}}}
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.steps": torch.tensor(3), "half": torch.ones(5).bfloat16()}
@@ -270,26 +270,6 @@ def test_paths_without_a_model_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "nowhere", tmp_path / "file", tmp_path / "file" / "below", tmp_path):
         assert_refused(path)
-
-
-def test_a_damaged_model_names_its_remedy_where_a_run_has_a_checkpoint_to_write_it_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def said(folder: Path) -> str:
-        with pytest.raises(DataError) as refusal:
-            read_model(folder)
-        return str(refusal.value)
-
-    monkeypatch.chdir(tmp_path)
-    for name in ("model", "other"):
-        write_model(Path("my run") / name, TENSORS, CONFIG, "")
-        (Path("my run") / name / "config.json").write_text("")
-    assert "transgan finish" not in said(Path("my run/model"))
-    save(Path("my run/checkpoints"), 1, {}, {})
-    assert said(Path("my run/model")).endswith("; transgan finish 'my run' writes it anew")
-    assert "transgan finish" not in said(Path("my run/other"))
-    monkeypatch.chdir("my run")
-    assert said(Path("model")).endswith("; transgan finish . writes it anew")
 
 
 def test_truncated_model_is_refused(model: Path) -> None:

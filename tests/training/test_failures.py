@@ -173,7 +173,7 @@ def test_a_report_that_cannot_be_written_at_the_end_costs_itself(
     assert trained(recipe_file(RECIPE.replace("broken = true", "")), folder).step == 4
     assert result(folder)["steps"] == 4 and result(folder)["translations"]
     log = (folder / "log.txt").read_text()
-    assert f"  warning: the report failed: {why}\n" in log
+    assert f"  warning: step 4: the report failed: {why}\n" in log
     assert log.splitlines()[-1].endswith("  finished at step 4")
 
 

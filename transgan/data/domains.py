@@ -13,7 +13,6 @@ from torch import Tensor
 
 from transgan.api.samples import Media, Sample, SampleRng, Source
 from transgan.data.balance import balance_warnings
-from transgan.data.cache import check_decoded
 from transgan.data.contents import Contents, file_of
 from transgan.data.domain_data import DomainData
 from transgan.data.fingerprints import fingerprint
@@ -249,8 +248,6 @@ class Domains(Mapping[str, DomainData]):
         domains = list(dict.fromkeys(names))
         self.fit_statistics(domains)
         media = self.media_at(names[0], size)
-        for each in [decoded] if isinstance(decoded, np.ndarray) else decoded:
-            check_decoded(each, media)
         arrays: Tensor | list[Tensor]
         if isinstance(decoded, np.ndarray):
             arrays = to_device(torch.from_numpy(decoded), device)

@@ -17,6 +17,7 @@ from transgan.api.names import METRIC_ARGUMENTS
 from transgan.api.protocols import Metric, Translation
 from transgan.api.samples import Column, Sample
 from transgan.data.attributes import encode_labels
+from transgan.data.cache import check_decoded
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index, further_inputs
 from transgan.data.real_samples import real_domains
@@ -383,6 +384,8 @@ def counterparts(
     media = domains.media_at(name, size)
     with error_context(f"decoding true translations of {direction.translation}", media):
         decoded = [media.decode(each.location) for each in true if each]
+        for array in decoded:
+            check_decoded(array, media)
     arrays = decoded if media.ragged else np.stack(decoded)
     return domains.tensors(arrays, None, [name] * len(decoded), size, device)
 

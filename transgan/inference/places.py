@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transgan.errors import DataError, UsageError, similar_path
-from transgan.storage import RunFolder, check_model_place, is_checkpoint, load, read_model, saved_steps
+from transgan.storage import RunFolder, check_model_place, finish_remedy, is_checkpoint, load, read_model, saved_steps
 from transgan.text import expand_home, listed, option
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ class ModelPlace:
             DiskError: the checkpoint is damaged.
         """
         if not self.is_checkpoint:
-            return read_model(self.folder)
+            try:
+                return read_model(self.folder)
+            except DataError as damage:
+                raise DataError(f"{damage}{finish_remedy(self.run) if self.run else ''}") from None
         checkpoint = load(self.folder)
         config = checkpoint.state.get("config")
         if not isinstance(config, dict):

@@ -50,18 +50,17 @@ class Report:
         self.folder = folder
         self.reader = RunReader(folder, plan, KINDS)
 
-    def write(self, state: State = "running", why: str = "", result: Mapping[str, Any] | None = None) -> None:
+    def write(self, state: State = "running", why: str = "") -> None:
         """Write the page.
 
         Args:
             state: how the run is.
             why: it is so.
-            result: the content of result.json, where that is not written yet.
 
         Raises:
             DiskError: it cannot be written.
         """
-        write_text(self.folder.report, render_run(self.reader.read(state, why, result)))
+        write_text(self.folder.report, render_run(self.reader.read(state, why)))
 
 
 def render_run(view: RunView, version: str = "") -> str:

@@ -126,12 +126,11 @@ class RunReader:
         self._metrics = MetricsReader(folder.metrics)
         self._curves = Curves()
 
-    def read(self, state: State | None = None, why: str = "", result: Mapping[str, Any] | None = None) -> RunView:
+    def read(self, state: State | None = None, why: str = "") -> RunView:
         """Return what the folder holds now.
 
         Args:
             state: of a run in this process; by default what log.txt says.
-            result: the content of result.json, where it is not written yet.
         """
         anew, records = self._metrics.read()
         if anew:
@@ -143,11 +142,11 @@ class RunReader:
         recipe = _recipe(folder)
         table = _parsed(recipe)
         damaged: list[str] = []
-        if result is None:
-            try:
-                result = read_result(folder.result) or {}
-            except DataError as error:  # which costs the figures, and not the page
-                result, damaged = {}, [str(error)]
+        result: Mapping[str, Any] = {}
+        try:
+            result = read_result(folder.result) or {}
+        except DataError as error:  # which costs the figures, and not the page
+            damaged.append(str(error))
         events = _events(log)
         found, step, steps, device, said = _state_of(log, folder)
         state, why = state or found, why or said

@@ -260,7 +260,7 @@ def read_model(folder: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         if defect := serialization.find_non_finite({WEIGHTS: tensors}):
             raise DamagedError(defect)
     except DamagedError as damage:
-        raise DataError(f"model {folder}: {damage}{_remedy(folder)}") from None
+        raise DataError(f"model {folder}: {damage}") from None
     except OSError as error:
         raise DataError(f"model {folder}: cannot read {error.filename}: {error.strerror}") from error
     return tensors, config
@@ -269,14 +269,6 @@ def read_model(folder: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 def _read_config(folder: Path) -> dict[str, Any]:
     with serialization.open_to_read(folder / CONFIG, serialization.MAX_JSON) as file:
         return serialization.parse_json(CONFIG, file.read())
-
-
-def _remedy(folder: Path) -> str:
-    """Return the end of a message about a damaged model: where it is that of a run, how to mend it."""
-    from transgan.storage.run_folder import RunFolder, finish_remedy  # which imports this module
-
-    run = folder.parent
-    return finish_remedy(run) if RunFolder.at(run).model == folder.absolute() else ""
 
 
 def digest(groups: Groups) -> str:

@@ -1,16 +1,15 @@
-"""What a run writes for people and for use: the model folder, the report, and result.json."""
+"""What a run writes for people and for use: the model folder and result.json."""
 
 import json
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from transgan import storage
 from transgan.data.domains import Domains, statistics_tensors
-from transgan.errors import DataError, DiskError
+from transgan.errors import DataError
 from transgan.evaluation.conditions import ConditionEffect, effects_table
 from transgan.evaluation.evaluate import protocol_of
 from transgan.inference.model_folder import model_card, model_config
@@ -19,10 +18,7 @@ from transgan.monitoring.advice import advise
 from transgan.monitoring.guardian import Guardian
 from transgan.networks import Networks, network_tensors
 from transgan.plan import Plan
-from transgan.plugin_errors import reason_of
-from transgan.reporting.html import Report
 from transgan.reporting.result import read_result
-from transgan.text import note
 from transgan.training.model_weights import BestWeights
 
 
@@ -89,36 +85,22 @@ def write_outputs(
     plan: Plan,
     domains: Domains,
     tensors: Mapping[str, Tensor],
-    report: Report,
     result: Mapping[str, Any],
-    outcome: Literal["running", "finished", "stopped"],
+    ended: bool,
 ) -> None:
-    """Write or replace the model folder and the report; of a run that has ended also result.json.
-
-    The report of such a run comes last, and one that cannot be written is a warning: figures take long to measure.
+    """Write or replace the model folder, and of a run that has ended result.json.
 
     Args:
         result: the content of result.json; without figures where they are not measured yet.
-        outcome: how the run has ended, or that it goes on.
 
     Raises:
-        DiskError: something cannot be written; of a run that has ended, something else than the report.
+        DiskError: something cannot be written.
         UsageError: something else than a model is in the place of the model folder.
     """
     card = model_card(plan, domains, result)
     storage.write_model(folder.model, tensors, model_config(plan, result["steps"], domains), card, of_run=True)
-    if outcome == "running":
-        report.write()
-        return
-    storage.write_text(folder.result, json.dumps(result, indent=2) + "\n")
-    try:
-        report.write(outcome, result=result)
-    except Exception as error:
-        warning = f"warning: the report failed: {reason_of(error)}"
-        note(warning)
-        with suppress(DiskError), storage.TextLog(folder.log) as log:
-            log.write(warning)
-            log.write("".join(traceback.format_exception(error)).rstrip())
+    if ended:
+        storage.write_text(folder.result, json.dumps(result, indent=2) + "\n")
 
 
 def is_finished(folder: storage.RunFolder, steps: int) -> bool:

@@ -342,12 +342,13 @@ class Trainer:
     def _publish(self, step: int) -> None:
         """Write the model of a step that was saved, and a report, before anything is measured."""
         if self.folder and self.saved[0] == step:
-            with self.log.surviving("the model and the report"):
+            with self.log.surviving("the model"):
                 with self.engine.translating() as networks:
                     tensors = model_tensors(self.plan, networks, self.best, self.domains)
                 result = self._result(self.adviser.records, {}, [])
-                write_outputs(self.folder, self.plan, self.domains, tensors, self.report, result, "running")
+                write_outputs(self.folder, self.plan, self.domains, tensors, result, ended=False)
                 self.published = step
+            self._write_report()
 
     def _write_report(self, state: State = "running", why: str = "") -> None:
         """Write the report of a run as it is now."""
@@ -462,7 +463,8 @@ class Trainer:
         records = self.log.records()
         result = self._result(records, self.figures, effects)
         self.log.write(f"peak memory {peak_memory(self.processes.device)}")
-        write_outputs(self.folder, plan, self.domains, tensors, self.report, result, outcome)
+        write_outputs(self.folder, plan, self.domains, tensors, result, ended=True)
+        self._write_report(outcome)
         for line in result["advice"]:
             self.progress.message(line)
         self.progress.result(result, self.folder)
