@@ -102,7 +102,13 @@ class ClipWriter:
         self._sink: _Folder | _File | None = None
         if self.path.suffix.lower() not in (*FORMATS, FOLDER):
             raise UsageError(f"{self.path}: expected a suffix of {', '.join((*FORMATS, FOLDER))}")
-        if self.path.suffix.lower() != FOLDER and (codec is not None or quality is not None):
+        named = {"codec": codec, "quality": quality}
+        if self.path.suffix.lower() == FOLDER and (given := [key for key, value in named.items() if value is not None]):
+            raise UsageError(
+                f"{self.path}: a folder of frames holds PNG files, which have no {' and no '.join(given)}; leave "
+                f"{'it' if len(given) == 1 else 'them'} out"
+            )
+        if codec is not None or quality is not None:
             colours = colours_of(FORMATS[self.path.suffix.lower()], like)
             check_encoder(self.path, codec, quality, colours.range)
 

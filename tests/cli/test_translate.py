@@ -347,7 +347,9 @@ def test_missing_or_damaged_models(
     config.write_text("{")
     assert error().startswith(f"model {broken}: config.json: not JSON: ")
     write_config(format=2)
-    assert error() == f"model {broken}: config.json: format 2 is unknown to TransGAN {settings['transgan']}"
+    assert f"config.json: format 2 is unknown to TransGAN {settings['transgan']}, which reads format 1" in error()
+    config.write_text('{"architectures": ["Bert"]}')
+    assert "config.json: not the config of a model, since it has no key 'format'; expected" in error()
     write_config(recipe={})
     assert error() == f"model {broken}: config.json: not the config of a model: it lacks 'data'"
     write_config(recipe={**settings["recipe"], "tasks": {}})

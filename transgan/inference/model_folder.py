@@ -164,9 +164,16 @@ def plan_of(config: Mapping[str, Any], where: str) -> Plan:
         DataError: it is not the config of a model.
         PluginError: a plugin that it names is not installed, or does not take its options.
     """
-    if config.get("format") != 1:
-        found = f"{config.get('format')!r:.40}"
-        raise DataError(f"{where}: format {found} is unknown to TransGAN {transgan.__version__}")
+    if "format" not in config:
+        raise DataError(
+            f"{where}: not the config of a model, since it has no key 'format'; expected that of a folder `model` as a run "
+            "writes it"
+        )
+    if config["format"] != 1:
+        raise DataError(
+            f"{where}: format {config['format']!r:.40} is unknown to TransGAN {transgan.__version__}, which reads format "
+            "1; a newer version may"
+        )
     registry = Registry.installed()
     registry.entries["sources", NO_SOURCE] = Registered(
         "sources", NO_SOURCE, _NoSource, "transgan", transgan.__version__
