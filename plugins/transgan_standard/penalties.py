@@ -152,7 +152,7 @@ class Lecam(Loss[LecamOptions]):
         for name, mean in means.items():
             buffers[name] = before.get(name, mean).lerp(mean, 1 - self.options.decay)
         if not before:
-            return 0 * means["real"]
+            return 0 * mean_logits(real_output).mean()  # with a gradient: it says that the loss trains
         terms = [(logits - before["fake"]).square().mean() for logits in real_output.logits]
         terms += [(logits - before["real"]).square().mean() for logits in fake_output.logits]
         return torch.stack(terms).sum() / len(real_output.logits)

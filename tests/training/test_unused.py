@@ -163,11 +163,21 @@ class Counting(Loss[Options]):
         return fake.mean()
 
 
+class Later(Loss[Options]):
+    """Compares with the step before, of which the first one has none."""
+
+    def for_generator(self, fake: Tensor, buffers: dict[str, Tensor]) -> Tensor:
+        mean = fake.mean()
+        before, buffers["mean"] = buffers.get("mean"), mean.detach()
+        return mean.new_zeros(()) if before is None else (mean - before).square()
+
+
 class Losses:
     @hookimpl
     def register_losses(self, register: Register) -> None:
         register("counting", Counting)
         register("constant", Constant)
+        register("later", Later)
         register("moved", Moved)
 
 
@@ -177,6 +187,12 @@ def test_a_loss_that_trains_nothing_is_said(planned: Any) -> None:
     assert warnings(planned(RECIPE, Losses(), more)) == [said]
     frozen = warnings(planned(RECIPE, Losses(), (*more, "train.freeze=['g*']")))
     assert any(re.search("'constant'.*'moved'.*trains? nothing", line) for line in frozen)
+
+
+def test_a_loss_that_trains_from_a_later_step_on_is_not_said_to_train_nothing(planned: Any) -> None:
+    assert warnings(planned(RECIPE, Losses(), ("losses.later=1.0", "losses.lecam=0.1"))) == []
+    phases = f'phases=[{GENERATOR}, {DISCRIMINATOR}, {{side="discriminator", losses=["lecam"], trains=["d*"]}}]'
+    assert warnings(planned(RECIPE, overrides=("losses.lecam=0.1", phases))) == []
 
 
 def test_what_a_loss_keeps_does_not_begin_with_the_trace(planned: Any) -> None:

@@ -161,7 +161,9 @@ def _unused(plan: Plan, uses: Sequence[_Use], run: set[str]) -> Iterator[tuple[s
     yield from ((f"loss '{name}'", "never evaluated", why) for name, why in idle_losses.items())
     differentiable = {name for use in uses for name in use.trace.differentiable}
     for name in dict.fromkeys(term.loss for use in uses for term, why in use.idle.items() if not why):
-        if name not in differentiable:
+        asked = {argument for term in plan.terms if term.loss == name for argument in term.arguments}
+        # What changes during the run may give it a gradient that its first step, which the trace makes, does not show.
+        if name not in differentiable and not asked & {"buffers", "clock"}:
             yield f"loss '{name}'", "trains nothing", "its value depends on nothing that its phases train"
     trained = {name for use in uses for name in use.trained}
     untrained = [name for name in plan.networks if name not in trained and not _is_spare(plan, name, trained, run)]

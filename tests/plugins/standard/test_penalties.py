@@ -199,7 +199,9 @@ def test_lecam_compares_logits_with_the_moving_average_of_the_opposite_kind() ->
     loss = Lecam(Lecam.Options.model_validate({"decay": 0.9}))
     buffers: dict[str, Tensor] = {}
     real, fake = (DiscriminatorOutput([torch.randn(4, 1, 5, 5), torch.randn(4, 1, 2, 2)]) for _ in range(2))
-    assert loss.for_discriminator(real, fake, buffers).item() == 0
+    trained = DiscriminatorOutput([each.clone().requires_grad_() for each in real.logits])
+    first = loss.for_discriminator(trained, fake, buffers)
+    assert first.item() == 0 and first.requires_grad
     means = {
         name: float(np.mean([float(logits.mean()) for logits in output.logits]))
         for name, output in (("real", real), ("fake", fake))
