@@ -119,12 +119,13 @@ def run(inputs: Sequence[Path], out: Path, chosen: Extraction) -> None:
     out = expand_home(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{option('out', out)} is a file; expected a folder")
-    items = find_items(inputs, out)
+    items, unreadable = find_items(inputs, out)
     _check_results(items, out, chosen)
     faces = Faces(FacesOptions(weights=chosen.weights, margin=chosen.margin))
     if faces.note:
         note(f"note: {faces.note}")
     report, failures = Report(taken={_same_name(item.name) for item in items}), Failures(_failure)
+    failures.of_folders(unreadable)
     fingerprints: list[int] = []
     frames = None if any(item.is_clip for item in items) else len(items)  # which a clip may not say
     with progress_bar("looking for faces", frames) as seen:
@@ -136,15 +137,18 @@ def run(inputs: Sequence[Path], out: Path, chosen: Extraction) -> None:
     show(out if is_quiet() else written)
     if report.written:
         note(f"contact sheet {contact_sheet(report.written, out, chosen.overwrite)}", error=False)
-    failures.stop(len(items), "read or written")
+    failures.stop(len(items) + len(unreadable), "read or written")
 
 
 def _failure(path: Path, error: Exception) -> TransganError | None:
     return DataError(f"{path}: out of memory") if isinstance(error, MemoryError) else as_user_error(error)
 
 
-def find_items(inputs: Sequence[Path], out: Path) -> list[Item]:
+def find_items(inputs: Sequence[Path], out: Path) -> tuple[list[Item], dict[Path, str]]:
     """Return the photographs and clips among files and in folders, without those below `out`.
+
+    Returns:
+        These; and folders that cannot be read, with the reasons.
 
     Raises:
         DataError: an input is missing, of another type, or a folder without any.
@@ -152,11 +156,14 @@ def find_items(inputs: Sequence[Path], out: Path) -> list[Item]:
     """
     known, results = (*ImageMedia.suffixes, *CLIPS), out.resolve()
     paths: dict[Path, str] = {}
+    unreadable: dict[Path, str] = {}
     for given in map(expand_home, inputs):
         if given.resolve() == results or (given.is_file() and given.resolve().parent == results):
             raise UsageError(f"{option('out', out)} holds what is to be read, {given}; choose another folder")
         if given.is_dir():
-            files = [path for path in find_files(given).files if results not in path.resolve().parents]
+            found = find_files(given)
+            unreadable |= {path: found.skipped[path] for path in found.unreadable}
+            files = [path for path in found.files if results not in path.resolve().parents]
             inside = [path for path in files if path.suffix.lower() in known]
             if not inside:
                 raise DataError(f"{given}: no photographs or clips in it; they end in {', '.join(known)}")
@@ -179,7 +186,7 @@ def find_items(inputs: Sequence[Path], out: Path) -> list[Item]:
     for path, name in names.items():
         if (other := first.setdefault(_same_name(name), path)) != path:
             raise UsageError(f"faces of {other} and {path} would have the same names; extract them into two folders")
-    return [Item(path, name, path.suffix.lower() in CLIPS) for path, name in names.items()]
+    return [Item(path, name, path.suffix.lower() in CLIPS) for path, name in names.items()], unreadable
 
 
 def _check_results(items: Sequence[Item], out: Path, chosen: Extraction) -> None:

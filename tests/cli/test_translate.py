@@ -89,6 +89,32 @@ def test_unreadable_file_is_named_and_the_others_are_translated(
     assert tree(tmp_path / "out") == ["a.png", "c.png"]
 
 
+def test_unreadable_folder_is_named_and_the_others_are_translated(
+    transgan: Any, model: Path, tmp_path: Path, write_image: WriteImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "closed/b", "open/c"):
+        write_image(tmp_path / f"in/{name}.png")
+    scan = os.scandir
+
+    def guarded(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    done = transgan("translate", model, "in", "--to", "young", "-o", "out")
+    assert (done.code, done.out) == (3, "2 of 2 translated (age: old -> young) into out\n")
+    assert done.err.splitlines() == [
+        "error: in/closed: cannot be read: Permission denied",
+        "error: 1 of 3 files and folders could not be translated; see above",
+    ]
+    done = transgan("data", "check", "in")
+    assert "skipped files: cannot be read: Permission denied: 1 (closed)" in done.out + done.err
+    assert "no files that the media image reads" not in done.out + done.err
+    monkeypatch.setattr(os, "scandir", scan)
+    assert tree(tmp_path / "out") == ["a.png", "open/c.png"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

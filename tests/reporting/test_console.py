@@ -31,6 +31,16 @@ def test_every_figure_of_many_translations_is_printed(width: int) -> None:
     assert printed.count("held-out samples") == 1
 
 
+@pytest.mark.parametrize("width", [20, 30, 40])
+def test_in_a_narrow_terminal_names_are_wrapped_and_figures_whole(width: int) -> None:
+    figures = {"low -> high": {"speaker_share_of_source": 0.123, "mel_cepstral_distortion_of_vocoder": 14.56}}
+    file = io.StringIO()
+    Console(file=file, width=width).print(figures_table(figures, "held-out samples", width))
+    cells = [line.split("│")[1:3] for line in file.getvalue().splitlines() if line.startswith("│")]
+    assert [right.strip() for _, right in cells if right.strip()] == ["0.123", "14.6"]
+    assert "".join(left.strip() for left, _ in cells) == "".join(figures["low -> high"])
+
+
 def test_losses_are_averaged_over_translations(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(10)
     progress.step(1, {f"{name}/loss_G/lsgan": float(i) for i, name in enumerate(FIGURES)})

@@ -1,6 +1,6 @@
 """Commands on many files, of which one that fails stops no other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class Failures:
         self.understand = understand or (lambda path, error: as_user_error(error))
         self.reported: list[TransganError] = []
         self.bugs: list[Exception] = []
+        self.what = "files"
 
     def __len__(self) -> int:
         return len(self.reported)
@@ -40,6 +41,13 @@ class Failures:
             self.reported.append(known or TransganError(f"{path}: {type(error).__name__}: {error}"))
             show(f"error: {printable(self.reported[-1])}", error=True)
 
+    def of_folders(self, unreadable: Mapping[Path, str]) -> None:
+        """Report folders that cannot be read, each with the reason: there may be files in them."""
+        for path, why in unreadable.items():
+            self.what = "files and folders"
+            with self.of(path):
+                raise DataError(f"{path}: {why}")
+
     def stop(self, count: int, done: str) -> None:
         """Raise an error if there was any: the first bug, or one that sums up the others.
 
@@ -50,7 +58,7 @@ class Failures:
         if self.bugs:
             raise self.bugs[0]
         if self.reported:
-            summary = TransganError(f"{len(self)} of {count} files could not be {done}; see above")
+            summary = TransganError(f"{len(self)} of {count} {self.what} could not be {done}; see above")
             codes = {failure.exit_code for failure in self.reported}
             summary.exit_code = codes.pop() if len(codes) == 1 else DataError.exit_code
             raise summary

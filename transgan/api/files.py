@@ -19,6 +19,8 @@ class FoundFiles:
     """Regular files, sorted by path."""
     skipped: dict[Path, str] = field(default_factory=dict)
     """Other entries, each with the reason: files and folders that are hidden, broken links, what cannot be read."""
+    unreadable: list[Path] = field(default_factory=list)
+    """Of these the folders that cannot be read, in which there may be files."""
 
 
 def find_files(folder: Path, pattern: str = "**/*") -> FoundFiles:
@@ -54,6 +56,7 @@ def find_files(folder: Path, pattern: str = "**/*") -> FoundFiles:
                 if current == folder:
                     raise DataError(f"{folder} cannot be read: {error.strerror}") from None
                 found.skipped[current] = f"cannot be read: {error.strerror}"
+                found.unreadable.append(current)
                 continue
             for entry in entries:
                 path = Path(entry.path)

@@ -214,7 +214,7 @@ def translate(
     style = None if reference is None else translator.read_reference(expand_home(reference), direction)
     check_inputs(translator.plan, direction, folders, regions is not None)
     containers = Containers.of_model(translator.plan, direction, container_settings, registry)
-    files = find_files(inputs, translator, out, ending, containers)
+    files, unreadable = find_files(inputs, translator, out, ending, containers)
     check_results([(path, each) for path, name in files for each in results_of(name, samples)], out, overwrite)
     with disk_errors(out):
         make_folder(out)
@@ -237,6 +237,7 @@ def translate(
     )
 
     failures, copied, count = Failures(partial(_failure, native=native)), 0, 0
+    failures.of_folders(unreadable)
     with closing(translate_files(files)) as outcomes:  # so that an interruption is over when the writers are
         for path, outcome in outcomes:
             with failures.of(path):
@@ -245,11 +246,11 @@ def translate(
                 if translated is None:
                     copied += 1
                     note(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied")
-    done = len(files) - len(failures) - copied
+    done = len(files) + len(unreadable) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
     counted += f"; {samples} results each" if samples else ""
     show(out if is_quiet() else f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
-    failures.stop(len(files), "translated")
+    failures.stop(len(files) + len(unreadable), "translated")
 
 
 def _failure(path: Path, error: Exception, native: bool) -> TransganError | None:
@@ -316,7 +317,7 @@ def find_files(
     out: Path,
     ending: str | None = None,
     containers: "Containers | None" = None,
-) -> list[tuple[Path, Path]]:
+) -> tuple[list[tuple[Path, Path]], dict[Path, str]]:
     """Find the files to translate.
 
     Args:
@@ -328,7 +329,7 @@ def find_files(
         containers: of files that hold sequences of items, and of folders that are one.
 
     Returns:
-        Pairs of a file and the path of its result below `out`.
+        Pairs of a file and the path of its result below `out`; and folders that cannot be read, with the reasons.
 
     Raises:
         UsageError: two results would have the same name.
@@ -351,6 +352,7 @@ def find_files(
     found: dict[Path, Path] = {}
     same: dict[str, Path] = {}  # the first of the names that differ by case or Unicode form alone
     skipped: dict[Path, str] = {}
+    unreadable: dict[Path, str] = {}
     results = out.resolve()
     for item in map(expand_home, inputs):
         if item.is_dir() and not _is_sequence(item, folders):
@@ -361,6 +363,7 @@ def find_files(
             others = {
                 path: path.suffix.lower() or "no ending" for path in inside if path.suffix.lower() not in suffixes
             }
+            unreadable |= {path: files.skipped.pop(path) for path in files.unreadable}
             skipped |= others | {path: why for path, why in files.skipped.items() if not path.name.startswith(".")}
             inside = [path for path in dict.fromkeys(inside) if path not in others]
             if not inside:
@@ -388,7 +391,7 @@ def find_files(
             found.setdefault(name, path)
     if skipped:
         note(f"note: skipped files: {describe_skipped(skipped)}")
-    return [(path, name) for name, path in found.items()]
+    return [(path, name) for name, path in found.items()], unreadable
 
 
 def check_input(item: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import transgan
-from transgan.api.samples import Media, Sample
+from transgan.api.samples import Media, Notes, Sample
 from transgan.api.weights import cache_root
 from transgan.errors import DataError, PluginFault
 from transgan.graph import error_context
@@ -24,10 +24,22 @@ from transgan.rng import stable_hash
 from transgan.storage import atomic
 from transgan.tree import described
 
+#: Said once in a process, whatever number of domains is concerned.
+_NOTES = Notes()
+
 
 def cache_folder() -> Path:
     """Return the folder for decoded samples."""
     return cache_root() / "decoded"
+
+
+def _warn_of_memory(error: OSError) -> None:
+    root = cache_root()
+    _NOTES.say(
+        str(root),
+        f"decoded samples are kept in memory and decoded again by the next run, since the cache folder {root} cannot "
+        f"be written: {error.strerror or error}; TRANSGAN_CACHE=FOLDER names another",
+    )
 
 
 class NothingReadableError(DataError):
@@ -114,7 +126,8 @@ class DecodedCache:
             folder.mkdir(parents=True, exist_ok=True)
             array = Ragged(folder) if self.media.ragged else _open(folder / "samples.npy", shape, self.dtype)
             return array, _open(folder / "checksums.npy", shape[:1], np.dtype(np.uint32))
-        except (OSError, ValueError):  # training works without a cache file too
+        except OSError as error:  # training works without a cache file too
+            _warn_of_memory(error)
             return self._in_memory()
 
     def _decode(self, sample: Sample) -> np.ndarray:
@@ -242,8 +255,8 @@ class Ragged:
                 with atomic.replacing_file(self.folder / f"{index}.npy", durable=False) as file:
                     np.save(file, array)
                 return
-            except OSError:
-                pass
+            except OSError as error:
+                _warn_of_memory(error)
         self.kept[index] = array
 
 
@@ -252,16 +265,18 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Memory-map an array in a file, which is created with zeros where it is missing.
+    """Memory-map an array in a file, which is created with zeros where it is missing or damaged.
 
     Its disk space is allocated at once: on a disk that fills up later, writing into the mapping would kill the process.
     """
-    if not path.exists():
+    try:
+        array = np.lib.format.open_memmap(path, mode="r+")
+    except (FileNotFoundError, ValueError):
+        array = None
+    if array is None or (array.shape, array.dtype) != (shape, dtype):
         with atomic.replacing_file(path, durable=False) as file:
             np.lib.format.open_memmap(file.name, mode="w+", dtype=dtype, shape=shape).flush()
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, Path(file.name).stat().st_size)
-    array = np.lib.format.open_memmap(path, mode="r+")
-    if array.shape != shape or array.dtype != dtype:
-        raise ValueError(f"{path} holds {array.shape} {array.dtype}")
+        array = np.lib.format.open_memmap(path, mode="r+")
     return array

@@ -127,7 +127,7 @@ def of_folder(folder: Path, registry: Registry, use: str | None) -> CheckedData:
         else:
             skipped[path] = f"ending in {path.suffix.lower()}" if path.suffix else "without a suffix"
     folders = [each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")]
-    empty = sorted(each.name for each in folders if each.name not in tops)
+    empty = sorted(each.name for each in folders if each.name not in tops and each not in found.unreadable)
     if len(tops) == 1 and not empty:
         tops = {folder.resolve().name or str(folder): next(iter(tops.values()))}
     media = MediaPlan(name, cls, cls.Options())

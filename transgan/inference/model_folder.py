@@ -166,13 +166,13 @@ def plan_of(config: Mapping[str, Any], where: str) -> Plan:
     """
     if "format" not in config:
         raise DataError(
-            f"{where}: not the config of a model, since it has no key 'format'; expected that of a folder `model` as a run "
-            "writes it"
+            f"{where}: not the config of a model, since it has no key 'format'; expected that of a folder `model` as a "
+            "run writes it"
         )
     if config["format"] != 1:
         raise DataError(
-            f"{where}: format {config['format']!r:.40} is unknown to TransGAN {transgan.__version__}, which reads format "
-            "1; a newer version may"
+            f"{where}: format {config['format']!r:.40} is unknown to TransGAN {transgan.__version__}, which reads "
+            "format 1; a newer version may"
         )
     registry = Registry.installed()
     registry.entries["sources", NO_SOURCE] = Registered(

@@ -38,15 +38,18 @@ def figures_table(translations: Figures, title: str, width: int) -> Group:
         width: available width in characters.
     """
     cells = list(rows(translations))
-    first = max((len(name) for name, _ in cells), default=0)
-    column = max(len(each) for each in (*translations, *(cell for _, row in cells for cell in row)))
+    first = max((len(printable(name)) for name, _ in cells), default=0)
+    widest = max((len(cell) for _, row in cells for cell in row), default=0)
+    column = max(widest, *map(len, translations))
     fit = max(1, (width - first - 4) // (column + 3))
     tables = []
     for begin in range(0, len(translations), fit):
         table = Table(title=Text(printable(title)) if not begin else None)
-        table.add_column("", no_wrap=True)
-        for translation in list(translations)[begin : begin + fit]:
-            table.add_column(Text(printable(translation)), justify="right")
+        shown = list(translations)[begin : begin + fit]
+        # In a narrow terminal names are wrapped, so that figures are whole.
+        table.add_column("", width=max(1, min(first, width - widest - 7)), overflow="fold")
+        for translation in shown:
+            table.add_column(Text(printable(translation)), justify="right", min_width=widest, overflow="fold")
         for name, row in cells:
             if any(row[begin : begin + fit]):
                 table.add_row(Text(printable(name)), *row[begin : begin + fit])

@@ -283,7 +283,7 @@ def test_mistakes_are_found_before_anything_is_written(
 def test_files_of_the_same_name_get_names_of_their_own_or_are_refused(tmp_path: Path) -> None:
     for name in ("in/a.png", "in/A.jpg", "other/b.png", "third/b.png"):
         write(tmp_path / name, picture())
-    found = find_items([tmp_path / "in"], tmp_path / "out")
+    found, _ = find_items([tmp_path / "in"], tmp_path / "out")
     assert {item.name for item in found} == {"a-png", "A-jpg"}
     with pytest.raises(UsageError, match="would have the same names"):
         find_items([tmp_path / "other/b.png", tmp_path / "third/b.png"], tmp_path / "out")

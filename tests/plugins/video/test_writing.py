@@ -171,7 +171,7 @@ def test_what_cannot_be_written_is_one_line(write_clip: WriteClip, tmp_path: Pat
         ClipWriter(tmp_path / "b.xyz", clip)
     with pytest.raises(UsageError, match="there is no encoder 'h999'"):
         ClipWriter(tmp_path / "b.mp4", clip, codec="h999")
-    with pytest.raises(UsageError, match="b.frames: a folder of frames holds PNG files, which have no codec and no qual"):
+    with pytest.raises(UsageError, match="folder of frames holds PNG files, which have no codec and no quality"):
         ClipWriter(tmp_path / "b.frames", clip, codec="ffv1", quality=3)
     with pytest.raises(DataError, match="no frame was written"), ClipWriter(tmp_path / "b.mp4", clip):
         pass
