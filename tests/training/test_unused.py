@@ -81,6 +81,20 @@ def changed(plan: Plan) -> set[str]:
         ([f"stages=[{{share=0.5, phases=[{GENERATOR}]}}, {{share=0.5}}]"], None),
         (["train.freeze=['d*']"], None),
         (["evaluate.every=4", "evaluate.keep_best=cycle_error"], "keep_best has the last model alone"),
+        (["optimizers.generator.lr=0"], "networks? 'g.age', .*'g.race': not trained: optimizers.generator.lr is 0"),
+        (
+            ["optimizers.discriminator.lr={from=0.0, to=1.0, between=[8, 9]}"],
+            "'d.old'.*not trained: optimizers.discriminator.lr is 0 at each of its steps",
+        ),
+        (
+            ['optimizers.mine={networks=["g.age"], lr=0.0}', f"phases=[{GENERATOR}, {DISCRIMINATOR}]"],
+            "network 'g.age': not trained: optimizers.mine.lr is 0",
+        ),
+        (
+            ["stages=[{share=0.5, optimizers={discriminator={lr=0.0}}}, {share=0.5, phases=[{side='generator'}]}]"],
+            "'d.old'.*not trained: stages.0.optimizers.discriminator.lr is 0",
+        ),
+        (["stages=[{share=0.5, optimizers={generator={lr=0.0}}}, {share=0.5}]"], None),
         (["guard.check_every=5"], "never checked: guard.check_every = 5"),
     ],
 )

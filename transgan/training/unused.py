@@ -7,7 +7,7 @@ from transgan.errors import RecipeError
 from transgan.networks import Networks
 from transgan.plan import Plan
 from transgan.plan.plan import Term
-from transgan.recipe.schema import Phase
+from transgan.recipe.schema import Optimizers, Phase, StageOptimizers
 from transgan.schedule import Clock
 from transgan.text import listed
 from transgan.training.trace import PhaseTrace
@@ -32,7 +32,7 @@ def check_used(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> list[str]:
     for thing, what, why in _unused(plan, uses, run):
         found.setdefault((what, why), []).append(thing)
     lines = [f"{listed(things)}: {what}: {why}" for (what, why), things in found.items()]
-    if not any(use.trained for use in uses):
+    if not any(use.reached for use in uses):
         raise RecipeError(["nothing is trained", *lines], plan.recipe.name)
     return [*lines, *_unused_checks(plan)]
 
@@ -64,6 +64,8 @@ class _Use:
     """Why the stage has no step in which the phase is due; empty where it has one."""
     idle: dict[Term, str]
     """For each term of the phase why it is evaluated in no step of the stage; empty where it is in some."""
+    still: dict[str, str]
+    """For each network that its gradient reaches why its weights stay as they are; empty where they do not."""
 
     @property
     def acts(self) -> bool:
@@ -71,9 +73,14 @@ class _Use:
         return not all(self.idle.values())
 
     @property
+    def reached(self) -> tuple[str, ...]:
+        """The networks that its gradient reaches."""
+        return self.trace.trained if self.acts else ()
+
+    @property
     def trained(self) -> tuple[str, ...]:
         """The networks that it trains."""
-        return self.trace.trained if self.acts else ()
+        return tuple(name for name in self.reached if not self.still[name])
 
 
 def _uses(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> Iterator[_Use]:
@@ -82,7 +89,8 @@ def _uses(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> Iterator[_Use]:
         for j, (phase, trace) in enumerate(zip(stage.phases, traced, strict=True)):
             key = f"stages.{i}.phases.{j}" if own else f"phases.{j}"
             due = _never_due(plan, i, phase, key)
-            yield _Use(key, phase, trace, due, {t: due or _idle(plan, i, phase, t) for t in plan.terms_in(phase)})
+            idle = {t: due or _idle(plan, i, phase, t) for t in plan.terms_in(phase)}
+            yield _Use(key, phase, trace, due, idle, {name: _still(plan, i, phase, name) for name in trace.trained})
 
 
 def _never_due(plan: Plan, index: int, phase: Phase, key: str) -> str:
@@ -109,13 +117,9 @@ def _steps_of(plan: Plan, index: int) -> str:
 def _idle(plan: Plan, index: int, phase: Phase, term: Term) -> str:
     """Return why a term of a phase that is due is evaluated at no step of a stage; empty where it is at some."""
     recipe, stage, task = plan.recipe, plan.stages[index], term.translation.task
-    # Steps, counted from 0, at which it is evaluated: phase.every - 1, and each `period` later.
-    period, start = phase.every * plan.losses[term.loss].interval, phase.every - 1
-    first = start + max(0, -(-(stage.first - start) // period)) * period
-    last = start + (stage.last - 1 - start) // period * period
-    if first >= stage.last:
-        return f"it is evaluated at every {period}th step alone, and {_steps_of(plan, index)}"
-    begin, end = (Clock(step=step, run=step / recipe.train.steps) for step in (first, last))
+    begin, end = _ends(plan, index, phase, interval := plan.losses[term.loss].interval)
+    if begin.step >= stage.last:
+        return f"it is evaluated at every {phase.every * interval}th step alone, and {_steps_of(plan, index)}"
     replaced = bool(recipe.stages) and term.loss in recipe.stages[index].losses
     weights = {f"stages.{index}.losses.{term.loss}" if replaced else f"losses.{term.loss}": stage.weights[term.loss]}
     weights[f"tasks.{task}.weight"] = recipe.tasks[task].weight
@@ -125,11 +129,38 @@ def _idle(plan: Plan, index: int, phase: Phase, term: Term) -> str:
     return next((f"{name} is 0{'' if weights[name].constant else ' at each of its steps'}" for name in zero), "")
 
 
+def _ends(plan: Plan, index: int, phase: Phase, interval: int = 1) -> tuple[Clock, Clock]:
+    """Return the first and the last moment of a stage at which a phase, or a loss of it with an interval, is due."""
+    stage, period, start = plan.stages[index], phase.every * interval, phase.every - 1  # steps are counted from 0
+    first = start + max(0, -(-(stage.first - start) // period)) * period
+    last = start + (stage.last - 1 - start) // period * period
+    begin, end = (Clock(step=step, run=step / plan.recipe.train.steps) for step in (first, last))
+    return begin, end
+
+
+def _still(plan: Plan, index: int, phase: Phase, network: str) -> str:
+    """Return why a phase does not change a network in a stage whose gradient reaches it; empty where it does."""
+    side = plan.networks[network].side
+    name, optimizer = plan.stages[index].optimizers.of(network, side)
+    if optimizer.lr.nonzero_between(*_ends(plan, index, phase)):
+        return ""
+    places: dict[str, Optimizers | StageOptimizers] = {"optimizers": plan.recipe.optimizers}
+    if plan.recipe.stages:
+        places = {f"stages.{index}.optimizers": plan.recipe.stages[index].optimizers, **places}
+    keys = [f"{place}.{of}.lr" for of in (name, side) for place, each in places.items() if _sets_rate(each, of)]
+    key = next(iter(keys), f"optimizers.{side}.lr")
+    return f"{key} is 0{'' if optimizer.lr.constant else ' at each of its steps'}"
+
+
+def _sets_rate(optimizers: Optimizers | StageOptimizers, name: str) -> bool:
+    return "lr" in getattr(getattr(optimizers, name, None), "model_fields_set", ())
+
+
 def _unreachable(uses: Sequence[_Use]) -> Iterator[str]:
     """Yield a line for each phase that names networks none of which its losses train."""
     for key, own in _grouped(uses, lambda use: use.key).items():
         acting = [use for use in own if use.acts and use.trace.trains]
-        if acting and acting[0].phase.trains is not None and not any(use.trained for use in acting):
+        if acting and acting[0].phase.trains is not None and not any(use.reached for use in acting):
             use = acting[0]
             losses = listed(dict.fromkeys(term.loss for term, why in use.idle.items() if not why))
             side = f'in a phase of side = "{use.phase.side}" no gradient of {losses} reaches {listed(use.trace.trains)}'
@@ -213,6 +244,9 @@ def _tasks_of(plan: Plan, network: str) -> set[str]:
 
 def _why_untrained(plan: Plan, uses: Sequence[_Use], network: str) -> str:
     own = [use for use in uses if network in plan.trained(use.phase)]
+    for use in own:
+        if network in use.reached:
+            return use.still[network]
     for use in own:
         if use.acts:
             return f"no loss of {use.key} depends on it"
