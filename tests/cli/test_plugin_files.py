@@ -283,4 +283,4 @@ def test_a_condition_that_nothing_takes_ends_a_run_too(transgan: Any, recipe: Pa
     changes = ('nodes="own"', "losses.cycle=false", "metrics={}", "evaluate.keep_best=''")
     words = [word for each in changes for word in ("--set", each)]
     done = transgan(command, recipe, "--plugin", "nodes.py", *words)
-    assert done.code == 2 and "its nodes give it the condition 'code', which nothing in it takes" in done.err
+    assert done.code == 2 and "the condition 'code', which nothing in it takes" in done.err

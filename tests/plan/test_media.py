@@ -144,8 +144,10 @@ def test_a_condition_that_nothing_takes_is_an_error(plan_of: Callable[..., Plan]
     """Kind: conditions of nodes' own that reach no network, by a misspelt name or because nothing reads them."""
     overrides = ('nodes="own_condition"', "losses.cycle=false", "metrics.cycle_error=false")
     plan = plan_of(*overrides, plugin=Plugin())
-    with pytest.raises(RecipeError, match=r"\[generators.g\] its nodes give it the condition 'cod', which nothing"):
+    said = r"nodes: 'own_condition' gives \[generators.g\] the condition 'cod'"
+    with pytest.raises(RecipeError, match=said) as caught:
         trace_phases(plan, plan.stages[0])
+    assert len([name for name in plan.networks if name.startswith("g.")]) == 2 and len(caught.value.problems) == 1
     misspelt = '[conditionings.code]\nuse = "embedding"\nof = "code"\n'
     plan = plan_of(*overrides, plugin=Plugin(), text=RECIPE + misspelt)
     with pytest.raises(RecipeError, match="'code'"):

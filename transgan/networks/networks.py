@@ -115,8 +115,9 @@ class Networks(Mapping[str, nn.Module]):
                     "build layers in __init__, and change parameters in place: with torch.no_grad(): p.copy_(value)"
                 )
 
-    def unread_conditions(self) -> Iterator[str]:
-        """Yield a line for each condition of the nodes' own that a network is given and that nothing in it takes."""
+    def unread_conditions(self) -> list[str]:
+        """Return a line for each condition of the nodes' own that networks are given and that nothing in them takes."""
+        lines: dict[str, None] = {}  # a slot has one line, however many networks
         for name, given in self._given.items():
             planned = self.plan.networks[name]
             module = self[name]
@@ -130,9 +131,12 @@ class Networks(Mapping[str, nn.Module]):
                 of = getattr(options, "of", None)
                 taken |= {of} if of else set(argument_names(cls.forward))
             for condition in sorted(given - taken - {"task", "domain", KEPT, *self.plan.recipe.attributes}):
-                slot = f"[{planned.kind}.{name.partition('.')[0]}]"
+                what = f"gives [{planned.kind}.{name.partition('.')[0]}] the condition '{condition}'"
                 hint = did_you_mean(condition, taken - {"self", "x", "style"})
-                yield f"{slot} its nodes give it the condition '{condition}', which nothing in it takes. {hint}"
+                remedy = f"Choose other nodes, another network there, or give it a conditioning of '{condition}'"
+                line = f"nodes: '{self.plan.recipe.nodes.use}' {what}, which nothing in it takes. {hint} {remedy}"
+                lines[line] = None
+        return list(lines)
 
     def trainable(self, name: str) -> list[nn.Parameter]:
         """Return the parameters of a network that some stage trains: neither its author nor the recipe freezes them."""

@@ -120,7 +120,7 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
             reached = tuple(name for name, own in trains.items() if any(p.grad is not None for p in own))
             found = tuple(sorted(objective.differentiable))
             traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak, tuple(trains), reached, found))
-    if unread := list(networks.unread_conditions()):
+    if unread := networks.unread_conditions():
         raise RecipeError(unread, plan.recipe.name)
     return traces
 
