@@ -12,9 +12,9 @@ import transgan
 PACKAGE = "transgan"
 #: From the bottom up: the packages and modules of the core. `transgan/__init__.py` and `__main__.py` are outside.
 ROOMS = (
-    "text", "errors", "arguments", "progress", "options", "schedule", "tree", "storage", "api", "rng", "graph",
-    "recipe", "plugin_objects", "methods", "plugin_files", "registry", "plugin_errors", "plan", "data", "networks",
-    "inference", "evaluation", "monitoring", "reporting", "training", "dry_run", "testing", "bench", "cli",
+    "text", "errors", "launcher", "arguments", "progress", "options", "schedule", "tree", "storage", "api", "rng",
+    "graph", "recipe", "plugin_objects", "methods", "plugin_files", "registry", "plugin_errors", "plan", "data",
+    "networks", "inference", "evaluation", "monitoring", "reporting", "training", "dry_run", "testing", "bench", "cli",
 )  # fmt: skip
 OUTSIDE = {PACKAGE, f"{PACKAGE}.__main__"}
 HOOKS = f"{PACKAGE}.api.hooks"

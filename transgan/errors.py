@@ -19,6 +19,10 @@ TRAINING_REMEDY = (
 """What to do where memory is short for training."""
 
 
+GOES_ON = "transgan resume FOLDER goes on from the newest checkpoint, or the same command, if it has --out"
+"""What to do where another process of the run was lost."""
+
+
 class TransganError(Exception):
     """Base class of the errors that the command line prints without a traceback."""
 
@@ -208,7 +212,8 @@ def as_user_error(error: BaseException, remedy: str = "") -> TransganError | Non
     if is_out_of_memory(error):
         return OutOfMemory(f"out of memory; {remedy or 'close other programs, or use a smaller size'}")
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST):
-        return WorkerError(f"another process of the run was lost: {str(error).splitlines()[0]}")
+        how = f" ({str(error).splitlines()[0]})" if "NCCL" in str(error) else ""  # of gloo it is a place in its source
+        return WorkerError(f"another process of the run was lost{how}, as where memory is short; {GOES_ON}")
     if isinstance(error, OSError) and error.strerror:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None

@@ -56,5 +56,9 @@ def test_a_process_that_was_killed_is_named(
         raise ChildFailedError("transgan", {1: ProcessFailure(1, 4242, -9, "<N/A>")})
 
     monkeypatch.setattr("torch.distributed.run.run", run)
+    monkeypatch.setenv("TRANSGAN_LAUNCHER", "")  # to be restored: it is set for the processes that would be started
     assert launch.launch(2, ["run", "x.toml"]) == 4
-    assert capsys.readouterr().err == "error: process 1 of the run was killed by signal 9\n"
+    assert capsys.readouterr().err == (
+        "error: process 1 of the run was killed by signal 9, as where memory is short; transgan resume FOLDER goes on "
+        "from the newest checkpoint, or the same command, if it has --out\n"
+    )

@@ -142,6 +142,31 @@ def test_workers_without_a_launcher_end_with_a_checkpoint(
         assert saved_early(folder)
 
 
+def has_imported_torch(process: psutil.Process) -> bool:
+    return any("libtorch" in each.path for each in process.memory_maps())
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "memory_maps"), reason="sees what a process has imported")
+@pytest.mark.parametrize("lost", ["before the workers are there", "while they begin"])
+def test_processes_that_lose_their_launcher_before_they_train_end(
+    started: Any, recipe: Path, tmp_path: Path, lost: str
+) -> None:
+    launch = (sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2")
+    folder = tmp_path / "run"
+    with (tmp_path / "stderr").open("wb") as stderr:
+        words = (*launch, "-m", "transgan", "run", recipe, "--out", folder, "-q")
+        process = started(*words, stderr=stderr)
+        (left,) = ended = wait_until(psutil.Process(process.pid).children)
+        if lost == "while they begin":
+            ended = wait_until(lambda: each if len(each := left.children()) == 2 else ())
+        wait_until(lambda: all(map(has_imported_torch, ended)))
+        process.kill()
+        if lost == "while they begin":
+            left.kill()
+    assert psutil.wait_procs(ended, 120)[1] == []
+    assert "launcher of this process is gone" in (tmp_path / "stderr").read_text()
+
+
 def test_a_launched_single_process_ends_without_its_launcher(started: Any, recipe: Path, tmp_path: Path) -> None:
     launch = (sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "1")
     process = started(*launch, "-m", "transgan", "run", recipe, "--out", tmp_path / "run", "-q")

@@ -9,9 +9,11 @@ import logging
 import os
 import signal
 import sys
-import threading
-import time
 from typing import NoReturn
+
+from transgan.errors import GOES_ON, INTERRUPTED, WorkerError
+from transgan.launcher import end_without_launcher, launcher_options, name_as_launcher, parent
+from transgan.text import show
 
 
 def requested_processes() -> int:
@@ -23,24 +25,31 @@ def requested_processes() -> int:
 
 def relaunch(count: int) -> NoReturn:
     """Replace this process by one that starts `count` processes of the same command."""
+    name_as_launcher(parent())
     os.execv(sys.executable, (sys.executable, "-m", "transgan.cli.launch", str(count), *sys.argv[1:]))
 
 
 def launch(count: int, words: list[str]) -> int:
     """Run `transgan WORDS` in several processes; return the exit code of the first one that failed, or 0.
 
-    Where the parent of this process is gone, as after a SIGTERM to `accelerate launch`, it ends the others too.
+    Where its launcher is gone, as after a SIGTERM to `accelerate launch`, it ends, and so do they.
     """
-    threading.Thread(target=_end_without_parent, args=(os.getppid(),), daemon=True).start()
+    end_without_launcher()
+    try:
+        return _launch(count, words)
+    except KeyboardInterrupt:  # while torch is imported; later it is a SignalException, and the processes say it
+        show("interrupted", error=True)
+        return INTERRUPTED
+
+
+def _launch(count: int, words: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    from transgan.errors import WorkerError
-    from transgan.text import show
-
     # Its reports of a failure are long and say less than the process itself.
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    name_as_launcher(os.getpid())
     try:
         arguments = ["--standalone", "--nproc_per_node", str(count), "-m", "transgan", *words]
         run(parse_args(arguments))  # type: ignore[no-untyped-call]
@@ -48,24 +57,17 @@ def launch(count: int, words: list[str]) -> int:
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0:
             return failure.exitcode
-        show(f"error: process {rank} of the run was killed by signal {-failure.exitcode}", error=True)
+        number = -failure.exitcode
+        why = ", as where memory is short" if number == getattr(signal, "SIGKILL", 9) else ""
+        show(f"error: process {rank} of the run was killed by signal {number}{why}; {GOES_ON}", error=True)
         return WorkerError.exit_code
     except SignalException as error:
         return 128 + int(error.sigval)
     return 0
 
 
-def _end_without_parent(parent: int) -> None:
-    """Terminate this process once its parent is gone; torch's launcher then terminates the workers."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def _number_of_launcher() -> int:
     """Return `--num_processes` of the `accelerate launch` that started this process, or 1 where none did."""
-    from transgan.training.distributed import launcher_options
-
     options = launcher_options()
     for i, word in enumerate(options):
         name, _, value = word.replace("-", "_").partition("=")

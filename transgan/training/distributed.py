@@ -19,35 +19,17 @@ from torch import Tensor, nn
 
 from transgan import __version__
 from transgan.errors import HUNG_UP, INTERRUPTED, TERMINATED, TransganError
+from transgan.launcher import end_without_launcher
 from transgan.rng import to_device
 
-#: Seconds between looks for the launcher, and within which further signals belong to the same request: a terminal that
-#: closes, and a launcher that is interrupted, send several.
-WATCH_EVERY, SAME_REQUEST = 1.0, 2.0
+#: Seconds within which further signals belong to the same request: a terminal that closes, and a launcher that is
+#: interrupted, send several.
+SAME_REQUEST = 2.0
 #: How long the processes wait for the main one, which alone evaluates, previews and writes. The default of 10 minutes
 #: would end a run with large held-out sets; a process that dies is noticed by the launcher.
 PATIENCE = timedelta(days=1)
 #: With several processes, they agree about stopping every N steps; a single process checks after every step.
 AGREE_EVERY = 10
-
-
-def launcher_options() -> list[str]:
-    """Return the words after `accelerate launch`, where that has started this process; else none."""
-    import psutil  # comes with accelerate
-
-    try:
-        parent = psutil.Process().parent()
-        words: list[str] = parent.cmdline() if parent else []
-    except psutil.Error:
-        return []
-    if "launch" not in words or not any("accelerate" in word for word in words[: words.index("launch")]):
-        return []
-    return words[words.index("launch") + 1 :]
-
-
-def is_launched() -> bool:
-    """Return whether a launcher has started this process, and waits for it."""
-    return "TORCHELASTIC_RUN_ID" in os.environ or bool(launcher_options())
 
 
 class Processes:
@@ -58,8 +40,7 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        self.launched = is_launched()
-        """A launcher has started this process; where it is gone, the run is to end."""
+        end_without_launcher()  # already here, since processes that are gone are waited for
         # Without cpu=True, Accelerate forms no process group on a machine without a GPU: each process would be a run.
         group = InitProcessGroupKwargs(backend=None, timeout=PATIENCE)
         self.mixed_precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
@@ -178,7 +159,7 @@ def peak_memory(device: torch.device) -> str:
 
 
 class StopRequests:
-    """Requests to end a run early, on any of its processes: SIGINT, SIGTERM, SIGHUP, a launcher that is gone, or
+    """Requests to end a run early, on any of its processes: SIGINT, SIGTERM, also for want of a launcher, SIGHUP, or
     `RunInfo.request_stop`.
 
     A first signal ends the run after the current step and a checkpoint; a later SIGINT ends it at once. A SIGHUP that
@@ -192,7 +173,6 @@ class StopRequests:
 
     def __init__(self, processes: Processes):
         self.processes = processes
-        self.parent = os.getppid()
         self.code = 0
         """The exit code of the signal that this process has received, or `BY_HOOK`; 0 for none."""
         self.reason = ""
@@ -215,22 +195,11 @@ class StopRequests:
 
         ignored = {each for each in codes if each != signal.SIGINT and signal.getsignal(each) == signal.SIG_IGN}
         old = {each: signal.signal(each, handle) for each in codes.keys() - ignored}
-        ended = threading.Event()
-        if self.processes.launched:
-            threading.Thread(target=self._watch_launcher, args=(ended,), daemon=True).start()
         try:
             yield
         finally:
-            ended.set()
             for each, handler in old.items():
                 signal.signal(each, handler)
-
-    def _watch_launcher(self, ended: threading.Event) -> None:
-        """Ask for the end once the launcher is gone: this process has then got another parent."""
-        while not ended.wait(WATCH_EVERY):
-            if os.getppid() != self.parent:
-                self.code = max(self.code, TERMINATED)
-                return
 
     def request(self, reason: str) -> None:
         """Ask for the end, as a hook does."""
