@@ -137,8 +137,9 @@ def _main() -> None:
             check_words(sys.argv[1:])
             code = app(prog_name="transgan", standalone_mode=False)
     except (KeyboardInterrupt, _InterruptedError) as error:
-        output.show_error(error, "interrupted", INTERRUPTED)
-        _exit("interrupted", INTERRUPTED)
+        text = "interrupted" if os.environ.get("LOCAL_RANK", "0") == "0" else ""  # a terminal interrupts all processes
+        output.show_error(error, text, INTERRUPTED)
+        _exit(text, INTERRUPTED)
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
             text, code = _usage(error), error.exit_code  # type: ignore[attr-defined]
