@@ -26,6 +26,7 @@ class FaceCycle(Loss[FaceCycleOptions]):
     place. After the face mask of CycleGAN Face-off (Jin et al., 2017).
     """
 
+    measures = ("pictures", 2)
     nonzero_at_end = True
 
     def __init__(self, options: FaceCycleOptions):

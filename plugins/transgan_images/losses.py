@@ -31,6 +31,7 @@ class CycleSsim(Loss[CycleSsimOptions]):
         UsageError: the pictures are too small for the window.
     """
 
+    measures = ("pictures", 2)
     nonzero_at_end = True
 
     def __init__(self, options: CycleSsimOptions):
@@ -40,9 +41,10 @@ class CycleSsim(Loss[CycleSsimOptions]):
     def for_generator(self, source: Tensor, reconstruction: Tensor) -> Tensor:
         """Return the mean over samples; both are (N, C, H, W) in [-1, 1]."""
         window = self.options.window
-        if source.ndim != 4 or min(source.shape[-2:]) <= window // 2:
-            found = "x".join(map(str, source.shape[2:]))
-            raise UsageError(f"cycle_ssim: a window of {window} needs pictures of more than {window // 2}, not {found}")
+        if min(source.shape[2:]) <= window // 2:
+            found, least = "x".join(map(str, source.shape[2:])), window // 2 + 1
+            needed = f"a window of {window} needs pictures of at least {least} x {least} pixels, and these are {found}"
+            raise UsageError(f"cycle_ssim: {needed}; lower its option window, or raise data.size")
         # kornia's own ssim switches autocast off, which cannot be done on the meta device.
         x, y = (source.float() + 1) / 2, (reconstruction.float() + 1) / 2
         line = self.filters.get_gaussian_kernel1d(window, 1.5, device=x.device, dtype=x.dtype)

@@ -79,6 +79,8 @@ class Recurrent(Loss):
     It trains the source domain's predictor.
     """
 
+    measures = ("clips", 3)
+
     def for_generator(self, source: Tensor, prediction: Tensor) -> Tensor:
         return (prediction - last_frames(source, prediction)).abs().mean()
 
@@ -89,6 +91,7 @@ class Recycle(Loss):
     These are translated, the target domain's predictor says what comes next, and that is translated back.
     """
 
+    measures = ("clips", 3)
     nonzero_at_end = True
 
     def for_generator(self, source: Tensor, recycled: Tensor) -> Tensor:

@@ -29,16 +29,21 @@ class Anchor(Loss[AnchorOptions]):
     Frames that were removed from the source (`longest_gap`) count too: they are to be filled in as the start has them.
 
     Raises:
-        UsageError: the generator does not return its layers.
+        UsageError: the generator has no start.
     """
+
+    measures = ("recordings", 1)
 
     @node
     def start(self, source: Tensor, to_target: Conditions) -> Generator[Call, Any, Tensor]:
         """Return the start z of a source, (N, B, T), without a gradient; the source itself where there is no map."""
-        layers = yield Call("generator", source, {**to_target, "layers": [0]}, frozen=True)
-        if isinstance(layers, Tensor):
-            raise UsageError("the loss 'anchor' needs the generator's start, layer 0, which this generator lacks")
-        start: Tensor = layers[0][:, : source.shape[1]].detach()
+        layers: list[Tensor] | Tensor = yield Call("generator", source, {**to_target, "layers": [0]}, frozen=True)
+        start = None if isinstance(layers, Tensor) else layers[0][:, : source.shape[1]].detach()
+        if start is None or start.shape != source.shape:  # another generator's layer 0 is something else
+            raise UsageError(
+                "anchor: needs a generator with the option `start`, whose layer 0 is its start, such as residual_1d; "
+                "choose one in [generators], or leave the loss out"
+            )
         return start
 
     def for_generator(self, fake: Tensor, start: Tensor) -> Tensor:
@@ -61,6 +66,10 @@ def smoothed(x: Tensor, frames: int) -> Tensor:
     return (filtered(x) / weights).view_as(x)
 
 
+#: The fewest frames with a modulation: the window is 0 at the first, and there is no course in a single other one.
+MIN_FRAMES = 3
+
+
 class ModulationOptions(Options):
     """Options of the loss `modulation`."""
 
@@ -75,10 +84,18 @@ class Modulation(Loss[ModulationOptions]):
     mean absolute difference of its logarithm. Closed-form maps and regression smooth speech over time; the modulation
     spectrum is a measure of that which correlates with quality (Takamichi et al., 2016), and covers the global variance
     (Toda et al., 2007). 1 is a factor of e in power.
+
+    Raises:
+        UsageError: there are too few frames.
     """
+
+    measures = ("recordings", 1)
 
     def for_generator(self, fake: Tensor, target: Tensor, buffers: dict[str, Tensor]) -> Tensor:
         """Return the distance between translations and real samples, (N, B, T) each."""
+        if (frames := fake.shape[-1]) < MIN_FRAMES:
+            needed = f"needs samples of {MIN_FRAMES} frames or more, and these have {frames}"
+            raise UsageError(f"modulation: {needed}; set data.size, or the stage's size, to {MIN_FRAMES} or more")
         real = modulation_power(target.detach())
         before = buffers.get("power")
         if before is not None and before.shape == real.shape:  # crops of another length have other octaves

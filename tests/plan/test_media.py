@@ -195,3 +195,23 @@ def test_a_metric_of_another_kind_of_data_is_refused_before_training(
         plan_of(f"metrics.{metric}=true")
     assert message in str(caught.value) and f"metrics.{metric}" in str(caught.value)
     assert plan_of("metrics.frechet=true").metrics.keys() == {"cycle_error", "frechet"}
+
+
+#: What each first-party loss takes that is not for samples of any kind, by the axes that its formula has: pixels of a
+#: picture, frames of speech, frames of a clip and their pixels.
+LOSS_AXES = {"cycle_ssim": 2, "face_cycle": 2, "modulation": 1, "anchor": 1, "recurrent": 3, "recycle": 3}
+
+
+def test_losses_say_what_kind_of_samples_they_are_for() -> None:
+    registry = Registry.installed()
+    found = {name: registry.get("losses", name).measures for name in registry.names("losses")}
+    assert {name: each[1] for name, each in found.items() if each} == LOSS_AXES
+
+
+@pytest.mark.parametrize("loss", ["modulation", "anchor", "recycle"])
+def test_a_loss_of_another_kind_of_data_is_refused(plan_of: Callable[..., Plan], loss: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        plan_of(f"losses.{loss}=1.0")
+    kind = "clips, which have 3 axes" if loss == "recycle" else "recordings, which have 1 axis"
+    assert f"losses.{loss}" in str(caught.value) and f"is for {kind}" in str(caught.value)
+    assert plan_of(f"losses.{loss}=false").losses.keys() == {"lsgan", "cycle"}

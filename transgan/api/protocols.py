@@ -180,6 +180,9 @@ class Loss(Configurable[OptionsT]):
     """The loss is evaluated at every Nth step of its phase only; in between its last value is logged (lazy R1)."""
     unused_inputs: Collection[str] = ()
     """Arguments that these options do not need: they keep their defaults, and are not computed."""
+    measures: ClassVar[tuple[str, int] | None] = None
+    """What it is for, where that is not samples of any kind: their name in the plural, and their number of axes *space.
+    A recipe whose media has others is refused, rather than the loss taking one axis for another."""
     nonzero_at_end: ClassVar[bool] = False
     """True where a weight that ends at 0 is a mistake."""
     penalizes_gradient: ClassVar[bool] = False

@@ -1,6 +1,6 @@
 """Checks of a whole plan: mistakes in a recipe whose names are all known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 
 from transgan.api.protocols import Loss
@@ -32,7 +32,7 @@ def check_plan(plan: Plan, problems: Problems) -> None:
     _check_balance(plan, problems)
     _check_best(plan, problems)
     _check_media(plan, problems)
-    _check_metrics(plan, problems)
+    _check_measures(plan, problems)
     _check_kept(plan, problems)
     _check_networks(plan, problems)
     problems.stop()  # the checks below rely on those above
@@ -155,18 +155,27 @@ def _check_best(plan: Plan, problems: Problems) -> None:
         problems.add(place, "only one model would be measured; set evaluate.every")
 
 
-def _check_metrics(plan: Plan, problems: Problems) -> None:
-    """Check that every domain has what each metric is for."""
-    media = {name: (each.use, len(each.at(plan.stages[-1].size).space)) for name, each in plan.media.items()}
-    for name, metric in plan.metrics.items():
-        if metric.measures is None:
-            continue
-        kind, axes = metric.measures
-        for domain, (use, count) in media.items():
+def _check_measures(plan: Plan, problems: Problems) -> None:
+    """Check that every domain has what each metric is for, and those of each loss what the loss is for."""
+    domains = {name: (each.use, len(each.at(plan.stages[-1].size).space)) for name, each in plan.media.items()}
+    measured: list[tuple[Place, tuple[str, int] | None, Iterable[str]]] = [
+        *((("metrics", name), metric.measures, domains) for name, metric in plan.metrics.items()),
+        *((("losses", name), loss.measures, _domains_of(plan, name)) for name, loss in plan.losses.items()),
+    ]
+    for place, measures, names in measured:
+        kind, axes = measures or ("", 0)
+        for domain in names if measures else ():
+            use, count = domains[domain]
             if count != axes:
                 what = f"samples of '{domain}', whose media is '{use}', have {_axes(count)}"
-                problems.add(("metrics", name), f"is for {kind}, which have {_axes(axes)}; {what}; leave it out")
+                problems.add(place, f"is for {kind}, which have {_axes(axes)}; {what}; leave it out")
                 break
+
+
+def _domains_of(plan: Plan, loss: str) -> dict[str, None]:
+    """Return the domains of the tasks for which a loss is evaluated."""
+    tasks = dict.fromkeys(term.translation.task for term in plan.terms if term.loss == loss)
+    return {domain: None for task in tasks for domain in plan.recipe.tasks[task].domains}
 
 
 def _axes(count: int) -> str:

@@ -13,6 +13,8 @@ class TotalVariationOptions(Options):
 class TotalVariation(Loss[TotalVariationOptions]):
     """Total variation of a translation: mean difference of neighbouring pixels along both axes (Rudin et al., 1992)."""
 
+    measures = ("pictures", 2)  # of other data the two last axes are something else
+
     def for_generator(self, fake: Tensor) -> Tensor:
         down = fake[..., 1:, :] - fake[..., :-1, :]
         right = fake[..., :, 1:] - fake[..., :, :-1]

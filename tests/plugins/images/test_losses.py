@@ -50,5 +50,5 @@ def test_a_perfect_reconstruction_costs_nothing_and_the_negative_most() -> None:
 def test_even_windows_and_small_pictures_are_refused() -> None:
     with pytest.raises(ValidationError, match="odd"):
         CycleSsimOptions(window=10)
-    with pytest.raises(UsageError, match="a window of 11 needs pictures of more than 5, not 5x5"):
+    with pytest.raises(UsageError, match="pictures of at least 6 x 6 pixels, and these are 5x5; lower its option"):
         CycleSsim(CycleSsimOptions()).for_generator(torch.zeros(1, 3, 5, 5), torch.zeros(1, 3, 5, 5))

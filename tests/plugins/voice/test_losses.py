@@ -6,13 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 from transgan_voice.losses import Modulation, ModulationOptions, modulation_power, smoothed
 
-from transgan.api import Clock
+from transgan.api import Clock, Generator, NetworkSpec, Options, Register, Tensor, UsageError, hookimpl
 from transgan.data.inputs import Side, assemble_inputs, domain_index
+from transgan.errors import RecipeError
 from transgan.plan import Plan
 from transgan.rng import CounterRng
 from transgan.training.engine import Engine
+from transgan.training.trace import trace_run
 
 RECIPE = """
 [data]
@@ -137,3 +141,48 @@ def test_a_generator_is_anchored_to_its_start_once_discriminators_were_trained_a
     assert train_step(4)[f"{t}/loss_G/anchor"] == pytest.approx(expected.item(), rel=1e-4)
     assert not torch.equal(net.first.weight, before["first.weight"])
     assert torch.equal(net.maps, before["maps"])
+
+
+@pytest.mark.parametrize("loss", ["cycle_ssim", "face_cycle"])
+def test_a_loss_of_pictures_is_refused(planned: Callable[..., Plan], loss: str) -> None:
+    with pytest.raises(RecipeError, match=f"losses.{loss}.* is for pictures, which have 2 axes; .* have 1 axis"):
+        planned(RECIPE, overrides=(f"losses.{loss}=1.0",))
+
+
+class Padded(Generator[Options]):
+    """Returns layers that are not those of a start."""
+
+    def __init__(self, options: Options, spec: NetworkSpec):
+        super().__init__(options, spec)
+        self.network = nn.Conv1d(spec.inputs, spec.channels, 3)
+
+    def forward(self, x: Tensor, layers: list[int] | None = None, origin: Tensor | None = None) -> Any:
+        padded = F.pad(x, (1, 1))
+        return self.network(padded) if layers is None else [padded]
+
+
+class PaddedPlugin:
+    @hookimpl
+    def register_generators(self, register: Register) -> None:
+        register("padded", Padded)
+
+
+def test_an_anchor_needs_a_start(planned: Callable[..., Plan]) -> None:
+    plan = planned(RECIPE, PaddedPlugin(), ("generators.g={use='padded'}", 'nodes="translation"'))
+    with pytest.raises(RecipeError, match="anchor: needs a generator with the option `start`"):
+        trace_run(plan)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+def test_the_fewest_frames_with_a_modulation(frames: int) -> None:
+    """There is one where some change of a course changes its power; else the loss has no gradient."""
+    x = torch.randn(2, 4, frames, generator=torch.Generator().manual_seed(0))
+    loss = Modulation(ModulationOptions())
+    if frames < 3:
+        with pytest.raises(UsageError, match=rf"these have {frames}; set data.size, .* to 3 or more"):
+            loss.for_generator(x, x, {})
+        assert frames == 1 or not modulation_power(x).any()
+        return
+    fake = (2 * x).requires_grad_()
+    loss.for_generator(fake, x, {}).backward()
+    assert fake.grad is not None and fake.grad.abs().sum() > 0
