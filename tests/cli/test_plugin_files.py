@@ -83,6 +83,8 @@ def test_every_command_takes_a_file(
     done = transgan("run", with_plugin, "--out", run, "-q", "--plugin", file)
     assert done.code == 0, done.err
     assert json.loads((run / "env.json").read_text())["plugins"]["my_plugins.py"] == "(file)"
+    page = (run / "report.html").read_text()  # whose commands are complete
+    assert page.count("--plugin my_plugins.py") == 4 and "FILES --to old --plugin my_plugins.py" in page
 
     # Without it, a run is not resumed, and says what it was trained with.
     line = transgan("resume", run, "--steps", "3").error(2)
@@ -106,7 +108,8 @@ def test_every_command_takes_a_file(
     assert not files_in_use()
     assert "give it the file again" in transgan("info", model).error(2)
     assert "tiny" in transgan("info", model, "--plugin", file).out
-    assert "without explanations" in transgan("compare", run, run).err
+    without = transgan("compare", run, run).err
+    assert "without explanations" in without and "give it again: --plugin my_plugins.py" in without
     assert transgan("compare", run, run, "--plugin", file, "--overwrite").err == ""
     assert "no generator 'tiny'" in transgan("data", "check", with_plugin).err
     assert transgan("data", "check", with_plugin, "--plugin", file).code == 0

@@ -238,7 +238,7 @@ def test_interrupted_run_saves_and_resumes_with_the_same_result(transgan: Any, r
             done = transgan("run", recipe, "--out", run, *steps)
         assert done.code == code
         assert done.err.splitlines()[-3:] == [
-            f"interrupted after a checkpoint; transgan resume {run} goes on",
+            f"interrupted after a checkpoint; transgan resume {number.name} goes on",
             f"end it here: measure the newest checkpoint: transgan finish {number.name}",
             f"see how it went:                            open {number.name}/report.html in a browser",
         ]

@@ -74,6 +74,16 @@ def test_compare_writes_a_page_and_a_table(transgan: Any, model: Path, tmp_path:
     assert transgan("compare", model.parent, other, "--overwrite").code == 0
 
 
+def test_compared_runs_of_one_name_are_named_by_their_folders(transgan: Any, model: Path, tmp_path: Path) -> None:
+    name = model.parent.name
+    shutil.copytree(model.parent, tmp_path / "monday" / name)
+    shutil.copytree(model.parent, tmp_path / "tuesday" / name)
+    done = transgan("compare", f"monday/{name}", f"tuesday/{name}")
+    assert done.out.splitlines()[0].split() == [f"monday/{name}", f"tuesday/{name}"]
+    page = (tmp_path / "comparison.html").read_text()
+    assert f"</span>monday/{name}" in page and f"</span>tuesday/{name}" in page
+
+
 def test_compare_names_what_was_written_before_the_defaults_that_follow(
     transgan: Any, model: Path, tmp_path: Path
 ) -> None:

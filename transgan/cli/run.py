@@ -109,9 +109,12 @@ def _next(ended: "Ended") -> Iterator[str]:
     recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))
     stopped = bool(ended.code and not ended.model)
     state: Literal["interrupted", "finished"] = "interrupted" if stopped else "finished"
-    commands = next_commands(run.path, state, recipe["train"]["steps"], recipe)[:2]
-    if stopped:
-        yield f"interrupted after a checkpoint; transgan resume {shell_word(str(ended.folder))} goes on"
+    commands = next_commands(run, state, recipe["train"]["steps"], recipe)[:2]
+    if ended.measuring:
+        yield f"interrupted while measuring; transgan finish {shell_word(str(ended.folder))} measures it"
+        commands = []
+    elif stopped:
+        yield f"interrupted after a checkpoint; {commands[0][1]} goes on"
         commands = commands[1:]
     texts = [*commands, ("see how it went", f"open {from_here(run.report)} in a browser")]
     width = max(len(what) for what, _ in texts) + 1

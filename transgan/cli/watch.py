@@ -65,15 +65,17 @@ def open_runs(paths: Sequence[Path], plugins: Sequence[Path] | None) -> "list[tu
     use_files(plugins)
 
     from transgan.plan import make_plan
+    from transgan.plan.of_run import check_plugins
     from transgan.registry import Registry
 
     registry = Registry.installed()
     found: list[tuple[RunFolder, Plan | None]] = []
     for run, document in read:
         try:
+            check_plugins(run.path, registry)
             found.append((run, make_plan(document, registry)))
         except TransganError as error:
-            first = str(error).splitlines()[0]
-            note(f"note: {run.path}: losses and figures are shown without explanations: {first}")
+            why = " ".join(line.strip() for line in str(error).splitlines()[:2])
+            note(f"note: {run.path}: losses and figures are shown without explanations: {why}")
             found.append((run, None))
     return found

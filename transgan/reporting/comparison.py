@@ -20,7 +20,7 @@ OVERLAID = ("losses", "figures", "schedules")
 def compare_runs(views: Sequence[RunView]) -> str:
     """Return a page with runs side by side."""
     written, defaults = differences(views)
-    return render_comparison(views, [*written, *defaults], overlaid(views))
+    return render_comparison(views, labels(views), [*written, *defaults], overlaid(views))
 
 
 Row = tuple[str, list[str]]
@@ -36,12 +36,18 @@ def differences(views: Sequence[RunView]) -> tuple[list[Row], list[Row]]:
     return [row for row in differing if row[0] in written], [row for row in differing if row[0] not in written]
 
 
+def labels(views: Sequence[RunView]) -> list[str]:
+    """Return what runs are called beside each other: the ends of their paths, from where these differ."""
+    parts = [view.path.parts for view in views]
+    depths = range(1, max(map(len, parts)) + 1)
+    depth = next((d for d in depths if len({each[-d:] for each in parts}) == len(set(parts))), 1)
+    return ["/".join(each[-depth:]) for each in parts]
+
+
 def overlaid(views: Sequence[RunView]) -> list[dict[str, Any]]:
     """Return charts with a line for each run: of figures of translations, the mean over those that a run has."""
-    names = [view.path.name for view in views]
-    labels = [f"{i + 1} {name}" if names.count(name) > 1 else name for i, name in enumerate(names)]
     charts: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for view, label in zip(views, labels, strict=True):
+    for view, label in zip(views, labels(views), strict=True):
         steps, size = view.curves.steps, view.curves.size
         groups: dict[tuple[str, str], list[Line]] = {}
         for key, line in view.curves.lines().items():
@@ -82,7 +88,7 @@ def _differ(lines: Sequence[Mapping[str, Any]]) -> bool:
 
 def short_table(views: Sequence[RunView], width: int) -> Iterator[str]:
     """Yield the lines of a table for a terminal: differing keys, state, time, and figures, mean over translations."""
-    rows: list[Row] = [("", [view.path.name for view in views])]
+    rows: list[Row] = [("", labels(views))]
     written, defaults = differences(views)
     rows += written or defaults
     if written and defaults:

@@ -83,17 +83,21 @@ def render_run(view: RunView, version: str = "") -> str:
 
 
 def render_comparison(
-    views: Sequence[RunView], differences: Sequence[tuple[str, Sequence[str]]], charts: Sequence[Mapping[str, Any]]
+    views: Sequence[RunView],
+    labels: Sequence[str],
+    differences: Sequence[tuple[str, Sequence[str]]],
+    charts: Sequence[Mapping[str, Any]],
 ) -> str:
     """Return a page with runs side by side.
 
     Args:
+        labels: what each run is called there.
         differences: keys of the recipes with their values in each run.
         charts: as the page's script takes them: title, lines with their own steps.
     """
     data = {"charts": charts, "events": [], "marks": [], "pairs": {}, "size": max(view.curves.size for view in views)}
     names = [printable(each["title"]) for each in charts]
-    return _render("compare.html", "", data, views=views, differences=differences, titles=names)
+    return _render("compare.html", "", data, views=views, labels=labels, differences=differences, titles=names)
 
 
 def _data_of(steps: Sequence[int], size: int, charts: Sequence[Chart]) -> dict[str, Any]:

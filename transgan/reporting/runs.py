@@ -199,7 +199,7 @@ class RunReader:
             measured=measured,
         )
         view.mood, view.headline, view.findings = _verdict(view)
-        view.commands = next_commands(folder.path, view.state, view.steps, table)
+        view.commands = next_commands(folder, view.state, view.steps, table)
         return view
 
     def _advice(self) -> list[str]:
@@ -403,39 +403,41 @@ def _verdict(view: RunView) -> tuple[Mood, str, list[tuple[str, str]]]:
     return "early", "Nothing has been logged yet", findings
 
 
-def next_commands(folder: Path, state: State, steps: int, recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+def next_commands(folder: RunFolder, state: State, steps: int, recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what to do next with a run, and the commands for it.
 
     Args:
-        folder: the run's.
         steps: of the whole run.
         recipe: as TOML is read.
     """
-    run = shell_word(from_here(folder))
+    run = shell_word(from_here(folder.path))
+    plugins = _read_json(folder.environment).get("plugins")
+    files = [each for each in plugins if each.endswith(".py")] if isinstance(plugins, dict) else []
+    use = "".join(f" --plugin {shell_word(each)}" for each in files)
+    inputs = "".join(f" --input {shell_word(each)}=FOLDER" for each in recipe.get("inputs", {}))
     tasks = [each for each in recipe.get("tasks", {}).values() if isinstance(each, dict)]
     targets = [each for task in tasks for each in (*task.get("between", [])[1:], task.get("to")) if each]
     target = shell_word(targets[0]) if targets else ""
-    translate = (
-        "translate files",
-        f"transgan translate {run} FILES --to {target}" if target else f"transgan translate {run} FILES",
-    )
-    watch = ("watch it live", f"transgan watch {run}")
-    compare = ("compare it with another run", f"transgan compare {run} OTHER-RUN")
+    to = f" --to {target}" if target else ""
+    translate = ("translate files", f"transgan translate {run} FILES{to}{inputs}{use}")
+    if any(recipe.get("metrics", {}).values()):
+        measure = ("measure it again, or with other metrics", f"transgan evaluate {run}{use}")
+    else:
+        measure = ("measure it", f"transgan evaluate {run} --metric METRIC{use}")
+    watch = ("watch it live", f"transgan watch {run}{use}")
+    compare = ("compare it with another run", f"transgan compare {run} OTHER-RUN{use}")
     if state == "running":
         return [watch, ("translate files with the newest checkpoint", translate[1]), compare]
     if state in ("finished", "stopped"):
         more = steps * 2 if state == "finished" else steps
         return [
             translate,
-            ("measure it again, or with other metrics", f"transgan evaluate {run}"),
-            (
-                "train on",
-                f"transgan resume {run} --steps {more}" if state == "finished" else f"transgan resume {run}",
-            ),
+            measure,
+            ("train on", f"transgan resume {run}{f' --steps {more}' if state == 'finished' else ''}{use}"),
             compare,
         ]
-    resume = ("go on from the newest checkpoint", f"transgan resume {run}")
-    return [resume, ("end it here: measure the newest checkpoint", f"transgan finish {run}"), translate, compare]
+    resume = ("go on from the newest checkpoint", f"transgan resume {run}{use}")
+    return [resume, ("end it here: measure the newest checkpoint", f"transgan finish {run}{use}"), translate, compare]
 
 
 def from_here(path: Path) -> Path:
