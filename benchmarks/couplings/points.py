@@ -58,6 +58,8 @@ class PointsOptions(Options):
 class Points(Source[PointsOptions]):
     """Points of a distribution: `normal`, `eight` or `moons`."""
 
+    reads_root = False
+
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         if selection not in DISTRIBUTIONS:
             raise UsageError(f"expected one of {', '.join(DISTRIBUTIONS)}")

@@ -90,6 +90,7 @@ class SyntheticIdentities(Source[SyntheticIdentitiesOptions]):
     be others. Smile, opening of mouth and eyes, gaze, brows, yaw, tilt and light vary, independently and at random.
     """
 
+    reads_root = False
     card = "These faces are rendered from parameters and show no real person. Figures on them are about the method."
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:

@@ -115,6 +115,7 @@ class SyntheticFaces(Source[SyntheticFacesOptions]):
     people.
     """
 
+    reads_root = False
     card = "These faces are rendered from parameters and show no real person. Figures on them are about the method."
     regions = {"faces": {"margin": 0.6}}  # heads with their hair, and some ground around them
 

@@ -117,6 +117,7 @@ class SyntheticColours(Source[ColoursOptions]):
     Pictures of different domains are independent. Colours are rounded to 256 levels, and those beyond -1 and 1 clipped.
     """
 
+    reads_root = False
     card = "These pictures are made from numbers: plain colours. Figures on them are about the method."
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:

@@ -351,6 +351,7 @@ class SyntheticShapes(Source[ShapesOptions]):
       do not overlap have no content in common.
     """
 
+    reads_root = False
     card = "These pictures are made from numbers: simple shapes in one colour. Figures on them are about the method."
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:

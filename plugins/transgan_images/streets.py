@@ -155,6 +155,7 @@ class SyntheticStreets(Source[StreetsOptions]):
     one grid: `flip = false` keeps them on it.
     """
 
+    reads_root = False
     card = "These pictures are made from numbers: streets of eight classes. Figures on them are about the method."
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:

@@ -168,6 +168,7 @@ class SyntheticScenes(Source[ScenesOptions]):
     shape keeps its hue: `plain = { hue = [0.0, 0.5] }`, `woven = { fill = "striped", ground = "dark" }`.
     """
 
+    reads_root = False
     card = "These clips are made from numbers: moving shapes in plain colours. Figures on them are about the method."
 
     def samples(self, domain: str, selection: Any) -> list[Sample]:

@@ -126,6 +126,8 @@ class SyntheticVoices(Source[SyntheticVoicesOptions]):
     is the ground truth of a conversion. The voices are crude: use them to compare algorithms.
     """
 
+    reads_root = False
+
     def samples(self, domain: str, selection: Any) -> list[Sample]:
         voice = self._speaker(selection)
         offset = list(SPEAKERS).index(selection)

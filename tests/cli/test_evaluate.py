@@ -79,7 +79,8 @@ def test_samples_that_are_not_held_out_are_reported_as_such(transgan: Any, model
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--data", "nowhere"], 3, "data.root = 'nowhere' does not exist"),
+        (["--data", "nowhere", "--set", "data.source=folders"], 3, "data.root = 'nowhere' does not exist"),
+        (["--data", "."], 2, "--data .: the source 'synthetic_faces' makes its samples and reads no folder"),
         (
             ["--set", "data.source=folders", "--set", "domains={young='x',old='y'}"],
             3,

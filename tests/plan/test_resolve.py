@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transgan_faces.sources import SyntheticFaces
 
 from transgan.api import (
     Call,
@@ -16,6 +17,8 @@ from transgan.api import (
     Nodes,
     Options,
     Register,
+    Sample,
+    Source,
     Translation,
     hookimpl,
     node,
@@ -23,6 +26,7 @@ from transgan.api import (
 from transgan.errors import RecipeError
 from transgan.plan import build_networks
 from transgan.recipe import Document, Problems, write_recipe
+from transgan.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("on_the_command_line")
 
@@ -451,3 +455,33 @@ def test_a_run_that_would_train_nothing_is_refused(planned: Any, overrides: tupl
 def test_a_weight_that_is_above_0_in_one_stage_trains(planned: Any) -> None:
     off = ("losses.lsgan=0", "losses.cycle=0")
     assert planned(FACE, overrides=(*off, "stages=[{share=0.5},{share=0.5,losses={cycle=1}}]")).losses
+
+
+@pytest.mark.parametrize(
+    ("plugin", "reads"), [("synthetic_faces", False), ("synthetic_shapes", False), ("folders", True), ("own", True)]
+)
+def test_a_folder_for_a_source_that_reads_none_is_an_error(planned: Any, plugin: str, reads: bool) -> None:
+    class Own(Source):
+        """It says nothing of the folder, as sources of earlier versions."""
+
+        def samples(self, domain: str, selection: Any) -> list[Sample]:
+            return []
+
+    class Plugin:
+        @hookimpl
+        def register_sources(self, register: Register) -> None:
+            register("own", Own)
+
+    overrides = (f"data.source={{use='{plugin}'}}", "data.root=pictures")
+    if reads:
+        assert planned(FACE, Plugin(), overrides).recipe.data.root == "pictures"
+        # A default is used without a folder only, so it need not read one.
+        assert planned(FACE, Plugin(), (*overrides, "data.default=synthetic_faces")).sources[0] is not SyntheticFaces
+    else:
+        with pytest.raises(RecipeError, match=f"data.root=pictures: the source '{plugin}' makes its samples"):
+            planned(FACE, Plugin(), overrides)
+
+
+def test_every_source_whose_samples_are_made_says_so(registry: Registry) -> None:
+    made = {each.name for each in registry.candidates("sources") if not each.cls.reads_root}
+    assert made == {each.name for each in registry.candidates("sources") if each.name.startswith("synthetic_")}

@@ -21,6 +21,7 @@ from transgan.plan import Plan, make_plan
 from transgan.plugin_errors import as_plugin_error
 from transgan.progress import progress_bar
 from transgan.recipe import Document, Problems, read_recipe
+from transgan.recipe.diagnostics import Origin, OverrideByFlag
 from transgan.recipe.of_run import read_run
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.toml_lines import split_key
@@ -148,7 +149,8 @@ def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, ov
     apply_overrides(table, overrides, problems)
     if root is not None and isinstance(table["data"], dict):  # after overrides, of which one may set all of the data
         table["data"]["root"] = str(root)
-        problems.origins.pop(("data", "root"), None)
+        given = OverrideByFlag(f"data.root={root}", option("data", root))
+        problems.origins["data", "root"] = Origin(override=given, sets=("data", "root"))
     if isinstance(table["data"], dict) and table["data"].get("source") in (NO_SOURCE, {"use": NO_SOURCE}):
         wanted = option("overrides", {"data.source": "folders", "domains.X": Blank("...")})
         raise UsageError(f"{name}: does not say what data the model is for; give {wanted}")

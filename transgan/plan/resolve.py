@@ -70,6 +70,10 @@ class _Planner:
         self.problems.stop()
         assert nodes is not None and all(data.values()), "a choice that failed has stopped the planner"
         data_plugins = {name: each for name, each in data.items() if each}
+        if recipe.data.root is not None and not data_plugins[source][0].reads_root:
+            use = getattr(recipe.data, source).use
+            remedy = "leave it out, or let data.source be one that reads a folder (transgan plugins lists them)"
+            self.problems.add(("data", "root"), f"the source '{use}' makes its samples and reads no folder; {remedy}")
 
         media = self.media(data_plugins["media"])
         input_media = self.input_media(media)
