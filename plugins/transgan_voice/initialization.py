@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from transgan.api import Domain
+from transgan.api import DataError, Domain
 from transgan_voice.kernel import RadialBasis, radial_basis, ridge_regression
 from transgan_voice.matching import inca, nearest_pairs, with_context
 from transgan_voice.warp import Affine, Array, GaussianMixture, cosine_basis, warped_bands, warped_cepstra
@@ -319,6 +319,9 @@ def training_speech(domain: Domain) -> Speech:
     """Return pieces of a speaker's training recordings: of each recording as many, evenly over it; no silence.
 
     All of a corpus of up to MAX_PIECES pieces; of a larger one that many, of recordings in random order.
+
+    Raises:
+        DataError: there are no two frames that differ: they have no covariance, and hence no map.
     """
     media: Any = domain.media
     count = len(domain.samples)
@@ -338,4 +341,9 @@ def training_speech(domain: Domain) -> Speech:
                     active.append(is_active)
         if len(frames) >= MAX_PIECES:
             break
-    return Speech(np.stack(frames[:MAX_PIECES]).astype(np.float64), np.stack(active[:MAX_PIECES]))
+    if frames:
+        speech = Speech(np.stack(frames[:MAX_PIECES]).astype(np.float64), np.stack(active[:MAX_PIECES]))
+        if np.ptp(speech.active_frames, 0).any():
+            return speech
+    what = "its training recordings hold too few frames of speech for a map between voices, which needs two that differ"
+    raise DataError(f"domain '{domain.name}': {what}; add recordings, or longer ones")

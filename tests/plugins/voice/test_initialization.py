@@ -9,6 +9,8 @@ from transgan_voice import initialization
 from transgan_voice.initialization import affine_map, choose_warp, inverse, monge, training_speech, transport
 from transgan_voice.warp import GaussianMixture, bilinear, cosine_basis, warped_bands, warped_cepstra
 
+from transgan.api import DataError
+
 
 def freqt(c: np.ndarray, order: int, alpha: float) -> np.ndarray:
     """Return the frequency transform by the recursion of Tokuda et al. (1994), coefficient by coefficient."""
@@ -140,6 +142,20 @@ def test_a_start_sees_all_parts_of_a_large_corpus_within_its_budget(monkeypatch:
     many: Any = Corpus([300] * 100)
     speech = training_speech(many)
     assert len(speech.frames) == 20 and len({int(x) // 300 for x in speech.frames[:, 0, 0]}) == 20
+
+
+@pytest.mark.parametrize("lengths", [[1], [0], [0, 0, 0]])
+def test_a_speaker_without_two_frames_that_differ_is_named(lengths: list[int]) -> None:
+    """The covariance of such frames is 0 or, of a single one, undefined."""
+    corpus: Any = Corpus(lengths)
+    with pytest.raises(DataError, match="domain 'anna': its training recordings hold too few frames of speech"):
+        training_speech(corpus)
+    same: Any = Corpus([40])
+    same.samples[0][:] = 7
+    with pytest.raises(DataError, match="needs two that differ"):
+        training_speech(same)
+    least: Any = Corpus([2])
+    assert len(training_speech(least).active_frames) == 2
 
 
 def test_the_same_speech_is_fitted_once() -> None:
