@@ -90,7 +90,8 @@ def register_metrics(register: Register) -> None:
 @hookimpl
 def register_weight_files(register: RegisterWeightFiles) -> None:
     register(inception.WEIGHTS)
-    register(efficientnet.WEIGHTS)
+    for weights in efficientnet.WEIGHTS.values():
+        register(weights)
 
 
 @hookimpl

@@ -21,7 +21,7 @@ from transgan.api import (
     UsageError,
 )
 from transgan_images.classifier import SmallNetwork, augment, optimize, real_samples
-from transgan_images.efficientnet import MODEL, WEIGHTS
+from transgan_images.efficientnet import WEIGHTS
 from transgan_images.encoders import TimmEncoder, TimmOptions
 from transgan_images.heads import DownsamplingHead, Head, Mixing, TokenHead
 
@@ -150,9 +150,10 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
         maps = self.domains + spec.attributes.get("kept", 0) if options.label_maps else 1
         sizes = self._sizes(spec)
         if options.model == OWN:
+            model, file = next(iter(WEIGHTS.items()))
             self.note = (
                 f"its network is trained on the run's own domains for {options.pretrain} steps before the first step; "
-                f"a pretrained one knows more: 'transgan download {WEIGHTS.name}', model = \"{MODEL}\", "
+                f"a pretrained one knows more: 'transgan download {file.name}', model = \"{model}\", "
                 'weights = "downloaded"'
             )
         channels = [count for count, *_ in sizes]

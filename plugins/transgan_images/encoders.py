@@ -36,8 +36,8 @@ class TimmOptions(Options):
     kept."""
     weights: str | None = Field(None, exclude=True)  # a model is rebuilt without the file, which it contains
     """The file with the weights, .safetensors, .pth or .npz, which may have those of a classifier too; or `downloaded`,
-    for `inception` after `transgan download inception`, and for `tf_efficientnet_lite0` after `transgan download
-    efficientnet_lite0`. By default they are random: the network is pretrained only where this is set."""
+    for `inception`, `tf_efficientnet_lite0` and `tf_efficientnet_lite1` after `transgan download`. By default they are
+    random: the network is pretrained only where this is set."""
     trained: bool = False
     """Whether the network is trained with the generators; otherwise it is frozen, and norms use the statistics of its
     weights."""

@@ -10,7 +10,7 @@ from transgan.api import DataError, UsageError, WeightFile, expand_home, locate
 from transgan_images import efficientnet, inception
 
 #: The weights that `transgan download` can fetch, by network. A file is listed only with its hash.
-DOWNLOADS: dict[str, WeightFile] = {"inception": inception.WEIGHTS, efficientnet.MODEL: efficientnet.WEIGHTS}
+DOWNLOADS: dict[str, WeightFile] = {"inception": inception.WEIGHTS, **efficientnet.WEIGHTS}
 #: The value of `weights` for these.
 DOWNLOADED = "downloaded"
 

