@@ -214,7 +214,7 @@ def as_user_error(error: BaseException, remedy: str = "") -> TransganError | Non
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST):
         how = f" ({str(error).splitlines()[0]})" if "NCCL" in str(error) else ""  # of gloo it is a place in its source
         return WorkerError(f"another process of the run was lost{how}, as where memory is short; {GOES_ON}")
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and not hasattr(error, "plugin"):  # a plugin's names the plugin
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None
 

@@ -2,8 +2,8 @@
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from traceback import walk_tb
@@ -20,31 +20,53 @@ from transgan.tree import changed_in_place, map_tensors, versions
 Key = tuple[Translation, str]
 
 
-@contextmanager
-def error_context(what: str = "", plugin: object = None) -> Iterator[None]:
+class error_context(AbstractContextManager[None]):
     """Add a note, `while ...`, to any error that passes, and the class of the plugin whose code runs.
 
     A plugin that would end the program by `sys.exit` fails instead: else a run would end without a word, or as if it
-    had succeeded.
+    had succeeded. So does one that raises StopIteration, which loops around it would take for their own end. What it
+    has set for all code by `torch.set_grad_enabled` or `torch.set_default_dtype` ends with it: else it would silently
+    end all training, or let others fail.
 
     Args:
         what: what the plugin's code computes, and for which translation; empty for no note.
         plugin: the object whose code it is, or its class.
     """
-    try:
-        try:
-            yield
-        except SystemExit as error:
-            if plugin is None or type(error) is not SystemExit:  # a signal's is of another class
-                raise
-            raise PluginFault(plugin, f"it has called sys.exit({error.code!r}); raise an error instead") from error
-    except Exception as error:
-        if what:
-            error.add_note(f"while {what}")
-        if plugin is not None and not hasattr(error, "plugin"):
-            error.plugin = plugin if isinstance(plugin, type) else type(plugin)  # type: ignore[attr-defined]
-            error.frames_of_plugin = sum(1 for _ in walk_tb(error.__traceback__)) - 1  # type: ignore[attr-defined]
-        raise
+
+    def __init__(self, what: str = "", plugin: object = None):
+        self.what = what
+        self.plugin = plugin if plugin is None or isinstance(plugin, type) else type(plugin)
+
+    def __enter__(self) -> None:
+        self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+        _set_default_dtype(torch.float32)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        torch.set_grad_enabled(self.grad)
+        _set_default_dtype(self.dtype)
+        if error is None:
+            return
+        passes: Exception
+        if type(error) is SystemExit and self.plugin is not None:  # a signal's is of another class
+            passes = PluginFault(self.plugin, f"it has called sys.exit({error.code!r}); raise an error instead")
+        elif isinstance(error, StopIteration):
+            passes = RuntimeError("StopIteration was raised: next() has found no more, and was given no default")
+        elif isinstance(error, Exception):
+            passes = error
+        else:
+            return
+        if self.what:
+            passes.add_note(f"while {self.what}")
+        if self.plugin is not None and not hasattr(passes, "plugin"):
+            passes.plugin = self.plugin  # type: ignore[attr-defined]
+            passes.frames_of_plugin = sum(1 for _ in walk_tb(error.__traceback__))  # type: ignore[attr-defined]
+        if passes is not error:
+            raise passes.with_traceback(error.__traceback__) from error
+
+
+def _set_default_dtype(dtype: torch.dtype) -> None:
+    if torch.get_default_dtype() is not dtype:
+        torch.set_default_dtype(dtype)
 
 
 @cache
@@ -294,6 +316,7 @@ class Step:
         """Give a node of several passes the result of its last one; it yields the next, or returns its value."""
         translation, name = key
         owner = getattr(self.graph.functions[name], "__self__", None)
+        grad = torch.is_grad_enabled()
         with error_context(f"computing '{name}' for {translation}", owner):
             try:
                 call = running[key].send(result)
@@ -301,6 +324,9 @@ class Step:
                 del running[key]
                 self._take(key, stop.value, calls)  # a node may end with a pass: `return Call(...)`
                 return
+            if torch.is_grad_enabled() is not grad:  # it would be that of all passes that are due now
+                what = f"node '{name}' yielded within torch.no_grad() or the like, which the pass does not see"
+                raise PluginFault(owner, f"{what}; yield outside of it, and detach() the result")
             if not isinstance(call, Call):
                 raise PluginFault(owner, f"node '{name}' yielded {type(call).__name__}, expected a Call")
             self._take(key, call, calls)

@@ -49,7 +49,8 @@ def plugin_of(error: BaseException, registry: Registry) -> str | None:
     It is the innermost frame of the traceback that is in a package of plugins. Its `self`, or that of a frame around it
     in the same package, says which of the package's plugins it is. Where no frame inside of the innermost
     `error_context` is in a plugin, as where the plugin cannot be called, it is the one that the context was given; of a
-    `PluginFault` it is the one that this names.
+    `PluginFault` it is the one that this names. Where that has called code of another package, as a media calls that of
+    a synthetic sample, both are named.
     """
     classes = {entry.cls: entry for entry in registry.candidates()}
     packages = dict(_packages(registry))
@@ -62,9 +63,10 @@ def plugin_of(error: BaseException, registry: Registry) -> str | None:
         package = found
         if entry := _registered(type(frame.f_locals.get("self")), classes):
             return str(entry)
-    if entry := _registered(getattr(error, "plugin", type(None)), classes):
-        return str(entry)
-    return f"a plugin of {package}" if package else None
+    entry = _registered(getattr(error, "plugin", type(None)), classes)
+    if entry and package not in (None, packages[_top(entry.cls.__module__)]):  # such as a sample's own function
+        return f"code of {package}, called by {entry},"
+    return str(entry) if entry else f"a plugin of {package}" if package else None
 
 
 def notes_of(error: BaseException) -> list[str]:

@@ -1,5 +1,7 @@
 """Run-time errors in plugins are named, with plugin, package, node or loss, and translation, and are no bug of ours."""
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from transgan.api import (
     Nodes,
     Options,
     Register,
+    Sample,
     Source,
     Tensor,
     hookimpl,
@@ -59,6 +62,23 @@ class FailsBackward(Loss):
 class ConstructorFails(Loss):
     def __init__(self, options: Options):
         raise KeyError("tables")
+
+
+class FileMissing(Loss):
+    def for_generator(self, fake: Tensor) -> Tensor:
+        return fake.mean() * len(Path("weights.pt").read_bytes())
+
+
+class DiskFull(Loss):
+    def __init__(self, options: Options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class FindsNoMore(Loss):
+    """A loss with an iterator that ends, which the loop over the steps must not take for its own end."""
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        return next(iter([] if not fake.is_meta else [fake.mean()]))
 
 
 class GeneratorFails(Generator):
@@ -103,6 +123,18 @@ class MetricFails(Metric):
         raise FloatingPointError("overflow")
 
 
+class DrawingFails(Source):
+    """A source of synthetic samples, of which one cannot be made."""
+
+    def samples(self, domain: str, selection: Any) -> list[Sample]:
+        return [Sample(key=f"{i}", location=Drawing()) for i in range(8)]
+
+
+class Drawing:
+    def __call__(self, size: int) -> Any:
+        raise KeyError("face")
+
+
 class SaysItself(Loss):
     def for_generator(self, fake: Tensor) -> Tensor:
         if not fake.is_meta:
@@ -125,6 +157,8 @@ class Plugin:
     def register_losses(self, register: Register) -> None:
         for cls in (NodeFails, FailsInTraining, FailsBackward, ConstructorFails, SaysItself):
             register(cls.__name__, cls)
+        for cls in (FileMissing, DiskFull, FindsNoMore):
+            register(cls.__name__, cls)
 
     @hookimpl
     def register_generators(self, register: Register) -> None:
@@ -145,6 +179,7 @@ class Plugin:
     @hookimpl
     def register_sources(self, register: Register) -> None:
         register("SourceFails", SourceFails)
+        register("DrawingFails", DrawingFails)
 
     @hookimpl
     def register_nodes(self, register: Register) -> None:
@@ -189,6 +224,12 @@ WHERE = r"for age: young -> old"
          "failed while augmenting by 'AugmentationFails': IndexError: out of range"),
         ("data.source='SourceFails'", "source 'SourceFails' of brittle-nets 0.2 failed while finding the samples of "
          "domain 'young': KeyError: 'missing'"),
+        ("losses.FileMissing=1", "loss 'FileMissing' of brittle-nets 0.2 failed while evaluating loss 'FileMissing' "
+         f"{WHERE}: FileNotFoundError: [Errno 2] No such file or directory: 'weights.pt'"),
+        ("losses.DiskFull=1", "loss 'DiskFull' of brittle-nets 0.2 failed: OSError: [Errno 28] No space left"),
+        ("losses.FindsNoMore=1", "loss 'FindsNoMore' of brittle-nets 0.2 failed while evaluating loss 'FindsNoMore' "
+         f"{WHERE}: RuntimeError: StopIteration was raised"),
+        ("data.source='DrawingFails'", "code of brittle-nets 0.2, called by media 'image' of transgan"),
         ("nodes='AllNodes'", f"set of nodes 'AllNodes' of brittle-nets 0.2 failed while computing 'fake' {WHERE}: "
          "RuntimeError: of these nodes"),
     ],

@@ -198,7 +198,8 @@ class Networks(Mapping[str, nn.Module]):
         if modules := self._with_after_step[name]:
             kept = [(p, p.detach().clone()) for p in self[name].parameters() if p in self._frozen]
             for module in modules:
-                module.after_step()
+                with error_context(f"calling after_step of network '{name}'", module):
+                    module.after_step()
             with torch.no_grad():
                 for parameter, value in kept:
                     parameter.copy_(value)

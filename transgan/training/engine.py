@@ -77,6 +77,7 @@ class Engine:
         with self.networks.evaluating() if self.average is None else nullcontext():
             yield self.networks if self.average is None else Networks(self.plan, self.networks.device, self.average)
 
+    @torch.enable_grad()  # whatever the code around it has set
     def train_step(self, micro_batches: list[BatchInputs], clock: Clock) -> dict[str, Tensor]:
         """Train one step; return its losses, unweighted.
 

@@ -76,6 +76,7 @@ def trace_run(plan: Plan, begins: bool = False) -> list[list[PhaseTrace]]:
     return traces
 
 
+@torch.enable_grad()  # whatever the code around it has set
 def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseTrace]:
     """Trace every phase of a stage on the meta device.
 
