@@ -19,6 +19,8 @@ TRAINING_REMEDY = (
 """What to do where memory is short for training."""
 
 
+MEASURING_REMEDY = "lower evaluate.batch in recipe.toml"
+"""What to do where memory is short for measuring a run."""
 GOES_ON = "transgan resume FOLDER goes on from the newest checkpoint, or the same command, if it has --out"
 """What to do where another process of the run was lost."""
 

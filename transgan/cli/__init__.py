@@ -20,6 +20,7 @@ from transgan.cli.options import add_quiet, examples
 from transgan.cli.usage import check_words, explain
 from transgan.errors import (
     INTERRUPTED,
+    MEASURING_REMEDY,
     TRAINING_REMEDY,
     DataWarning,
     PluginError,
@@ -105,7 +106,7 @@ WAIT = 10.0
 _REMEDIES = {
     "run": TRAINING_REMEDY,
     "resume": TRAINING_REMEDY,
-    "finish": "lower evaluate.batch in recipe.toml",
+    "finish": MEASURING_REMEDY,
     "translate": "translate smaller files, leave out --native, or give --device cpu",
     "evaluate": "lower evaluate.batch, or give --device cpu",
 }

@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -117,6 +117,8 @@ class _Samples:
         return _Samples([self.samples[i] for i in rows], self.x[rows], {n: x[rows] for n, x in self.inputs.items()})
 
 
+T = TypeVar("T")
+
 #: Figures of fewer samples are reported.
 FEW_SAMPLES = 10
 
@@ -143,6 +145,9 @@ class Evaluation:
         self.device = device
         self.failed = failed
         self.seen = seen
+        self.between: Callable[[], object] = lambda: None
+        """Called between batches, of samples that are translated and of those that metrics are prepared with. Where it
+        raises what is no `Exception`, the evaluation ends."""
         self.discriminators: Callable[[], Networks | None] = lambda: None
         """Returns the networks of the training, for metrics that ask what its discriminators take for the target."""
         self.prepared: set[str] = set()
@@ -173,11 +178,22 @@ class Evaluation:
     def _prepare(self, metrics: dict[str, Metric]) -> None:
         if new := [name for name in metrics if name not in self.prepared]:
             domains = real_domains(self.domains, self.plan.stages[-1].size, self.device)
+            domains = {name: replace(each, batches=self._interruptible(each.batches)) for name, each in domains.items()}
             tasks = {name: task.domains for name, task in self.plan.recipe.tasks.items()}
             for name in new:
                 with self._dropping(metrics, name), error_context(f"preparing metric '{name}'", metrics[name]):
                     metrics[name].prepare(domains, tasks, self.plan.recipe.train.seed)
                     self.prepared.add(name)
+
+    def _interruptible(self, batches: Callable[..., Iterable[T]]) -> Callable[..., Iterator[T]]:
+        """Return the same batches, with a call of `between` before each."""
+
+        def checked(*arguments: Any, **options: Any) -> Iterator[T]:
+            for each in batches(*arguments, **options):
+                self.between()
+                yield each
+
+        return checked
 
     def __call__(self, networks: Networks, clock: Clock, only: Collection[str] = ()) -> dict[str, dict[str, float]]:
         """Return figures by translation, rounded to six digits: those of all metrics, or of `only` these.
@@ -193,7 +209,7 @@ class Evaluation:
             with self._dropping(metrics, name), error_context(f"resetting metric '{name}'", metrics[name]):
                 metrics[name].reset()
         for direction in self.plan.directions:
-            for samples, inputs in held_out_batches(
+            for samples, inputs in self._interruptible(held_out_batches)(
                 self.plan, self.domains, direction, options.batch, options.samples, self.device, clock
             ):
                 self._update(metrics, direction, networks, samples, inputs)
@@ -201,6 +217,7 @@ class Evaluation:
                     self.seen()
         result: dict[str, dict[str, float]] = {}
         for name in list(metrics):
+            self.between()
             with self._dropping(metrics, name), error_context(f"computing metric '{name}'", metrics[name]):
                 computed = metrics[name].compute()
                 if not _is_table(computed):

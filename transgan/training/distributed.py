@@ -158,6 +158,10 @@ def peak_memory(device: torch.device) -> str:
     return f"{peak / 2**30:.2f} GiB"
 
 
+class Interrupted(BaseException):
+    """A signal has ended what a run measures. It is no `Exception`, since nothing has failed."""
+
+
 class StopRequests:
     """Requests to end a run early, on any of its processes: SIGINT, SIGTERM, also for want of a launcher, SIGHUP, or
     `RunInfo.request_stop`.
@@ -206,8 +210,19 @@ class StopRequests:
         if not self.code:
             self.code, self.reason = self.BY_HOOK, reason
 
+    def check(self) -> None:
+        """End the measurement that calls this between its batches, where this process has received a signal.
+
+        Raises:
+            Interrupted: it has.
+        """
+        if self.code > self.BY_HOOK:
+            raise Interrupted
+
+    def agreed(self) -> int:
+        """Return the code if any process has one. Every process calls this at the same moment."""
+        return self.processes.largest(self.code)
+
     def at_step(self, step: int) -> int:
         """Return the code if any process has one: all of them get it at the same step."""
-        if self.processes.world == 1 or step % AGREE_EVERY == 0:
-            return self.processes.largest(self.code)
-        return 0
+        return self.agreed() if self.processes.world == 1 or step % AGREE_EVERY == 0 else 0

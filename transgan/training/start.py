@@ -37,6 +37,8 @@ class Ended:
     """The exit code: 0, or that of the signal that has ended it early."""
     model: Path | None
     """The model folder, in the main process; None in others, and where training has ended early."""
+    measuring: bool = False
+    """Whether a signal has ended only the last measurement."""
 
 
 def train(
@@ -125,7 +127,7 @@ def train(
                 progress.message(f"warning: {change}")
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
         code = trainer.fit(progress, train=not finish)
-        return Ended(trainer.path, code, folder.model if folder and not code else None)
+        return Ended(trainer.path, code, folder.model if folder and not code else None, trainer.measuring)
     finally:
         if folder:
             folder.close()

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from transgan import storage
 from transgan.api.protocols import RunInfo
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
-from transgan.errors import DiskError, TransganError
+from transgan.errors import MEASURING_REMEDY, TRAINING_REMEDY, DiskError, TransganError, as_user_error
 from transgan.evaluation.conditions import ConditionEffect, measure_effects
 from transgan.evaluation.evaluate import Evaluation, preview_columns
 from transgan.inference.model_folder import model_config
@@ -34,7 +35,7 @@ from transgan.training.checkpoint import (
     upgrade_checkpoint,
     without_objective,
 )
-from transgan.training.distributed import Processes, StopRequests, peak_memory
+from transgan.training.distributed import Interrupted, Processes, StopRequests, peak_memory
 from transgan.training.engine import Engine
 from transgan.training.failures import RunHooks
 from transgan.training.initialization import init_from_data
@@ -86,6 +87,8 @@ class Trainer:
         self.figures: Mapping[str, Mapping[str, float]] = {}
         self.recipe_table = recipe_table(plan)
         """What a checkpoint says of the recipe that it belongs to: the one before a fallback."""
+        self.measuring = False
+        """Whether a signal has ended the last measurement: checkpoint and model are written."""
         self.begun = False
         """Whether the run is new or goes on: where it cannot go on, its folder stays as it was."""
         self.set_plan(document, plan)
@@ -104,13 +107,17 @@ class Trainer:
                 self._begin()
                 code = self._train() if train else self._stop_here()
                 if code in (0, StopRequests.BY_HOOK):
-                    self._end("stopped" if code else "finished")
-                    outcome = "stopped" if code else "finished"
-                    return 0
+                    ended: Literal["finished", "stopped"] = "stopped" if code else "finished"
+                    with self._interruptible():
+                        self._end(ended)
+                        outcome = ended
+                        return 0
+                    code, self.measuring, why = self.stop_requests.code, True, ": while measuring"
                 outcome = "interrupted"
                 return code
         except BaseException as error:
-            why = f": {printable(error) or type(error).__name__}"
+            known = as_user_error(error, TRAINING_REMEDY if train else MEASURING_REMEDY) or error
+            why = f": {printable(known) or type(known).__name__}"
             raise
         finally:
             if self.begun:
@@ -162,16 +169,24 @@ class Trainer:
         return 0
 
     def _after_step(self, step: int, code: int) -> int:
-        """Evaluate and preview a step where that is due; return `code`, or that of a hook that asks for the end."""
+        """Evaluate and preview a step where that is due; return `code`, or that of a request meanwhile to stop."""
         train, every = self.plan.recipe.train, self.plan.recipe.evaluate.every
         sample_every = train.sample_every or max(1, train.steps // 10)
         last = step == train.steps or code == StopRequests.BY_HOOK
         if every and step % every == 0 and not last:
-            self._evaluate(step)
-            if self.stop_requests.at_step(step) == StopRequests.BY_HOOK:
-                code, last = StopRequests.BY_HOOK, True
+            with self._interruptible():
+                self._evaluate(step)
+            code = self.stop_requests.agreed()
+            if code == StopRequests.BY_HOOK and not self.stop_requests.at_step(step):
+                code = 0  # several processes agree later about hooks
+            if code:  # a run that is resumed here evaluates this step again
+                last = True
                 if self.saved[0] != step:
                     self.save(step, must=True)
+                if code > StopRequests.BY_HOOK:
+                    if self.published != step:
+                        self._publish(step)
+                    return code
         if step % sample_every == 0 or last:
             self._preview(step)
         if code:
@@ -181,7 +196,7 @@ class Trainer:
     def _stop_here(self) -> int:
         """End the run at the checkpoint that was loaded."""
         self._preview(self.engine.completed)
-        return StopRequests.BY_HOOK
+        return StopRequests.BY_HOOK if self.engine.completed < self.plan.recipe.train.steps else 0
 
     # Plan and state.
 
@@ -392,6 +407,17 @@ class Trainer:
             self.log.record(step, figures)
             self.call_hook("evaluated")
 
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """End the body where a signal comes while it measures, and go on behind it."""
+        self.evaluation.between = self.stop_requests.check
+        try:
+            yield
+        except Interrupted:
+            pass
+        finally:
+            self.evaluation.between = lambda: None
+
     # Go back.
 
     def _go_back(self, verdict: Verdict) -> None:
@@ -496,8 +522,8 @@ class Trainer:
                 folder=self.path,
                 step=self.engine.completed,
                 steps=self.plan.recipe.train.steps,
-                losses=self.losses,
-                figures=self.figures,
+                losses=dict(self.losses),  # copies, which hooks may change
+                figures={name: dict(each) for name, each in self.figures.items()},
                 request_stop=self.stop_requests.request,
             )
             self.hooks.call(hook, run=run, **arguments)
