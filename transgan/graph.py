@@ -1,6 +1,7 @@
 """Named tensors: which function needs which, and computing them in as few network passes as possible."""
 
 import inspect
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -15,9 +16,11 @@ from torch import Tensor
 from transgan.api.names import BATCH_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
 from transgan.api.protocols import Call, Loss, Metric, Translation
 from transgan.errors import PluginFault, did_you_mean
-from transgan.tree import changed_in_place, map_tensors, versions
+from transgan.tree import changed_in_place, described, map_tensors, versions
 
 Key = tuple[Translation, str]
+#: Nodes whose values are samples, which networks and media take.
+_SAMPLES = ("fake", "reconstruction")
 
 
 class error_context(AbstractContextManager[None]):
@@ -25,8 +28,8 @@ class error_context(AbstractContextManager[None]):
 
     A plugin that would end the program by `sys.exit` fails instead: else a run would end without a word, or as if it
     had succeeded. So does one that raises StopIteration, which loops around it would take for their own end. What it
-    has set for all code by `torch.set_grad_enabled` or `torch.set_default_dtype` ends with it: else it would silently
-    end all training, or let others fail.
+    has set for all code by `torch.set_grad_enabled`, `torch.set_default_dtype` or `os.chdir` ends with it: else it
+    would silently end all training, let others fail, or send the run elsewhere.
 
     Args:
         what: what the plugin's code computes, and for which translation; empty for no note.
@@ -38,12 +41,14 @@ class error_context(AbstractContextManager[None]):
         self.plugin = plugin if plugin is None or isinstance(plugin, type) else type(plugin)
 
     def __enter__(self) -> None:
-        self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+        self.grad, self.dtype, self.folder = torch.is_grad_enabled(), torch.get_default_dtype(), _working_folder()
         _set_default_dtype(torch.float32)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         torch.set_grad_enabled(self.grad)
         _set_default_dtype(self.dtype)
+        if self.folder and self.folder != _working_folder():
+            os.chdir(self.folder)
         if error is None:
             return
         passes: Exception
@@ -62,6 +67,13 @@ class error_context(AbstractContextManager[None]):
             passes.frames_of_plugin = sum(1 for _ in walk_tb(error.__traceback__))  # type: ignore[attr-defined]
         if passes is not error:
             raise passes.with_traceback(error.__traceback__) from error
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a path takes longer to make, at each pass
+    except FileNotFoundError:  # it was deleted
+        return ""
 
 
 def _set_default_dtype(dtype: torch.dtype) -> None:
@@ -298,6 +310,8 @@ class Step:
             what = f"node '{name}' returned None; return its value or a Call"
             raise PluginFault(owner, f"{what}, or declare that it may return None: -> Tensor | None")
         if not isinstance(value, Call):
+            if name in _SAMPLES and not isinstance(value, Tensor):
+                raise PluginFault(owner, f"node '{name}' returned {described(value)}, expected a tensor (N, C, *space)")
             self.values[key] = value
             return
         for part, fits, expected in (

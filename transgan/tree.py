@@ -34,9 +34,9 @@ def shape_of(value: Any) -> tuple[int, ...] | None:
 
 
 def described(value: Any) -> str:
-    """Return what a value is, for messages: a tensor with its shape, or the name of a type."""
+    """Return what a value is, for messages: a tensor with its shape, and its dtype if not of floats, or its type."""
     if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)}"
+        return f"a tensor {tuple(value.shape)}{'' if value.is_floating_point() else f' of {value.dtype}'}"
     return "None" if value is None else type(value).__name__
 
 

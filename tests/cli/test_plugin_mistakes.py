@@ -94,6 +94,31 @@ RETURNED = {
         "def for_generator(self, fake): return fake.flatten(1).mean(1)",
         "for_generator returned a tensor (2,), expected a scalar tensor",
     ),
+    "a complex loss": (
+        "losses",
+        "def for_generator(self, fake): return torch.fft.fft(fake).mean()",
+        "for_generator returned a tensor () of torch.complex64, expected a scalar tensor",
+    ),
+    "a loss that counts": (
+        "losses",
+        "def for_generator(self, fake): return (fake > 0).sum()",
+        "for_generator returned a tensor () of torch.int64, expected a scalar tensor",
+    ),
+    "a node that returns a list": (
+        "nodes",
+        f"{NODE}: return [source]\n{BACK}",
+        "node 'fake' returned list, expected a tensor (N, C, *space)",
+    ),
+    "a complex generator": (
+        "generators",
+        f"{LAYER}\ndef forward(self, x): return torch.fft.fft(self.layer(x))",
+        "forward returned a tensor (4, 3, 32, 32) of torch.complex64, expected a tensor (4, 3, 32, 32)",
+    ),
+    "complex logits": (
+        "discriminators",
+        f"{LAYER}\ndef forward(self, x): return DiscriminatorOutput([torch.fft.fft(self.layer(x)[:, :1])])",
+        "forward returned logits a tensor (2, 1, 32, 32) of torch.complex64, expected (2, 1)",
+    ),
     "a loss without return": ("losses", "def for_generator(self, fake): pass", "for_generator returned None, expected"),
     "a module as networks": (
         "losses",
@@ -223,6 +248,15 @@ def test_what_a_conditioning_returns(transgan: Any, recipe: Path, returned: str,
         line = said(transgan, recipe, "conditionings", plugin, (command,))
         line = re.sub(r"\([12], 3", "(N, 3", line).replace("(1, 2", "(N, 2").replace("(2, 2", "(N, 2")
         assert line.startswith(f"conditioning 'bad' of bad.py (file): {message}")
+
+
+def test_a_loss_without_a_number(transgan: Any, recipe: Path) -> None:
+    """The check sees no numbers of any loss."""
+    plugin = text("losses", "def for_generator(self, fake): return torch.zeros((), device='meta', requires_grad=True)")
+    line = said(transgan, recipe, "losses", plugin, ("run",))
+    assert line.startswith(
+        "loss 'bad' of bad.py (file): for_generator returned a tensor () on the meta device, expected"
+    )
 
 
 def test_what_a_network_returns_in_training_only(transgan: Any, recipe: Path) -> None:

@@ -20,7 +20,8 @@ def wrong_output(kind: str, spec: NetworkSpec, whole: bool, x: Any, y: Any) -> s
         return "forward returned None; return its output"
     if kind == "generators" and whole:
         expected = (len(x), spec.channels, *x.shape[2:])
-        return None if shape_of(y) == expected else f"forward returned {described(y)}, expected a tensor {expected}"
+        fits = shape_of(y) == expected and y.is_floating_point()
+        return None if fits else f"forward returned {described(y)}, expected a tensor {expected}"
     return _wrong_discrimination(spec, len(x), y) if kind == "discriminators" else None
 
 
@@ -31,12 +32,16 @@ def _wrong_discrimination(spec: NetworkSpec, count: int, y: Any) -> str | None:
     if not isinstance(logits, list) or not logits:
         found = "an empty list" if isinstance(logits, list) else described(logits)
         return f"forward returned {found} as logits, expected a list with a tensor for each scale"
-    if wrong := [each for each in logits if not isinstance(each, Tensor) or tuple(each.shape[:2]) != (count, 1)]:
+    if wrong := [each for each in logits if not _is_logit(each, count)]:
         found = listed(dict.fromkeys(described(each) for each in wrong))
         return f"forward returned logits {found}, expected ({count}, 1) or ({count}, 1, *space)"
     expected = (count, len(spec.domains))
-    if y.class_logits is not None and shape_of(y.class_logits) != expected:
+    if y.class_logits is not None and not (shape_of(y.class_logits) == expected and y.class_logits.is_floating_point()):
         return (
             f"forward returned class_logits {described(y.class_logits)}, expected {expected}, a number for each domain"
         )
     return None
+
+
+def _is_logit(x: Any, count: int) -> bool:
+    return isinstance(x, Tensor) and tuple(x.shape[:2]) == (count, 1) and x.is_floating_point()

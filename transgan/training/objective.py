@@ -88,8 +88,10 @@ class Objective:
                 value = term.function(**arguments)
                 if wrong := changed_in_place(arguments, before):
                     raise PluginFault(self.plan.losses[term.loss], wrong)
-                if not isinstance(value, Tensor) or value.ndim:
-                    what = f"for_{term.side} returned {described(value)}, expected a scalar tensor, such as a mean"
+                lacks_number = isinstance(value, Tensor) and value.is_meta and self.networks.device.type != "meta"
+                if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point() or lacks_number:
+                    found = f"{described(value)}{' on the meta device' if lacks_number else ''}"
+                    what = f"for_{term.side} returned {found}, expected a scalar tensor, such as a mean"
                     raise PluginFault(self.plan.losses[term.loss], what)
             if self.traces_all and value.requires_grad:
                 self.differentiable.add(term.loss)
