@@ -314,6 +314,36 @@ def test_samples_that_have_changed_are_said(
     assert "its recipe" not in done.err
 
 
+def test_data_that_are_elsewhere_now_are_said_with_the_line_that_names_them(
+    transgan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.effect_noise((20, 20), 30.0 * (i + 1)).convert("RGB").save(tmp_path / "data" / name / f"{i}.png")
+    recipe = """
+    data = { source = "folders", root = "data", size = 16 }
+    domains = { x = "a", y = "b" }
+    tasks = { t = { between = ["x", "y"] } }
+    train = { steps = 2 }
+    generators = { g = { use = "resnet", width = 4, blocks = 1 } }
+    losses = { cycle = 1.0 }
+    """
+    (tmp_path / "r.toml").write_text(recipe)
+    assert transgan("run", "r.toml", "--out", "run", "-q").code == 0
+    run = tmp_path / "run"
+    lines = (run / "recipe.toml").read_text().splitlines()
+    (number,) = (i for i, line in enumerate(lines, 1) if line.startswith("root = "))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    said = transgan("resume", run, "--steps", 3).error(3)
+    assert said.startswith(f"{run / 'recipe.toml'}:{number}: data.root = 'data' does not exist; expected the folder")
+    assert "; change root there, or go to the folder from which that path leads to them" in said
+    edit(run, "data.root", f'"{tmp_path / "moved"}"')
+    said = transgan("resume", run, "--steps", 3).error(3)
+    assert said.endswith("; change root there")
+
+
 # Finish.
 
 

@@ -50,6 +50,10 @@ def statistics_from_tensors(tensors: Mapping[str, Tensor], prefix: str = "") -> 
     return statistics
 
 
+class NoRootError(DataError):
+    """There is no folder `data.root`."""
+
+
 #: Keys of a domain's selection that are the framework's, not the source's.
 OWN_KEYS = {"held_out", "media"}
 
@@ -68,7 +72,7 @@ class Domains(Mapping[str, DomainData]):
         root = expand_home(recipe.data.root) if recipe.data.root is not None else None
         if root is not None and not root.is_dir():
             what = "is a file" if root.exists() else "does not exist"
-            raise DataError(
+            raise NoRootError(
                 f"data.root = {str(root)!r} {what}; expected the folder with the data (seen from {Path.cwd()})"
             )
         self.plan = plan

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transgan.data.batches import check_divisible
-from transgan.data.domains import Domains
+from transgan.data.domains import Domains, NoRootError
 from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import DataError, DiskError, TransganError, UsageError
 from transgan.evaluation.unmeasured import unmeasured
@@ -86,7 +86,7 @@ def train(
             check_divisible(plan, processes.world)
             traces = trace_run(plan, begins=True)
             unused = check_used(plan, traces) if traces else []
-        domains = Domains(plan)
+        domains = _domains(new, plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
         weights = initial_weights(plan) if new_run else None
     for warning in [*unused, *unmeasured(plan, domains), *check_conditioning(plan)] if processes.main else []:
@@ -132,6 +132,22 @@ def train(
         if folder:
             folder.close()
         processes.end()
+
+
+def _domains(document: Document, plan: Plan) -> Domains:
+    """Return a plan's domains; where the folder with the data is missing, say where it is named, and what helps."""
+    try:
+        return Domains(plan)
+    except NoRootError as error:
+        origin = document.problems.origin(("data", "root"))
+        if not origin.line:  # it was given with the command
+            raise
+        elsewhere = (
+            ""
+            if expand_home(plan.recipe.data.root or "").is_absolute()
+            else (", or go to the folder from which that path leads to them, where a run was started")
+        )
+        raise NoRootError(f"{document.problems.place(origin)}: {error}; change root there{elsewhere}") from None
 
 
 def _exclude_unreadable(domains: Domains, processes: Processes) -> None:
