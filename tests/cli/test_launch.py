@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from transgan.cli import launch
+from transgan.training.trainer import Trainer
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2")
 
@@ -62,3 +63,30 @@ def test_a_process_that_was_killed_is_named(
         "error: process 1 of the run was killed by signal 9, as where memory is short; transgan resume FOLDER goes on "
         "from the newest checkpoint, or the same command, if it has --out\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (
+            RuntimeError("[/pytorch/gloo/transport/tcp/pair.cc:545] Connection closed by peer [127.0.0.1]:1\nGLHF!"),
+            4,
+            "another process of the run was lost, as where memory is short; transgan resume FOLDER goes on from the "
+            "newest checkpoint, or the same command, if it has --out",
+        ),
+        (MemoryError(), 5, "out of memory; set train.checkpointing"),
+        (OSError(5, "Input/output error", "data/a.png"), 7, "data/a.png: Input/output error"),
+    ],
+)
+def test_log_and_report_say_what_the_terminal_says(
+    transgan: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, code: int, said: str
+) -> None:
+    def fail(trainer: Trainer) -> int:
+        raise raised
+
+    monkeypatch.setattr(Trainer, "_train", fail)
+    done = transgan("run", recipe, "--out", "run", "-q")
+    assert done.code == code and done.err.startswith(f"error: {said}")
+    message = done.err.removeprefix("error: ").rstrip("\n")
+    assert Path("run/log.txt").read_text().splitlines()[-1].endswith(f"failed at step 0: {message}")
+    assert "pair.cc" not in done.err and "pair.cc" not in Path("run/report.html").read_text()
