@@ -75,7 +75,10 @@ def changed(plan: Plan) -> set[str]:
             [f'phases=[{{side="generator", losses=["lsgan", "cycle"]}}, {DISCRIMINATOR}]'],
             "loss 'identity': never evaluated: no phase has it",
         ),
-        (['losses.lsgan.translations=["age"]'], "'d.black', .*'d.white'.*no loss of phases.1 depends on it"),
+        (
+            ['losses.lsgan.translations=["age"]'],
+            "'d.black', .*'d.white'.*no loss of the discriminator phase depends on it",
+        ),
         (["stages=[{share=0.99}, {share=0.01}]"], "stage 2: never run: stages.1.share leaves it none"),
         (["stages=[{share=0.5, losses={cycle=0}}, {share=0.5}]"], None),
         ([f"stages=[{{share=0.5, phases=[{GENERATOR}]}}, {{share=0.5}}]"], None),

@@ -58,6 +58,8 @@ class _Use:
 
     key: str
     """The phase in the recipe: `phases.0`, or `stages.1.phases.0` in a stage with phases of its own."""
+    name: str
+    """What it is called: its key, or where a recipe has no phases, `the generator phase`."""
     phase: Phase
     trace: PhaseTrace
     never_due: str
@@ -90,7 +92,10 @@ def _uses(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> Iterator[_Use]:
             key = f"stages.{i}.phases.{j}" if own else f"phases.{j}"
             due = _never_due(plan, i, phase, key)
             idle = {t: due or _idle(plan, i, phase, t) for t in plan.terms_in(phase)}
-            yield _Use(key, phase, trace, due, idle, {name: _still(plan, i, phase, name) for name in trace.trained})
+            name = key if own or "phases" in plan.recipe.model_fields_set else f"the {phase.side} phase"
+            yield _Use(
+                key, name, phase, trace, due, idle, {name: _still(plan, i, phase, name) for name in trace.trained}
+            )
 
 
 def _never_due(plan: Plan, index: int, phase: Phase, key: str) -> str:
@@ -249,9 +254,9 @@ def _why_untrained(plan: Plan, uses: Sequence[_Use], network: str) -> str:
             return use.still[network]
     for use in own:
         if use.acts:
-            return f"no loss of {use.key} depends on it"
+            return f"no loss of {use.name} depends on it"
     for use in own:
-        return use.never_due or next(iter(use.idle.values()), f"{use.key} has no loss of the {use.phase.side}'s side")
+        return use.never_due or next(iter(use.idle.values()), f"{use.name} has no loss of the {use.phase.side}'s side")
     return "no phase trains it"
 
 
