@@ -130,9 +130,27 @@ def test_settings_of_torch_are_put_back(fails: bool) -> None:
         torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
         set_fp32_precisions("tf32", "ieee")
         torch._dynamo.config.recompile_limit += 1
+        torch.set_default_dtype(torch.float64)
         if fails:
             raise KeyError
     assert state() == before
+
+
+def test_the_default_dtype_of_the_caller_changes_nothing(
+    recipe_file: Callable[[str], Path], run: transgan.Run, tmp_path: Path
+) -> None:
+    """Neither how a model is trained, nor what it makes of a sample."""
+    x = torch.linspace(-1, 1, 3 * 16 * 16).reshape(3, 16, 16)
+    plain = run.translator("cpu")(x, to="old")
+    torch.set_default_dtype(torch.float64)
+    try:
+        overrides = {"train.steps": 3, "train.seed": 1}
+        other = transgan.train(recipe_file(RECIPE), overrides, out=tmp_path / "run", quiet=True)
+        assert torch.get_default_dtype() is torch.float64
+        again = other.translator("cpu")(x, to="old")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert again.dtype is torch.float32 and torch.equal(again, plain)
 
 
 def test_the_process_is_left_as_it_was(recipe_file: Callable[[str], Path], tmp_path: Path) -> None:

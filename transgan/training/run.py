@@ -265,13 +265,16 @@ def _unchanged() -> Iterator[None]:
     environment, threads, grad = dict(os.environ), torch.get_num_threads(), torch.is_grad_enabled()
     generators = random.getstate(), np.random.get_state()
     benchmark, precisions = torch.backends.cudnn.benchmark, fp32_precisions()
+    dtype = torch.get_default_dtype()
     compilations = torch._dynamo.config.recompile_limit
     shared = [(each, dict(each._shared_state)) for each in (PartialState, AcceleratorState, GradientState)]
     devices = list(range(torch.cuda.device_count()))
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices), torch.enable_grad():
+            torch.set_default_dtype(torch.float32)
             yield
     finally:
+        torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
         torch.set_num_threads(threads)
         torch.backends.cudnn.benchmark = benchmark
