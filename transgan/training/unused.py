@@ -93,9 +93,8 @@ def _uses(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> Iterator[_Use]:
             due = _never_due(plan, i, phase, key)
             idle = {t: due or _idle(plan, i, phase, t) for t in plan.terms_in(phase)}
             name = key if own or "phases" in plan.recipe.model_fields_set else f"the {phase.side} phase"
-            yield _Use(
-                key, name, phase, trace, due, idle, {name: _still(plan, i, phase, name) for name in trace.trained}
-            )
+            still = {network: _still(plan, i, phase, network) for network in trace.trained}
+            yield _Use(key, name, phase, trace, due, idle, still)
 
 
 def _never_due(plan: Plan, index: int, phase: Phase, key: str) -> str:
