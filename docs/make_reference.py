@@ -168,7 +168,9 @@ name, so `[generators.resnet]` needs no `use`. A slot without options may be wri
 
 `--set a.b.c=value` on the command line overrides the file. The value is parsed as TOML, and taken as text where that
 fails: `--set train.steps=500`, `--set data.root=photos`, `--set losses.cycle=5`,
-`--set 'domains.old={ age = [50, 60] }'`, `--set phases.0.every=2` (list indices start at 0).
+`--set 'domains.old={ age = [50, 60] }'`, `--set phases.0.every=2` (list indices start at 0). A table for a section with
+settings, `[data]`, `[train]`, `[optimizers]`, `[guard]` or `[evaluate]`, sets the keys that it has
+(`--set 'train={ steps = 500, batch = 4 }'`); a slot, and every other table, is replaced as a whole (`--set 'metrics={}'`).
 
 `extends = "cyclegan.toml"` names another recipe, relative to this file, that this one changes; that one may extend a
 third. Tables are merged key by key, and where both have a value this recipe's counts. Replaced as a whole are

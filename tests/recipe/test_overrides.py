@@ -175,3 +175,34 @@ def test_options_of_a_slot_that_the_recipe_does_not_name_are_those_of_its_defaul
         return getattr(recipe.data if place else recipe, key)
 
     assert found(read(text, f"{slot}.x=1")) == found(read(text)).model_copy(update={"options": {"x": 1}})
+
+
+@pytest.mark.parametrize(
+    ("override", "alike"),
+    [
+        ("train={steps=7}", ["train.steps=7"]),
+        ("train={steps=7, batch=2}", ["train.steps=7", "train.batch=2"]),
+        ("data={size=16, source={use='folders'}}", ["data.size=16", "data.source={use='folders'}"]),
+        ("optimizers={generator={lr={from=0.1, to=0.0}}}", ["optimizers.generator.lr={from=0.1, to=0.0}"]),
+        ("evaluate={samples=3}", ["evaluate.samples=3"]),
+    ],
+)
+def test_a_table_of_settings_keeps_the_keys_that_it_does_not_name(override: str, alike: list[str], face: str) -> None:
+    text = face.replace("[train]\n", "[train]\naccumulate = 3\n")
+    expected = read(text, *alike)
+    assert read(text, override) == expected and expected.train.accumulate == 3
+
+
+def test_tables_of_names_and_slots_are_replaced(face: str) -> None:
+    assert list(read(face, "losses={lsgan=1.0}").losses) == ["lsgan"]
+    assert read(face, "metrics={}").metrics == {}
+    assert read(face, "generators.face={use='resnet', width=3}").generators["face"].options == {"width": 3}
+    both = ("domains={young={a=1}, old={a=2}}", "tasks={age={between=['young', 'old']}}")
+    assert read(face, *both).domains == {"young": {"a": 1}, "old": {"a": 2}}
+
+
+def test_a_problem_inside_a_table_that_is_set_names_its_key(face: str) -> None:
+    with pytest.raises(RecipeError, match=r"train=\{steps=0\}: steps: found 0, expected a whole number of at least 1"):
+        read(face, "train={steps=0}")
+    with pytest.raises(RecipeError, match=r"guard=\{fallback=\{penalti='x'\}\}: fallback.penalti: unknown key"):
+        read(face, "guard={fallback={penalti='x'}}")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from transgan.errors import UsageError
 from transgan.options import Options
 from transgan.recipe import SLOTS, parse_recipe, read_recipe, write_recipe
+from transgan.recipe.slots import NetworkSlot
 from transgan.recipe.write import as_overrides
 from transgan.recipe.written import written_keys
 from transgan.schedule import Schedule, constant
@@ -234,3 +235,25 @@ ITSELF["b"] = [ITSELF]
 def test_values_that_recipes_do_not_have_are_refused(value: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         as_overrides({"train.steps": 3, "key": value})
+
+
+def test_tables_of_python_set_the_keys_that_they_have(face: str) -> None:
+    values: dict[str, Any] = {
+        "train": {"steps": 7},
+        "generators": {"face": {"width": 3, "a b": 1}},
+        "losses": {"cycle": {"from": 2.0, "to": 1.0}},
+        "metrics": {},
+        "domains": {"young": {"a": 1}, "old": {"a": 2}},
+        "tasks": {"age": {"between": ["young", "old"]}},
+    }
+    before, recipe = (parse_recipe(face, "face.toml", each).recipe for each in ((), as_overrides(values)))
+    assert recipe.train == before.train.model_copy(update={"steps": 7})
+    assert recipe.generators["face"].options == before.generators["face"].options | {"width": 3, "a b": 1}
+    assert recipe.generators["face"].per == before.generators["face"].per
+    assert recipe.losses.keys() == before.losses.keys() and recipe.losses["cycle"].weight.to == 1.0
+    assert recipe.metrics == {} != before.metrics
+    assert recipe.domains == values["domains"]
+    slot = {"use": "unet", "width": 3}
+    assert parse_recipe(face, "face.toml", as_overrides({"generators": {"face": slot}})).recipe.generators["face"] == (
+        NetworkSlot(use="unet", options={"width": 3})
+    )

@@ -5,11 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from transgan.recipe.diagnostics import Problems
-from transgan.recipe.overrides import expand_short_form, is_slot, is_weight, paths
+from transgan.recipe.overrides import REPLACED, expand_short_form, is_slot, is_weight, paths
 from transgan.recipe.toml_lines import Keys
-
-#: Tables that are replaced as a whole, since their keys name what is in the data.
-REPLACED: tuple[Keys, ...] = (("domains",), ("tasks",), ("inputs",), ("attributes",), ("train", "balance"))
 
 
 def extend(base: dict[str, Any], problems_of_base: Problems, table: Mapping[str, Any], problems: Problems) -> None:

@@ -1,7 +1,8 @@
 """Overrides of a recipe's values: `a.b.c=value`."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from transgan.recipe.describe import BACKSLASH, found, is_unicode
@@ -12,6 +13,11 @@ from transgan.recipe.toml_lines import MAX_DEPTH, Keys, TooDeep, key_lines, spli
 from transgan.schedule import SCHEDULE_KEYS
 
 MAX_LENGTH = 4096
+
+#: Tables that are replaced as a whole, since their keys name what is in the data.
+REPLACED: tuple[Keys, ...] = (("domains",), ("tasks",), ("inputs",), ("attributes",), ("train", "balance"))
+#: Tables whose keys are the format's own: one that is set keeps the keys that it does not name.
+SETTINGS = ("data", "train", "optimizers", "guard", "evaluate")
 
 _SINGLE_SLOTS = (("nodes",), PENALTY_OF_FALLBACK, *(("data", key) for key in SLOTS_OF_DATA))
 
@@ -31,10 +37,33 @@ def apply_overrides(table: dict[str, Any], overrides: Iterable[str], problems: P
     for override in overrides:
         try:
             keys, value = _parse(override)
-            _set(table, keys, value, Origin(override=override), problems)
+            for inner, each in settings_in(keys, value):
+                _set(table, inner, each, Origin(override=override, sets=tuple(keys)), problems)
         except _OverrideError as error:
             problems.add_override(override, str(error))
     _override_stages(table, problems)
+
+
+def settings_in(keys: Sequence[str], value: Any, slots: bool = False) -> Iterator[tuple[list[str], Any]]:
+    """Yield what setting a value sets: of a table with settings each of its keys, of any other value the whole.
+
+    Whole are empty tables, schedules and ranges (with `from`), slots, and the tables in REPLACED.
+
+    Args:
+        keys: where the value is set.
+        slots: also keep the other keys of slots, unless `use` names the plugin, and of tables of slots.
+    """
+    if isinstance(value, Mapping) and not _is_whole(tuple(keys), value, slots):
+        for key, each in value.items():
+            yield from settings_in([*keys, key], each, slots)
+    else:
+        yield list(keys), value
+
+
+def _is_whole(keys: Keys, table: Mapping[str, Any], slots: bool) -> bool:
+    if not table or "from" in table or any(keys[: len(each)] == each for each in REPLACED):
+        return True
+    return "use" in table if slots else keys[0] not in SETTINGS or is_slot(keys)
 
 
 def _parse(override: str) -> tuple[list[str], Any]:
@@ -78,7 +107,7 @@ def _set(table: dict[str, Any], keys: list[str], value: Any, origin: Origin, pro
             break
         if isinstance(here, dict) and key not in here:
             here[key] = {}
-            problems.implicit[path] = Origin(override=origin.override, sets=tuple(keys))
+            problems.implicit[path] = origin
         here[step] = expand_short_form(here[step], after, path, problems)
         here = here[step]
     if len(path) == 2 and path[0] == "losses" and is_weight(value) and isinstance(here.get(path[1]), dict):
@@ -88,7 +117,8 @@ def _set(table: dict[str, Any], keys: list[str], value: Any, origin: Origin, pro
     for inside in [each for each in problems.origins if each[: len(path)] == path]:
         del problems.origins[inside]
     here[path[-1]] = value
-    origin = Origin(override=origin.override, sets=path)
+    if len(origin.sets) == len(keys):  # the whole value, and what it sets may be a key of its long form, or an index
+        origin = replace(origin, sets=path)
     problems.origins.update({(*path, *inside): origin for inside in paths(value)})
 
 

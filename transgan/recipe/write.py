@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from transgan.errors import UsageError
+from transgan.recipe.overrides import settings_in
 from transgan.recipe.parse import Document
 from transgan.recipe.slots import Section, Slot
-from transgan.recipe.toml_lines import MAX_DEPTH, Keys
+from transgan.recipe.toml_lines import MAX_DEPTH, Keys, split_key
 from transgan.schedule import SCHEDULE_KEYS, constant
 from transgan.text import option
 
@@ -152,6 +153,8 @@ def _place_in_set(value: Any) -> tuple[Any, str]:
 def as_overrides(values: Mapping[str, Any], argument: str = "overrides") -> list[str]:
     """Return values by key, `{"train.steps": 200}`, as the texts of overrides, `["train.steps=200"]`.
 
+    Of a table, `{"train": {"steps": 200}}`, each key is set by itself, so that others keep their values.
+
     Args:
         argument: that they are given as, see `transgan.text.option`.
 
@@ -163,7 +166,17 @@ def as_overrides(values: Mapping[str, Any], argument: str = "overrides") -> list
             raise UsageError(f"{option(argument, {key: value})}: found None; leave the key out for its default")
         if wrong := next(_foreign(value, key), ""):
             raise UsageError(f"{option(argument)}: {wrong}")
-    return [f"{key}={value_in_toml(value)}" for key, value in values.items()]
+    return [
+        f"{'.'.join((key, *map(_key, inner)))}={value_in_toml(each)}"
+        for key, value in values.items()
+        for inner, each in _inside(key, value)
+    ]
+
+
+def _inside(key: str, value: Any) -> Iterator[tuple[list[str], Any]]:
+    """Yield what a value sets, by the keys below its own."""
+    keys = (split_key(f"{key}=") or ([key], ""))[0]
+    return ((inner[len(keys) :], each) for inner, each in settings_in(keys, value, slots=True))
 
 
 def _foreign(value: Any, where: str, depth: int = 0) -> Iterator[str]:

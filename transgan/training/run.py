@@ -61,7 +61,9 @@ def train(
 
     Args:
         recipe: a TOML file, or the name of an installed recipe.
-        overrides: values of the recipe's keys, by key: `{"train.steps": 200, "data.root": "photos"}`.
+        overrides: values of the recipe's keys, by key: `{"train.steps": 200, "data.root": "photos"}`. Of a table,
+            `{"train": {"steps": 200}}`, the keys that it has are set; replaced as a whole are slots with `use`, lists,
+            schedules, `domains`, `tasks`, `inputs`, `attributes` and `train.balance`, and an empty table empties.
         out: the run folder; by default a new one below `runs/`. A run of the same recipe in it is resumed.
         plugins: Python files with plugins that are not installed.
         quiet: print nothing.
