@@ -1,5 +1,6 @@
 """Models that translate a file together with another one, such as its mask: at use, and when they are measured."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -169,8 +170,19 @@ def test_a_model_without_its_mask_says_what_it_needs(masked: Path, pictures: Pat
         translator(file, to="b", inputs={"masc": file})
     with pytest.raises(UsageError, match=r"^inputs is of a whole file, and only regions are translated"):
         translator(file, to="b", inputs={"mask": file}, regions="faces")
-    with pytest.raises(DataError, match=r"the 'mask' is \(1, 32, 16\) for the model, and the file \(1, 16, 16\)"):
-        translator(file, to="b", inputs={"mask": Image.new("L", (16, 32))})
+
+
+def test_a_mask_of_another_size_is_said_with_the_sizes_that_were_given(masked: Path, pictures: Path) -> None:
+    translator = Translator.from_pretrained(masked)
+    file, mask = pictures / "a" / "01.png", Image.open(pictures / "masks" / "01.png")
+    wrong = np.zeros((8, 9), np.uint8)
+    sizes = r"the 'mask' is \(8, 9\), and the item \(16, 16\); expected one size$"
+    with pytest.raises(DataError, match=f"^{sizes}"):
+        translator(file, to="b", inputs={"mask": wrong})
+    with pytest.raises(DataError, match=f"^{re.escape(str(file))}: {sizes}"):
+        translator([str(file)] * 2, to="b", inputs={"mask": [mask, wrong]})
+    with pytest.raises(DataError, match=f"^item 1: {sizes}"):
+        translator([Image.open(file)] * 2, to="b", inputs={"mask": [mask, wrong]})
 
 
 def test_the_command_finds_masks_by_name(

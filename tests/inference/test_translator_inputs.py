@@ -290,8 +290,11 @@ def test_it_says_what_it_is_and_moves(run: Path) -> None:
     count = sum(each.numel() for network in translator.networks.values() for each in network.parameters())
     for part in ("[age: young -> old]", "[race: black -> white]", "size 32", "cpu", f"{count:,} parameters"):
         assert part in repr(translator)
-    with pytest.raises(UsageError, match=r'^device="tpu"'):
-        translator.to("tpu")
+    wrong: Any
+    for wrong in ("tpu", "meta", "hip", "", torch.float64):
+        with pytest.raises(UsageError, match=rf'^device="{wrong}": expected cpu, cuda, cuda:1 or mps$'):
+            translator.to(wrong)
+    assert translator(COLOUR, to="old").tobytes() == before.tobytes()
 
 
 def test_plugins_that_the_model_does_not_use_may_be_absent_or_broken(

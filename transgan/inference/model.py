@@ -347,9 +347,9 @@ class Model:
         further = {}
         for key, item in variation.inputs.items():
             further[key] = self.input_media[f"{source}.{key}"].to_model(item, stride, native, source)[0]
-            sizes = [(len(each), *each.shape[2:]) for each in (further[key], rows)]
-            if sizes[0] != sizes[1]:
-                raise DataError(f"the '{key}' is {sizes[0]} for the model, and the file {sizes[1]}; expected one size")
+            if (len(further[key]), *further[key].shape[2:]) != (len(rows), *rows.shape[2:]):
+                sizes = _size_of(self.input_media[f"{source}.{key}"], item), _size_of(self.media[source], x)
+                raise DataError(f"the '{key}' is {sizes[0]}, and the item {sizes[1]}; expected one size")
         return Prepared(rows, further, variation.name, undo)
 
     @torch.no_grad()
@@ -386,6 +386,12 @@ class Model:
         _check_finite(y)
         target = direction.translation.target
         return self.media[target].from_model(y, prepared.undo, target)
+
+
+def _size_of(media: Media[Any], x: Any) -> str:
+    """Return the size of an item as it was given, without its channels: of an image `(height, width)`."""
+    tensor = media.as_tensor(x)
+    return "of another length" if tensor is None else str(tuple(tensor.shape[1:]))
 
 
 def _check_finite(y: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -235,7 +236,8 @@ class Translator(Model):
             waiting: dict[int, Prepared] = {}
             for i, given in enumerate(batch):
                 own = replace(variation, name=given.name, inputs=further[i])
-                waiting[i] = self.prepare(items[i], direction, wanted.native, own)
+                with _naming(given):
+                    waiting[i] = self.prepare(items[i], direction, wanted.native, own)
                 if i + 1 < len(batch) and sum(each.rows.numel() for each in waiting.values()) < MOST_AT_ONCE:
                     continue
                 outputs = self.outputs(list(waiting.values()), direction, encoded, variation)
@@ -264,12 +266,8 @@ class Translator(Model):
             )
         if given.is_path and Path(given.item).is_dir():
             raise DataError(f"{given.item} is a folder; expected a file, or a list of files")
-        try:
+        with _naming(given):
             return reader.read(given.item)
-        except DataError as error:
-            if given.number is None or given.is_path:
-                raise
-            raise DataError(f"item {given.number}: {error}") from error
 
     def translate_sequence(
         self,
@@ -300,6 +298,18 @@ class Translator(Model):
                 yield self(x, to, task=task, source=source, **how)
 
         return translations()
+
+
+@contextmanager
+def _naming(given: _Given) -> Iterator[None]:
+    """Say which of several items an error is about."""
+    try:
+        yield
+    except DataError as error:
+        name = str(given.item) if given.is_path else f"item {given.number}"
+        if given.number is None or name in str(error):
+            raise
+        raise DataError(f"{name}: {error}") from error
 
 
 def _several(items: Any, inputs: Mapping[str, Any]) -> Iterator[_Given]:
