@@ -409,3 +409,12 @@ def test_two_processes_skip_and_go_back_at_the_same_step(start_processes: Any, t
     text = (tmp_path / "run" / "log.txt").read_text()
     assert text.count("step 6: skipped") == 2
     assert text.count("Back at step 5, and on with learning rates times 0.25") == 1
+
+
+@pytest.mark.parametrize(("kind", "cause"), [("nan", "loss_G/faulty"), ("gradient", "a gradient")])
+def test_a_run_without_any_finite_step_has_failed(tmp_path: Path, kind: str, cause: str) -> None:
+    """Of the kind: fewer steps than may be skipped, each of which is; one that is made is enough."""
+    Faulty.when = dict.fromkeys(range(3), ("generator", kind))
+    assert train(tmp_path / "made", "train.steps=4") == 0
+    with pytest.raises(DivergedError, match=f"no step could be made: each of the 3 was skipped, since .*{cause}"):
+        train(tmp_path / "none", "train.steps=3")

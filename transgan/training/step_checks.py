@@ -60,7 +60,12 @@ class StepChecks:
             verdicts += self._check_held_out(step)
         if saves and not all_finite(self.engine.networks):
             verdicts = [self.guardian.weights_not_finite(), *verdicts]
-        return self._apply(step, verdicts)
+        back = self._apply(step, verdicts)
+        if back is None and step == self.plan.recipe.train.steps == len(self.guardian.skipped):
+            why = f"since {_not_finite(losses) or 'a gradient'} is not finite (NaN or infinity)"
+            remedy = "Look for the network, loss or data that give such numbers"
+            raise DivergedError(f"no step could be made: each of the {step} was skipped, {why}. {remedy}")
+        return back
 
     def _report_skipped(self, step: int, losses: Mapping[str, Tensor], count: int, by_loss: int) -> list[Verdict]:
         """Report skipped steps; return the guardian's verdict.
@@ -79,8 +84,7 @@ class StepChecks:
             self.log.write(f"{skipped(by_gradient)}, since a gradient overflowed; losses are now scaled by {scale:g}")
             faults, by_gradient = by_loss, 0
         if by_loss:  # the names are known of the newest step alone
-            bad = [name for name, value in losses.items() if not bool(torch.isfinite(value))]
-            self.log.report(f"{skipped(by_loss)}, since {', '.join(bad[:3]) or 'a loss'} is not finite")
+            self.log.report(f"{skipped(by_loss)}, since {_not_finite(losses) or 'a loss'} is not finite")
         if by_gradient:
             self.log.report(f"{skipped(by_gradient)}, since a gradient is not finite")
         verdicts = [self.guardian.step_skipped(step) for _ in range(faults)]
@@ -141,3 +145,8 @@ class StepChecks:
             guardian.events.append(text)
             self.log.report(f"warning: {text}")
         return None
+
+
+def _not_finite(losses: Mapping[str, Tensor]) -> str:
+    """Return the names of losses that are not finite, at most three; an empty text for none."""
+    return ", ".join([name for name, value in losses.items() if not bool(torch.isfinite(value))][:3])
