@@ -389,7 +389,7 @@ class Model:
 
 
 def _size_of(media: Media[Any], x: Any) -> str:
-    """Return the size of an item as it was given, without its channels: of an image `(height, width)`."""
+    """Return the size of an item as it was given, without its channels, such as `(16, 32)`."""
     tensor = media.as_tensor(x)
     return "of another length" if tensor is None else str(tuple(tensor.shape[1:]))
 
