@@ -23,6 +23,7 @@ from transgan.options import Options
 from transgan.plugin_files import OF_FILE, files_in_use, why_not_imported
 from transgan.recipe.describe import expected, json_schema, subschema
 from transgan.recipe.slots import SLOTS, Slot
+from transgan.recipe.write import foreign_values
 from transgan.text import listed, option
 
 
@@ -437,10 +438,13 @@ def _wrong_default(options: type[BaseModel]) -> str | None:
     try:
         options.model_validate({})
     except ValidationError as error:
-        for each in error.errors(include_url=False):
-            if each["loc"] and each["type"] not in ("missing", "value_error", "assertion_error"):
-                field = ".".join(map(str, each["loc"]))
+        for found in error.errors(include_url=False):
+            if found["loc"] and found["type"] not in ("missing", "value_error", "assertion_error"):
+                field = ".".join(map(str, found["loc"]))
                 schema = json_schema(options)
-                wanted = expected(schema, subschema(schema, schema, each["loc"][0]))
-                return f"the default of option '{field}' is {each['input']!r}, expected {wanted}"
+                wanted = expected(schema, subschema(schema, schema, found["loc"][0]))
+                return f"the default of option '{field}' is {found['input']!r}, expected {wanted}"
+    for name, default in vars(options.model_construct()).items():
+        if default is not None and (wrong := next(foreign_values(default, name), "")):
+            return f"the default of option {wrong}: a run writes it into its recipe and reads it back"
     return None

@@ -431,6 +431,24 @@ def test_a_default_of_the_wrong_type(transgan: Any, recipe: Path) -> None:
     assert "loss 'bad' of bad.py (file): the default of option 'power' is 'two', expected a whole number" in line
 
 
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("Any = print", "option value: found builtin_function_or_method; expected a number, a text"),
+        ("int = 2**70", "option value: found a number of more than 64 bits"),
+        ("bytes = b'x'", "option value: found bytes; expected a number, a text"),
+        ("list[Any] = [object()]", "option value.0: found object; expected a number, a text"),
+    ],
+)
+def test_a_default_that_no_recipe_can_have(transgan: Any, recipe: Path, declared: str, message: str) -> None:
+    plugin = text("losses", MEAN).replace("(Loss)", "(Loss[O])")
+    plugin = "from typing import Any\n" + plugin.replace(
+        "class Bad", f"class O(Options):\n    value: {declared}\n\n\nclass Bad"
+    )
+    line = said(transgan, recipe, "losses", plugin)
+    assert f"loss 'bad' of bad.py (file): the default of {message}" in line
+
+
 @pytest.mark.parametrize("figures", ["None", "{'one': 1.0}", "{self.translation: 1.0}"])
 def test_figures_that_are_no_table_are_the_metric_s(transgan: Any, recipe: Path, figures: str) -> None:
     Path("bad.py").write_text(text("metrics", FIGURES.replace("{self.translation: {'one': 1.0}}", figures)))

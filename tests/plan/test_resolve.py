@@ -1,6 +1,7 @@
 """Resolving a recipe: which networks a plan has, their roles, and the messages for mistakes."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -485,3 +486,24 @@ def test_a_folder_for_a_source_that_reads_none_is_an_error(planned: Any, plugin:
 def test_every_source_whose_samples_are_made_says_so(registry: Registry) -> None:
     made = {each.name for each in registry.candidates("sources") if not each.cls.reads_root}
     assert made == {each.name for each in registry.candidates("sources") if each.name.startswith("synthetic_")}
+
+
+def test_a_default_that_is_a_path_is_one_in_a_recipe_too(planned: Any) -> None:
+    class Paths(Options):
+        one: Path = Path("a") / "b"
+        several: tuple[Path, ...] = (Path("c"),)
+        none: Path | None = None
+
+    class Reads(Loss[Paths]):
+        def for_generator(self, fake: Tensor) -> Tensor:
+            return fake.mean()
+
+    class Plugin:
+        @hookimpl
+        def register_losses(self, register: Register) -> None:
+            register("reads", Reads)
+
+    plan = planned(FACE, Plugin(), ("losses.reads.none=d",))
+    assert plan.losses["reads"].options == Paths(one=Path("a/b"), several=(Path("c"),), none=Path("d"))
+    written = write_recipe(Document(plan.recipe, "recipe", Problems("recipe")), plan.filled)
+    assert planned(written, Plugin()).losses["reads"].options == plan.losses["reads"].options

@@ -191,7 +191,7 @@ class Colour(Enum):
         (np.bool_(False), False),
         (np.str_("lsgan"), "lsgan"),
         (Fraction(1, 4), 0.25),
-        ({"a": 10**400}, {"a": 10**400}),
+        ({"a": 2**63 - 1}, {"a": 2**63 - 1}),
         ({"lsgan": np.float32(0.5)}, {"lsgan": 0.5}),
         ([np.float32(0.9), (np.int8(-3), {"a": np.bool_(True)})], [0.9, [-3, {"a": True}]]),
         ({10, 9, "b", "a"}, [9, 10, "a", "b"]),
@@ -229,6 +229,8 @@ ITSELF["b"] = [ITSELF]
         ({"a": {3: 4}}, r": key\.a: found int as a name; expected a text$"),
         ({"a": float("nan")}, r": key\.a: found nan; expected a finite number$"),
         (np.float32("inf"), ": key: found inf; expected a finite number$"),
+        ({"a": 2**63}, r": key\.a: found a number of more than 64 bits"),
+        ({"a": 10**400}, r": key\.a: found a number of more than 64 bits"),
         (ITSELF, r": key\.b\.0\.b.*: nested deeper than 16 tables and lists, or contains itself$"),
     ],
 )

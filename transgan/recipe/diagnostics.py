@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from transgan.errors import Problem, RecipeError, did_you_mean
 from transgan.recipe.describe import expected, found, json_schema, known_keys, quoted, subschema
@@ -135,7 +136,7 @@ class Problems:
         """
         try:
             try:  # JSON, since pydantic then accepts a list for a tuple, and is otherwise as strict
-                return model.model_validate_json(json.dumps(table))
+                return model.model_validate_json(json.dumps({**_default_paths(model), **table}))
             except TypeError:  # TOML has types that JSON lacks, such as dates
                 return model.model_validate(table)
         except ValidationError as error:
@@ -189,6 +190,16 @@ class Problems:
         if self._lines:
             lines = sorted(self._lines, key=lambda line: self._lines[line])
             raise RecipeError([*lines, "and more"] if self.full else lines, self.name)
+
+
+def _default_paths(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the defaults with paths as JSON has them: validated with JSON, a default may not be a path already."""
+    fields, defaults = model.model_fields, vars(model.model_construct())
+    return {fields[name].alias or name: to_jsonable_python(each) for name, each in defaults.items() if _has_path(each)}
+
+
+def _has_path(value: Any) -> bool:
+    return isinstance(value, PurePath) or (isinstance(value, (list, tuple)) and any(map(_has_path, value)))
 
 
 def _goes_deeper(place: Sequence[str | int], union: Sequence[str | int]) -> bool:

@@ -164,7 +164,7 @@ def as_overrides(values: Mapping[str, Any], argument: str = "overrides") -> list
     for key, value in values.items():
         if value is None:
             raise UsageError(f"{option(argument, {key: value})}: found None; leave the key out for its default")
-        if wrong := next(_foreign(value, key), ""):
+        if wrong := next(foreign_values(value, key), ""):
             raise UsageError(f"{option(argument)}: {wrong}")
     return [
         f"{'.'.join((key, *map(_key, inner)))}={value_in_toml(each)}"
@@ -179,7 +179,7 @@ def _inside(key: str, value: Any) -> Iterator[tuple[list[str], Any]]:
     return ((inner[len(keys) :], each) for inner, each in settings_in(keys, value, slots=True))
 
 
-def _foreign(value: Any, where: str, depth: int = 0) -> Iterator[str]:
+def foreign_values(value: Any, where: str, depth: int = 0) -> Iterator[str]:
     """Yield what in a value no recipe can have, and what to give instead.
 
     Args:
@@ -189,18 +189,20 @@ def _foreign(value: Any, where: str, depth: int = 0) -> Iterator[str]:
     if depth > MAX_DEPTH:  # before anything else looks into it, which would never end
         yield f"{where}: nested deeper than {MAX_DEPTH} tables and lists, or contains itself"
     elif isinstance(value, Enum):
-        yield from _foreign(value.value, where, depth + 1)
+        yield from foreign_values(value.value, where, depth + 1)
     elif isinstance(value, Mapping):
         for key, each in value.items():
             if not isinstance(key, str):
                 yield f"{where}: found {type(key).__name__} as a name; expected a text"
-            yield from _foreign(each, f"{where}.{key}", depth + 1)
+            yield from foreign_values(each, f"{where}.{key}", depth + 1)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for i, each in enumerate(value):
-            yield from _foreign(each, f"{where}.{i}", depth + 1)
+            yield from foreign_values(each, f"{where}.{i}", depth + 1)
     elif isinstance(value, Real) and type(value).__name__ != "timedelta64":  # to NumPy it is a whole number
         if not _is_finite(value):
             yield f"{where}: found {value}; expected a finite number"
+        elif isinstance(value, Integral) and not -(2**63) <= value < 2**63:
+            yield f"{where}: found a number of more than 64 bits; expected one of at most 64"
     elif not _is_bool(value) and not isinstance(value, _KNOWN):
         known = "a number, a text, True or False, a date, or lists and tables of these"
         remedy = "; x.tolist() is one of an array or a tensor x" if hasattr(value, "tolist") else ""
