@@ -458,6 +458,32 @@ def test_figures_that_are_no_table_are_the_metric_s(transgan: Any, recipe: Path,
     assert "metric 'bad' of bad.py (file): compute returned no table of figures by translation" in warnings
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("'one': 1.0", "'one': 'high'", "compute returned str as the figure 'one' of age: "),
+        ("'one': 1.0", "'one': None", "compute returned None as the figure 'one' of age: "),
+        ("{self.translation:", "{type(self.translation)('age', 'old', 'nobody'):", "of age: old -> nobody, which this"),
+        (
+            "def reset",
+            "def warnings(self): return 'few samples'\ndef reset",
+            "warnings returned 'few samples'; return a",
+        ),
+        ("def reset", "def warnings(self): return [3]\ndef reset", "warnings returned [3]; return a list of texts"),
+    ],
+)
+def test_what_a_metric_returns_wrongly_is_omitted(
+    transgan: Any, recipe: Path, old: str, new: str, message: str
+) -> None:
+    Path("bad.py").write_text(text("metrics", FIGURES.replace(old, new)))
+    done = transgan("run", recipe, "--out", "run", "-q", "--plugin", "bad.py", "--set", "metrics.bad={}")
+    assert done.code == 0, done.err
+    result = json.loads(Path("run/result.json").read_text())
+    (warning,) = [each for each in result["warnings"] if "'bad'" in each]
+    assert "metric 'bad' of bad.py (file): " in warning and message in warning
+    assert not any("one" in figures for figures in result["translations"].values())
+
+
 def test_a_lazy_module_is_named_by_its_kind_and_its_network(transgan: Any, recipe: Path) -> None:
     body = f"def networks(self, spec): return {{'own': nn.LazyLinear(3)}}\n{MEAN}"
     line = said(transgan, recipe, "losses", text("losses", body))

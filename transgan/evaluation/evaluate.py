@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -30,7 +30,7 @@ from transgan.plan import Direction, Plan
 from transgan.rng import CounterRng, ScopedRng
 from transgan.schedule import Clock
 from transgan.text import listed
-from transgan.tree import changed_in_place, versions
+from transgan.tree import changed_in_place, described, versions
 
 
 def held_out_batches(
@@ -219,15 +219,12 @@ class Evaluation:
         for name in list(metrics):
             self.between()
             with self._dropping(metrics, name), error_context(f"computing metric '{name}'", metrics[name]):
-                computed = metrics[name].compute()
-                if not _is_table(computed):
-                    what = "compute returned no table of figures by translation; return {translation: {'name': 1.0}}"
-                    raise PluginFault(metrics[name], what)
+                computed = _figures(metrics[name], self.counts)
                 protocol_of(metrics[name])  # figures whose definition cannot be stated are omitted as well
-                for translation, figures in computed.items():
+                warnings = _warnings(metrics[name])
+                for translation, rounded in computed.items():
                     if translation in self.broken:
                         continue
-                    rounded = {_checked(figure): float(f"{value:.6g}") for figure, value in figures.items()}
                     own = result.setdefault(str(translation), {})
                     if taken := sorted(own.keys() & rounded.keys()):
                         raise ValueError(f"another metric has a figure '{taken[0]}' too; rename one of them")
@@ -236,7 +233,7 @@ class Evaluation:
                     if lost := sorted(rounded.keys() - finite.keys()):
                         why = f"{listed(lost)} of {translation}: not a finite number; omitted"
                         self.warnings.append(f"metric '{name}': {why}")
-                self.warnings += self._missing(name, metrics[name], {t for t, each in computed.items() if each})
+                self.warnings += self._missing(name, warnings, {t for t, each in computed.items() if each})
         for translation, count in self.broken.items() if metrics else ():
             what = f"{count} of {self.counts[translation]} translations are not finite (NaN or infinity)"
             self.warnings.append(f"{translation} has no figures: {what}")
@@ -245,9 +242,8 @@ class Evaluation:
             self.warnings.append(f"figures of fewer than {FEW_SAMPLES} samples say little: {listed(few)}")
         return result
 
-    def _missing(self, name: str, metric: Metric, measured: Collection[Translation]) -> Iterator[str]:
+    def _missing(self, name: str, warnings: Sequence[str], measured: Collection[Translation]) -> Iterator[str]:
         """Yield a metric's warnings, and why it has no figures for translations other than those measured."""
-        warnings = metric.warnings()
         yield from (f"metric '{name}': {each}" for each in warnings)
         reasons: dict[str, list[Translation]] = {}
         for translation in (each for each in self.counts if each not in measured and each not in self.broken):
@@ -355,11 +351,43 @@ def _not_finite(values: Iterable[Any], count: int) -> int:
     return int((~finite).sum())
 
 
-def _is_table(computed: Any) -> bool:
-    """Return whether a metric's figures are a table by translation, of tables by name."""
-    if not isinstance(computed, Mapping) or not all(isinstance(each, Translation) for each in computed):
-        return False
-    return all(isinstance(each, Mapping) for each in computed.values())
+def _figures(metric: Metric, known: Collection[Translation]) -> dict[Translation, dict[str, float]]:
+    """Return what a metric has computed, rounded to six digits.
+
+    Raises:
+        PluginFault: it is no table of numbers, or of another translation than those known.
+    """
+    computed = metric.compute()
+    remedy = "return {translation: {'name': 1.0}}, of translations that update was given"
+    if not isinstance(computed, Mapping) or not all(
+        isinstance(key, Translation) and isinstance(each, Mapping) for key, each in computed.items()
+    ):
+        raise PluginFault(metric, f"compute returned no table of figures by translation; {remedy}")
+    if others := [str(each) for each in computed if each not in known]:
+        raise PluginFault(metric, f"compute returned figures of {listed(others)}, which this recipe lacks; {remedy}")
+    result: dict[Translation, dict[str, float]] = {}
+    for translation, figures in computed.items():
+        result[translation] = {}
+        for name, value in figures.items():
+            checked = _checked(name)
+            try:
+                result[translation][checked] = float(f"{value:.6g}")
+            except (TypeError, ValueError) as error:
+                what = f"compute returned {described(value)} as the figure '{name}' of {translation}; return a number"
+                raise PluginFault(metric, what) from error
+    return result
+
+
+def _warnings(metric: Metric) -> Sequence[str]:
+    """Return a metric's warnings; PluginFault where these are no list of texts."""
+    warnings: Any = metric.warnings()
+    if (
+        not isinstance(warnings, Sequence)
+        or isinstance(warnings, str)
+        or not all(isinstance(each, str) for each in warnings)
+    ):
+        raise PluginFault(metric, f"warnings returned {warnings!r:.80}; return a list of texts, ['...']")
+    return warnings
 
 
 def protocol_of(metric: Metric) -> dict[str, str]:
