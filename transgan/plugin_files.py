@@ -34,7 +34,13 @@ def check_files(paths: Iterable[Path] | None) -> list[Path]:
             raise PluginError(f"{option('plugins', [path])}: {what}; expected a Python file such as my_loss.py")
         if path.suffix != ".py":
             raise PluginError(f"{option('plugins', [path])}: not a Python file; expected one such as my_loss.py")
-    return given
+    named: dict[str, Path] = {}
+    for path in given:
+        other = named.setdefault(path.name, path)
+        if other.resolve() != path.resolve():  # a file may be given twice
+            what = f"{other} has the same name, by which runs and recipes know a plugin file; rename one of them"
+            raise PluginError(f"{option('plugins', [path])}: {what}")
+    return list(named.values())
 
 
 def use_files(paths: Iterable[Path] | None) -> None:
@@ -57,12 +63,26 @@ def use_files(paths: Iterable[Path] | None) -> None:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # it is code of any kind
             del sys.modules[name]
-            lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == spec.origin]
-            place = f"line {lines[-1]}: " if lines else ""
-            raise PluginError(
-                f"{option('plugins', [path])}: {place}cannot be imported: {why_not_imported(error)}"
-            ) from error
+            why = f"{line_in(path, error)}cannot be imported: {why_not_imported(error)}{_neighbour(path, error)}"
+            raise PluginError(f"{option('plugins', [path])}: {why}") from error
         _IN_USE[path] = module
+
+
+def line_in(path: Path, error: BaseException) -> str:
+    """Return the last line of a file that an error went through, `line 3: `; empty where there is none."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
+    return f"line {lines[-1]}: " if lines else ""
+
+
+def _neighbour(path: Path, error: BaseException) -> str:
+    """Return what to do where a plugin file imports a module that is beside it; empty where it does not."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    beside = path.resolve().parent
+    if not name or not ((beside / f"{name}.py").is_file() or (beside / name).is_dir()):
+        return ""
+    return (
+        f". {name} is beside it, and only installed modules are found: set PYTHONPATH={beside}, or make both a package"
+    )
 
 
 def why_not_imported(error: BaseException) -> str:

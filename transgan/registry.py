@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +21,7 @@ from transgan.api.weights import WeightFile
 from transgan.errors import PluginError, PluginRuntimeError, TransganError, closest, did_you_mean
 from transgan.methods import wrong_methods
 from transgan.options import Options
-from transgan.plugin_files import OF_FILE, files_in_use, why_not_imported
+from transgan.plugin_files import OF_FILE, files_in_use, line_in, why_not_imported
 from transgan.recipe.describe import expected, json_schema, subschema
 from transgan.recipe.slots import SLOTS, Slot
 from transgan.recipe.write import foreign_values
@@ -134,7 +135,9 @@ class Registry:
         try:
             self.add(module, str(path), path.name, OF_FILE)
         except Exception as error:
-            raise PluginError(f"{option('plugins', [path])}: {' '.join(str(error).split())}") from error
+            ours = extract_tb(error.__traceback__)[-1].filename == __file__  # of others the text alone may say nothing
+            why = f"{'' if ours else f'{type(error).__name__}: '}{' '.join(str(error).split())}"
+            raise PluginError(f"{option('plugins', [path])}: {line_in(path, error)}{why}") from error
 
     def add(self, plugin: object, name: str, package: str = "", version: str = "") -> None:
         """Register everything that a module or object with hook implementations offers; where it fails, nothing.
@@ -300,13 +303,14 @@ class Registry:
         if len(found) == 1:
             _check_usable(found[0])
             return found[0]
-        packages = list(dict.fromkeys(each.package for each in found))
+        packages = {each.package: each.version for each in found}
         if len(packages) > 1:
             choice = " or ".join(f'"{each}:{short}"' for each in packages)
             by = " and by ".join(packages)
-            raise PluginError(f"{singular} '{name}' is registered by {by}; uninstall one, or write {choice}")
+            remove = "leave out one file" if OF_FILE in packages.values() else "uninstall one"
+            raise PluginError(f"{singular} '{name}' is registered by {by}; {remove}, or write {choice}")
         if found:
-            raise PluginError(f"{package or packages[0]} registers {len(found)} classes as {singular} '{short}'")
+            raise PluginError(f"{found[0].package} registers {len(found)} classes as {singular} '{short}'")
         raise PluginError(f"no {singular} '{name}'. {self.hint(name, self.names(kind))}")
 
     def absent_files(self, plugins: Mapping[str, str]) -> list[str]:

@@ -115,6 +115,44 @@ def test_every_command_takes_a_file(
     assert transgan("data", "check", with_plugin, "--plugin", file).code == 0
 
 
+def test_a_hook_that_fails_is_named_with_its_line_and_type(transgan: Any, file: Path, recipe: Path) -> None:
+    for code, message in (
+        ("{}['x']", "KeyError: 'x'"),
+        ("1 + 'x'", "TypeError: unsupported operand"),
+        ("1 / 0", "Zero"),
+    ):
+        file.write_text(FILE.replace('    register("brightness", Brightness)', f"    {code}"))
+        number = file.read_text().splitlines().index(f"    {code}") + 1
+        assert f"--plugin {file}: line {number}: {message}" in transgan("check", recipe, "--plugin", file).error(2)
+
+
+def test_a_module_beside_a_file_is_found_on_the_path_of_python(
+    transgan: Any, file: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file.parent / "beside_it.py").write_text("K = 3\n")
+    file.write_text(f"from beside_it import K\n{FILE}")
+    line = transgan("check", recipe, "--plugin", file).error(2)
+    assert (
+        "line 1: cannot be imported: ModuleNotFoundError: No module named 'beside_it'. beside_it is beside it" in line
+    )
+    assert line.endswith(f"set PYTHONPATH={file.parent}, or make both a package")
+    monkeypatch.syspath_prepend(file.parent)
+    assert "It will run." in transgan("check", recipe, "--plugin", file).out
+
+
+def test_a_file_counts_once_and_two_have_two_names(transgan: Any, file: Path, recipe: Path) -> None:
+    again = file.parent / "x" / ".." / file.name
+    (file.parent / "x").mkdir()
+    assert "It will run." in transgan("check", recipe, "--plugin", file, "--plugin", again).out
+    other = shutil.copy(file, file.parent / "x" / file.name)
+    line = transgan("check", recipe, "--plugin", file, "--plugin", other).error(2)
+    assert line.startswith(f"--plugin {other}: {file} has the same name") and line.endswith("rename one of them")
+    renamed = shutil.copy(file, file.parent / "other_file.py")
+    words = ("--plugin", file, "--plugin", renamed, "--set", "losses.brightness=1")
+    line = transgan("check", recipe, *words).error(2)
+    assert "registered by my_plugins.py and by other_file.py; leave out one file, or write" in line
+
+
 def test_plugins_of_a_file_are_listed_and_described(transgan: Any, file: Path) -> None:
     listed = transgan("plugins", "--plugin", file).out
     assert "  tiny " in listed and "(my_plugins.py (file))" in listed
