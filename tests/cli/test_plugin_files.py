@@ -153,6 +153,20 @@ def test_a_file_counts_once_and_two_have_two_names(transgan: Any, file: Path, re
     assert "registered by my_plugins.py and by other_file.py; leave out one file, or write" in line
 
 
+def test_a_run_that_goes_on_with_another_file_says_so(
+    transgan: Any, with_plugin: Path, file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert transgan("run", with_plugin, "--out", run, "-q", "--plugin", file).code == 0
+    moved = tmp_path / "elsewhere" / file.name
+    moved.parent.mkdir()
+    shutil.copy(file, moved)
+    assert "has changed" not in transgan("resume", run, "--steps", "3", "--plugin", moved).err
+    moved.write_text(FILE.replace(".abs().mean()", ".square().mean()"))
+    done = transgan("resume", run, "--steps", "4", "--plugin", moved)
+    assert done.code == 0 and "the plugin file my_plugins.py has changed since step 3" in done.err
+
+
 def test_plugins_of_a_file_are_listed_and_described(transgan: Any, file: Path) -> None:
     listed = transgan("plugins", "--plugin", file).out
     assert "  tiny " in listed and "(my_plugins.py (file))" in listed

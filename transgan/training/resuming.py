@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transgan.errors import UsageError
 from transgan.networks import Networks
 from transgan.networks.tensors import network_tensors
 from transgan.plan import Plan
+from transgan.plugin_files import files_in_use
 from transgan.storage import RunFolder, describe_newest
 from transgan.text import listed, option
 from transgan.training.checkpoint import FORMAT
@@ -34,6 +36,12 @@ def recipe_table(plan: Plan) -> dict[str, Any]:
     table: dict[str, Any] = to_jsonable_python(filled_table(plan))
     del table["data"]["root"]
     return table
+
+
+def plugin_files(plan: Plan) -> dict[str, str]:
+    """Return the content of each plugin file that a plan uses, as a hash, by the file's name."""
+    used = {path for path in files_in_use() if path.name in plan.plugins}
+    return {path.name: blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in sorted(used)}
 
 
 def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None = None) -> list[str]:
@@ -64,6 +72,10 @@ def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None =
     warnings = []
     if changes:
         warnings.append(f"its recipe has changed since step {state['step']}: {listed(changes.values())}")
+    files = state.get("plugin_files", {})  # an earlier version does not say
+    for name, content in plugin_files(plan).items():
+        if files.get(name, content) != content:
+            warnings.append(f"the plugin file {name} has changed since step {state['step']}")
     for name, now in domains.fingerprints.items():
         before = now | state.get("data", {}).get(name, {})  # an earlier version says less
         if before != now:

@@ -41,7 +41,7 @@ from transgan.training.failures import RunHooks
 from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
-from transgan.training.resuming import recipe_table
+from transgan.training.resuming import plugin_files, recipe_table
 from transgan.training.run_log import RunLog
 from transgan.training.step_checks import StepChecks
 from transgan.training.transfer import InitialWeights
@@ -86,6 +86,7 @@ class Trainer:
         self.losses: Mapping[str, Tensor] = {}
         self.figures: Mapping[str, Mapping[str, float]] = {}
         self.recipe_table = recipe_table(plan)
+        self.plugin_files = plugin_files(plan)
         """What a checkpoint says of the recipe that it belongs to: the one before a fallback."""
         self.measuring = False
         """Whether a signal has ended the last measurement: checkpoint and model are written."""
@@ -334,6 +335,7 @@ class Trainer:
         state |= {"step": step, "steps": self.plan.recipe.train.steps, "samples": self.batches.samples_before(step)}
         if self.folder:
             state |= {"recipe": self.recipe_table, "data": self.domains.fingerprints}
+            state |= {"plugin_files": self.plugin_files}
             state |= {"records": self.log.saved_position(), "config": model_config(self.plan, step, self.domains)}
             spare = self.guardian.good_step if self.guardian.rules.possible_actions & GOING_BACK else None
             try:
