@@ -1146,6 +1146,26 @@ def test_without_a_fault_nothing_is_found(cls: type[Any], given: dict[str, Any],
     check(cls, **with_files(given, vectors))
 
 
+@pytest.mark.filterwarnings("error")
+def test_checks_of_a_loss_cause_no_warning_of_their_own() -> None:
+    class Scaled(Loss):
+        """A loss with a gradient, which a number has not."""
+
+        def __init__(self, options: Options):
+            super().__init__(options)
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def for_generator(self, fake: Tensor) -> Tensor:
+            return (self.scale * fake).abs().flatten(1).mean(1).sum()
+
+    torch.set_warn_always(True)  # and not once for a process
+    try:
+        with pytest.raises(AssertionError, match=r"for_generator of a batch is .*, and the mean of its halves"):
+            check(Scaled)
+    finally:
+        torch.set_warn_always(False)
+
+
 def test_an_exception_that_is_not_needed_is_named() -> None:
     with pytest.raises(AssertionError, match="except_for has 'range', and nothing is wrong there; remove it"):
         check(Convolution, except_for={"range": "no longer"})

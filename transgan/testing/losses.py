@@ -94,7 +94,7 @@ class LossChecker(NamingChecker):
                 if not isinstance(each, Tensor):
                     yield f"for_{side} sets buffers['{name}'] to {type(each).__name__}; expected a tensor"
             if not torch.isfinite(value):
-                yield f"for_{side} returns {float(value)} for random samples; check divisions, roots and logarithms"
+                yield f"for_{side} returns {value.item()} for random samples; check divisions, roots and logarithms"
             for name, before in kept.items():
                 if differ(before, batch[name], 0.0):
                     yield f"for_{side} changes '{name}' in place, which other losses get too; work on a copy"
@@ -159,8 +159,8 @@ class LossChecker(NamingChecker):
             parts = [self.value(self.plugin, side, rows(batch, index)) for index in ([0, 1], [2, 3])]
             if differ(whole, torch.stack(parts).mean(0), 1e-3):
                 yield (
-                    f"for_{side} of a batch is {float(whole):.4g}, and the mean of its halves "
-                    f"{float(torch.stack(parts).mean(0)):.4g}; take the mean over samples, not the sum"
+                    f"for_{side} of a batch is {whole.item():.4g}, and the mean of its halves "
+                    f"{torch.stack(parts).mean(0).item():.4g}; take the mean over samples, not the sum"
                 )
 
     def check_determinism(self) -> Iterator[str]:
@@ -184,7 +184,7 @@ class LossChecker(NamingChecker):
             single = self.value(self.plugin, side, copy.deepcopy(batch))
             double = self.value(self.plugin, side, as_dtype(batch, torch.float64))
             if differ(single, double, 1e-3):
-                yield f"for_{side} is {float(single):.5g} in float32, {float(double):.5g} in float64; it loses digits"
+                yield f"for_{side} is {single.item():.5g} in float32, {double.item():.5g} in float64; it loses digits"
 
     def check_device(self) -> Iterator[str]:
         """It runs on any device, and can be traced on the meta device."""
