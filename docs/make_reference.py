@@ -170,7 +170,8 @@ name, so `[generators.resnet]` needs no `use`. A slot without options may be wri
 fails: `--set train.steps=500`, `--set data.root=photos`, `--set losses.cycle=5`,
 `--set 'domains.old={ age = [50, 60] }'`, `--set phases.0.every=2` (list indices start at 0). A table for a section with
 settings, `[data]`, `[train]`, `[optimizers]`, `[guard]` or `[evaluate]`, sets the keys that it has
-(`--set 'train={ steps = 500, batch = 4 }'`); a slot, and every other table, is replaced as a whole (`--set 'metrics={}'`).
+(`--set 'train={ steps = 500, batch = 4 }'`); a slot, and every other table, is replaced as a whole
+(`--set 'metrics={}'`).
 
 `extends = "cyclegan.toml"` names another recipe, relative to this file, that this one changes; that one may extend a
 third. Tables are merged key by key, and where both have a value this recipe's counts. Replaced as a whole are
@@ -319,7 +320,7 @@ def _lines_of(name: str, function: Any) -> str:
         return shown
     head, _, rest = shown.partition("(")
     arguments, _, answer = rest.rpartition(") -> ")
-    inner = re.sub(r", (?=\*{0,2}\w+: )", ",\n    ", arguments)
+    inner = re.sub(r", (?=\*, |\*{0,2}\w+: )", ",\n    ", arguments)
     return f"{head}(\n    {inner},\n) -> {answer}"
 
 
@@ -545,7 +546,11 @@ def _signature(name: str, function: Any) -> str:
     """Return `name(argument: type, ...)`, with types without their modules."""
     parameters = inspect.signature(function).parameters.values()
     shown = []
+    by_name = False
     for each in parameters:
+        if each.kind is each.KEYWORD_ONLY and not by_name:
+            shown.append("*")
+        by_name = by_name or each.kind in (each.VAR_POSITIONAL, each.KEYWORD_ONLY)
         star = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
         default = "" if each.default is each.empty else f" = {each.default!r}"
         kind = "" if each.annotation is each.empty else f": {_type(each.annotation)}"
