@@ -58,7 +58,7 @@ def test_it_trains(path: Path, registry_of: Callable[[Path], Registry], tmp_path
             pytest.skip(str(error))
         raise
     overrides = reduced(path, plan, registry)
-    if plan.recipe.data.default is None:
+    if plan.recipe.data.default is None and plan.sources[0].reads_root:
         write_data(plan, tmp_path / "data")
         overrides.append(f"data.root={tmp_path / 'data'}")
     with quietly(True):

@@ -42,7 +42,7 @@ class Source(Configurable[OptionsT]):
     card: ClassVar[str] = ""
     """What the model card of a model trained on such data must say: labels, terms, intended use. Markdown."""
     reads_root: ClassVar[bool] = True
-    """Whether it reads the folder `data.root`: a recipe that gives one to a source that makes its samples is refused."""
+    """Whether it reads the folder `data.root`: a recipe that gives one to a source that reads none is refused."""
     regions: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Options of region detectors, by their names, that cut out regions as such data show them; a model keeps them."""
 
