@@ -25,7 +25,7 @@ NO_FLAG = {"batch_size"}
 
 
 def modules() -> Iterator[Path]:
-    """Yield every module but those of the command line: `transgan/cli`, and commands and examples of plugins."""
+    """Yield every module but those that write commands: `transgan/cli`, and modules called commands and examples."""
     for path in [*CORE.rglob("*.py"), *PLUGINS.rglob("*.py")]:
         if (
             "cli" not in path.relative_to(CORE.parent).parts

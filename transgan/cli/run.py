@@ -102,7 +102,7 @@ def _next(ended: "Ended") -> Iterator[str]:
     """Yield what to do now, in three lines at most: the first of what the run's page says."""
     import tomllib
 
-    from transgan.reporting.runs import from_here, next_commands
+    from transgan.reporting.commands import from_here, next_commands
     from transgan.storage import RunFolder
 
     run = RunFolder.at(ended.folder)

@@ -201,7 +201,7 @@ def foreign_values(value: Any, where: str, depth: int = 0) -> Iterator[str]:
     elif isinstance(value, Real) and type(value).__name__ != "timedelta64":  # to NumPy it is a whole number
         if not _is_finite(value):
             yield f"{where}: found {value}; expected a finite number"
-        elif isinstance(value, Integral) and not -(2**63) <= value < 2**63:
+        elif isinstance(value, Integral) and not -(2**63) <= int(value) < 2**63:
             yield f"{where}: found a number of more than 64 bits; expected one of at most 64"
     elif not _is_bool(value) and not isinstance(value, _KNOWN):
         known = "a number, a text, True or False, a date, or lists and tables of these"

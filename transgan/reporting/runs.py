@@ -16,14 +16,13 @@ from transgan.monitoring.diagnostics import loss_roles
 from transgan.monitoring.faults import FAULTS_SAY, LossRoles
 from transgan.plan import Plan
 from transgan.reporting.charts import Chart, charts_of, figures_of, place_of
+from transgan.reporting.commands import State, next_commands
 from transgan.reporting.curves import Curves
 from transgan.reporting.previews import Preview, Previews
 from transgan.reporting.result import read_result
 from transgan.reporting.tables import figure_text, rows
 from transgan.storage import MetricsReader, RunFolder, read_log
-from transgan.text import shell_word
 
-State = Literal["running", "finished", "stopped", "interrupted", "failed", "gone", "empty"]
 Mood = Literal["good", "watch", "bad", "early"]
 #: Before this many steps or records, nothing is said about how a run is going.
 EARLY_STEPS, EARLY_RECORDS = 200, 20
@@ -401,51 +400,6 @@ def _verdict(view: RunView) -> tuple[Mood, str, list[tuple[str, str]]]:
         text = "Its process is gone: it was killed, or the machine was switched off. The newest checkpoint is kept"
         return "bad", f"Ended without a word at {at}", [("warning", text), *findings]
     return "early", "Nothing has been logged yet", findings
-
-
-def next_commands(folder: RunFolder, state: State, steps: int, recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what to do next with a run, and the commands for it.
-
-    Args:
-        steps: of the whole run.
-        recipe: as TOML is read.
-    """
-    run = shell_word(from_here(folder.path))
-    plugins = _read_json(folder.environment).get("plugins")
-    files = [each for each in plugins if each.endswith(".py")] if isinstance(plugins, dict) else []
-    use = "".join(f" --plugin {shell_word(each)}" for each in files)
-    inputs = "".join(f" --input {shell_word(each)}=FOLDER" for each in recipe.get("inputs", {}))
-    tasks = [each for each in recipe.get("tasks", {}).values() if isinstance(each, dict)]
-    targets = [each for task in tasks for each in (*task.get("between", [])[1:], task.get("to")) if each]
-    target = shell_word(targets[0]) if targets else ""
-    to = f" --to {target}" if target else ""
-    translate = ("translate files", f"transgan translate {run} FILES{to}{inputs}{use}")
-    if any(recipe.get("metrics", {}).values()):
-        measure = ("measure it again, or with other metrics", f"transgan evaluate {run}{use}")
-    else:
-        measure = ("measure it", f"transgan evaluate {run} --metric METRIC{use}")
-    watch = ("watch it live", f"transgan watch {run}{use}")
-    compare = ("compare it with another run", f"transgan compare {run} OTHER-RUN{use}")
-    if state == "running":
-        return [watch, ("translate files with the newest checkpoint", translate[1]), compare]
-    if state in ("finished", "stopped"):
-        more = steps * 2 if state == "finished" else steps
-        return [
-            translate,
-            measure,
-            ("train on", f"transgan resume {run}{f' --steps {more}' if state == 'finished' else ''}{use}"),
-            compare,
-        ]
-    resume = ("go on from the newest checkpoint", f"transgan resume {run}{use}")
-    return [resume, ("end it here: measure the newest checkpoint", f"transgan finish {run}{use}"), translate, compare]
-
-
-def from_here(path: Path) -> Path:
-    """Return a path relative to the working folder, where it is below that."""
-    try:
-        return path.relative_to(Path.cwd())
-    except (ValueError, OSError):
-        return path
 
 
 def _article(baseline: str) -> str:
