@@ -19,8 +19,9 @@ from markupsafe import escape as escape_markup
 
 from transgan.plan import Plan
 from transgan.reporting.charts import Chart
+from transgan.reporting.commands import State
 from transgan.reporting.curves import Curves
-from transgan.reporting.runs import RunReader, RunView, State
+from transgan.reporting.runs import RunReader, RunView
 from transgan.storage import RunFolder, write_text
 from transgan.text import printable
 

@@ -25,9 +25,9 @@ from transgan.plan import Plan, make_plan
 from transgan.plan.fallback import with_fallback
 from transgan.recipe import Document, write_recipe
 from transgan.registry import Registry
+from transgan.reporting.commands import State
 from transgan.reporting.console import Progress
 from transgan.reporting.html import Report
-from transgan.reporting.runs import State
 from transgan.text import printable
 from transgan.training.checkpoint import (
     TrainingState,
