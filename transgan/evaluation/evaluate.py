@@ -21,8 +21,8 @@ from transgan.data.cache import check_decoded
 from transgan.data.domains import Domains
 from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index, further_inputs
 from transgan.data.real_samples import real_domains
-from transgan.errors import PluginFault
 from transgan.evaluation.adversarial import adversarial_source, adversaries
+from transgan.evaluation.figures import figures_of, protocol_of, warnings_of
 from transgan.evaluation.unmeasured import UNKNOWN, true_translations
 from transgan.graph import Key, error_context, used_arguments
 from transgan.networks import Networks
@@ -30,7 +30,7 @@ from transgan.plan import Direction, Plan
 from transgan.rng import CounterRng, ScopedRng
 from transgan.schedule import Clock
 from transgan.text import listed
-from transgan.tree import changed_in_place, described, versions
+from transgan.tree import changed_in_place, versions
 
 
 def held_out_batches(
@@ -219,9 +219,9 @@ class Evaluation:
         for name in list(metrics):
             self.between()
             with self._dropping(metrics, name), error_context(f"computing metric '{name}'", metrics[name]):
-                computed = _figures(metrics[name], self.counts)
+                computed = figures_of(metrics[name], self.counts)
                 protocol_of(metrics[name])  # figures whose definition cannot be stated are omitted as well
-                warnings = _warnings(metrics[name])
+                warnings = warnings_of(metrics[name])
                 for translation, rounded in computed.items():
                     if translation in self.broken:
                         continue
@@ -349,66 +349,6 @@ def _not_finite(values: Iterable[Any], count: int) -> int:
         if isinstance(x, Tensor) and x.is_floating_point() and x.shape[:1] == (count,):
             finite &= torch.isfinite(x).flatten(1).all(1).cpu()
     return int((~finite).sum())
-
-
-def _figures(metric: Metric, known: Collection[Translation]) -> dict[Translation, dict[str, float]]:
-    """Return what a metric has computed, rounded to six digits.
-
-    Raises:
-        PluginFault: it is no table of numbers, or of another translation than those known.
-    """
-    computed = metric.compute()
-    remedy = "return {translation: {'name': 1.0}}, of translations that update was given"
-    if not isinstance(computed, Mapping) or not all(
-        isinstance(key, Translation) and isinstance(each, Mapping) for key, each in computed.items()
-    ):
-        raise PluginFault(metric, f"compute returned no table of figures by translation; {remedy}")
-    if others := [str(each) for each in computed if each not in known]:
-        raise PluginFault(metric, f"compute returned figures of {listed(others)}, which this recipe lacks; {remedy}")
-    result: dict[Translation, dict[str, float]] = {}
-    for translation, figures in computed.items():
-        result[translation] = {}
-        for name, value in figures.items():
-            checked = _checked(name)
-            try:
-                result[translation][checked] = float(f"{value:.6g}")
-            except (TypeError, ValueError) as error:
-                what = f"compute returned {described(value)} as the figure '{name}' of {translation}; return a number"
-                raise PluginFault(metric, what) from error
-    return result
-
-
-def _warnings(metric: Metric) -> Sequence[str]:
-    """Return a metric's warnings; PluginFault where these are no list of texts."""
-    warnings: Any = metric.warnings()
-    if (
-        not isinstance(warnings, Sequence)
-        or isinstance(warnings, str)
-        or not all(isinstance(each, str) for each in warnings)
-    ):
-        raise PluginFault(metric, f"warnings returned {warnings!r:.80}; return a list of texts, ['...']")
-    return warnings
-
-
-def protocol_of(metric: Metric) -> dict[str, str]:
-    """Return a metric's definitions of its figures.
-
-    Raises:
-        PluginFault: it returns something else than texts by name. Errors of its own code are raised as they are.
-    """
-    with error_context("stating its protocol", metric):
-        protocol = metric.protocol()
-    if not isinstance(protocol, Mapping) or not all(isinstance(x, str) for pair in protocol.items() for x in pair):
-        what = f"protocol returned {protocol!r:.80}; return {{'name': 'its definition, in words'}}"
-        raise PluginFault(metric, what)
-    return dict(protocol)
-
-
-def _checked(name: Any) -> str:
-    """Return the name of a figure; ValueError where it is none."""
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"found {name!r} as the name of a figure; expected a text")
-    return name
 
 
 def counterparts(

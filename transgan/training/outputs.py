@@ -11,7 +11,7 @@ from transgan import storage
 from transgan.data.domains import Domains, statistics_tensors
 from transgan.errors import DataError
 from transgan.evaluation.conditions import ConditionEffect, effects_table
-from transgan.evaluation.evaluate import protocol_of
+from transgan.evaluation.figures import protocol_of
 from transgan.inference.model_folder import model_card, model_config
 from transgan.inference.places import STATISTICS
 from transgan.monitoring.advice import advise
