@@ -24,6 +24,16 @@ from transgan.training.trainer import Trainer
 STEPS = ("--set", "train.steps=4", "--set", "train.log_every=1", "--set", "evaluate.samples=4")
 
 
+OF_FOLDERS = """
+data = { source = "folders", root = "data", size = 16 }
+domains = { x = "a", y = "b" }
+tasks = { t = { between = ["x", "y"] } }
+train = { steps = 2 }
+generators = { g = { use = "resnet", width = 4, blocks = 1 } }
+losses = { cycle = 1.0 }
+"""
+
+
 @pytest.fixture
 def killed(transgan: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """`killed(step, *words)`: the folder of a run that was ended at once after a step, with a checkpoint each step."""
@@ -294,15 +304,7 @@ def test_samples_that_have_changed_are_said(
         for i in range(8):
             noise = Image.effect_noise((20 + number, 20 + i), 30.0 * (number + 1)).convert("RGB")
             noise.save(tmp_path / "data" / name / f"{i}.png")
-    recipe = """
-    data = { source = "folders", root = "data", size = 16 }
-    domains = { x = "a", y = "b" }
-    tasks = { t = { between = ["x", "y"] } }
-    train = { steps = 2 }
-    generators = { g = { use = "resnet", width = 4, blocks = 1 } }
-    losses = { cycle = 1.0 }
-    """
-    (tmp_path / "r.toml").write_text(recipe)
+    (tmp_path / "r.toml").write_text(OF_FOLDERS)
     assert transgan("run", "r.toml", "--out", "run", "-q").code == 0
     change(tmp_path / "data")
     if not (tmp_path / "data").exists():
@@ -321,15 +323,7 @@ def test_data_that_are_elsewhere_now_are_said_with_the_line_that_names_them(
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(4):
             Image.effect_noise((20, 20), 30.0 * (i + 1)).convert("RGB").save(tmp_path / "data" / name / f"{i}.png")
-    recipe = """
-    data = { source = "folders", root = "data", size = 16 }
-    domains = { x = "a", y = "b" }
-    tasks = { t = { between = ["x", "y"] } }
-    train = { steps = 2 }
-    generators = { g = { use = "resnet", width = 4, blocks = 1 } }
-    losses = { cycle = 1.0 }
-    """
-    (tmp_path / "r.toml").write_text(recipe)
+    (tmp_path / "r.toml").write_text(OF_FOLDERS)
     assert transgan("run", "r.toml", "--out", "run", "-q").code == 0
     run = tmp_path / "run"
     lines = (run / "recipe.toml").read_text().splitlines()

@@ -236,17 +236,16 @@ def translate(
         passes=passes,
     )
 
-    failures, copied, count = Failures(partial(_failure, native=native)), 0, 0
+    failures, done, count = Failures(partial(_failure, native=native)), 0, 0
     failures.of_folders(unreadable)
     with closing(translate_files(files)) as outcomes:  # so that an interruption is over when the writers are
         for path, outcome in outcomes:
             with failures.of(path):
                 translated = outcome()
                 count += translated or 0
+                done += translated is not None
                 if translated is None:
-                    copied += 1
                     note(f"{printable(path)}: no {regions.name if regions else 'regions'} found; copied")
-    done = len(files) + len(unreadable) - len(failures) - copied
     counted = f"; {count} {regions.name}" if regions else ""
     counted += f"; {samples} results each" if samples else ""
     show(out if is_quiet() else f"{done} of {len(files)} translated ({direction.translation}{counted}) into {out}")
