@@ -1,8 +1,10 @@
 """Nodes by name: their order, missing ones, and the network passes that compute them."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api import Call, Clock, DiscriminatorOutput, Loss, Nodes, Options, Translation, node
-from transgan.graph import Graph, Step
+from transgan.graph import Graph, Step, error_context
 from transgan.training.engine import Engine
 
 THERE, BACK = Translation("age", "young", "old"), Translation("age", "old", "young")
@@ -492,3 +494,30 @@ def test_a_node_that_yields_no_call_is_an_error_that_names_it() -> None:
     with pytest.raises(TypeError, match="node 'fake' yielded str, expected a Call") as caught:
         step.compute([(THERE, "fake")])
     assert caught.value.__notes__ == ["while computing 'fake' for age: young -> old"]
+
+
+def test_a_thread_that_ends_later_puts_back_nothing_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples are decoded in threads, while whoever calls may go to another folder."""
+    monkeypatch.chdir(tmp_path)
+    begun, moved = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with error_context("decoding"):
+            begun.set()
+            assert moved.wait(60)
+
+    thread = threading.Thread(target=decode)
+    thread.start()
+    assert begun.wait(60)
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        moved.set()
+        thread.join()
+        assert Path.cwd() == tmp_path / "there" and torch.get_default_dtype() is torch.float64
+    finally:
+        torch.set_default_dtype(before)

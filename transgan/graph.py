@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -41,14 +42,19 @@ class error_context(AbstractContextManager[None]):
         self.plugin = plugin if plugin is None or isinstance(plugin, type) else type(plugin)
 
     def __enter__(self) -> None:
-        self.grad, self.dtype, self.folder = torch.is_grad_enabled(), torch.get_default_dtype(), _working_folder()
-        _set_default_dtype(torch.float32)
+        self.grad = torch.is_grad_enabled()
+        # The rest is of the whole process. What another thread puts back may have been changed by this one meanwhile.
+        self.is_main = threading.current_thread() is threading.main_thread()
+        if self.is_main:
+            self.dtype, self.folder = torch.get_default_dtype(), _working_folder()
+            _set_default_dtype(torch.float32)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         torch.set_grad_enabled(self.grad)
-        _set_default_dtype(self.dtype)
-        if self.folder and self.folder != _working_folder():
-            os.chdir(self.folder)
+        if self.is_main:
+            _set_default_dtype(self.dtype)
+            if self.folder and self.folder != _working_folder():
+                os.chdir(self.folder)
         if error is None:
             return
         passes: Exception
