@@ -1,5 +1,6 @@
 """Files with streams of frames, which PyAV reads: all that can be decoded of them, upright, in order."""
 
+import io
 import re
 import struct
 import warnings
@@ -172,11 +173,16 @@ class _Decoder:
 def _is_cut(path: Path, container: Any) -> bool:
     """Return whether an MP4 or MOV file ends inside of its media, or of what describes a part of them.
 
-    Its boxes (ISO/IEC 14496-12, 4.2) say how long they are. One that is written in parts says nothing else of its end:
-    a duration is that of the parts that are there.
+    One that is written in parts says nothing else of its end: a duration is that of the parts that are there.
     """
-    if "mp4" not in container.format.name.split(","):
-        return False
+    return "mp4" in container.format.name.split(",") and _cut_box(path)[0] in (b"mdat", b"moof")
+
+
+def _cut_box(path: Path) -> tuple[bytes, int]:
+    """Return the name and the place of the box that an MP4 or MOV file ends inside of; an empty name if of none.
+
+    Boxes (ISO/IEC 14496-12, 4.2) say how long they are.
+    """
     place, size = 0, path.stat().st_size
     with path.open("rb") as file:
         while place + 8 <= size:
@@ -184,18 +190,46 @@ def _is_cut(path: Path, container: Any) -> bool:
             length, name, longer = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
             length = {0: size - place, 1: longer}.get(length, length)  # to the end of the file; of 64 bits
             if place + length > size:
-                return name in (b"mdat", b"moof")
+                return name, place
             place += max(8, length)
-    return False
+    return b"", size
+
+
+class _Beginning(io.RawIOBase):
+    """A file up to a place, for reading."""
+
+    def __init__(self, path: Path, end: int):
+        self._file = path.open("rb")
+        self._end = end
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_END:
+            place, whence = self._end + place, io.SEEK_SET
+        return self._file.seek(place, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(max(0, min(len(buffer), self._end - self._file.tell())))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 @contextmanager
 def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     """Yield PyAV's container of a file; every error of FFmpeg becomes a DataError of one line."""
     av = pyav()
+    options = {**_FILES_ALONE, "max_pixels": str(max_pixels)}  # it decodes frames to learn their format
     try:
-        options = {**_FILES_ALONE, "max_pixels": str(max_pixels)}  # it decodes frames to learn their format
-        container = av.open(str(path.absolute()), metadata_errors="replace", options=options)
+        container = _container(path, options)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: no clip that can be read: {' '.join(why.split())}") from None
@@ -206,6 +240,21 @@ def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
         raise DataError(f"{path}: cannot be read: {' '.join(why.split())}") from None
     finally:
         container.close()
+
+
+def _container(path: Path, options: dict[str, str]) -> Any:
+    """Return PyAV's container of a file, or of the whole parts before the one that an MP4 file ends inside of.
+
+    FFmpeg reads what describes each part when it opens a file, and refuses all where the last of these is cut.
+    """
+    av = pyav()
+    try:
+        return av.open(str(path.absolute()), metadata_errors="replace", options=options)
+    except (av.error.InvalidDataError, av.error.EOFError):
+        name, place = _cut_box(path)
+        if name != b"moof":
+            raise
+        return av.open(_Beginning(path, place), metadata_errors="replace", options=options)
 
 
 def frame_stream(path: Path, container: Any) -> Any:

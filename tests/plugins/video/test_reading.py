@@ -1,5 +1,6 @@
 """Reading clips: frames upright, in order, at their times; what is damaged is kept as far as it goes, and reported."""
 
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -247,6 +248,30 @@ def test_a_file_that_is_cut_says_so(
     with pytest.warns(DataWarning, match="read as far as it can be") as warned:
         assert 0 < len(list(open_clip(path).frames())) < 40
     assert len(warned) == 1
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("part", [1, 4, 7])
+def test_a_file_that_is_cut_inside_of_what_describes_a_part_keeps_the_parts_before(
+    write_clip: WriteClip, part: int, share: float
+) -> None:
+    def often(stream: Any) -> None:
+        stream.codec_context.gop_size = 5
+
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    path = write_clip("a.mp4", list(noise), sound="aac", stream=often, options=options)
+    data = path.read_bytes()
+    place = [found.start() - 4 for found in re.finditer(b"moof", data)][part]
+    path.write_bytes(data[:place])
+    before = [frame.pixels for frame in open_clip(path).frames()]
+    path.write_bytes(data[: place + 8 + int(share * (int.from_bytes(data[place : place + 4], "big") - 8))])
+    with pytest.warns(DataWarning, match="its end is missing"):
+        clip = open_clip(path)
+        kept = [frame.pixels for frame in clip.frames()]
+    assert clip.has_sound
+    assert len(kept) == len(before) > 0
+    assert all(map(np.array_equal, kept, before))
 
 
 def test_a_frame_that_cannot_be_decoded_loses_no_other(write_clip: WriteClip) -> None:
