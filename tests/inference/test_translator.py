@@ -1,6 +1,8 @@
 """The translator: items keep their size and format; translations are chosen by name."""
 
+import copy
 import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +145,23 @@ def test_what_is_not_finite_is_no_translation(translator: Translator, run: Path,
             broken(given, to="old")
     with pytest.raises(DataError, match="the model's output is not finite"):
         list(broken.translate_sequence([picture], to="old"))
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])  # noqa: S301
+def test_a_translator_can_be_pickled_and_copied(run: Path, tmp_path: Path, again: object) -> None:
+    COLOUR.save(tmp_path / "photo.png")
+    translator = Translator.from_pretrained(run, "cpu", media_options={"max_pixels": 48 * 40})
+    translator.memory = 10**9
+    first = np.asarray(translator(tmp_path / "photo.png", to="old"))
+    other = again(translator)  # type: ignore[operator]
+    assert isinstance(other, Translator)
+    assert other.networks.keys() == translator.networks.keys()
+    with torch.no_grad():
+        for network in translator.networks.values():
+            for parameter in network.parameters():
+                parameter.zero_()  # it shares nothing
+    assert np.array_equal(np.asarray(other(tmp_path / "photo.png", to="old")), first)
+    assert other.memory == 10**9
+    Image.fromarray(pattern(49, 40)).save(tmp_path / "photo.png")
+    with pytest.raises(DataError, match="max_pixels"):
+        other(tmp_path / "photo.png", to="old")

@@ -11,7 +11,7 @@ from transgan.api.protocols import Translation
 from transgan.api.samples import Media, Region
 from transgan.arguments import as_count, as_path, as_table, as_texts
 from transgan.data.attributes import encode
-from transgan.data.domains import statistics_from_tensors
+from transgan.data.domains import statistics_from_tensors, statistics_tensors
 from transgan.errors import DataError, UsageError, did_you_mean
 from transgan.inference.ahead import AT_ONCE
 from transgan.inference.devices import find_device
@@ -20,7 +20,7 @@ from transgan.inference.passes import Batch, Encoded, Passes, Prepared, Request
 from transgan.inference.places import STATISTICS, find_model
 from transgan.inference.regions import RegionSelection
 from transgan.inference.variation import PLAIN, Variation, check_inputs
-from transgan.networks import Networks, load_network_tensors
+from transgan.networks import Networks, load_network_tensors, network_tensors
 from transgan.options import Options
 from transgan.plan import Direction, Plan, build_networks
 from transgan.plugin_errors import in_one_line
@@ -58,6 +58,7 @@ class Model:
         """The step of the model, for nodes with schedules."""
         self._passes = Passes(plan, networks, self.clock)
         self.statistics = statistics_from_tensors(tensors, STATISTICS)
+        self._media_options: list[str] = []
         self.media = {name: each.at(plan.stages[-1].size) for name, each in plan.media.items()}
         """The media of each domain."""
         for media in self.media.values():
@@ -173,6 +174,14 @@ class Model:
             problems.stop()
             self.media[name] = make(each.cls, checked, self.media[name].size)
             self.media[name].statistics = self.statistics
+        self._media_options = settings or self._media_options
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the model as what it is made from, so that another process can have it; `on_progress`, a
+        function of this one, is left away, and plugins of files that are not installed have to be in use there."""
+        tensors = network_tensors(self.networks) | statistics_tensors(self.statistics, STATISTICS)
+        tensors = {name: each.detach().cpu() for name, each in tensors.items()}
+        return _remade, (type(self), self.config, tensors, str(self.device), self._media_options, self._memory)
 
     def region_options(self, name: str) -> Mapping[str, Any]:
         """Return the options of a region detector that suit what the model was trained on; mostly none.
@@ -386,6 +395,21 @@ class Model:
         _check_finite(y)
         target = direction.translation.target
         return self.media[target].from_model(y, prepared.undo, target)
+
+
+def _remade(
+    cls: type[Model],
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    device: str,
+    media_options: Sequence[str],
+    memory: int | None,
+) -> Model:
+    """Return a pickled model."""
+    model = cls(plan_of(config, "the pickled model"), tensors, config, find_device(device))
+    model.set_media_options(media_options)
+    model.memory = memory
+    return model
 
 
 def _size_of(media: Media[Any], x: Any) -> str:
