@@ -89,5 +89,5 @@ def check_tolerated(name: str, reasons: Sequence[str], count: int) -> None:
     if len(reasons) > limit:
         raise DataError(
             f"[domains] {name}: {len(reasons)} of {count} samples cannot be read, at most {limit} may: "
-            f"{listed(reasons, MAX_LISTED)}"
+            f"{listed(reasons, MAX_LISTED)}. Mend or remove these files; transgan data check names all of them"
         )
