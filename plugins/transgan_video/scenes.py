@@ -85,6 +85,7 @@ class SceneStyle:
 
     shape: Style
     ground: str = "light"
+    flicker: float = 0.0
 
     @classmethod
     def of(cls, selection: Any) -> "SceneStyle":
@@ -98,7 +99,11 @@ class SceneStyle:
         ground = selection.get("ground", "light")
         if ground not in GROUNDS:
             raise UsageError(f"ground = {ground!r}: expected one of {', '.join(GROUNDS)}")
-        return cls(Style.of({key: value for key, value in selection.items() if key != "ground"}), ground)
+        flicker = selection.get("flicker", 0.0)
+        if isinstance(flicker, bool) or not isinstance(flicker, (int, float)) or not 0 <= flicker <= 1:
+            raise UsageError(f"flicker = {flicker!r}: expected a number from 0 to 1")
+        drawn = {key: value for key, value in selection.items() if key not in ("ground", "flicker")}
+        return cls(Style.of(drawn), ground, float(flicker))
 
     def hue(self, body: Body, clip: "SceneClip", number: int) -> float | None:
         """Return the hue of a scene's body, which it has in all frames; None for dark grey."""
@@ -146,8 +151,17 @@ class SceneClip:
             now = body.at(frame)
             covered = covered_share(now, style.shape.fill, x - now.centre[0], y - now.centre[1], 2 / size)[..., None]
             image = image * (1 - covered) + np.array(colour(style.hue(body, self, number))) * covered
-        pixels: np.ndarray = np.floor(255 * image.clip(0, max(BRIGHT, middle + waves)) + 0.5).astype(np.uint8)
+        if style.flicker:
+            image = image * self._light(frame, line)[..., None]
+        most = 1 if style.flicker else max(BRIGHT, middle + waves)
+        pixels: np.ndarray = np.floor(255 * image.clip(0, most) + 0.5).astype(np.uint8)
         return pixels
+
+    def _light(self, frame: float, line: np.ndarray) -> np.ndarray:
+        """Return the light at each pixel, 1 in the middle: it rises towards a side, both drawn anew for each frame."""
+        side, rise = uniforms("light", self.seed, self.index, round(1000 * frame))[:2]
+        across = math.cos(2 * math.pi * side) * line[None, :] + math.sin(2 * math.pi * side) * line[:, None]
+        return 1 + self.style.flicker * rise * across
 
 
 class ScenesOptions(Options):
@@ -165,7 +179,9 @@ class SyntheticScenes(Source[ScenesOptions]):
     All domains have the same scenes under the same names, so that each clip has an exact counterpart in every domain. A
     domain says how they are drawn, as those of `synthetic_shapes`: `fill`, `hue`, `turn`, `free` and `part`; besides,
     `ground` is `"light"` (default), `"waves"` or `"dark"`, the latter two with a pattern that the camera passes by. A
-    shape keeps its hue: `plain = { hue = [0.0, 0.5] }`, `woven = { fill = "striped", ground = "dark" }`.
+    shape keeps its hue: `plain = { hue = [0.0, 0.5] }`, `woven = { fill = "striped", ground = "dark" }`. `flicker` (0
+    to 1, default 0) is an unsteady light: brighter towards one side and darker towards the other, by up to this share
+    half a picture from the middle; the side and by how much are drawn anew for each frame.
     """
 
     reads_root = False
@@ -176,7 +192,7 @@ class SyntheticScenes(Source[ScenesOptions]):
 
         Args:
             domain: the domain's name, for messages.
-            selection: a table with any of `fill`, `hue`, `turn`, `free`, `part` and `ground`.
+            selection: a table with any of `fill`, `hue`, `turn`, `free`, `part`, `ground` and `flicker`.
 
         Raises:
             DataError: the part is empty.

@@ -107,6 +107,24 @@ def test_frames_follow_each_other_by_the_step() -> None:
     assert frames.max() <= round(255 * BRIGHT)
 
 
+def test_unsteady_light_is_a_slope_that_is_drawn_anew_for_each_frame() -> None:
+    """Fitted by least squares: a plane through 1 in the middle, by which the steady picture is multiplied."""
+    steady, unsteady = (clip({"ground": "waves", **light})(40, 1, SIZE) / 255.0 for light in ({}, {"flicker": 0.4}))
+    line = (np.arange(SIZE) + 0.5) * 2 / SIZE - 1
+    plane = np.stack(np.broadcast_arrays(1.0, line[None, :], line[:, None]), -1).reshape(-1, 3)
+    slopes = []
+    for before, after in zip(steady, unsteady, strict=True):
+        fits = (after < 1).all(-1) & (before > 0.3).all(-1)
+        ratio = (after[fits] / before[fits]).mean(-1)
+        level, *slope = np.linalg.lstsq(plane[fits.ravel()], ratio, rcond=None)[0]
+        assert abs(level - 1) < 0.01
+        slopes.append(slope)
+    rises = np.hypot(*np.array(slopes).T)
+    assert rises.max() <= 0.41 and rises.max() > 0.3 and rises.min() < 0.1
+    assert abs(np.corrcoef(np.array(slopes[1:]).ravel(), np.array(slopes[:-1]).ravel())[0, 1]) < 0.4
+    np.testing.assert_array_equal(clip({"ground": "waves", "flicker": 0.4})(3, 2, SIZE), 255 * unsteady[:5:2])
+
+
 def test_the_media_takes_them(planned: Any) -> None:
     media = ClipMedia(ClipOptions(frames=3), 32)
     decoded = media.decode(clip(PLAIN))
@@ -117,6 +135,10 @@ def test_the_media_takes_them(planned: Any) -> None:
     ("selection", "message"),
     [
         ("plain", "found 'plain'; expected a table"),
+        ({"flicker": "much"}, "flicker = 'much': expected a number from 0 to 1"),
+        ({"flicker": 1.5}, "flicker = 1.5: expected a number from 0 to 1"),
+        ({"flicker": True}, "flicker = True: expected a number from 0 to 1"),
+        ({"flicker": float("nan")}, "flicker = nan: expected a number from 0 to 1"),
         ({"ground": "sand"}, "ground = 'sand': expected one of light, waves, dark"),
         ({"fil": "filled"}, "unknown key 'fil'. Did you mean 'fill'"),
     ],
