@@ -59,7 +59,7 @@ def image(pixels: np.ndarray) -> Image.Image:
 def clips(runs: Path) -> Image.Image:
     """Frames of a synthetic scene, and their translations with and without `clip.steady`. Needs recycle_scenes."""
     model, shown_frames = translator(runs, "recycle_scenes"), 8
-    before = SceneClip(0, NEW, SceneStyle.of({"hue": [0.0, 1.0]}))(24, 1, 64)
+    before = SceneClip(0, NEW, SceneStyle.of({"hue": [0.0, 1.0], "ground": "waves"}))(24, 1, 64)
     plain = [np.asarray(model(image(frame), to="night", native=True).convert("RGB")) for frame in before]
     rows = {"source": list(before), "frame by frame": plain}
     for strength in (0.6, 0.9):
@@ -85,6 +85,30 @@ def flicker_of(before: Sequence[np.ndarray], frames: Sequence[np.ndarray]) -> li
             flicker.update(np.ascontiguousarray(before[j]), np.ascontiguousarray(frames[j]))
         found.append(flicker.compute()["translated"])
     return found
+
+
+@picture
+def recycle_scenes(runs: Path) -> Image.Image:
+    """Scenes as clips of the other light. Needs recycle_scenes and recycle_scenes_cyclegan, the second command of
+    docs/methods/recycle_gan.md."""
+    number, frames, hue = NEW + 1, 6, {"hue": [0.0, 1.0]}
+    lights: dict[str, dict[str, Any]] = {
+        "day": {**hue, "ground": "waves", "flicker": 0.5},
+        "night": {**hue, "ground": "dark"},
+    }
+    clips = {name: SceneClip(0, number, SceneStyle.of(light))(frames, 1, 32) for name, light in lights.items()}
+    models = {
+        "Recycle-GAN": translator(runs, "recycle_scenes"),
+        "CycleGAN": translator(runs, "recycle_scenes_cyclegan"),
+    }
+    blocks = []
+    for name, to in (("day", "night"), ("night", "day")):
+        rows = {f"{name} (source)": [image(frame) for frame in clips[name]]}
+        for model_name, model in models.items():
+            rows[f"{to} ({model_name})"] = [model(image(frame), to=to) for frame in clips[name]]
+        rows[f"{to} (truth)"] = [image(frame) for frame in clips[to]]
+        blocks += [Block("", {text: [strip([each.resize((64, 64)) for each in row])]}) for text, row in rows.items()]
+    return sheet(blocks, side=64, width=500)
 
 
 @picture
