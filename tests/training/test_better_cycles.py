@@ -71,7 +71,12 @@ def quality(fake: Tensor, discriminators: list[Any]) -> Tensor:
 
 
 def loop(
-    features: bool = False, weighted: bool = False, falling: bool = False, layer: int = -1, until: int = 99
+    features: bool = False,
+    weighted: bool = False,
+    falling: bool = False,
+    layer: int = -1,
+    until: int = 99,
+    every: int = 1,
 ) -> Any:
     def train(nets: Mapping[str, Any], steps: list[Samples]) -> None:
         there = {"old": nets["g.young-old"].network, "young": nets["g.old-young"].network}
@@ -87,7 +92,8 @@ def loop(
                 cycle = cycle_terms(there[one](fake), source, discriminators[one], share, layer)
                 if weighted and number < until:
                     cycle = quality(fake, discriminators[two]) * cycle
-                g_losses.append(weight * cycle.mean())
+                if number % every == 0:
+                    g_losses.append(every * weight * cycle.mean())
                 for discriminator in discriminators[two]:
                     scales = [square(logits, 1) for logits in discriminator(fake).logits]
                     g_losses.append(torch.stack(scales).mean())
@@ -107,6 +113,11 @@ CASES = {
     "quality that ends": ((ENDING,), {"weighted": True, "until": 1}),
     "quality that ends, with features": ((FEATURES, ENDING), {"features": True, "weighted": True, "until": 1}),
     "decay": ((DECAY,), {"falling": True}),
+    "every second step": (("losses.cycle.every=2",), {"every": 2}),
+    "every second step, quality": (
+        (QUALITY, FEATURES, "losses.cycle.every=2"),
+        {"features": True, "weighted": True, "every": 2},
+    ),
     "all": ((FEATURES, QUALITY, DECAY), {"features": True, "weighted": True, "falling": True}),
 }
 
