@@ -1,6 +1,7 @@
-"""The duration of the last frame of an animated picture, which FFmpeg's writers of PNG and WebP do not write.
+"""What FFmpeg's writers of animated PNG and WebP files leave away: the duration of the last frame, and opacity of WebP.
 
-They know how long a frame is shown from the time of the next one, and guess that of the last.
+They know how long a frame is shown from the time of the next one, and guess that of the last. libwebp cuts each frame
+to the rectangle that has changed; where all of these are opaque, the file does not say that what is around them is not.
 """
 
 import struct
@@ -21,6 +22,15 @@ def set_last_duration(file: BinaryIO, duration: Fraction) -> None:
         _set_in_png(file, duration)
     elif start[:4] == b"RIFF" and start[8:] == b"WEBP":
         _set_in_webp(file, duration)
+
+
+def set_opacity(file: BinaryIO) -> None:
+    """Say of an animated WebP file that it has opacity (RFC 9649, 2.7.1); other files stay as they are."""
+    file.seek(0)
+    start = bytearray(file.read(21))
+    if start[8:16] == b"WEBPVP8X":
+        file.seek(20)
+        file.write(bytes([start[20] | 0x10]))
 
 
 def _set_in_png(file: BinaryIO, duration: Fraction) -> None:

@@ -165,7 +165,8 @@ class _Decoder:
             limit = f"max_pixels = {self.max_pixels:,}"
             raise DataError(f"{self.path}: no frame can be decoded; it is not complete, or larger than {limit}")
         if self.damaged or self.broken:
-            what = f"{self.damaged} damaged packets and frames" if self.damaged else "its end is missing"
+            frames = "a damaged frame" if self.damaged == 1 else f"{self.damaged} damaged frames"
+            what = frames if self.damaged else "its end is missing"
             message = f"{self.path}: {what}; it is read as far as it can be, up to frame {self.count:,}"
             warnings.warn(DataWarning(f"{message}, {end:.2f} s"), stacklevel=4)
 
@@ -271,6 +272,10 @@ def frame_stream(path: Path, container: Any) -> Any:
     context = streams[0].codec_context
     if context is None or not _has_decoder(av, context):
         name = getattr(context, "name", None) or "unknown"
+        if name == "unknown" and "mp4" in container.format.name.split(",") and _cut_box(path)[0]:
+            raise DataError(
+                f"{path}: no clip that can be read: the file ends inside of its index, so it is not complete"
+            )
         raise DataError(f"{path}: its codec ({name}) cannot be decoded here; convert it, for example to H.264")
     return streams[0]
 

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from transgan.api import DataError, DiskError, UsageError, make_folder, replacing_file, replacing_folder
 from transgan_video.clips import RATE, Clip, Frame, warn
 from transgan_video.encoders import check_encoder
-from transgan_video.endings import set_last_duration
+from transgan_video.endings import set_last_duration, set_opacity
 from transgan_video.formats import (
     ANIMATIONS,
     EVEN,
@@ -353,6 +353,8 @@ class _File:
         self.container.close()
         if self.animation:
             set_last_duration(self.file, max(self.shortest, self.end - self.last) * self.time_base)
+            if self.alpha:
+                set_opacity(self.file)
         if self.dropped:
             warn(
                 self.path,

@@ -109,10 +109,11 @@ def test_odd_sizes_are_kept(write_clip: WriteClip, tmp_path: Path, name: str, re
     assert len(recwarn) == (1 if name in ("b.mp4", "b.mkv") else 0)
 
 
-def test_opacity_of_animated_pictures_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, 2])  # frames that are cut to an opaque rectangle begin at even places
+def test_opacity_of_animated_pictures_is_kept(tmp_path: Path, step: int) -> None:
     pixels = np.zeros((14, 20, 4), np.uint8)
     pixels[2:8, 4:12] = [250, 10, 10, 255]
-    frames = [Frame(np.roll(pixels, i, 1), Fraction(i, 10), Fraction(1, 10)) for i in range(4)]
+    frames = [Frame(np.roll(pixels, step * i, 1), Fraction(i, 10), Fraction(1, 10)) for i in range(4)]
     for name in ("a.gif", "a.webp", "a.png"):
         with ClipWriter(tmp_path / name, rate=10) as writer:
             for frame in frames:
@@ -125,6 +126,22 @@ def test_opacity_of_animated_pictures_is_kept(tmp_path: Path) -> None:
     with pytest.warns(DataWarning, match="hold no opacity; frames are put on white"):
         clip = copy(open_clip(tmp_path / "a.png"), tmp_path / "b.mp4")
     assert (next(clip.frames()).pixels[0, 0] > 245).all()
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_opacity_around_a_steady_rectangle_is_kept(tmp_path: Path, name: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 24, 32, 4), dtype=np.uint8)
+    pixels[..., 3] = 0
+    pixels[:, 12:, :, 3] = 255  # a band is transparent throughout, the rest opaque
+    with ClipWriter(tmp_path / name, rate=10) as writer:
+        for i, each in enumerate(pixels):
+            writer.write(Frame(each, Fraction(i, 10), Fraction(1, 10)))
+    clip = open_clip(tmp_path / name)
+    assert clip.has_alpha
+    for frame, expected in zip(clip.frames(), pixels, strict=True):
+        assert np.array_equal(frame.pixels[..., 3], expected[..., 3])
+    with Image.open(tmp_path / name) as other:
+        assert other.convert("RGBA").getpixel((0, 0))[3] == 0  # type: ignore[index]
 
 
 def test_loops_are_kept(tmp_path: Path) -> None:
