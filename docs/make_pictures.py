@@ -88,30 +88,6 @@ def flicker_of(before: Sequence[np.ndarray], frames: Sequence[np.ndarray]) -> li
 
 
 @picture
-def recycle_scenes(runs: Path) -> Image.Image:
-    """Scenes as clips of the other light. Needs recycle_scenes and recycle_scenes_cyclegan, the second command of
-    docs/methods/recycle_gan.md."""
-    number, frames, hue = NEW + 1, 6, {"hue": [0.0, 1.0]}
-    lights: dict[str, dict[str, Any]] = {
-        "day": {**hue, "ground": "waves", "flicker": 0.5},
-        "night": {**hue, "ground": "dark"},
-    }
-    clips = {name: SceneClip(0, number, SceneStyle.of(light))(frames, 1, 32) for name, light in lights.items()}
-    models = {
-        "Recycle-GAN": translator(runs, "recycle_scenes"),
-        "CycleGAN": translator(runs, "recycle_scenes_cyclegan"),
-    }
-    blocks = []
-    for name, to in (("day", "night"), ("night", "day")):
-        rows = {f"{name} (source)": [image(frame) for frame in clips[name]]}
-        for model_name, model in models.items():
-            rows[f"{to} ({model_name})"] = [model(image(frame), to=to) for frame in clips[name]]
-        rows[f"{to} (truth)"] = [image(frame) for frame in clips[to]]
-        blocks += [Block("", {text: [strip([each.resize((64, 64)) for each in row])]}) for text, row in rows.items()]
-    return sheet(blocks, side=64, width=500)
-
-
-@picture
 def faces_in_clips(runs: Path) -> Image.Image:
     """A synthetic head that moves, as the other person, beside the truth. Needs face_off_synthetic."""
     model = translator(runs, "face_off_synthetic")
