@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from torch import Tensor
 
-from transgan.api import Clock, DiscriminatorOutput, Loss, Options, Schedule, constant
+from transgan.api import Clock, DiscriminatorOutput, Loss, Schedule, constant
+from transgan_standard.losses import LazyOptions
 
 #: Bounds of the weight that `quality` gives to a sample's cycle term.
 MIN_QUALITY, MAX_QUALITY = 0.1, 1.0
 
 
-class CycleOptions(Options):
+class CycleOptions(LazyOptions):
     features: Schedule = constant(0.0)
     """Share of the distance, from 0 to 1, that is measured between features of the source domain's discriminators
     instead of between samples; a number or a schedule. Wang & Lin let it rise to a value below 1."""
@@ -22,10 +23,6 @@ class CycleOptions(Options):
     """Whether each sample's term is weighted by how real the target domain's discriminators find its translation,
     clamped to q between 0.1 and 1; or a share s from 0 to 1, a number or a schedule: the weight is then 1 - s (1 - q).
     The authors weight during the first epochs only: `{ from = 1.0, curve = "steps", at = [0.1], values = [0.0] }`."""
-
-    every: int = Field(1, ge=1)
-    """Computed at every Nth step of its phase only, and multiplied by N, as lazy regularisation is: the way back is
-    half of the passes of the generators (1 or more)."""
 
     @field_validator("features", "quality")
     @classmethod
@@ -93,7 +90,7 @@ class Cycle(Loss[CycleOptions]):
         if clock and fake_realness is not None:
             share = self.options.quality_share.at_clock(clock)
             distance = (1 - share + share * fake_realness.clamp(MIN_QUALITY, MAX_QUALITY)) * distance
-        return self.options.every * distance.mean()
+        return distance.mean()
 
     def _features(self, output: DiscriminatorOutput) -> list[Tensor]:
         """Return the features of the layer `layer`, one tensor for each scale."""

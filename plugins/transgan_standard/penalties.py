@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from transgan.api import DiscriminatorOutput, Loss, Options, SampleRng
+from transgan_standard.losses import LazyOptions
 
 DiscriminatorFunction = Callable[[Tensor], DiscriminatorOutput]
 Of = Literal["sum", "mean"]
@@ -95,10 +96,8 @@ class GradientPenalty(Loss[PenaltyOptions]):
         return penalised.square().mean()
 
 
-class R1Options(LogitsOptions):
-    every: int = Field(1, ge=1)
-    """Lazy regularisation: computed at every Nth step of its phase only, and multiplied by N (Karras et al., 2020,
-    StyleGAN2; 1 or more)."""
+class R1Options(LogitsOptions, LazyOptions):
+    """Options of the penalties at one kind of sample."""
 
 
 class R1(Loss[R1Options]):
@@ -115,9 +114,7 @@ class R1(Loss[R1Options]):
         self.interval = options.every
 
     def for_discriminator(self, real_input: Tensor, discriminator: DiscriminatorFunction) -> Tensor:
-        penalty: Tensor = (
-            0.5 * self.options.every * squared_gradient_norms(discriminator, real_input, self.options.of).mean()
-        )
+        penalty: Tensor = 0.5 * squared_gradient_norms(discriminator, real_input, self.options.of).mean()
         return penalty
 
 

@@ -1,6 +1,5 @@
 """Files with streams of frames, which PyAV reads: all that can be decoded of them, upright, in order."""
 
-import io
 import re
 import struct
 import warnings
@@ -176,7 +175,11 @@ def _is_cut(path: Path, container: Any) -> bool:
 
     One that is written in parts says nothing else of its end: a duration is that of the parts that are there.
     """
-    return "mp4" in container.format.name.split(",") and _cut_box(path)[0] in (b"mdat", b"moof")
+    return _is_mp4(container) and _cut_box(path)[0] in (b"mdat", b"moof")
+
+
+def _is_mp4(container: Any) -> bool:
+    return "mp4" in container.format.name.split(",")
 
 
 def _cut_box(path: Path) -> tuple[bytes, int]:
@@ -194,34 +197,6 @@ def _cut_box(path: Path) -> tuple[bytes, int]:
                 return name, place
             place += max(8, length)
     return b"", size
-
-
-class _Beginning(io.RawIOBase):
-    """A file up to a place, for reading."""
-
-    def __init__(self, path: Path, end: int):
-        self._file = path.open("rb")
-        self._end = end
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_END:
-            place, whence = self._end + place, io.SEEK_SET
-        return self._file.seek(place, whence)
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._file.read(max(0, min(len(buffer), self._end - self._file.tell())))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 @contextmanager
@@ -255,7 +230,9 @@ def _container(path: Path, options: dict[str, str]) -> Any:
         name, place = _cut_box(path)
         if name != b"moof":
             raise
-        return av.open(_Beginning(path, place), metadata_errors="replace", options=options)
+        beginning = f"subfile,,start,0,end,{place},,:{path.absolute()}"
+        protocols = {"protocol_whitelist": "file,subfile"}
+        return av.open(beginning, metadata_errors="replace", options=options | protocols)
 
 
 def frame_stream(path: Path, container: Any) -> Any:
@@ -272,7 +249,7 @@ def frame_stream(path: Path, container: Any) -> Any:
     context = streams[0].codec_context
     if context is None or not _has_decoder(av, context):
         name = getattr(context, "name", None) or "unknown"
-        if name == "unknown" and "mp4" in container.format.name.split(",") and _cut_box(path)[0]:
+        if name == "unknown" and _is_mp4(container) and _cut_box(path)[0]:
             raise DataError(
                 f"{path}: no clip that can be read: the file ends inside of its index, so it is not complete"
             )

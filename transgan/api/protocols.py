@@ -177,7 +177,8 @@ class Loss(Configurable[OptionsT]):
     """
 
     interval: PositiveInt = 1
-    """The loss is evaluated at every Nth step of its phase only; in between its last value is logged (lazy R1)."""
+    """The loss is evaluated at every Nth step of its phase only, with N times its weight; in between its last value is
+    logged (lazy regularisation)."""
     unused_inputs: Collection[str] = ()
     """Arguments that these options do not need: they keep their defaults, and are not computed."""
     measures: ClassVar[tuple[str, int] | None] = None

@@ -97,7 +97,8 @@ class Objective:
                 self.differentiable.add(term.loss)
             if "buffers" in more:
                 self.loss_buffers.record(owner_of(term), more["buffers"])
-            weighted.append((term, weight * value))
+            # A loss that is evaluated at every Nth step alone has N times its weight there.
+            weighted.append((term, weight * self.plan.losses[term.loss].interval * value))
             total = weighted[-1][1] if total is None else total + weighted[-1][1]
             name = log_name(term)
             values[name] = values[name] + value.detach() if name in values else value.detach()
