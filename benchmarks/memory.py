@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py conditional_face train.batch=16
 
-The peak is the most that this process holds in four steps, beyond what it held before the networks were built. Run each
+The peak is the most that this process holds in nine steps, beyond what it held before the networks were built. Run each
 measurement in a process of its own, as here: a second one would find the first one's memory free.
 """
 
@@ -24,6 +24,10 @@ from transgan.training.distributed import Processes
 from transgan.training.engine import Engine
 
 
+#: So many that a loss of every fourth or eighth step is evaluated once more, after optimizers have their moments.
+STEPS = 9
+
+
 def planned(recipe: str, settings: Sequence[str], steps: int) -> Plan:
     """Return the plan of a run without metrics; the source `noise` is there too."""
     return make_plan_with_noise(read_recipe(Path(recipe), [*settings, f"train.steps={steps}", "metrics={}"]))
@@ -32,7 +36,7 @@ def planned(recipe: str, settings: Sequence[str], steps: int) -> Plan:
 def measure(recipe: str, settings: Sequence[str]) -> tuple[int, int]:
     """Return the bytes that a run was predicted to take, and those that it took."""
     _warm_up()
-    plan = planned(recipe, settings, 4)
+    plan = planned(recipe, settings, STEPS)
     predicted = predict_memory(plan)["needed"]
     domains, processes = Domains(plan), Processes()
     domains.fit_statistics()

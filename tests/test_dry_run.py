@@ -63,6 +63,14 @@ def test_what_a_step_needs_grows_by_the_same_for_each_sample(planned: Any) -> No
     assert four["activations"] - two["activations"] == pytest.approx(2 * grown, rel=0.01)
 
 
+def test_a_step_with_one_task_needs_less_than_one_with_both(planned: Any) -> None:
+    two = RECIPE.replace("[attributes]", 'race = { between = ["white", "black"] }\n[attributes]')
+    plans = planned(RECIPE), planned(two), planned(two, overrides=["train.balance={years=1, race=3}"])
+    alone, both, either = (predict_memory(plan)["activations"] for plan in plans)
+    assert either == pytest.approx(alone, rel=0.05)  # the tasks are alike
+    assert both > 1.5 * either
+
+
 def test_weights_are_counted_with_two_moments_and_pools_once_full(planned: Any) -> None:
     plan = planned(RECIPE, overrides=["discriminators.d.history=7"])
     weights = sum(p.nbytes for network in Networks(plan, "meta").values() for p in network.parameters())

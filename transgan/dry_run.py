@@ -25,7 +25,7 @@ from transgan.progress import progress_bar
 from transgan.text import listed, size_of
 from transgan.training.initialization import initial_weights
 from transgan.training.shapes import build_lazy_modules
-from transgan.training.trace import PhaseTrace, trace_run
+from transgan.training.trace import PhaseTrace, peak_of, trace_run
 from transgan.training.unused import check_used, phases_training
 
 #: Bytes of code and kernels that the first step of a process loads, on a CPU.
@@ -62,7 +62,7 @@ def examine(plan: Plan) -> dict[str, Any]:
             _round_trip(domains, part.name, plan.stages[-1].size)
     networks, initial = Networks(plan, "meta"), initial_weights(plan)
     build_lazy_modules(plan, networks)
-    costs = _costs(plan, networks, [trace for phases in traces for trace in phases])
+    costs = _costs(plan, networks, peak_of(plan, traces))
     warnings = [*domains.warnings, *unused, *unmeasured(plan, domains), *check_conditioning(plan)]
     return {
         "recipe": recipe.name,
@@ -252,20 +252,19 @@ def predict_memory(plan: Plan) -> dict[str, int]:
     """Return the bytes that a run needs, and their parts, as `transgan check --json` has them."""
     networks = Networks(plan, "meta")
     build_lazy_modules(plan, networks)
-    traces = [trace for phases in trace_run(plan) for trace in phases]
-    memory: dict[str, int] = _costs(plan, networks, traces)["memory"]
+    memory: dict[str, int] = _costs(plan, networks, peak_of(plan, trace_run(plan)))["memory"]
     return memory
 
 
-def _costs(plan: Plan, networks: Networks, traces: list[PhaseTrace]) -> dict[str, Any]:
-    """Return estimates of memory and disk, in bytes."""
+def _costs(plan: Plan, networks: Networks, peak: int) -> dict[str, Any]:
+    """Return estimates of memory and disk, in bytes; `peak` is what the tensors of a step take."""
     held = {name: _state_size(network) for name, network in networks.items()}
     moments = 2 * sum(p.nbytes for name in networks for p in networks.trainable(name))
     translating = sum(held[name] for name in plan.generator_side)
     average = translating if plan.recipe.train.ema.ever_nonzero else 0
     best = translating if plan.recipe.evaluate.keep_best else 0
     checkpoint = sum(held.values()) + moments + average + best
-    step = max(each.peak for each in traces) - sum(held.values())
+    step = peak - sum(held.values())
     if plan.recipe.train.precision != "fp32":
         step //= 2
     state = checkpoint + _pools(plan)

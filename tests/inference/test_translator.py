@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,27 @@ def test_what_is_not_finite_is_no_translation(translator: Translator, run: Path,
             broken(given, to="old")
     with pytest.raises(DataError, match="the model's output is not finite"):
         list(broken.translate_sequence([picture], to="old"))
+
+
+PLUGIN = """\
+from transgan.api import hookimpl
+from transgan_standard.generators import ResnetGenerator
+class Mine(ResnetGenerator): pass
+@hookimpl
+def register_generators(register): register("mine", Mine)
+"""
+
+
+def test_a_pickled_translator_finds_its_plugin_files(
+    recipe: str, recipe_file: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "my_generator.py").write_text(PLUGIN)
+    files = {"plugins": [tmp_path / "my_generator.py"]}
+    transgan.train(recipe_file(recipe.replace('use = "resnet"', 'use = "mine"')), out=tmp_path / "run", **files)
+    translator = Translator.from_pretrained(tmp_path / "run", "cpu", **files)
+    other = pickle.loads(pickle.dumps(translator))  # noqa: S301
+    x = torch.linspace(-1, 1, 3 * 32 * 32).reshape(3, 32, 32)
+    assert torch.equal(other(x, to="old"), translator(x, to="old"))
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])  # noqa: S301

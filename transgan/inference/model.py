@@ -24,7 +24,7 @@ from transgan.networks import Networks, load_network_tensors, network_tensors
 from transgan.options import Options
 from transgan.plan import Direction, Plan, build_networks
 from transgan.plugin_errors import in_one_line
-from transgan.plugin_files import using_files
+from transgan.plugin_files import files_in_use, using_files
 from transgan.plugin_objects import make
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
@@ -59,6 +59,7 @@ class Model:
         self._passes = Passes(plan, networks, self.clock)
         self.statistics = statistics_from_tensors(tensors, STATISTICS)
         self._media_options: list[str] = []
+        self._plugin_files = [path.absolute() for path in files_in_use()]
         self.media = {name: each.at(plan.stages[-1].size) for name, each in plan.media.items()}
         """The media of each domain."""
         for media in self.media.values():
@@ -177,11 +178,12 @@ class Model:
         self._media_options = settings or self._media_options
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy the model as what it is made from, so that another process can have it; `on_progress`, a
-        function of this one, is left away, and plugins of files that are not installed have to be in use there."""
+        """Pickle and copy the model as what it is made from, so that another process of this machine can have it;
+        `on_progress`, a function of this one, is left away."""
         tensors = network_tensors(self.networks) | statistics_tensors(self.statistics, STATISTICS)
         tensors = {name: each.detach().cpu() for name, each in tensors.items()}
-        return _remade, (type(self), self.config, tensors, str(self.device), self._media_options, self._memory)
+        options = self._media_options, self._memory, self._plugin_files
+        return _remade, (type(self), self.config, tensors, str(self.device), *options)
 
     def region_options(self, name: str) -> Mapping[str, Any]:
         """Return the options of a region detector that suit what the model was trained on; mostly none.
@@ -404,9 +406,11 @@ def _remade(
     device: str,
     media_options: Sequence[str],
     memory: int | None,
+    plugin_files: Sequence[Path],
 ) -> Model:
     """Return a pickled model."""
-    model = cls(plan_of(config, "the pickled model"), tensors, config, find_device(device))
+    with using_files(plugin_files):
+        model = cls(plan_of(config, "the pickled model"), tensors, config, find_device(device))
     model.set_media_options(media_options)
     model.memory = memory
     return model

@@ -76,9 +76,20 @@ def trace_run(plan: Plan, begins: bool = False) -> list[list[PhaseTrace]]:
     return traces
 
 
+def peak_of(plan: Plan, traces: Iterable[Iterable[PhaseTrace]]) -> int:
+    """Return the most bytes that a step holds: where it has a single task, those of the largest one.
+
+    Args:
+        traces: those of `trace_run`, of all tasks at once.
+    """
+    if plan.recipe.train.balance != "all" and len(plan.recipe.tasks) > 1:
+        traces = [trace_phases(plan, stage, task=task) for stage in plan.stages for task in plan.recipe.tasks]
+    return max(trace.peak for phases in traces for trace in phases)
+
+
 @torch.enable_grad()  # whatever the code around it has set
-def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseTrace]:
-    """Trace every phase of a stage on the meta device.
+def trace_phases(plan: Plan, stage: Stage, merge: str = "always", task: str | None = None) -> list[PhaseTrace]:
+    """Trace every phase of a stage on the meta device, in a step of all tasks or of one alone.
 
     Raises:
         RecipeError: a phase cannot run; says at which node, network or loss.
@@ -89,6 +100,8 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
     objective = Objective(plan, networks, traces_all=True)
     clock = Clock(step=stage.first, run=stage.first / plan.recipe.train.steps)
     batch_inputs = meta_inputs(plan, stage, batch, clock)
+    if task is not None:
+        batch_inputs = {key: value for key, value in batch_inputs.items() if key[0].task == task}
     phases = stage.phases
     sharing = phases_sharing_nodes(phases, plan.recipe.train.accumulate)
     traces = []
@@ -121,7 +134,7 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always") -> list[PhaseT
             reached = tuple(name for name, own in trains.items() if any(p.grad is not None for p in own))
             found = tuple(sorted(objective.differentiable))
             traces.append(PhaseTrace(phase.side, step.passes[before:], names, live.peak, tuple(trains), reached, found))
-    if unread := networks.unread_conditions():
+    if task is None and (unread := networks.unread_conditions()):
         raise RecipeError(unread, plan.recipe.name)
     return traces
 
