@@ -23,7 +23,6 @@ from transgan.recipe import read_recipe
 from transgan.training.distributed import Processes
 from transgan.training.engine import Engine
 
-
 #: So many that a loss of every fourth or eighth step is evaluated once more, after optimizers have their moments.
 STEPS = 9
 
