@@ -204,6 +204,26 @@ def test_regions_of_each_frame_are_translated(
         assert (change[:16, :16].max() > 4) == (i < 2)
 
 
+def test_a_clip_without_regions_stays_as_it_is(
+    transgan: Any, model: Path, write_clip: Callable[..., Path], corners: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no file says of itself that its regions have been translated where there are none."""
+    monkeypatch.setattr(Corner, "disclosure", "corners translated")
+    path = write_clip("a.mkv", dark_from=0)
+    done = transgan("translate", model, path, "--corners", "--to", "old", "-o", "out")
+    assert done.err == "a.mkv: no corners found; copied\n"
+    assert done.out == "0 of 1 translated (age: young -> old; 0 corners) into out\n"
+    assert Path("out/a.mkv").read_bytes() == path.read_bytes()
+    assert transgan("translate", model, path, "--corners", "--to", "old", "-o", "out", "--ending", ".mp4").code == 0
+    with av.open("out/a.mp4") as container:
+        assert container.metadata.get("comment", "") == ""
+        assert sum(1 for _ in container.decode(video=0)) == 4
+    path = write_clip("b.mkv", dark_from=2)
+    assert transgan("translate", model, path, "--corners", "--to", "old", "-o", "out", "--ending", ".mp4").code == 0
+    with av.open("out/b.mp4") as container:
+        assert container.metadata["comment"] == "corners translated"
+
+
 def test_mistakes_are_one_line(transgan: Any, model: Path, write_clip: Callable[..., Path]) -> None:
     write_clip("a.mkv")
     words = ("translate", model, "a.mkv", "--to", "old", "-o", "out")

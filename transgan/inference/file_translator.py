@@ -139,14 +139,16 @@ class FileTranslator:
         for y, number in zip(item.results, item.part, strict=True):
             result = self._free(names[number])
             if copied and result.suffix == item.path.suffix:
-                with disk_errors(result), item.path.open("rb") as original, replacing_file(result) as file:
-                    shutil.copyfileobj(original, file)
+                _copy(item.path, result)
             else:
                 target.write(y if self.regions else self.translator.finish(item.content, y, self.direction), result)
         return None if copied else len(item.found)
 
-    def _sequence(self, path: Path, name: Path, container: Container[Any]) -> int:
-        """Translate a file that holds a sequence of items; return the number of regions in all of them."""
+    def _sequence(self, path: Path, name: Path, container: Container[Any]) -> int | None:
+        """Translate a file that holds a sequence of items.
+
+        Returns the number of regions in all of them, or None where there is none and the file is copied.
+        """
         if self.folders:
             given = option("inputs")
             raise UsageError(f"{path}: {given} is of files with one item, and this one holds a sequence")
@@ -160,13 +162,23 @@ class FileTranslator:
                 try:
                     with _terminated_as_interrupted():
                         container.transform(path, result, change, change.note)
+                        if self.regions and not change.count:  # the note is not true of it
+                            self._without_change(path, result, container)
                 except TransganError as error:
                     if str(path) not in str(error) and str(result) not in str(error):
                         item = f"item {change.begun:,}: " if change.begun > change.done else ""
                         error.args = (f"{path}: {item}{error}",)
                     raise
             count = change.count
-        return count
+        return None if self.regions and not count else count
+
+    def _without_change(self, path: Path, result: Path, container: Container[Any]) -> None:
+        """Write a sequence as it is: the file itself, or its items in another format."""
+        source, target = self.translator.sides(self.direction)
+        if path.is_file() and result.suffix == path.suffix:
+            _copy(path, result)
+        else:
+            container.transform(path, result, lambda item: target.export(source.read(item)), "")
 
     def _detect(self, x: Any, regions: RegionSelection | None) -> tuple[Any, list[Region]]:
         """Return an item as regions are cut out of it, and its regions."""
@@ -259,6 +271,11 @@ class _Change:
         self.done += 1
         self.advance()
         return y
+
+
+def _copy(path: Path, result: Path) -> None:
+    with disk_errors(result), path.open("rb") as original, replacing_file(result) as file:
+        shutil.copyfileobj(original, file)
 
 
 def _first(outcomes: Sequence[Outcome[int | None]]) -> int | None:
