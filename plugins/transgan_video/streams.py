@@ -175,17 +175,18 @@ def _is_cut(path: Path, container: Any) -> bool:
 
     One that is written in parts says nothing else of its end: a duration is that of the parts that are there.
     """
-    return _is_mp4(container) and _cut_box(path)[0] in (b"mdat", b"moof")
+    return _is_mp4(container) and _cut_box(path)[0] in (b"mdat", b"moof", b"")
 
 
 def _is_mp4(container: Any) -> bool:
     return "mp4" in container.format.name.split(",")
 
 
-def _cut_box(path: Path) -> tuple[bytes, int]:
-    """Return the name and the place of the box that an MP4 or MOV file ends inside of; an empty name if of none.
+def _cut_box(path: Path) -> tuple[bytes | None, int]:
+    """Return the name and the place of the box that an MP4 or MOV file ends inside of; None if of none.
 
-    Boxes (ISO/IEC 14496-12, 4.2) say how long they are.
+    Boxes (ISO/IEC 14496-12, 4.2) say how long they are. The name is empty where the file ends before the whole of it;
+    a few zeros at the end are not the beginning of a box.
     """
     place, size = 0, path.stat().st_size
     with path.open("rb") as file:
@@ -196,7 +197,8 @@ def _cut_box(path: Path) -> tuple[bytes, int]:
             if place + length > size:
                 return name, place
             place += max(8, length)
-    return b"", size
+        file.seek(place)
+        return (b"" if any(file.read()) else None), place
 
 
 @contextmanager
@@ -249,7 +251,7 @@ def frame_stream(path: Path, container: Any) -> Any:
     context = streams[0].codec_context
     if context is None or not _has_decoder(av, context):
         name = getattr(context, "name", None) or "unknown"
-        if name == "unknown" and _is_mp4(container) and _cut_box(path)[0]:
+        if name == "unknown" and _is_mp4(container) and _cut_box(path)[0] is not None:
             raise DataError(
                 f"{path}: no clip that can be read: the file ends inside of its index, so it is not complete"
             )

@@ -250,10 +250,10 @@ def test_a_file_that_is_cut_says_so(
     assert len(warned) == 1
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("kept", [4, 6, 0.1, 0.5, 0.9, 1.0])  # bytes, inside of the box's name; and parts of the box
 @pytest.mark.parametrize("part", [1, 4, 7])
 def test_a_file_that_is_cut_inside_of_what_describes_a_part_keeps_the_parts_before(
-    write_clip: WriteClip, part: int, share: float
+    write_clip: WriteClip, part: int, kept: float
 ) -> None:
     def often(stream: Any) -> None:
         stream.codec_context.gop_size = 5
@@ -262,16 +262,17 @@ def test_a_file_that_is_cut_inside_of_what_describes_a_part_keeps_the_parts_befo
     options = {"movflags": "frag_keyframe+empty_moov"}
     path = write_clip("a.mp4", list(noise), sound="aac", stream=often, options=options)
     data = path.read_bytes()
-    place = [found.start() - 4 for found in re.finditer(b"moof", data)][part]
+    place = [each.start() - 4 for each in re.finditer(b"moof", data)][part]
     path.write_bytes(data[:place])
     before = [frame.pixels for frame in open_clip(path).frames()]
-    path.write_bytes(data[: place + 8 + int(share * (int.from_bytes(data[place : place + 4], "big") - 8))])
+    length = int.from_bytes(data[place : place + 4], "big")
+    path.write_bytes(data[: place + (kept if isinstance(kept, int) else int(kept * length))])
     with pytest.warns(DataWarning, match="its end is missing"):
         clip = open_clip(path)
-        kept = [frame.pixels for frame in clip.frames()]
+        found = [frame.pixels for frame in clip.frames()]
     assert clip.has_sound
-    assert len(kept) == len(before) > 0
-    assert all(map(np.array_equal, kept, before))
+    assert len(found) == len(before) > 0
+    assert all(map(np.array_equal, found, before))
 
 
 def test_a_frame_that_cannot_be_decoded_loses_no_other(write_clip: WriteClip) -> None:
