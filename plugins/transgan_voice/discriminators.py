@@ -104,6 +104,9 @@ class Patch1dOptions(Options):
     """Convolutions with stride 2, each of which doubles the channels (0 to 6)."""
     kernel: int = Field(5, ge=1)
     """Kernel of these convolutions, in frames (odd)."""
+    scales: int = Field(1, ge=1, le=5)
+    """Number of networks, each of which gets the sequence at half the frames of the one before, averages of two (1 to
+    5)."""
     norm: VoiceNorm = "none"
     """Normalization of all layers but the first and the last: `none`, `instance` or `group` (of 8 groups). Instance
     norm removes the mean level of each channel, which this discriminator is there to see."""
@@ -116,13 +119,14 @@ class Patch1d(Discriminator[Patch1dOptions]):
 
     A 2-D convolution treats all bands alike, so `gated_patch` hardly sees where on the frequency axis something is: a
     level of single bands that is wrong throughout. Here every band has weights of its own. A convolution, `layers`
-    convolutions with stride 2, then a convolution of 3 frames to one logit at every position. A style vector, where
-    there is one, is compared with the last features by projection (Miyato and Koyama, 2018, eq. 3).
+    convolutions with stride 2, then a convolution of 3 frames to one logit at every position. `scales` are those of
+    MelGAN (Kumar et al., 2019, section 2.2), on frames instead of samples of the wave. A style vector, where there is
+    one, is compared with the last features by projection (Miyato and Koyama, 2018, eq. 3).
 
-    Shapes: x (N, spec.inputs, T).
+    Shapes: x (N, spec.inputs, T); logits (N, 1, T') for each scale, features of every layer and scale.
 
     Raises:
-        UsageError: samples do not have one axis, or the kernel is even.
+        UsageError: samples do not have one axis, have too few frames for `scales`, or the kernel is even.
     """
 
     def __init__(self, options: Patch1dOptions, spec: NetworkSpec):
@@ -131,6 +135,28 @@ class Patch1d(Discriminator[Patch1dOptions]):
             raise UsageError(f"'patch_1d': samples have {len(spec.space)} axes; expected one, of frames")
         if options.kernel % 2 == 0:
             raise UsageError(f"'patch_1d': kernel = {options.kernel}; expected an odd number of frames")
+        if spec.space[0] < 2 ** (options.scales - 1):
+            raise UsageError(
+                f"'patch_1d': {spec.space[0]} frames are too few for scales = {options.scales}; choose fewer scales"
+            )
+        self.scales = nn.ModuleList(_Convolutions(options, spec) for _ in range(options.scales))
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> DiscriminatorOutput:
+        output = DiscriminatorOutput([])
+        for scale in self.scales:
+            if output.logits:
+                x = F.avg_pool1d(x, 2)
+            logits, features = scale(x, style)
+            output.logits.append(logits)
+            output.features.extend(features)
+        return output
+
+
+class _Convolutions(nn.Module):
+    """The discriminator `patch_1d` at one scale."""
+
+    def __init__(self, options: Patch1dOptions, spec: NetworkSpec):
+        super().__init__()
         width, norms = options.width, Norms(options.norm)
         kernel, padding = options.kernel, options.kernel // 2
         self.convolutions = nn.ModuleList([nn.Conv1d(spec.inputs, width, kernel, padding=padding)])
@@ -146,7 +172,7 @@ class Patch1d(Discriminator[Patch1dOptions]):
                 if isinstance(layer, (nn.Conv1d, nn.Linear)):
                     spectral_norm(layer)
 
-    def forward(self, x: Tensor, style: Tensor | None = None) -> DiscriminatorOutput:
+    def forward(self, x: Tensor, style: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         features = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.leaky_relu(norm(convolution(x), style), 0.2)
@@ -156,4 +182,4 @@ class Patch1d(Discriminator[Patch1dOptions]):
             if style is None:
                 raise UsageError("a discriminator with a style vector was called without one")
             logits = logits + (x * self.projection(style)[:, :, None].to(x.dtype)).sum(1, keepdim=True)
-        return DiscriminatorOutput([logits], None, features)
+        return logits, features

@@ -248,18 +248,24 @@ def convolved(x: np.ndarray, conv: Any) -> np.ndarray:
 
 @torch.no_grad()
 def test_the_discriminator_of_frames_is_one_of_plain_convolutions() -> None:
-    discriminator: Any = Patch1d(Patch1dOptions(width=3, layers=2), spec(6, 32, style=3))
+    discriminator: Any = Patch1d(Patch1dOptions(width=3, layers=2, scales=2), spec(6, 32, style=3))
     x, style = torch.randn(1, 6, 31), torch.randn(1, 3)
-    y = x[0].double().numpy()
-    for convolution in discriminator.convolutions:
-        y = convolved(y, convolution)
-        y = np.where(y > 0, y, 0.2 * y)
-    expected = convolved(y, discriminator.last)[0] + (discriminator.projection.weight @ style[0]).double().numpy() @ y
     output = discriminator(x, style)
-    assert output.logits[0][0, 0].numpy() == pytest.approx(expected, abs=1e-5)
-    assert [each.shape[1:] for each in output.features] == [(3, 31), (6, 16), (12, 8)]
+    frames = x[0].double().numpy()
+    for scale, logits in zip(discriminator.scales, output.logits, strict=True):
+        y = frames
+        for convolution in scale.convolutions:
+            y = convolved(y, convolution)
+            y = np.where(y > 0, y, 0.2 * y)
+        expected = convolved(y, scale.last)[0] + (scale.projection.weight @ style[0]).double().numpy() @ y
+        assert logits[0, 0].numpy() == pytest.approx(expected, abs=1e-5)
+        frames = (frames[:, :-1:2] + frames[:, 1::2]) / 2
+    shapes = [(3, 31), (6, 16), (12, 8), (3, 15), (6, 8), (12, 4)]
+    assert [each.shape[1:] for each in output.features] == shapes
     with pytest.raises(UsageError, match="odd"):
         Patch1d(Patch1dOptions(kernel=4), spec())
+    with pytest.raises(UsageError, match="3 frames are too few for scales = 3; choose fewer scales"):
+        Patch1d(Patch1dOptions(scales=3), spec(6, 3))
 
 
 @torch.no_grad()
