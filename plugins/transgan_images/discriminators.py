@@ -24,6 +24,7 @@ from transgan_images.classifier import SmallNetwork, augment, optimize, real_sam
 from transgan_images.efficientnet import WEIGHTS
 from transgan_images.encoders import TimmEncoder, TimmOptions
 from transgan_images.heads import DownsamplingHead, Head, Mixing, TokenHead
+from transgan_images.resizing import antialiased
 
 #: The network that is trained on the run's own domains.
 OWN = "own"
@@ -196,7 +197,7 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
         size = self.options.size
         if self.options.model != OWN or size is None or x.shape[2:] == (size, size):
             return x  # other networks resize by themselves
-        return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
+        return antialiased(x, (size, size))
 
     def _sizes(self, spec: NetworkSpec) -> list[tuple[int, ...]]:
         """Return channels, height and width of each feature map, from a pass on the meta device."""

@@ -7,13 +7,13 @@ from typing import Any, Self
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 from transgan_standard.layers import activations_at, two_axes
 
 from transgan.api import DataError, Encoder, NetworkSpec, Options, UsageError, require
 from transgan_images import inception
 from transgan_images.classifier import create_timm
 from transgan_images.features import SqueezeNet, rgb
+from transgan_images.resizing import antialiased
 from transgan_images.weights import DOWNLOADED, downloaded, read_tensors
 
 #: Networks that are implemented here, and the number of their feature maps.
@@ -144,7 +144,7 @@ class TimmEncoder(Encoder[TimmOptions]):
         if isinstance(self.network, inception.Inception):
             return activations_at(layers, self.network.maps(x))  # which resizes by itself, as FID is defined
         if self.size and x.shape[2:] != self.size:
-            x = F.interpolate(x, self.size, mode="bilinear", align_corners=False, antialias=True)
+            x = antialiased(x, self.size)
         if isinstance(self.network, SqueezeNet):
             return activations_at(layers, self.network.maps(x))
         wanted = sorted(set(layers))

@@ -20,6 +20,7 @@ from transgan_standard.layers import last_of
 from transgan.api import DataError, Domain, PluginError, UsageError, locate
 from transgan_images.classifier import TIMM, create_timm
 from transgan_images.inception import WEIGHTS, Inception
+from transgan_images.resizing import antialiased
 from transgan_images.weights import DOWNLOADED, DOWNLOADS, downloaded, read_tensors
 
 #: What a network returns: features, and logits if it is a classifier.
@@ -108,7 +109,7 @@ class TimmNetwork(nn.Module):
             self.register_buffer(name, torch.tensor(config[name])[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> NetworkOutput:
-        x = F.interpolate(rgb(x), self.size, mode="bilinear", align_corners=False, antialias=True)
+        x = antialiased(rgb(x), self.size)
         maps = self.network.forward_features(((x + 1) / 2 - self.mean) / self.std)
         logits = self.network.forward_head(maps) if self.network.num_classes else None
         return self.network.forward_head(maps, pre_logits=True), logits

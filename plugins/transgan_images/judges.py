@@ -36,6 +36,7 @@ from transgan_images.classifier import BATCH, SmallNetwork, chosen, optimize, sa
 from transgan_images.encoders import TimmEncoder, TimmOptions
 from transgan_images.features import short_name
 from transgan_images.perturbations import blurred, compressed, noise, shifted, strongly_augmented
+from transgan_images.resizing import antialiased
 from transgan_images.ridge import PENALTIES, fit_ridge
 
 
@@ -221,7 +222,7 @@ class CnnModel:
     def _resized(self, x: Tensor) -> Tensor:
         if tuple(x.shape[2:]) == self.size:
             return x
-        return F.interpolate(x, self.size, mode="bilinear", align_corners=False, antialias=True)
+        return antialiased(x, self.size)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:

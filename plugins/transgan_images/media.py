@@ -32,6 +32,7 @@ from transgan.api import (
 from transgan_images import colours, encoding, quality
 from transgan_images.decoding import InMemory, ReadingOptions, picture_of, read_picture
 from transgan_images.pictures import HalfImage, Numbers, Picture, eight_bits, parts, sixteen_bits
+from transgan_images.resizing import antialiased
 from transgan_images.sheets import contact_sheet, embedded, save_sheet
 
 __all__ = ["HalfImage", "ImageMedia", "ImageOptions", "Picture"]
@@ -358,7 +359,7 @@ class ImageMedia(Media[ImageOptions]):
             return x.clamp(-1, 1)
         if self.options.labels:
             return F.interpolate(x, size, mode="nearest-exact").clamp_(-1, 1)
-        return F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
+        return antialiased(x, size, "bicubic").clamp_(-1, 1)
 
     def write(self, x: Picture | Tensor, path: Path) -> None:
         """Write an item, in the format of the path's suffix; see `encoding.write_picture`.
