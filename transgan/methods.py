@@ -4,8 +4,18 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from transgan.api.names import BATCH_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
+from transgan.api.protocols import Loss
+
 #: Methods without a base, whose arguments name what they need: they take `self` at least.
-_NAMING = ("update", "for_generator", "for_discriminator")
+_SIDES = ("for_generator", "for_discriminator")
+_NAMING = ("update", *_SIDES)
+#: What has the name of a node is given in its place: the node would never be computed.
+_TAKEN = (
+    ("a batch input", BATCH_INPUTS),
+    ("an argument of losses", LOSS_ARGUMENTS),
+    ("an argument of metrics", METRIC_ARGUMENTS),
+)
 _MISSING = object()
 
 
@@ -35,6 +45,10 @@ def wrong_methods(cls: type[Any], base: type[Any], needs: Mapping[str, tuple[str
         naming = name in _NAMING or getattr(own, "is_node", False)
         if naming and name not in needs and (problem := _wrong(own, name, (), partly=True)):
             yield problem
+        if getattr(own, "is_node", False):
+            yield from (f"node '{name}' has the name of {what}; rename it" for what, taken in _TAKEN if name in taken)
+        if base is Loss and name.startswith("for_") and name not in _SIDES:  # beside a right one, too
+            yield f"nothing calls '{name}'; expected {' or '.join(_SIDES)}"
 
 
 def _wrong(own: Any, name: str, arguments: tuple[str, ...], partly: bool = False) -> str | None:
@@ -53,12 +67,19 @@ def _wrong(own: Any, name: str, arguments: tuple[str, ...], partly: bool = False
     except ValueError:  # it is no Python
         return None
     itself = [] if isinstance(own, staticmethod) else [None]
+    first = next(iter(signature.parameters.values()), None)
+    if inspect.isfunction(own) and first and first.kind is first.POSITIONAL_OR_KEYWORD and not _is_self(first.name):
+        return f"{name}{_shown(signature)}: '{first.name}' would be the plugin itself; write self before it"
     bind = signature.bind_partial if partly else signature.bind
     by_name = dict.fromkeys(arguments)
     if not _binds(bind, [*itself, *arguments], {}) and not _binds(bind, itself, by_name):
         names = ["self", *arguments, *(["..."] if partly else [])]
         return f"{name}{_shown(signature)} cannot be called as runs do; expected {name}({', '.join(names)})"
     return None
+
+
+def _is_self(name: str) -> bool:
+    return name == "self" or name.startswith("_")
 
 
 def _binds(bind: Callable[..., Any], given: Sequence[Any], named: Mapping[str, Any]) -> bool:

@@ -322,6 +322,51 @@ METHODS = {
         "__init__(self) cannot be called as runs do",
     ),
     "nodes": ("nodes", "@node\ndef fake(): pass", "fake() cannot be called as runs do; expected fake(self, ...)"),
+    "a node named like a batch input": (
+        "nodes",
+        f"{NODE}: return source\n{BACK}\n@node\ndef source(self, target): return target",
+        "node 'source' has the name of a batch input; rename it",
+    ),
+    "a loss's own node, likewise": (
+        "losses",
+        f"@node\ndef target(self, source): return source\n{MEAN}",
+        "node 'target' has the name of a batch input; rename it",
+    ),
+    "a node named like what losses get": (
+        "nodes",
+        f"{NODE}: return source\n{BACK}\n@node\ndef buffers(self, source): return source",
+        "node 'buffers' has the name of an argument of losses; rename it",
+    ),
+    "a node named like what metrics get": (
+        "nodes",
+        f"{NODE}: return source\n{BACK}\n@node\ndef samples(self, source): return source",
+        "node 'samples' has the name of an argument of metrics; rename it",
+    ),
+    "a misspelt side beside a right one": (
+        "losses",
+        f"{MEAN}\ndef for_discriminators(self, fake_output): return fake_output.logits[0].mean()",
+        "nothing calls 'for_discriminators'; expected for_generator or for_discriminator",
+    ),
+    "a misspelt side": (
+        "losses",
+        MEAN.replace("generator", "generators"),
+        "nothing calls 'for_generators'; expected for_generator or for_discriminator",
+    ),
+    "a loss without self": (
+        "losses",
+        "def for_generator(source, fake): return fake.mean()",
+        "for_generator(source, fake): 'source' would be the plugin itself; write self before it",
+    ),
+    "a node without self": (
+        "nodes",
+        f"@node\ndef fake(source): return source\n{BACK}",
+        "fake(source): 'source' would be the plugin itself; write self before it",
+    ),
+    "a network without self": (
+        "generators",
+        f"{LAYER}\ndef forward(x, style=None): return x",
+        "forward(x, style=None): 'x' would be the plugin itself; write self before it",
+    ),
     "augmentations": ("augmentations", "pass", "it has no method __call__; define __call__(self, x, rng, clock)"),
     "an augmentation": (
         "augmentations",
@@ -388,6 +433,12 @@ def test_methods_that_cannot_be_called(transgan: Any, recipe: Path, what: str) -
     kind, body, message = METHODS[what]
     line = said(transgan, recipe, kind, text(kind, body))
     assert f"{KINDS[kind].singular} 'bad' of bad.py (file): {message}" in line
+
+
+@pytest.mark.parametrize("first", ["self", "_"])
+def test_methods_whose_first_argument_is_themselves(transgan: Any, recipe: Path, first: str) -> None:
+    Path("good.py").write_text(text("losses", MEAN.replace("self", first)))
+    assert transgan("check", recipe, "--plugin", "good.py", "--set", "losses.bad=1.0").code == 0
 
 
 def test_a_plugin_that_nothing_uses_may_be_wrong(transgan: Any, recipe: Path) -> None:

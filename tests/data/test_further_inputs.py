@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from transgan_standard.nodes import TranslationNodes
 
-from transgan.api import Clock, Loss, Metric, Register, hookimpl
+from transgan.api import Clock, Loss, Metric, Register, hookimpl, node
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.data.unreadable import exclude_unreadable
@@ -66,6 +67,14 @@ class OfPairs(Loss):
         return ((pair_fake - pair_target).abs() * (pair_source_mask < 0)).mean()
 
 
+class OwnMask(TranslationNodes):
+    """Nodes one of which has the name of a further input."""
+
+    @node
+    def source_mask(self, source: Tensor) -> Tensor:
+        return source
+
+
 class MaskShare(Metric):
     """The share of each source that its mask covers."""
 
@@ -85,6 +94,10 @@ class Plugin:
     def register_losses(self, register: Register) -> None:
         register("masked", Masked)
         register("of_pairs", OfPairs)
+
+    @hookimpl
+    def register_nodes(self, register: Register) -> None:
+        register("own_mask", OwnMask)
 
     @hookimpl
     def register_metrics(self, register: Register) -> None:
@@ -274,6 +287,10 @@ def test_check_takes_a_mask_through_its_media(plan_of: Any) -> None:
         (["inputs.domain={domains={a='masks'}}"], "'domain' cannot be part of an argument's name"),
         (["inputs.mask.media.fit='none'", "data.media.enlarge=1.0"], "sizes in another way than its samples"),
         (["inputs.mask.domains={}"], "inputs.mask.domains.*expected a table that is not empty"),
+        (
+            ["nodes.use=own_mask"],
+            r"mask\W+gives 'source_mask', and the set of nodes 'own_mask' has a node of that name; rename it",
+        ),
     ],
 )
 def test_mistakes_are_found_before_data_is_read(plan_of: Any, overrides: list[str], message: str) -> None:

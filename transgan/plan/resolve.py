@@ -228,6 +228,12 @@ class _Planner:
         except ValueError as error:  # a cycle; everything below would fail at it again
             self.problems.add(("nodes",), str(error))
             self.problems.stop()
+        for name in sorted(graph.functions.keys() & set(self.batch_inputs)):
+            further = next(each for each in self.recipe.inputs if name.endswith(f"_{each}"))
+            message = (
+                f"gives '{name}', and the set of nodes '{self.recipe.nodes.use}' has a node of that name; rename it"
+            )
+            self.problems.add(("inputs", further), message)
         for name, slot in self.recipe.discriminators.items():
             names = [slot.real, slot.fake, *slot.beside]
             for line in graph.missing(names, f"discriminator '{name}'", self.batch_inputs):

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transgan.api.names import BATCH_INPUTS
 from transgan.graph import Graph, Step
 from transgan.testing.checker import Fault, N, in_a_line
 from transgan.testing.naming import NamingChecker, Runner
@@ -53,8 +52,6 @@ class NodesChecker(NamingChecker):
         for name, function in functions.items():
             if not (function.__doc__ or "").strip():
                 yield f"node '{name}' has no docstring; say what it is and its shape, such as (N, C, *space)"
-            if name in BATCH_INPUTS:
-                yield f"node '{name}' has the name of a batch input; rename it"
         values = self.values(self.plugin, self.batch())
         if isinstance(fake := values.get("fake"), Tensor):
             expected = (N, self.spec.channels, *self.spec.space)
