@@ -1,10 +1,11 @@
 """Selections match samples by their labels, also by labels that are ranges of numbers."""
 
+import warnings
 from typing import Any
 
 import pytest
 
-from transgan.api import NumericRange, Sample, UsageError, select
+from transgan.api import DataWarning, NumericRange, Sample, UsageError, select
 
 SAMPLES = [
     Sample("a", None, {"weight": 20, "material": "wood", "span": NumericRange("3-9"), "lit": True}),
@@ -60,6 +61,18 @@ def test_an_invalid_selection_is_reported(selection: Any, message: str) -> None:
     with pytest.raises(UsageError) as error:
         select(SAMPLES, selection)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("value", ["Light wood", "LIGHT_WOOD", " light-wood", "light\u00a0wood"])
+def test_a_label_that_is_spelt_differently_is_reported(value: str) -> None:
+    samples = [*SAMPLES, Sample("e", None, {"material": "light wood"}), Sample("f", None, {"material": value})]
+    with pytest.warns(DataWarning, match="1 sample has .*, which 'light wood' does not select") as warned:
+        assert [each.key for each in select(samples, {"material": "light wood"})] == ["e"]
+    assert len(warned) == 1
+    with warnings.catch_warnings():  # not where both are selected, and not of words that differ
+        warnings.simplefilter("error")
+        assert len(select(samples, {"material": ["light wood", value]})) == 2
+        assert len(select(samples, {"material": "wood"})) == 2
 
 
 def test_known_values_need_not_occur() -> None:

@@ -1,11 +1,14 @@
 """Labels of samples: selection of samples by their labels, and labels that are ranges of numbers."""
 
 import re
+import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+from unicodedata import normalize
 
 from transgan.api.samples import Sample
-from transgan.errors import UsageError, did_you_mean
+from transgan.errors import DataWarning, UsageError, did_you_mean
 
 _NUMBER = r"\s*(\d+(?:\.\d+)?)\s*"
 _CLOSED = re.compile(rf"{_NUMBER}(?:-|\u2013|to){_NUMBER}")
@@ -51,6 +54,7 @@ def select(
 
     A list of two numbers is a range that includes both ends; a `NumericRange` matches it if it lies inside. Any other
     list matches each of its elements, and a single value only itself. A sample without one of the labels never matches.
+    Labels that differ from a wanted one by capitals or spaces alone are reported (`DataWarning`).
 
     Args:
         samples: the samples to choose from.
@@ -71,6 +75,8 @@ def select(
         if name not in values:
             raise UsageError(f"there is no label '{name}'. {did_you_mean(name, values)}")
         _check(name, wanted, values[name])
+    for name, wanted in selection.items():
+        _warn_of_spellings(name, wanted, samples)
     return [sample for sample in samples if all(_matches(sample, name, wanted) for name, wanted in selection.items())]
 
 
@@ -99,6 +105,22 @@ def _check(name: str, wanted: Any, values: Collection[Any]) -> None:
         if not strings and not isinstance(each, (int, float)):
             example = f" such as {next(iter(values))!r}" if values else ""
             raise UsageError(f"{name} = {wanted!r}: found {each!r}, expected a number{example}")
+
+
+def _warn_of_spellings(name: str, wanted: Any, samples: Iterable[Sample]) -> None:
+    """Warn of samples that a selection leaves out for the spelling of their label alone: other capitals or spaces."""
+    words = [each for each in (wanted if isinstance(wanted, list) else [wanted]) if isinstance(each, str)]
+    meant = {_spelt_plainly(each): each for each in words}
+    values = Counter(sample.attributes.get(name) for sample in samples) if words else {}
+    for value, count in values.items():
+        if isinstance(value, str) and value not in words and (word := meant.get(_spelt_plainly(value))):
+            have = "1 sample has" if count == 1 else f"{count:,} samples have"
+            text = f"label {name}: {have} {value!r}, which {word!r} does not select; spell them alike, or select both"
+            warnings.warn(DataWarning(f'{text}: {name} = ["{word}", "{value}"]'), stacklevel=3)
+
+
+def _spelt_plainly(text: str) -> str:
+    return re.sub(r"[\s_-]+", " ", normalize("NFKC", text).casefold()).strip()
 
 
 def _hint(word: str, strings: list[str]) -> str:
