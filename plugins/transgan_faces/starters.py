@@ -6,7 +6,7 @@ from typing import Any
 
 from transgan_images.media import ImageMedia
 
-from transgan.api import DataError, Finding, Setup, Starter, find_files
+from transgan.api import DataError, Finding, Setup, Starter, TooFew, Unusable, find_files
 from transgan_faces.sources import GENDERS, RACE_LABELS, UTKFACE
 
 #: The fewest photographs of a domain of age, and of a second task, by race labels.
@@ -21,8 +21,11 @@ def _look(root: Path) -> Finding:
         raise DataError(f"{root} is no folder")
     files = [path for path in find_files(root).files if path.suffix.lower() in ImageMedia.suffixes]
     named = [match for path in files if (match := UTKFACE.match(path.name))]
-    if len(named) < max(2 * _FEWEST, len(files) // 2):
+    if len(named) < max(1, len(files) // 2):
         raise DataError(f"{len(named)} of {len(files)} pictures below {root} are named age_gender_race_date")
+    if len(named) < 2 * _FEWEST:
+        what = f"{len(named)} of {len(files)} pictures below {root} are named age_gender_race_date"
+        raise TooFew(f"{what}; expected {2 * _FEWEST} or more")
     people = [(int(each["age"]), GENDERS[int(each["gender"])], RACE_LABELS[int(each["race"])]) for each in named]
     ages = sorted(age for age, _, _ in people)
     young, old = (sum(low <= age <= high for age in ages) for low, high in (_YOUNG, _OLD))
@@ -30,7 +33,7 @@ def _look(root: Path) -> Finding:
     if min(young, old) < _FEWEST:
         ranges = [[ages[0], ages[len(ages) // 3]], [ages[-(len(ages) // 3)], ages[-1]]]
         if ranges[0][1] >= ranges[1][0]:
-            raise DataError(f"the people below {root} are all of about one age")
+            raise Unusable(f"the people below {root} are all of about one age")
     domains: dict[str, Any] = {"young": {"age": ranges[0]}, "old": {"age": ranges[1]}}
     tasks: dict[str, Any] = {"age": {"between": ["young", "old"]}}
     changes: dict[str, Any] = {"data.source": "labelled_faces"}
@@ -50,7 +53,8 @@ def _look(root: Path) -> Finding:
         changes |= {"data.balance": None, "attributes": None, "metrics.label_kept": None}
     changes |= {"domains": domains, "tasks": tasks, **dict.fromkeys(_KEEP, keep)}
     counts = ", ".join(f"{len(each):,} {name}" for name, each in zip(domains, members, strict=True))
-    return Finding(f"{len(named):,} photographs with labels in their names: {counts}", changes)
+    others = f"; {len(files) - len(named):,} pictures with other names are not used" if len(named) < len(files) else ""
+    return Finding(f"{len(named):,} photographs with labels in their names: {counts}{others}", changes)
 
 
 def _matches(selection: dict[str, Any], age: int, race: str) -> bool:

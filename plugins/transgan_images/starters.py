@@ -13,12 +13,15 @@ from transgan.api import (
     DataError,
     DomainFolder,
     Finding,
+    Sample,
     Setup,
     Starter,
+    Unusable,
     as_name,
     domain_folders,
     find_files,
     listed,
+    select,
 )
 from transgan_images.media import ImageMedia
 from transgan_images.tables import LabelledTable, LabelledTableOptions
@@ -117,37 +120,67 @@ def _key(folder: Path, path: Path) -> str:
 def _table(path: Path) -> Finding:
     """Look at a table, or for one in a folder."""
     if path.is_file():
-        tables = [path]
-    else:
-        tables = [each for each in find_files(path, "*").files if each.suffix.lower() in _TABLES]
-    reasons = []
-    for each in tables:
         try:
-            return _of_table(each)
-        except DataError as error:
-            reasons.append(str(error))
-    raise DataError(reasons[0] if reasons else f"{path} has no table, a file ending in {', '.join(_TABLES)}")
+            return _of_table(path)
+        except DataError as error:  # a file that is named like a table can be nothing else
+            raise Unusable(str(error)) if path.suffix.lower() in _TABLES else error from None
+    faults: list[DataError] = []
+    for each in find_files(path, "*").files if path.is_dir() else ():
+        if each.suffix.lower() in _TABLES:
+            try:
+                return _of_table(each)
+            except DataError as error:
+                faults.append(error)
+    faults.sort(key=lambda each: not isinstance(each, Unusable))
+    raise faults[0] if faults else DataError(f"{path} has no table, a file ending in {', '.join(_TABLES)}")
 
 
 def _of_table(path: Path) -> Finding:
+    """Return what was found in a table.
+
+    Raises:
+        Unusable: it lists pictures, and they are missing, or it does not divide them.
+        DataError: it cannot be read, or lists something else.
+    """
     root = path.parent
-    samples = LabelledTable(LabelledTableOptions(table=path.name), root).images
-    files = [each.location.relative_to(root) for each in samples[:_LOOKED_AT]]
+    options = LabelledTableOptions(table=path.name)
+    samples = LabelledTable(options, root).images
+    if not any(each.location.suffix.lower() in ImageMedia.suffixes for each in samples):
+        raise DataError(f"{path}: its first column lists no pictures, files ending in {', '.join(ImageMedia.suffixes)}")
+    files = [each.location.relative_to(root) for each in samples[:: max(1, len(samples) // _LOOKED_AT)]]
     folders = [".", *sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))]
-    folder = next((each for each in folders if all((root / each / file).is_file() for file in files)), None)
-    if folder is None:
-        raise DataError(f"{path}: the pictures that it lists, such as {files[0]}, are in no folder beside it")
+    folder = max(folders, key=lambda each: sum((root / each / file).is_file() for file in files))  # the first of equals
+    table = LabelledTable(options.model_copy(update={"folder": folder}), root)
+    if missing := table.missing(table.images):
+        raise Unusable(missing)
     labels = list(dict.fromkeys(name for sample in samples for name in sample.attributes))
     # A label with a few values comes before a number, which is only divided into low and high.
     for divide, label in product((_by_value, _by_thirds), labels):
         if domains := divide(label, [each.attributes[label] for each in samples if label in each.attributes]):
             others = f"; other labels: {listed((each for each in labels if each != label), 6)}" if labels[1:] else ""
-            found = f"{len(samples):,} pictures with labels in {path.name}; domains by {label}{others}"
+            in_none = _in_none(label, samples, domains.values())
+            found = f"{len(samples):,} pictures with labels in {path.name}; domains by {label}{in_none}{others}"
             source = {"use": "labelled_table", "table": path.name, "folder": folder}
             task = {"between": [*domains], "targets": "random"}
             changes = {"data.source": source, "domains": domains, "tasks": {as_name(label): task}}
             return Finding(found, {"data.root": str(root), **changes})
-    raise DataError(f"{path}: no column divides the pictures into groups of {FEWEST} or more")
+    raise Unusable(f"{path}: no column divides the pictures into groups of {FEWEST} or more")
+
+
+def _in_none(label: str, samples: list[Sample], selections: Iterable[dict[str, Any]]) -> str:
+    """Return how many samples are in no domain, and what their labels are; an empty text where all are in one."""
+    chosen = {id(sample) for selection in selections for sample in select(samples, selection)}
+    values = [each.attributes.get(label) for each in samples if id(each) not in chosen]
+    if not values:
+        return ""
+    known = [each for each in values if each is not None]
+    if known and all(isinstance(each, (int, float)) for each in known):
+        parts = [f"{len(known):,} with {label} from {min(known)} to {max(known)}"]
+    else:
+        parts = [f"{count:,} with {label} {value}" for value, count in Counter(known).most_common()]
+    if len(known) < len(values):
+        parts.append(f"{len(values) - len(known):,} without {label}")
+    return f"; {len(values):,} in no domain ({listed(parts, 5)})"
 
 
 def _by_value(label: str, values: list[Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 import io
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -63,15 +63,21 @@ class LabelledTable(Source[LabelledTableOptions]):
         if not found:
             known = ", ".join(f"{name} {self._known_values(name)}" for name in selection)
             raise DataError(f"[domains] {domain}: no line of {self.path} has {dict(selection)}; there is {known}")
-        missing = [sample.location for sample in found if not sample.location.is_file()]
-        if missing:
-            listed = ", ".join(str(path) for path in missing[:MAX_LISTED])
-            raise DataError(
-                f"[domains] {domain}: {len(missing)} of {len(found)} images that {self.path} lists are missing: "
-                f"{listed}{', ...' if len(missing) > MAX_LISTED else ''}; they are expected below {self.folder}"
-                f"{_other_forms(missing)}"
-            )
+        if missing := self.missing(found):
+            raise DataError(f"[domains] {domain}: {missing}")
         return found
+
+    def missing(self, samples: Sequence[Sample]) -> str:
+        """Return which images of samples are missing, in words, or an empty text where none is."""
+        missing = [sample.location for sample in samples if not sample.location.is_file()]
+        if not missing:
+            return ""
+        listed = ", ".join(str(path) for path in missing[:MAX_LISTED])
+        more = ", ..." if len(missing) > MAX_LISTED else ""
+        return (
+            f"{len(missing)} of {len(samples)} images that {self.path} lists are missing: {listed}{more}; "
+            f"they are expected below {self.folder}{_other_forms(missing)}"
+        )
 
     @property
     def path(self) -> Path:

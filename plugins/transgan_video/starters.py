@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from transgan.api import DataError, DomainFolder, Finding, Setup, Starter, domain_folders, listed
+from transgan.api import DataError, DomainFolder, Finding, Setup, Starter, Unusable, domain_folders, listed
 from transgan_video.pictures import FRAMES
 from transgan_video.sources import CLIPS
 
@@ -22,7 +22,9 @@ def _look(root: Path) -> Finding:
         if not all(_are_frames(root, each) for each in folders):
             folders = []
     if len(folders) != 2:
-        raise DataError(f"{root} has {len(folders)} folders with clips or with folders of frames; expected two")
+        count = f"{len(folders)} folders" if len(folders) != 1 else "one folder"
+        fault = Unusable if folders else DataError
+        raise fault(f"{root} has {count} with clips or with folders of frames; expected two")
     domains = {each.name: each.selection for each in folders}
     found = f"{what} in two folders: {listed(folders)}{' frames' if what != 'clips' else ''}"
     return Finding(found, {"domains": domains, "tasks": {"retarget": {"between": [*domains]}}})

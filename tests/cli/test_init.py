@@ -213,6 +213,65 @@ def test_too_few_of_a_kind_differ_from_data_of_no_kind(transgan: Command, tmp_pa
     assert "no recipe suits what is there" in transgan("init", "--data", "notes", "--machine", "cpu").error(3)
 
 
+def test_a_table_whose_pictures_are_missing_says_how_many_and_which(transgan: Command, tmp_path: Path) -> None:
+    table(tmp_path / "set")
+    for i in (3, 20):
+        (tmp_path / f"set/files/{i}.png").unlink()
+    for data in ("set", "set/labels.csv"):  # the table is found, or named
+        message = transgan("init", "--data", data, "--machine", "cpu").error(3)
+        assert "2 of 24 images that " in message and "files/20.png, " in message and "files/3.png; " in message
+        assert message.startswith(f"{data}: pictures with labels in a table")
+    assert "2 of 24 images" in transgan("init", "--data", "set", "--kind", "table", "--machine", "cpu").error(3)
+
+
+def test_a_named_table_says_what_is_wrong_with_it(transgan: Command, tmp_path: Path) -> None:
+    faults = {
+        "file,mood\n": "found 1 lines, expected a header",
+        "file,mood\na.png\n": "labels.csv:2: found 1 columns, expected 2",
+        "a.png,calm\nb.png,glad\n": "there is no header",
+        "word,mood\na,calm\nb,glad\n": "lists no pictures",
+    }
+    for text, reason in faults.items():
+        (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+        assert reason in transgan("init", "--data", "labels.csv", "--machine", "cpu").error(3)
+    (tmp_path / "a.png").touch()  # which is no table
+    assert "no recipe suits what is there, 1 file (1 .png)" in transgan("init", "--data", "a.png").error(3)
+
+
+def test_what_only_one_kind_could_take_says_what_that_misses(transgan: Command, tmp_path: Path) -> None:
+    pictures(tmp_path / "one", "summer")
+    message = transgan("init", "--data", "one", "--machine", "cpu").error(3)
+    assert message.startswith("one: two folders of pictures, ") and "one folder with pictures, summer; " in message
+    for i in range(10):
+        picture(tmp_path / "people" / f"{20 + i}_0_0_{i:05d}.jpg")
+    message = transgan("init", "--data", "people", "--machine", "cpu").error(3)
+    assert "10 of 10 pictures below people are named age_gender_race_date; expected 16 or more" in message
+    faces(tmp_path / "some")
+    pictures(tmp_path, "some")
+    result = transgan("init", "--data", "some", "--machine", "cpu")
+    assert "12 pictures with other names are not used" in " ".join(result.out.split())
+    for folder in ("a", "b", "c"):
+        (tmp_path / "clips" / folder).mkdir(parents=True)
+        (tmp_path / "clips" / folder / "x.mp4").touch()
+    assert "3 folders with clips or with folders of frames" in transgan("init", "--data", "clips").error(3)
+
+
+def test_pictures_of_a_table_in_no_domain_are_counted(transgan: Command, tmp_path: Path) -> None:
+    table(tmp_path / "set")
+    labels = tmp_path / "set/labels.csv"
+    text = labels.read_text(encoding="utf-8")
+    changed = text.replace("3.png,3,calm", "3.png,3,Calm").replace("4.png,4,glad", "4.png,4,")
+    labels.write_text(changed, encoding="utf-8")
+    result = transgan("init", "a.toml", "--data", "set", "--machine", "cpu")
+    words = " ".join(result.out.split())
+    assert "domains by mood; 2 in no domain (1 with mood Calm, 1 without mood); other labels: number" in words
+    checked = transgan("check", "a.toml")
+    assert "label mood: 1 sample has 'Calm', which 'calm' does not select; spell them alike" in checked.err
+    labels.write_text("\n".join(line.rpartition(",")[0] for line in text.splitlines()), encoding="utf-8")
+    result = transgan("init", "b.toml", "--data", "set", "--machine", "cpu")
+    assert "domains by number; 7 in no domain (7 with number from 9 to 15)." in " ".join(result.out.split())
+
+
 def test_a_file_is_overwritten_only_with_force(transgan: Command, tmp_path: Path) -> None:
     pictures(tmp_path / "seasons", "summer", "winter")
     (tmp_path / "seasons.toml").write_text("mine", encoding="utf-8")

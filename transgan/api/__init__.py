@@ -50,7 +50,7 @@ from transgan.api.samples import (
     Source,
 )
 from transgan.api.scores import area_under_curve
-from transgan.api.starters import DomainFolder, Finding, Setup, Starter, TooFew, as_name, domain_folders
+from transgan.api.starters import DomainFolder, Finding, Setup, Starter, TooFew, Unusable, as_name, domain_folders
 from transgan.api.version import VERSION
 from transgan.api.weights import WeightFile, locate
 from transgan.errors import (
@@ -126,6 +126,7 @@ __all__ = [
     "TooFew",
     "TransganError",
     "Translation",
+    "Unusable",
     "UsageError",
     "WeightFile",
     "area_under_curve",

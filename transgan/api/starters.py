@@ -18,7 +18,11 @@ Changes = Mapping[str, Any]
 """Values of a recipe by their keys, as `--set` takes them: `{"train.steps": 2000}`; None takes a key out."""
 
 
-class TooFew(DataError):
+class Unusable(DataError):
+    """Data of this kind, and of no other, that have a fault: the reason is what a user has to mend."""
+
+
+class TooFew(Unusable):
     """Data of this kind, but fewer than its recipe needs."""
 
 
@@ -54,8 +58,8 @@ class Starter:
     why: str
     """A sentence or two on what is trained, and why that suits these data."""
     look: Callable[[Path], Finding]
-    """Look at a folder, or a file; raises `DataError` with the reason where it is not of this kind, and `TooFew` where
-    it is and has too few files."""
+    """Look at a folder, or a file; raises `DataError` with the reason where it is not of this kind, `Unusable` where it
+    is and has a fault, and `TooFew` where it has too few files."""
     synthetic: Finding
     """What the recipe is trained on while there are no data."""
     setups: Mapping[str, Setup]
@@ -116,6 +120,7 @@ def domain_folders(
 
     Raises:
         DataError: it is no folder, it cannot be read, or there are more or fewer domains.
+        Unusable: there is one domain, and two are expected.
         TooFew: a domain has too few files.
     """
     if root.is_file():
@@ -153,6 +158,8 @@ def domain_folders(
         for name, (_, place, held_out) in zip(names, pairs, strict=True)
     ]
     if domains and not (len(folders) == 2 if domains == "two" else len(folders) > 2):
+        if len(folders) == 1 and domains == "two":  # files that no other number of domains explains
+            raise Unusable(f"{root} has one folder with {what}, {folders[0].path}; expected {domains}")
         raise DataError(f"{root} has {len(folders)} folders with {what}; expected {domains}")
     if few := next((each for each in folders if len(each.files) < fewest), None):
         count = f"{len(few.files)} {what}" if len(few.files) > 1 else f"one of the {what}"

@@ -183,7 +183,7 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
     Raises:
         DataError: they suit none, or not the one that was asked for.
     """
-    from transgan.api import TooFew
+    from transgan.api import Unusable
     from transgan.errors import DataError
     from transgan.text import note, show
 
@@ -199,7 +199,7 @@ def _suited(data: Path, kind: str | None, registry: "Registry", asks: bool) -> C
     for starter in sorted(registry.starters.values(), key=lambda each: -each.rank):
         try:
             suited[starter.name] = Choice(starter, starter.look(data), data)
-        except TooFew as error:
+        except Unusable as error:
             nearly.append(f"{starter.title}: {error}")
         except DataError:
             continue
