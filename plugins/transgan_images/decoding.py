@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -324,7 +325,7 @@ def _numbers(stored: np.ndarray, name: str, options: ReadingOptions) -> Numbers:
         raise DataError(f"{name}: {count:,} of {stored.size:,} numbers are not finite (NaN or infinity)")
     if options.range is not None:
         low, high = options.range
-        if dtype == np.uint8 and (low < 0 or high > 255 or high - low < 2):
+        if dtype == np.uint8 and _refuses_bytes(low, high):
             raise DataError(
                 f"{name}: an image of 8 bits, but media.range declares {low:g} to {high:g} as black and white for all "
                 "files; convert the image, or remove it"
@@ -337,12 +338,34 @@ def _numbers(stored: np.ndarray, name: str, options: ReadingOptions) -> Numbers:
         return Numbers(dtype, 0, 65535)  # names, of which none is brighter than another
     if dtype == np.uint16 and (top >= FEWER_BITS or not top):
         return Numbers(dtype, 0, 65535)
-    bits = next((bits for bits in (10, 12, 14) if top < 1 << bits), 16)
-    example = f"[0, {(1 << bits) - 1}]" if dtype.kind != "f" else "[0, 1]"
+    low, high = _likely_range(float(stored.min()), float(stored.max()), whole=dtype.kind != "f")
+    example = f"[{low:.12g}, {high:.12g}]"
+    refused = " (files of 8 bits are then refused)" if _refuses_bytes(low, high) else ""
     why = "which may be fewer than 16 bits" if dtype == np.uint16 else "whose range is not known"
     kind = "" if isinstance(name, InMemory) else f" of type {dtype}"
     raise DataError(
         f"{name}: numbers{kind} from {stored.min():g} to {stored.max():g}, {why}; declare which are black "
-        f"and white in all files: data.media.range = {example} in a recipe, "
+        f"and white in all files{refused}, such as data.media.range = {example} in a recipe, "
         f"{option('media_options', {'range': Blank(example)})} of a model"
     )
+
+
+def _refuses_bytes(low: float, high: float) -> bool:
+    """Return whether a declared range cannot be that of files of 8 bits."""
+    return low < 0 or high > 255 or high - low < 2
+
+
+def _likely_range(low: float, high: float, whole: bool) -> tuple[float, float]:
+    """Return a usual range of numbers that holds those from `low` to `high`."""
+    if low < 0:
+        return (-1.0, 1.0) if low >= -1 and high <= 1 and not whole else (-_rounded_up(-low), _rounded_up(max(high, 0)))
+    usual = [1.0, 255.0] if not whole else [float((1 << bits) - 1) for bits in (8, 10, 12, 14, 16)]
+    return 0.0, next((each for each in usual if high <= each), _rounded_up(high))
+
+
+def _rounded_up(number: float) -> float:
+    """Return the least number of two digits that is not below one."""
+    if not number:
+        return 0.0
+    step = Decimal(10) ** (Decimal(number).adjusted() - 1)
+    return float((Decimal(number) / step).to_integral_value(ROUND_CEILING) * step)

@@ -5,6 +5,7 @@ what is seen, and is in the result. Each test stands for all files of its kind.
 """
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -126,9 +127,9 @@ def test_both_byte_orders_and_portable_greymaps_are_sixteen_bits(tmp_path: Path)
 DEEP: dict[str, tuple[np.ndarray, str, str]] = {
     "twelve bits": (np.linspace(0, 4095, 600).reshape(20, 30).astype(np.uint16), ".png", "[0, 4095]"),
     "fourteen bits": (np.linspace(0, 16383, 600).reshape(20, 30).astype(np.uint16), ".tif", "[0, 16383]"),
-    "int32": (np.linspace(-1000, 3000, 600).reshape(20, 30).astype(np.int32), ".tif", "[0, 4095]"),
+    "int32": (np.linspace(-1000, 3000, 600).reshape(20, 30).astype(np.int32), ".tif", "[-1000, 3000]"),
     "float": (np.linspace(0, 1, 600).reshape(20, 30).astype(np.float32), ".tif", "[0, 1]"),
-    "large float": (np.linspace(0, 3e5, 600).reshape(20, 30).astype(np.float32), ".tif", "[0, 1]"),
+    "large float": (np.linspace(0, 3e5, 600).reshape(20, 30).astype(np.float32), ".tif", "[0, 300000]"),
 }
 
 
@@ -154,6 +155,35 @@ def test_numbers_without_a_known_range_are_refused_and_read_by_a_declared_one(tm
     with Image.open(tmp_path / f"b{suffix}") as result:
         given = np.asarray(result)
     assert given.dtype == array.dtype and np.array_equal(given, array)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        *((np.uint16, *each) for each in [(34, 255), (0, 1), (3, 300)]),
+        *((np.int32, *each) for each in [(34, 255), (0, 1), (3, 300), (-7, -3), (-1024, 3071), (0, 123456), (0, 0)]),
+        *((np.float32, *each) for each in [(34, 255), (0, 1), (0.1, 1.1), (-0.31, 0.7), (-7, -3), (0, 123456.7)]),
+    ],
+)
+def test_the_range_that_is_proposed_holds_the_numbers_and_says_whom_it_shuts_out(
+    tmp_path: Path, dtype: Any, low: float, high: float
+) -> None:
+    Image.fromarray(np.linspace(low, high, 64).reshape(8, 8).astype(dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"such as data\.media\.range = ") as raised:
+        media(channels=1).read(tmp_path / "a.tif")
+    proposed = re.search(r"range = \[(\S+), (\S+)\] in a recipe", str(raised.value))
+    assert proposed is not None
+    black, white = map(float, proposed.groups())
+    assert black <= low < white and high <= white
+    each = media(channels=1, range=[black, white])
+    x = each.as_tensor(each.read(tmp_path / "a.tif"))
+    assert len(x.unique()) == len(np.unique(np.linspace(low, high, 64).astype(dtype)))  # none are clipped together
+    Image.fromarray(noise(8, 8)).save(tmp_path / "eight.png")
+    if "files of 8 bits are then refused" in str(raised.value):
+        with pytest.raises(DataError, match="an image of 8 bits"):
+            each.read(tmp_path / "eight.png")
+    else:
+        each.read(tmp_path / "eight.png")
 
 
 def test_range_is_that_of_all_files_and_never_of_one(tmp_path: Path) -> None:
