@@ -214,8 +214,6 @@ class _File:
         )
         context = self.stream.codec_context
         context.width, context.height = width, height
-        if channels == 4 and not self.alpha:
-            warn(self.path, f"{self.path.suffix} files hold no opacity; frames are put on white")
         self.colours = colours_of(self.format, like)
         if self.animation:
             context.pix_fmt = ANIMATIONS[self.format.container] or ("rgba" if self.alpha else "rgb24")
@@ -233,6 +231,8 @@ class _File:
         self.end = 0
         """When the last frame has been shown, in units of the clock."""
         self.dropped = self.written = 0
+        self.on_white = False
+        """Whether a frame was transparent somewhere, where the format holds no opacity."""
         self._set_metadata(writer)
         if self.animation and writer.note:
             warn(self.path, f"{self.path.suffix} files hold no comment; say beside it: {writer.note}")
@@ -304,8 +304,7 @@ class _File:
         self.written += 1
         pixels = frame.pixels
         if pixels.shape[2] == 4 and not self.alpha:
-            share = pixels[..., 3:].astype(np.uint16)
-            pixels = ((pixels[..., :3] * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+            pixels = self._opaque(pixels)
         picture = pyav().VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgba" if self.alpha else "rgb24")
         self.durations[pts] = max(self.shortest, self.end - pts)
         picture.pts, picture.time_base = pts, self.time_base
@@ -331,6 +330,15 @@ class _File:
             self._mux(self.stream.encode(each))
         if self.tracks:
             self.tracks.mux_until(frame.time)
+
+    def _opaque(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels (H, W, 4) on white, (H, W, 3); the first that are not opaque are reported."""
+        share = pixels[..., 3:].astype(np.uint16)
+        if not self.on_white and share.min() < 255:  # a fourth channel does not say so: every GIF file has one
+            self.on_white = True
+            warn(self.path, f"{self.path.suffix} files hold no opacity; frames are put on white")
+        mixed: np.ndarray = ((pixels[..., :3] * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+        return mixed
 
     def _stamped(self, picture: Any, pts: int) -> Any:
         picture.pts, picture.time_base = pts, self.time_base

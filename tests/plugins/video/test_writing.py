@@ -129,6 +129,27 @@ def test_opacity_of_animated_pictures_is_kept(tmp_path: Path, step: int) -> None
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_opacity_that_nothing_uses_is_no_loss(tmp_path: Path, name: str, recwarn: pytest.WarningsRecorder) -> None:
+    """Every GIF file has a fourth channel; only a frame that is seen through loses something."""
+    pixels = np.full((5, 14, 20, 4), 255, np.uint8)
+    pixels[..., 0] = np.arange(0, 100, 20)[:, None, None]
+    first = Image.fromarray(pixels[0])
+    images = [Image.fromarray(each) for each in pixels[1:]]
+    first.save(tmp_path / name, save_all=True, append_images=images, duration=100, lossless=True)
+    copy(open_clip(tmp_path / name), tmp_path / "opaque.mp4")
+    assert not [str(each.message) for each in recwarn]
+    pixels[3, 0, 0, 3] = 0
+    with (
+        pytest.warns(DataWarning, match="hold no opacity; frames are put on white") as warned,
+        ClipWriter(tmp_path / "b.mp4", rate=10) as writer,
+    ):
+        for i, each in enumerate(pixels):
+            assert len(warned) == (i > 3), "said of the first frame that is not opaque, once"
+            writer.write(Frame(each, Fraction(i, 10), Fraction(1, 10)))
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
 def test_opacity_around_a_steady_rectangle_is_kept(tmp_path: Path, name: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 24, 32, 4), dtype=np.uint8)
     pixels[..., 3] = 0
