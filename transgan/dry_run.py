@@ -25,7 +25,7 @@ from transgan.progress import progress_bar
 from transgan.text import listed, size_of
 from transgan.training.initialization import initial_weights
 from transgan.training.shapes import build_lazy_modules
-from transgan.training.trace import PhaseTrace, peak_of, trace_run
+from transgan.training.trace import PhaseTrace, UntracedError, peak_of, trace_run
 from transgan.training.unused import check_used, phases_training
 
 #: Bytes of code and kernels that the first step of a process loads, on a CPU.
@@ -52,8 +52,12 @@ def examine(plan: Plan) -> dict[str, Any]:
     """
     recipe = plan.recipe
     check_divisible(plan, 1)
-    traces = trace_run(plan)
-    unused, trained_in = check_used(plan, traces), phases_training(plan, traces)
+    traces: list[list[PhaseTrace]] | None = None
+    try:
+        traces = trace_run(plan)
+        unused, trained_in = check_used(plan, traces), phases_training(plan, traces)
+    except UntracedError as error:
+        unused, trained_in = [*error.problems], {}
     domains = Domains(plan)
     with progress_bar("reading the data", count_files(domains)) as seen:
         exclude_unreadable(domains, seen)
@@ -62,7 +66,7 @@ def examine(plan: Plan) -> dict[str, Any]:
             _round_trip(domains, part.name, plan.stages[-1].size)
     networks, initial = Networks(plan, "meta"), initial_weights(plan)
     build_lazy_modules(plan, networks)
-    costs = _costs(plan, networks, peak_of(plan, traces))
+    costs = _costs(plan, networks, None if traces is None else peak_of(plan, traces))
     warnings = [*domains.warnings, *unused, *unmeasured(plan, domains), *check_conditioning(plan)]
     return {
         "recipe": recipe.name,
@@ -93,12 +97,12 @@ def examine(plan: Plan) -> dict[str, Any]:
         "networks": {
             name: {
                 **_network(plan, networks, name, notes=not initial or name not in initial.whole),
-                "trained_in": trained_in.get(name, []),
+                "trained_in": None if traces is None else trained_in.get(name, []),
             }
             for name in networks
         },
         "initial_weights": list(initial.report()) if initial else [],
-        "stages": [_stage(*each) for each in zip(plan.stages, traces, strict=True)],
+        "stages": [_stage(*each) for each in zip(plan.stages, traces or [[]] * len(plan.stages), strict=True)],
         **costs,
         "warnings": [*_short_of(costs), *warnings],
     }
@@ -180,6 +184,8 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
         some = f"{trained:,} of them " if 0 < trained < count else ""
         own = f" by [optimizers.{network['optimizer']}]" if network["optimizer"] != network["side"] else ""
         phases = f"trained in {listed(network['trained_in'])}{own}" if network["trained_in"] else "not trained"
+        if network["trained_in"] is None:
+            phases = f"of the {network['side']}'s side{own}"
         how = f"{some}{phases}" if trained else "frozen"
         yield f"  {name}: {network['use']}, {count:,} parameters, {how}"
         yield from (f"    note: {note}" for note in network["notes"])
@@ -199,17 +205,21 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
                 samples = f"{each['samples']:>4} sample{'s'[: each['samples'] != 1]}"
                 yield f"  {each['network']:<24} {samples}  {_nodes(each['nodes'])}"
     memory, disk = found["memory"], found["disk"]
-    yield (
-        f"memory: about {size_of(memory['needed'])}: {size_of(memory['state'])} for weights, optimizers and pools, "
-        f"{size_of(memory['activations'])} for activations and gradients"
-        + (f", {size_of(memory['process'])} for loaded code and gaps" if memory["process"] else "")
-    )
+    state = f"{size_of(memory['state'])} for weights, optimizers and pools, "
+    if memory["needed"] is None:
+        yield f"memory: {state}and an unknown part for activations and gradients"
+    else:
+        yield (
+            f"memory: about {size_of(memory['needed'])}: {state}"
+            f"{size_of(memory['activations'])} for activations and gradients"
+            + (f", {size_of(memory['process'])} for loaded code and gaps" if memory["process"] else "")
+        )
     yield (
         f"disk: {size_of(disk['checkpoint'])} a checkpoint, {disk['kept']} kept, {size_of(disk['model'])} the model; "
         f"{size_of(disk['free'])} free"
     )
     yield from (f"warning: {warning}" for warning in found["warnings"])
-    yield "It will run."
+    yield "It will run." if memory["needed"] is not None else "It may run: its first step will show."
 
 
 def _round_trip(domains: Domains, name: str, size: Size) -> None:
@@ -256,26 +266,22 @@ def predict_memory(plan: Plan) -> dict[str, int]:
     return memory
 
 
-def _costs(plan: Plan, networks: Networks, peak: int) -> dict[str, Any]:
-    """Return estimates of memory and disk, in bytes; `peak` is what the tensors of a step take."""
+def _costs(plan: Plan, networks: Networks, peak: int | None) -> dict[str, Any]:
+    """Return estimates of memory and disk, in bytes; `peak` is what the tensors of a step take, None if unknown."""
     held = {name: _state_size(network) for name, network in networks.items()}
     moments = 2 * sum(p.nbytes for name in networks for p in networks.trainable(name))
     translating = sum(held[name] for name in plan.generator_side)
     average = translating if plan.recipe.train.ema.ever_nonzero else 0
     best = translating if plan.recipe.evaluate.keep_best else 0
     checkpoint = sum(held.values()) + moments + average + best
-    step = peak - sum(held.values())
-    if plan.recipe.train.precision != "fp32":
-        step //= 2
     state = checkpoint + _pools(plan)
-    process = 0 if torch.cuda.is_available() else LOADED + round(GAPS * step)
-    memory = {
-        "needed": state + step + process,
-        "state": state,
-        "activations": step,
-        "process": process,
-        "available": _memory(),
-    }
+    memory = {"needed": None, "state": state, "activations": None, "process": None, "available": _memory()}
+    if peak is not None:
+        step = peak - sum(held.values())
+        if plan.recipe.train.precision != "fp32":
+            step //= 2
+        process = 0 if torch.cuda.is_available() else LOADED + round(GAPS * step)
+        memory |= {"needed": state + step + process, "activations": step, "process": process}
     disk = {"checkpoint": checkpoint, "kept": plan.recipe.train.keep, "model": translating}
     return {"memory": memory, "disk": {**disk, "free": shutil.disk_usage(Path.cwd()).free}}
 
@@ -294,7 +300,7 @@ def _pools(plan: Plan) -> int:
 def _short_of(costs: Mapping[str, Any]) -> Iterator[str]:
     """Yield a warning where there is less memory, or room on the disk, than a run needs."""
     memory, disk = costs["memory"], costs["disk"]
-    if memory["needed"] > memory["available"]:
+    if memory["needed"] is not None and memory["needed"] > memory["available"]:
         there = size_of(memory["available"])
         yield f"the device has {there} of memory; lower train.batch or data.size, or raise train.accumulate"
     if disk["free"] < (disk["kept"] + 1) * disk["checkpoint"]:

@@ -243,9 +243,13 @@ def test_an_error_of_a_plugin_is_one_line(transgan: Any, recipe: Path, setting: 
     assert log and "Traceback" in Path(log[1]).read_text()
 
 
-def test_check_names_the_plugin_too(transgan: Any, recipe: Path) -> None:
-    error = transgan("check", recipe, "--set", "losses.NodeFails=1").error(2)
-    assert "NodeFails/broken" in error and "age: young -> old" in error and "brittle-nets 0.2" in error
+@pytest.mark.parametrize("name", ["NodeFails", "FailsBackward", "FileMissing"])
+def test_check_says_the_same_and_names_a_file_too(transgan: Any, recipe: Path, name: str) -> None:
+    setting = f"losses.{name}=1"
+    errors = [transgan(*command, "--set", setting).error(2) for command in (["check", recipe], ["run", recipe, "-q"])]
+    checked, ran = (error.partition("; ") for error in errors)
+    assert checked[0] == ran[0] and "brittle-nets 0.2" in checked[0]
+    assert "Traceback" in Path(checked[2].removesuffix(" shows where")).read_text()
 
 
 def test_a_plugin_that_says_what_is_wrong_keeps_its_words_and_its_exit_code(transgan: Any, recipe: Path) -> None:

@@ -229,7 +229,7 @@ REPLACED = """\
 SILENT = {
     "a layer built in forward": (
         ("        y: Tensor = self.layers(x)", LATE),
-        "after a step its parameter 'network.late.weight' is new, which no optimizer trains",
+        "after a pass its parameter 'network.late.weight' is new, which no optimizer trains",
     ),
     "another parameter from the data": (
         ("    def forward(self, x: Tensor) -> Tensor:", REPLACED),
@@ -244,7 +244,11 @@ def test_parameters_that_nothing_would_train_end_a_run(transgan: Any, file: Path
     assert old in FILE
     file.write_text(FILE.replace(old, new, 1))
     done = transgan("run", with_plugin, "--out", "run", "-q", "--plugin", file)
-    assert done.code == 2 and "error: network 'face" in done.err and message in done.err
+    assert (
+        done.code == 2
+        and f"error: generator 'tiny' of {file.name} (file): network 'face" in done.err
+        and message in done.err
+    )
 
 
 @pytest.mark.parametrize(

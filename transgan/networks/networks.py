@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.checkpoint import checkpoint
 
 from transgan.api.protocols import Network, Translation
-from transgan.errors import PluginFault, PluginRuntimeError, UsageError, did_you_mean
+from transgan.errors import PluginFault, UsageError, did_you_mean
 from transgan.graph import Key, Step, accepts_any_keyword, argument_names, error_context
 from transgan.networks.checkpointing import checkpointed
 from transgan.networks.compilation import Compiled
@@ -104,15 +104,16 @@ class Networks(Mapping[str, nn.Module]):
         """Check that every network has the parameters that it was built with: optimizers and checkpoints have these.
 
         Raises:
-            PluginRuntimeError: a plugin has put others in their place, or added some.
+            PluginFault: a plugin has put others in their place, or added some.
         """
         for name, network in self.items():
             before, now = self._parameters[name], dict(network.named_parameters())
             if other := [key for key in now if now[key] is not before.get(key)]:
                 what = "new" if other[0] not in before else "another object than before"
-                raise PluginRuntimeError(
+                raise PluginFault(
+                    self._plugin(name, other[0]),
                     f"network '{name}': after {cause} its parameter '{other[0]}' is {what}, which no optimizer trains; "
-                    "build layers in __init__, and change parameters in place: with torch.no_grad(): p.copy_(value)"
+                    "build layers in __init__, and change parameters in place: with torch.no_grad(): p.copy_(value)",
                 )
 
     def unread_conditions(self) -> list[str]:
@@ -277,9 +278,11 @@ class Networks(Mapping[str, nn.Module]):
             raise PluginFault(self._plugin(name), wrong)
         return to_fp32(output) if self.dtype else output
 
-    def _plugin(self, name: str) -> type[Any]:
-        """Return the class of a network, or of the loss whose own it is."""
+    def _plugin(self, name: str, key: str = "") -> type[Any]:
+        """Return the class of a network, or of the loss whose own it is; of a conditioning where the key is one's."""
         module = self[name]
+        if isinstance(module, Conditioned) and key.startswith("conditionings."):
+            return type(module.conditionings[int(key.split(".")[1])])
         return type(module.network if isinstance(module, Conditioned) else self.plan.losses[name.partition("/")[0]])
 
     def _is_whole(self, name: str, conditions: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """The training step: every phase that is due computes its losses, their gradients, and one update of its networks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from transgan.data.batches import Batches
 from transgan.data.inputs import BatchInputs
 from transgan.errors import RecipeError, UsageError
-from transgan.graph import Step, error_context
+from transgan.graph import Step
 from transgan.networks import DTYPES, Networks, can_compute_in
 from transgan.plan import Plan
 from transgan.recipe.schema import Phase
@@ -18,7 +18,7 @@ from transgan.schedule import Clock
 from transgan.training.distributed import Processes
 from transgan.training.model_weights import MovingAverage
 from transgan.training.non_finite import NonFiniteGuard
-from transgan.training.objective import Objective
+from transgan.training.objective import Objective, differentiating
 from transgan.training.optimizers import Optimizers
 from transgan.training.shapes import build_lazy_modules
 from transgan.training.task_sampler import TaskSampler
@@ -53,12 +53,14 @@ class Engine:
         """Completed steps."""
         self.skipped = 0
         """1 if the newest step was skipped, since a number in it was not finite, else 0; known if `waits`."""
+        self.unreached: dict[str, str] = {}
+        """The networks that a phase of the first step trains and its gradient has not reached, and the phase's side."""
 
     def train(self, batches: Batches) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Train to the last step; yield after each the number of completed steps, and its losses, unweighted.
 
         Raises:
-            PluginRuntimeError: a network has other parameters than those that are trained and saved.
+            PluginFault: a network has other parameters than those that are trained and saved.
             RecipeError: a network is given a condition that nothing in it takes.
         """
         while self.completed < self.plan.recipe.train.steps:
@@ -110,7 +112,9 @@ class Engine:
                     if total is not None:
                         sum_of_totals = sum_of_totals + total.detach()
                         if total.requires_grad:
-                            self._differentiate(total / len(micro_batches), phase, values)
+                            with differentiating(phase, values):
+                                scaled = self.optimizers.scaler.scale(total / len(micro_batches))
+                                scaled.backward()  # type: ignore[no-untyped-call]
                     if len(micro_batches) > 1:
                         step.detach()
                     for name, value in values.items():
@@ -118,6 +122,7 @@ class Engine:
             self.objective.loss_buffers.commit()
             if not self.completed:
                 self.networks.check_parameters("a step")
+                self.unreached |= {name: phase.side for name in trained if self._is_unreached(name)}
             self.optimizers.step(trained, clock, sum_of_totals, guard)
         self._skipped += torch.stack([guard.not_finite, guard.loss_not_finite])
         if self.waits:
@@ -133,10 +138,10 @@ class Engine:
         self.objective.augmenter.adapt(clock)
         return losses
 
-    def _differentiate(self, total: Tensor, phase: Phase, values: Iterable[str]) -> None:
-        losses = ", ".join(dict.fromkeys(name.rpartition("/")[2] for name in values))
-        with error_context(f"differentiating the losses of the {phase.side} phase: {losses}"):
-            self.optimizers.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+    def _is_unreached(self, network: str) -> bool:
+        """Return whether a network that a phase is to train has no gradient."""
+        own = [parameter for parameter in self.networks.trainable(network) if parameter.requires_grad]
+        return bool(own) and all(parameter.grad is None for parameter in own)
 
     def _rounds(self, phase: Phase, clock: Clock) -> bool:
         """Return whether a phase may use TF32: the recipe wants it, and no loss asks for full precision."""

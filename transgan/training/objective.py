@@ -48,7 +48,7 @@ class Objective:
         self.augmenter = Augmenter(plan, self.loss_buffers)
         self.kept = KeptLabels(plan)
         self.differentiable: set[str] = set()
-        """In a trace, the losses so far whose value depends on something that is trained."""
+        """The losses so far whose value depends on something that is trained."""
 
     def compute_nodes(self, batch_inputs: Mapping[Key, Any], phases: list[Phase], clock: Clock) -> Step:
         """Compute the nodes that these phases share; with gradients only if one of them trains a generator."""
@@ -93,7 +93,7 @@ class Objective:
                     found = f"{described(value)}{' on the meta device' if lacks_number else ''}"
                     what = f"for_{term.side} returned {found}, expected a scalar tensor, such as a mean"
                     raise PluginFault(self.plan.losses[term.loss], what)
-            if self.traces_all and value.requires_grad:
+            if value.grad_fn is not None:  # a tensor that the loss has made may require a gradient, too
                 self.differentiable.add(term.loss)
             if "buffers" in more:
                 self.loss_buffers.record(owner_of(term), more["buffers"])
@@ -336,6 +336,16 @@ class DiscriminatorPasses:
 def _nodes_of(use: DiscriminatorUse) -> tuple[tuple[str, str], ...]:
     """Return the node of each kind of a discriminator's inputs: real, fake and negative."""
     return ("real", use.real), ("fake", use.fake), ("negative", sides_of(use)[1])
+
+
+def differentiating(phase: Phase, values: Iterable[str]) -> error_context:
+    """Return the context of the backward pass of a phase, whose errors name its losses.
+
+    Args:
+        values: the names of the losses in the logs.
+    """
+    losses = ", ".join(dict.fromkeys(name.rpartition("/")[2] for name in values))
+    return error_context(f"differentiating the losses of the {phase.side} phase: {losses}")
 
 
 def log_name(term: Term) -> str:

@@ -22,7 +22,7 @@ from transgan.training.extension import describe_extension, filled_table, with_s
 from transgan.training.initialization import initial_weights
 from transgan.training.outputs import is_finished
 from transgan.training.resuming import check_resumed
-from transgan.training.trace import trace_run
+from transgan.training.trace import UntracedError, trace_run
 from transgan.training.trainer import Trainer
 from transgan.training.unused import check_used
 
@@ -82,20 +82,26 @@ def train(
         return Ended(there, 0, RunFolder.at(there).model if processes.main else None)
     with processes.alike():  # before the folder is created: a mistake in the recipe or the data leaves none behind
         unused: list[str] = []
+        traced = True
         if not finish:
             check_divisible(plan, processes.world)
-            traces = trace_run(plan, begins=True)
-            unused = check_used(plan, traces) if traces else []
+            try:
+                traces = trace_run(plan, begins=True)
+                traced = bool(traces)
+                unused = check_used(plan, traces) if traces else []
+            except UntracedError as error:
+                traced, unused = False, [*error.problems]
         domains = _domains(new, plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
         weights = initial_weights(plan) if new_run else None
-    for warning in [*unused, *unmeasured(plan, domains), *check_conditioning(plan)] if processes.main else []:
-        progress.message(f"warning: {warning}")
-    if processes.main and processes.mixed_precision not in ("no", plan.recipe.train.precision):
-        progress.message(
-            f"warning: accelerate's mixed_precision = \"{processes.mixed_precision}\" is not used: the recipe's "
+    warnings = [*unused, *unmeasured(plan, domains), *check_conditioning(plan)]
+    if processes.mixed_precision not in ("no", plan.recipe.train.precision):
+        warnings.append(
+            f"accelerate's mixed_precision = \"{processes.mixed_precision}\" is not used: the recipe's "
             f'train.precision = "{plan.recipe.train.precision}" is; change it there'
         )
+    for warning in warnings if processes.main else []:
+        progress.message(f"warning: {warning}")
     _exclude_unreadable(domains, processes)
     changes: list[str] = []
     if out is not None and not new_run:
@@ -120,7 +126,7 @@ def train(
     try:
         if failure := processes.broadcast(failure):
             raise failure
-        trainer = Trainer(new, plan, registry, processes, folder, domains, weights)
+        trainer = Trainer(new, plan, registry, processes, folder, domains, weights, traced, [*warnings, *changes])
         del weights  # as large as a checkpoint; the trainer drops them once they are loaded
         if folder:
             for change in changes:

@@ -3,6 +3,7 @@
 A run makes it before its first step, so that a mistake in its last stage does not show after hours.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +22,18 @@ from transgan.registry import Registry
 from transgan.schedule import Clock
 from transgan.training.engine import phases_sharing_nodes
 from transgan.training.live import LiveTensors
-from transgan.training.objective import Objective
+from transgan.training.objective import Objective, differentiating
 from transgan.training.shapes import meta_inputs
+
+#: What follows where a run cannot be traced, and what helps.
+_UNKNOWN = (
+    "so what the run trains, and how much memory it needs, is not known before its first step; read no values of "
+    "tensors (torch.where is for item() and if), leave none for NumPy, and make new ones on the device of those given"
+)
+
+
+class UntracedError(RecipeError):
+    """A plugin's code needs numbers, or another device's tensors: a run may have them, and a trace does not."""
 
 
 @dataclass(frozen=True)
@@ -48,28 +59,32 @@ def trace_run(plan: Plan, begins: bool = False) -> list[list[PhaseTrace]]:
 
     Args:
         begins: whether the first step follows at once. Then an unexpected error of a plugin's code in the first stage
-            ends the trace: it may be of the meta device alone, where numbers cannot be read, and if it is not, the step
-            says more about it.
+            ends the trace: the step says the same, unless the error is of the meta device alone.
 
     Returns:
         For each stage of the plan the traces of its phases; nothing where the trace was ended.
 
     Raises:
+        UntracedError: a phase can be traced no further, and may run.
         RecipeError: a phase cannot run; says in which stage, and at which node, network or loss.
+        Exception: that of a plugin's code.
     """
     traces: list[list[PhaseTrace]] = []
     for stage in plan.stages:
         try:
             traces.append(trace_phases(plan, stage))
-        except RecipeError as error:
-            unexpected = error.__cause__ is not None and not isinstance(error.__cause__, (TransganError, ValueError))
-            if begins and not traces and unexpected:
+        except TransganError:
+            raise
+        except Exception:
+            if begins and not traces:
                 return []
             raise
     if fallback := plan.fallback:
         try:
             for stage in fallback.stages:
                 trace_phases(fallback, stage)
+        except UntracedError:
+            raise
         except RecipeError as error:
             lines = [f"[guard] 'fallback' would not run: {line}" for line in error.problems]
             raise RecipeError(lines, plan.recipe.name) from error
@@ -111,6 +126,8 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always", task: str | No
         live.hold(value for value in held if not is_lazy(value))
         with _as_recipe_error(plan, f"{where}the nodes of the step"):
             shared = objective.compute_nodes(batch_inputs, sharing, clock)
+        with naming_plugins():  # before the gradients of others, which would fail
+            networks.check_parameters("a pass")
         traces.append(PhaseTrace("nodes", list(shared.passes), [], live.peak))
         for parameter in _parameters(plan, networks, phases):
             if not is_lazy(parameter):
@@ -128,8 +145,10 @@ def trace_phases(plan: Plan, stage: Stage, merge: str = "always", task: str | No
                 trains = {name: own for name, each in trains.items() if (own := [p for p in each if p.requires_grad])}
                 objective.differentiable.clear()
                 total, values = objective(phase, step, clock)
+                networks.check_parameters("a pass")
                 if total is not None and total.requires_grad:
-                    total.backward()  # type: ignore[no-untyped-call]
+                    with differentiating(phase, values):
+                        total.backward()  # type: ignore[no-untyped-call]
             names = list(dict.fromkeys(name.rpartition("/")[2] for name in values))
             reached = tuple(name for name, own in trains.items() if any(p.grad is not None for p in own))
             found = tuple(sorted(objective.differentiable))
@@ -160,20 +179,31 @@ def _plugins_as_before(plan: Plan) -> Iterator[None]:
 
 @contextmanager
 def _as_recipe_error(plan: Plan, what: str) -> Iterator[None]:
-    """Turn any error of a plugin's code into one line that says where it was raised."""
+    """Turn an error that says what is wrong into one line with where it was raised, and leave unexpected ones.
+
+    Raises:
+        UntracedError: it is of the meta device, whose tensors have no numbers and are on no other device.
+    """
     with naming_plugins():
         try:
             yield
-        except PluginFault:
+        except (PluginFault, UntracedError):
             raise
         except Exception as error:
+            untraced = not isinstance(error, TransganError) and re.search(r"\bmeta\b", str(error), re.IGNORECASE)
+            if not (untraced or isinstance(error, (TransganError, ValueError))):
+                if len(plan.stages) > 1:
+                    error.add_note(f"while tracing {what.replace(': ', ', ')}")
+                raise
             notes = [f"while {note}" for note in reversed(notes_of(error))]
             if not isinstance(error, TransganError) and (plugin := plugin_of(error, Registry.installed())):
                 notes.append(f"in {plugin}")
-            said = error.args[0] if isinstance(error, KeyError) and error.args else error  # str() would quote it
-            words = str(said).partition("\nException raised from ")[0].split()  # torch appends its own frames
+            words = str(error).partition("\nException raised from ")[0].split()  # torch appends its own frames
             text = " ".join(words) or type(error).__name__
             where = f" ({'; '.join(notes)})" if notes else ""
+            if untraced:
+                line = f"{what} cannot be traced on the meta device: {text.rstrip('.')}{where}; {_UNKNOWN}"
+                raise UntracedError([line], plan.recipe.name) from error
             raise RecipeError([f"{what} cannot run: {text}{where}"], plan.recipe.name) from error
 
 

@@ -45,6 +45,7 @@ from transgan.training.resuming import plugin_files, recipe_table
 from transgan.training.run_log import RunLog
 from transgan.training.step_checks import StepChecks
 from transgan.training.transfer import InitialWeights
+from transgan.training.unused import without_gradient
 
 #: Actions of the guardian that need a good checkpoint.
 GOING_BACK = {"rollback", "fallback"}
@@ -58,6 +59,8 @@ class Trainer:
         folder: the run folder, opened by the main process; None on the others.
         domains: the plan's, if they were found already.
         initial_weights: those that a new run begins with in place of random ones.
+        traced: whether a trace has said what the run trains; else the first step does.
+        warnings: what was reported before there was a log.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class Trainer:
         folder: storage.RunFolder | None,
         domains: Domains | None = None,
         initial_weights: InitialWeights | None = None,
+        traced: bool = True,
+        warnings: Sequence[str] = (),
     ):
         self.registry = registry
         self.processes = processes
@@ -76,6 +81,7 @@ class Trainer:
         self.path: Path = Path(processes.broadcast(str(folder.path) if folder else ""))
         self.domains = domains or Domains(plan)
         self.initial_weights = initial_weights
+        self.traced, self.warnings = traced, warnings
         self.stop_requests = StopRequests(processes)
         self.log = RunLog(folder, registry, lambda: self.engine.completed)
         self.hooks = RunHooks(plan.hooks, self.log.hook_failed)
@@ -152,6 +158,8 @@ class Trainer:
             return code
         for step, losses in self.engine.train(self.batches):
             self.losses = losses
+            if step == 1 and not self.traced:
+                self._say_what_is_untrained()
             self.call_hook("step_finished")
             code = self.stop_requests.at_step(step)
             last = step == train.steps or bool(code)
@@ -168,6 +176,14 @@ class Trainer:
             if code := self._after_step(step, code):
                 return code
         return 0
+
+    def _say_what_is_untrained(self) -> None:
+        """Report what the first step has not trained."""
+        engine = self.engine
+        evaluated = [name.rpartition("/")[2] for name in self.losses]
+        found = engine.objective.differentiable, engine.unreached, set(engine.optimizers.norms)
+        for line in without_gradient(self.plan, evaluated, *found):
+            self.log.report(f"warning: step 1: {line}")
 
     def _after_step(self, step: int, code: int) -> int:
         """Evaluate and preview a step where that is due; return `code`, or that of a request meanwhile to stop."""
@@ -260,6 +276,8 @@ class Trainer:
             storage.write_text(self.folder.path / "env.json", json.dumps(environment, indent=2) + "\n")
         steps = self.plan.recipe.train.steps
         self.log.write(f"begins at step {self.engine.completed} of {steps} on {self.processes.device}")
+        for warning in self.warnings:
+            self.log.write(f"warning: {warning}")
         self.call_hook("run_started")
         for note in self.domains.notes:
             self.log.report(note)

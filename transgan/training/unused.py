@@ -1,6 +1,6 @@
 """What a run never trains or evaluates, and which key of the recipe is why."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from transgan.errors import RecipeError
@@ -11,6 +11,10 @@ from transgan.recipe.schema import Optimizers, Phase, StageOptimizers
 from transgan.schedule import Clock
 from transgan.text import listed
 from transgan.training.trace import PhaseTrace
+
+#: Arguments that change during a run: they may give a loss a gradient that the first step does not show.
+_CHANGING = {"buffers", "clock"}
+_WHY_NOTHING = "its value depends on nothing that its phases train"
 
 
 def check_used(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> list[str]:
@@ -50,6 +54,29 @@ def phases_training(plan: Plan, traces: Sequence[Sequence[PhaseTrace]]) -> dict[
         for network in use.trained:
             found.setdefault(network, {})[name] = None
     return {network: list(names) for network, names in found.items()}
+
+
+def without_gradient(
+    plan: Plan, evaluated: Iterable[str], differentiable: set[str], unreached: Mapping[str, str], reached: set[str]
+) -> Iterator[str]:
+    """Yield a line for what the first step has not trained, where no trace could say so before.
+
+    Args:
+        evaluated: the losses of the step.
+        differentiable: those whose value depends on something that is trained.
+        unreached: the networks that a phase trains and its gradient has not reached, with the phase's side.
+        reached: those that a gradient has reached, of whichever phase.
+    """
+    for name in dict.fromkeys(evaluated):
+        if name not in differentiable and not _asked(plan, name) & _CHANGING:
+            yield f"loss '{name}': trains nothing: {_WHY_NOTHING}"
+    whole = plan.recipe.train.balance == "all" or len(plan.recipe.tasks) == 1
+    for side in dict.fromkeys(unreached.values()):
+        names = [name for name, each in unreached.items() if each == side and name not in reached]
+        # A step of one task leaves out the networks of others.
+        if names and (whole or not any(plan.networks[name].side == side for name in reached)):
+            things = listed(f"network '{name}'" for name in names)
+            yield f"{things}: not trained: no gradient of the {side} phase has reached it"
 
 
 @dataclass(frozen=True)
@@ -196,10 +223,8 @@ def _unused(plan: Plan, uses: Sequence[_Use], run: set[str]) -> Iterator[tuple[s
     yield from ((f"loss '{name}'", "never evaluated", why) for name, why in idle_losses.items())
     differentiable = {name for use in uses for name in use.trace.differentiable}
     for name in dict.fromkeys(term.loss for use in uses for term, why in use.idle.items() if not why):
-        asked = {argument for term in plan.terms if term.loss == name for argument in term.arguments}
-        # What changes during the run may give it a gradient that its first step, which the trace makes, does not show.
-        if name not in differentiable and not asked & {"buffers", "clock"}:
-            yield f"loss '{name}'", "trains nothing", "its value depends on nothing that its phases train"
+        if name not in differentiable and not _asked(plan, name) & _CHANGING:
+            yield f"loss '{name}'", "trains nothing", _WHY_NOTHING
     trained = {name for use in uses for name in use.trained}
     untrained = [name for name in plan.networks if name not in trained and not _is_spare(plan, name, trained, run)]
     if untrained:
@@ -219,6 +244,11 @@ def _unused(plan: Plan, uses: Sequence[_Use], run: set[str]) -> Iterator[tuple[s
     for name in plan.recipe.augmentations:
         if name not in augmenting:
             yield f"augmentation '{name}'", "never used", "no discriminator has it in its 'augment'"
+
+
+def _asked(plan: Plan, loss: str) -> set[str]:
+    """Return the arguments of a loss."""
+    return {argument for term in plan.terms if term.loss == loss for argument in term.arguments}
 
 
 def _idle_terms(plan: Plan, uses: Sequence[_Use], of: Callable[[Term], str]) -> dict[str, str]:
