@@ -1,7 +1,7 @@
 """Exceptions for mistakes that the user can correct, each with the exit code of the command line."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -180,10 +180,13 @@ def is_address(path: Path) -> bool:
     return re.match(r"\w[\w+.-]+:/", str(path)) is not None  # a path has one slash where an address has two
 
 
-def similar_path(path: Path) -> str:
+def similar_path(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
     """Return `. Did you mean 'x'?` with what is most similar to a missing path, in its folder, or an empty text.
 
     Of a link it says where it leads, and of an address that nothing is downloaded.
+
+    Args:
+        wanted: whether a path is of the kind that is asked for, such as `Path.is_dir`.
     """
     if is_address(path):
         return f". {NO_ADDRESSES}"
@@ -192,7 +195,7 @@ def similar_path(path: Path) -> str:
             return f". It is a link to '{printable(path.readlink())}', which does not exist"
         if path.exists():
             return ""
-        beside = {each.name: each for each in path.parent.iterdir() if not each.name.startswith(".")}
+        beside = {each.name: each for each in path.parent.iterdir() if each.name[:1] != "." and wanted(each)}
         if close := closest(path.name, beside):
             return f". Did you mean '{printable(beside[close])}'?"
     return ""

@@ -122,6 +122,25 @@ def test_what_is_not_there_is_reported_before_heavy_packages_are_imported(
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {"a.file", "gone"}
 
 
+def test_only_what_is_of_the_wanted_kind_is_proposed(
+    early_errors: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "place.txt").write_text("mine")
+    proposals = {
+        "resume place.txd": "",
+        "compare RUN place.txd": "",
+        "info place.txd": "",
+        "data check place.txd": "",
+        "translate RUN place.txd": ". Did you mean 'place.txt'?",
+    }
+    lines = [line.replace("RUN", shlex.quote(str(model.parent))) for line in proposals]
+    for line, proposal in zip(early_errors(lines)[1], proposals.values(), strict=True):
+        assert line.partition(". Did you")[1:] == proposal.partition(". Did you")[1:], line
+    (tmp_path / "place.tx").mkdir()
+    for line in early_errors(lines[:-1])[1]:
+        assert line.endswith(". Did you mean 'place.tx'?"), line
+
+
 def test_run_folder_is_locked_against_other_processes(recipe: Path, tmp_path: Path) -> None:
     with RunFolder.open(tmp_path / "run"):
         busy = python("-m", "transgan", "run", recipe, "--out", tmp_path / "run")

@@ -130,7 +130,8 @@ def test_another_file_type_keeps_pixels_of_lossy_files(transgan: Any, model: Pat
     ("words", "message"),
     [
         (("--blokcs",), "--blokcs: no such option or region detector. Did you mean '--blocks'?"),
-        (("--regions", "blokcs"), "--blokcs: no such option or region detector. Did you mean '--blocks'?"),
+        (("--regions", "blokcs"), "--regions blokcs: no such region detector. Did you mean 'blocks'?"),
+        (("--regions=natvie",), "--regions natvie: no such region detector. Known: blocks, faces."),
         (("--natvie",), "--natvie: no such option or region detector. Did you mean '--native'?"),
         (("--min-size", "3"), "--min-size needs a region detector: --blocks, --faces"),
         (("--only-largest",), "--only-largest needs a region detector: --blocks, --faces"),

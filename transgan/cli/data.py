@@ -60,7 +60,8 @@ def check(
     if not path.is_dir() and media is not None:
         raise UsageError("--media is for a folder; a recipe names its media: --set data.media=NAME")
     if not locate_recipe(path).exists() and path.suffix != ".toml":
-        raise DataError(f"{path}: no such folder or recipe{similar_path(path)}")
+        similar = similar_path(path, lambda each: each.is_dir() or each.suffix == ".toml")
+        raise DataError(f"{path}: no such folder or recipe{similar}")
     document = None if path.is_dir() else read_recipe(path, set_ or [])  # before torch is imported, as `check` does
     use_files(plugin)
 

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections.abc import Collection
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from transgan.inference.translator import Translator
 
 
+#: Where the context of the command has what was given as the short form of `--regions`.
+SHORT = "transgan.short_forms"
+
+
 class DetectorOptions(TyperCommand):
     """A command that accepts `--NAME` for `--regions NAME`.
 
@@ -60,6 +65,7 @@ class DetectorOptions(TyperCommand):
                 each for each in flags if offered().may_have("region_detectors", each[2:]) or not closest(each, known)
             ]
         words = [word for each in args[:end] for word in (("--regions", each[2:]) if each in flags else (each,))]
+        ctx.meta[SHORT] = flags
         if (count := words.count("--regions")) > 1:
             ctx.fail(f"found {count} region detectors, expected one")
         return super().parse_args(ctx, words + args[end:])
@@ -198,7 +204,7 @@ def translate(
     region_options = [name for name, value in values.items() if value not in (None, False, [])]
     options = [option for each in context.command.params for option in each.opts if option.startswith("--")]
     if detector or region_options:
-        _check_detector(detector, region_options, options)
+        _check_detector(detector, region_options, options, context.meta.get(SHORT, ()))
     translator = Translator.from_pretrained(model, device, step)
     translator.memory = limit
     translator.set_media_options(media_settings)
@@ -292,22 +298,27 @@ def _parse_input(text: str) -> tuple[str, Path]:
     return name, folder
 
 
-def _check_detector(detector: str | None, given: list[str], options: list[str]) -> None:
+def _check_detector(detector: str | None, given: list[str], options: list[str], short: Collection[str]) -> None:
     """Check that there is the region detector that the options name.
 
     Args:
         given: the options given that need a detector.
-        options: all options of the command, to suggest one where `detector` is a misspelt option.
+        options: all options of the command, to suggest one where a detector's short form is a misspelt option.
+        short: what was given as the short form of a detector.
     """
     from transgan.registry import Registry
 
     registry = Registry.installed()
-    known = [f"--{name}" for name in registry.names("region_detectors")]
+    names = registry.names("region_detectors")
+    known = [f"--{name}" for name in names]
     if detector is None:
         raise UsageError(f"{given[0]} needs a region detector: {', '.join(known) or 'none is installed'}")
-    if f"--{detector}" not in known:
+    if detector not in names and f"--{detector}" in short:
         hint = did_you_mean(f"--{detector}", known + options)
         raise UsageError(f"--{detector}: no such option or region detector. {hint}{registry.not_loaded}")
+    if detector not in names:
+        hint = did_you_mean(detector, names) if names else "None is installed."
+        raise UsageError(f"--regions {detector}: no such region detector. {hint}{registry.not_loaded}")
 
 
 def find_files(

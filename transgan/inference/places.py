@@ -67,7 +67,7 @@ def find_model(path: str | Path, step: int | None = None) -> ModelPlace:
     folder = expand_home(path)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        expected = f"the folder of a model, a run or a checkpoint{similar_path(folder)}"
+        expected = f"the folder of a model, a run or a checkpoint{similar_path(folder, Path.is_dir)}"
         raise DataError(f"model {folder} {what}; expected {expected}")
     run = RunFolder.at(folder)
     if is_checkpoint(folder) or (folder / "config.json").exists() or not run.recipe.exists():

@@ -258,7 +258,7 @@ class Translator(Model):
 
     def _read(self, given: _Given, reader: Media[Options]) -> Any:
         if given.is_path and not os.path.lexists(given.item):  # also of a name that no file can have
-            raise DataError(f"{given.item}: no such file{similar_path(Path(given.item))}")
+            raise DataError(f"{given.item}: no such file{similar_path(Path(given.item), Path.is_file)}")
         if isinstance(given.item, Tensor) and (given.item.is_meta or given.item.layout != torch.strided):
             what = "on the device 'meta', which has no numbers" if given.item.is_meta else str(given.item.layout)
             raise DataError(

@@ -18,7 +18,7 @@ def run_of(folder: Path) -> RunFolder:
     if not run.recipe.is_file():
         if not folder.is_dir():
             what = "it is a file" if folder.exists() else "it does not exist"
-            raise UsageError(f"{folder}: not the folder of a run: {what}{similar_path(folder)}")
+            raise UsageError(f"{folder}: not the folder of a run: {what}{similar_path(folder, Path.is_dir)}")
         inside = sorted(each.parent for each in folder.glob("*/recipe.toml") if (each.parent / "checkpoints").is_dir())
         expected = f"one of the runs in it: {listed(inside, 5)}" if inside else "one such as runs/zebra-1"
         raise UsageError(f"{folder}: not the folder of a run: no recipe.toml in it; expected {expected}")
