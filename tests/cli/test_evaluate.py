@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,29 @@ def test_settings_of_an_added_metric_say_more_of_it(transgan: Any, model: Path) 
 def test_the_folder_with_the_data_is_the_one_of_its_flag(transgan: Any, model: Path) -> None:
     words = ["--set", "data={source='folders', root='there'}", "--data", "nowhere"]
     assert "data.root = 'nowhere' does not exist" in transgan("evaluate", model, *words).error(3)
+
+
+def test_a_model_folder_is_not_measured_on_what_lies_beside_by_chance(
+    transgan: Any, model: Path, write_image: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = json.loads((model / "config.json").read_text())
+    config["evaluation"]["data"] = {"source": {"use": "folders", "options": {}}, "held_out": 0.5}
+    config["evaluation"]["domains"] = {"young": "young", "old": "old"}
+    for i in range(8):
+        folder = ("young", "old")[i % 2]
+        write_image(tmp_path / "here" / folder / f"{i}.png", (40 + i, 32))
+    shutil.copytree(tmp_path / "here", tmp_path, dirs_exist_ok=True)
+    run = shutil.copytree(model, tmp_path / "run/model").parent
+    shutil.copytree(model, tmp_path / "alone")
+    for folder in ("alone", "run/model"):
+        (tmp_path / folder / "config.json").write_text(json.dumps(config))
+    shutil.copy(model.parent / "recipe.toml", run)
+    message = "a model does not record where its data are; give their folder: --data FOLDER"
+    assert transgan("evaluate", "alone", "--set", "data.held_out=0.25").error(2).endswith(message)
+    assert f"{message}; or give the folder of its run" in transgan("evaluate", "run/model").error(2)
+    assert transgan("evaluate", "alone", "--data", "here", "--out", "a.json").code == 0
+    given = ("--set", "domains.young='here/young'", "--set", "domains.old='here/old'")
+    assert transgan("evaluate", "alone", *given, "--out", "b.json").code == 0
 
 
 def test_other_data_are_reported_as_such(transgan: Any, model: Path) -> None:

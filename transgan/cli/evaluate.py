@@ -34,7 +34,10 @@ def evaluate(
     ),
     step: int = typer.Option(None, "--step", min=0, metavar="N", help="Of a run, use the checkpoint of step N."),
     data: Path = typer.Option(
-        None, "--data", metavar="FOLDER", help="The folder with the data; defaults to that of the recipe."
+        None,
+        "--data",
+        metavar="FOLDER",
+        help="The folder with the data; defaults to that of the run's recipe. A model folder records none.",
     ),
     samples: int = typer.Option(
         None, "--samples", min=1, metavar="N", help="Use at most N held-out samples of each domain."

@@ -55,7 +55,7 @@ def measure_model(
 
     Args:
         path: a model folder, the folder of a checkpoint, or a run folder, whose recipe says where its data are.
-        root: the folder with the data; defaults to the recipe's.
+        root: the folder with the data; defaults to that of the run's recipe; a model folder records none.
         overrides: changes such as `evaluate.samples=64`, for the tables of `MEASURED`, `train.seed`,
             and options of nodes that leave the networks as they are, such as a number of passes.
         step: of a run folder, the checkpoint of this step instead of its model.
@@ -63,7 +63,7 @@ def measure_model(
     Raises:
         DataError: there is no model, or no data.
         RecipeError: an override is invalid.
-        UsageError: there is no metric.
+        UsageError: there is no metric, or it is not known where the data are.
     """
     translator = Translator.from_pretrained(path, device, step)
     place = find_model(path, step)
@@ -156,14 +156,23 @@ def evaluation_plan(config: Mapping[str, Any], path: Path, root: Path | None, ov
         raise UsageError(f"{name}: does not say what data the model is for; give {wanted}")
     recipe = validate(table, problems)
     problems.stop()
-    for override in overrides:
-        keys, _ = split_key(override) or ([""], "")
+    keys_of = {override: (split_key(override) or ([""], ""))[0] for override in overrides}
+    for override, keys in keys_of.items():
         if keys[0] not in (*MEASURED, "nodes") and keys != ["train", "seed"]:
             known = listed([*MEASURED, "nodes", "and train.seed"])
             problems.add_override(override, f"changes nothing that is measured; expected keys of {known}")
     problems.stop()
     assert recipe is not None
-    return make_plan(Document(recipe, name, problems), Registry.installed())
+    plan = make_plan(Document(recipe, name, problems), Registry.installed())
+    own = not any(keys[0] == "domains" or keys in (["data"], ["data", "source"]) for keys in keys_of.values())
+    if own and recipe.data.root is None and plan.sources[0].reads_root and not run.is_file():
+        # Folders of the same names may be where the command runs, and have nothing to do with the model.
+        of_run = "; or give the folder of its run, whose recipe names it" if (path.parent / run.name).is_file() else ""
+        raise UsageError(
+            f"{name}: a model does not record where its data are; give their folder: "
+            f"{option('data', Blank('FOLDER'))}{of_run}"
+        )
+    return plan
 
 
 def _measured_tables(document: Document) -> dict[str, Any]:
