@@ -99,6 +99,12 @@ RETURNED = {
         "def for_generator(self, fake): return torch.fft.fft(fake).mean()",
         "for_generator returned a tensor () of torch.complex64, expected a scalar tensor",
     ),
+    "a loss that differentiates itself": (
+        "losses",
+        "def for_generator(self, fake):\n"
+        "    value = fake.mean()\n    value.backward(retain_graph=True)\n    return value",
+        "for_generator has changed the gradients of 'face.forward', which would count twice; return the loss without",
+    ),
     "a loss that counts": (
         "losses",
         "def for_generator(self, fake): return (fake > 0).sum()",
@@ -257,6 +263,13 @@ def test_a_loss_without_a_number(transgan: Any, recipe: Path) -> None:
     assert line.startswith(
         "loss 'bad' of bad.py (file): for_generator returned a tensor () on the meta device, expected"
     )
+
+
+def test_a_loss_that_differentiates_itself_and_cannot_be_traced(transgan: Any, recipe: Path) -> None:
+    body = "value = fake.mean(); value.backward(retain_graph=True); return value if value.item() else value"
+    plugin = text("losses", f"def for_generator(self, fake):\n    {body}")
+    line = said(transgan, recipe, "losses", plugin, ("run",))
+    assert line.startswith("loss 'bad' of bad.py (file): for_generator has changed the gradients of ")
 
 
 def test_what_a_network_returns_in_training_only(transgan: Any, recipe: Path) -> None:

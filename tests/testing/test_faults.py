@@ -203,6 +203,21 @@ class OwnRandomness(Loss):
         return (fake * torch.rand_like(fake)).mean()
 
 
+@fault("determinism", "keep what is to last in the argument 'buffers'")
+class Remembers(Loss):
+    """A loss that divides by the mean of its earlier values, which is the same for the same inputs in a row."""
+
+    def __init__(self, options: Options):
+        super().__init__(options)
+        self.mean: Tensor | None = None
+
+    def for_generator(self, source: Tensor, fake: Tensor) -> Tensor:
+        value = (fake - source).abs().mean()
+        kept = self.mean if self.mean is not None and self.mean.device == value.device else value.detach()
+        self.mean = 0.9 * kept.to(value) + 0.1 * value.detach()
+        return value / self.mean
+
+
 @fault("device", "read no values")
 class ReadsValues(Loss):
     """A loss."""

@@ -1,8 +1,10 @@
 """What takes no part in a run is said before it, with the key that is why; compared with what training changes."""
 
+import random
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -189,11 +191,41 @@ class Later(Loss[Options]):
         return mean.new_zeros(()) if before is None else (mean - before).square()
 
 
+class Caching(Loss[Options]):
+    """Computes something once, as a resumed run does again."""
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        self.weight = getattr(self, "weight", 2.0)
+        return fake.mean() * self.weight
+
+
+class Appending(Loss[Options]):
+    """Keeps a list of what it has seen."""
+
+    def __init__(self, options: Options):
+        super().__init__(options)
+        self.seen: list[Tensor] = []
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        self.seen.append(fake.detach().mean())
+        return fake.mean() * torch.stack(self.seen).mean()
+
+
+class Random(Loss[Options]):
+    """Draws from the global random numbers of Python and of NumPy."""
+
+    def for_generator(self, fake: Tensor) -> Tensor:
+        return fake.mean() * (random.random() + np.random.random())
+
+
 class Losses:
     @hookimpl
     def register_losses(self, register: Register) -> None:
         register("counting", Counting)
         register("constant", Constant)
+        register("caching", Caching)
+        register("appending", Appending)
+        register("random", Random)
         register("later", Later)
         register("moved", Moved)
 
@@ -220,3 +252,36 @@ def test_what_a_loss_keeps_does_not_begin_with_the_trace(planned: Any) -> None:
     assert loss.count == 0 and not hasattr(loss, "last")
     changed(plan)  # trains
     assert loss.count == 4 * 4 and loss.last.device.type == "cpu"  # steps, translations
+
+
+def test_lists_in_attributes_are_as_before_the_trace(planned: Any) -> None:
+    plan = planned(RECIPE, Losses(), ("losses.appending=1.0",))
+    loss = plan.losses["appending"]
+    assert isinstance(loss, Appending)
+    trace_run(plan)
+    assert loss.seen == []
+    changed(plan)  # trains
+    assert len(loss.seen) == 4 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("counting", ["count", "last"]), ("appending", ["seen"]), ("caching", []), ("moved", [])]
+)
+def test_attributes_that_change_from_step_to_step_are_found(planned: Any, name: str, expected: list[str]) -> None:
+    plan = planned(RECIPE, Losses(), (f"losses.{name}=1.0",))
+    engine = Engine(plan)
+    found = [engine.changing for _ in engine.train(Batches(plan, Domains(plan)))]
+    assert found == [[], [(f"loss '{name}'", each) for each in expected], [], []]
+
+
+def test_global_random_numbers_are_those_of_the_step(planned: Any) -> None:
+    """Whatever was drawn before, as in a run that is resumed."""
+    values = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)
+        plan = planned(RECIPE, Losses(), ("losses.random=1.0",))
+        trained = [losses for _, losses in Engine(plan).train(Batches(plan, Domains(plan)))]
+        values.append([float(each["age: young -> old/loss_G/random"]) for each in trained])
+    assert values[0] == values[1]
+    assert len(set(values[0])) == 4

@@ -1,8 +1,10 @@
 """The training step: every phase that is due computes its losses, their gradients, and one update of its networks."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from transgan.plan import Plan
 from transgan.recipe.schema import Phase
 from transgan.rng import stable_hash
 from transgan.schedule import Clock
+from transgan.training.attributes import Attributes
 from transgan.training.distributed import Processes
 from transgan.training.model_weights import MovingAverage
 from transgan.training.non_finite import NonFiniteGuard
@@ -53,6 +56,8 @@ class Engine:
         """Completed steps."""
         self.skipped = 0
         """1 if the newest step was skipped, since a number in it was not finite, else 0; known if `waits`."""
+        self.changing: list[tuple[str, str]] = []
+        """In the second step, the owners of attributes that it has changed, `loss 'x'`, and the attributes' names."""
         self.unreached: dict[str, str] = {}
         """The networks that a phase of the first step trains and its gradient has not reached, and the phase's side."""
 
@@ -65,7 +70,11 @@ class Engine:
         """
         while self.completed < self.plan.recipe.train.steps:
             clock = batches.clock(self.completed)
-            losses = self.train_step(batches.at(self.completed, self.task_sampler.task), clock)
+            inputs = batches.at(self.completed, self.task_sampler.task)
+            # What is computed once, in the first step, and kept, a resumed run computes again.
+            before = Attributes(self.plan) if self.completed == 1 else None
+            losses = self.train_step(inputs, clock)
+            self.changing = list(before.changed()) if before else []
             if not self.completed and (unread := list(self.networks.unread_conditions())):
                 raise RecipeError(unread, self.plan.recipe.name)
             if not self.skipped:
@@ -87,9 +96,10 @@ class Engine:
         gradient is not finite, the step is `skipped`, and what it has changed is put back: see `NonFiniteGuard`.
         """
         rank = self.processes.rank if self.processes else 0
-        torch.manual_seed(stable_hash(self.plan.recipe.train.seed, "step", clock.step, rank) >> 1)  # dropout
+        self._seed(stable_hash(self.plan.recipe.train.seed, "step", clock.step, rank))
         self.optimizers.norms = {}
         self.objective.diagnostics.begin(logged=self.plan.recipe.train.logs(clock.step + 1))
+        self.objective.checks_gradients = not self.completed
         due = [phase for phase in self.plan.stage_at(clock.step).phases if (clock.step + 1) % phase.every == 0]
         sharing = phases_sharing_nodes(due, len(micro_batches))
         shared: list[Step | None] = [None] * len(micro_batches)
@@ -137,6 +147,15 @@ class Engine:
             self.average.update()
         self.objective.augmenter.adapt(clock)
         return losses
+
+    def _seed(self, seed: int) -> None:
+        """Seed all global random numbers: dropout has torch's, and plugins may have others, though `rng` is for them.
+
+        So a resumed run goes on with the same ones, and no two processes have the same.
+        """
+        torch.manual_seed(seed >> 1)
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
 
     def _is_unreached(self, network: str) -> bool:
         """Return whether a network that a phase is to train has no gradient."""

@@ -49,6 +49,8 @@ class Objective:
         self.kept = KeptLabels(plan)
         self.differentiable: set[str] = set()
         """The losses so far whose value depends on something that is trained."""
+        self.checks_gradients = traces_all
+        """Whether a loss that changes gradients is looked for, which takes time: in a trace, and in the first step."""
 
     def compute_nodes(self, batch_inputs: Mapping[Key, Any], phases: list[Phase], clock: Clock) -> Step:
         """Compute the nodes that these phases share; with gradients only if one of them trains a generator."""
@@ -85,7 +87,12 @@ class Objective:
             arguments = step.arguments(term.translation, term.arguments, term.loss, more, detach)
             with error_context(f"evaluating loss '{term.loss}' for {term.translation}", self.plan.losses[term.loss]):
                 before = versions(arguments)
+                gradients = self._gradients()
                 value = term.function(**arguments)
+                if changed := [name for name, each in self._gradients().items() if each != gradients[name]]:
+                    what = f"for_{term.side} has changed the gradients of '{changed[0]}', which would count twice; "
+                    remedy = "return the loss without backward(), and take gradients by torch.autograd.grad"
+                    raise PluginFault(self.plan.losses[term.loss], what + remedy)
                 if wrong := changed_in_place(arguments, before):
                     raise PluginFault(self.plan.losses[term.loss], wrong)
                 lacks_number = isinstance(value, Tensor) and value.is_meta and self.networks.device.type != "meta"
@@ -105,6 +112,13 @@ class Objective:
         self._log_lazy(lazy, values)
         self.diagnostics.update(phase, step.values, discriminators.pairs(), weighted)
         return total, values
+
+    def _gradients(self) -> dict[str, list[tuple[int, int] | None]]:
+        """Return what is equal for each network until something changes its gradients; nothing where none looks."""
+        return {
+            name: [None if p.grad is None else (id(p.grad), p.grad._version) for p in network.parameters()]
+            for name, network in (self.networks.items() if self.checks_gradients else ())
+        }
 
     def terms(self, phase: Phase, values: Mapping[Key, Any], clock: Clock) -> Weighted:
         """Return the terms with a weight now, and their weights, for the translations that a batch holds."""

@@ -20,6 +20,7 @@ from transgan.plugin_errors import naming_plugins, notes_of, plugin_of
 from transgan.recipe.schema import Phase
 from transgan.registry import Registry
 from transgan.schedule import Clock
+from transgan.training.attributes import Attributes
 from transgan.training.engine import phases_sharing_nodes
 from transgan.training.live import LiveTensors
 from transgan.training.objective import Objective, differentiating
@@ -164,17 +165,11 @@ def _plugins_as_before(plan: Plan) -> Iterator[None]:
 
     Else a loss that counts its calls would begin late, and one that keeps a tensor would find one without numbers.
     """
-    owners = [*plan.losses.values(), *(getattr(each, "__self__", None) for each in plan.graph.functions.values())]
-    owners += [each for uses in plan.discriminators.values() for use in uses for _, each in use.augment]
-    before = [
-        (vars(owner), dict(vars(owner))) for owner in owners if isinstance(getattr(owner, "__dict__", None), dict)
-    ]
+    before = Attributes(plan)
     try:
         yield
     finally:
-        for attributes, kept in before:
-            attributes.clear()
-            attributes.update(kept)
+        before.restore()
 
 
 @contextmanager

@@ -160,6 +160,12 @@ class Trainer:
             self.losses = losses
             if step == 1 and not self.traced:
                 self._say_what_is_untrained()
+            for owner, attribute in self.engine.changing:
+                remedy = "keep tensors in the argument 'buffers'" if owner.startswith("loss ") else "compute it anew"
+                self.log.report(
+                    f"warning: step {step}: {owner} changes its attribute '{attribute}' from step to step, and no "
+                    f"checkpoint holds it: if results depend on it, a resumed run has others; {remedy}"
+                )
             self.call_hook("step_finished")
             code = self.stop_requests.at_step(step)
             last = step == train.steps or bool(code)
