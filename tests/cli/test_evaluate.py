@@ -64,7 +64,7 @@ def test_the_folder_with_the_data_is_the_one_of_its_flag(transgan: Any, model: P
     assert "data.root = 'nowhere' does not exist" in transgan("evaluate", model, *words).error(3)
 
 
-def test_a_model_folder_is_not_measured_on_what_lies_beside_by_chance(
+def test_a_model_folder_is_not_measured_on_what_happens_to_lie_here(
     transgan: Any, model: Path, write_image: Callable[..., Any], tmp_path: Path
 ) -> None:
     config = json.loads((model / "config.json").read_text())

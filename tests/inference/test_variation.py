@@ -153,6 +153,16 @@ def test_a_strength_scales_the_change(plain: Translator) -> None:
         torch.testing.assert_close(y, x + strength * (full - x))
 
 
+def test_no_change_is_a_copy_at_the_own_size_and_else_what_the_model_sees(plain: Translator) -> None:
+    """As the option's help says of 0."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8))
+    copied = plain(noise, to="old", strength=0, native=True)
+    assert pixels(copied) == pixels(noise)
+    seen = np.asarray(noise.resize((32, 32), Image.Resampling.BICUBIC).resize((96, 96), Image.Resampling.BICUBIC))
+    difference = np.abs(np.asarray(plain(noise, to="old", strength=0), np.float32) - seen)
+    assert difference.mean() < 1 < np.abs(np.asarray(noise, np.float32) - seen).mean()
+
+
 @pytest.mark.parametrize(
     ("model", "asked", "message"),
     [

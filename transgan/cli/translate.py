@@ -127,7 +127,10 @@ def translate(
         None, "--reference", metavar="FILE", help="A sample of the target domain, whose style the results take."
     ),
     strength: float = typer.Option(
-        None, "--strength", metavar="X", help="How much of the change is made: 0 for none, 1 for all, above 1 for more."
+        None,
+        "--strength",
+        metavar="X",
+        help="How much of the change is made: 0 for none (no copy: see --native), 1 for all, above 1 for more.",
     ),
     passes: int = typer.Option(
         None, "--passes", metavar="N", help="Translate in N passes, with a model whose translation takes several."

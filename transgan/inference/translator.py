@@ -155,7 +155,8 @@ class Translator(Model):
             samples: return a list of this number of translations of each item, each with other latent codes.
             seed: of the latent codes; the same seed gives the same translation of a file of the same name.
             reference: a sample of the target domain, a path or an object, whose style the translation takes.
-            strength: how much of the change is made: 0 for none, 1 for all of it, more to exaggerate.
+            strength: how much of the change is made: 0 for none, which gives an item as the model sees it, in the size
+                of its training where it is resized to that; 1 for all of it, more to exaggerate.
             passes: number of passes in a row, of a model whose translation takes several.
             inputs: further inputs of the item, such as its mask, by name: paths or objects; of several items as many.
             batch_size: of several items, how many are read, and translated in one pass where they have one size; not
