@@ -181,6 +181,14 @@ def test_a_name_that_is_near_none_is_reported_with_all_known_ones() -> None:
     assert line == "metric 'm' needs 'zebra'; there is no such node or batch input. Known: fake, source, target."
 
 
+def test_of_many_names_nodes_come_before_what_every_batch_has() -> None:
+    """The list is cut, and what was meant is rather a node."""
+    [line] = graph().missing(["zebra"], "metric 'm'")
+    known = line.partition("Known: ")[2]
+    assert known.startswith("fake, identity, reconstruction, ")
+    assert known.endswith("more. transgan plugins --names lists all of them.")
+
+
 def test_a_loss_sees_only_its_own_nodes_by_their_short_names() -> None:
     both = graph(nce=OwnNodes, cut=OtherNodes)
     assert both.resolve("patches", "nce") == "nce/patches"
@@ -216,7 +224,7 @@ def asking(name: str) -> Graph:
         ("patches", "A node of loss 'cut' is called so, which that loss alone can ask for."),
         ("fake_output", "Only the methods of losses can ask for it."),
         ("counterpart", "Only metrics can ask for it."),
-        ("zebra", "Known: fake, identity, keys, queries, reconstruction, source, style, target."),
+        ("zebra", "Known: fake, identity, keys, queries, reconstruction, style, source, target."),
     ],
 )
 def test_what_a_node_of_a_loss_lacks_is_compared_with_what_it_could_ask_for(asked: str, hint: str) -> None:

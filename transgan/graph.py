@@ -16,7 +16,8 @@ from torch import Tensor
 
 from transgan.api.names import BATCH_INPUTS, LOSS_ARGUMENTS, METRIC_ARGUMENTS
 from transgan.api.protocols import Call, Loss, Metric, Translation
-from transgan.errors import PluginFault, did_you_mean
+from transgan.errors import PluginFault, closest
+from transgan.text import MAX_LISTED, listed
 from transgan.tree import changed_in_place, described, map_tensors, versions
 
 Key = tuple[Translation, str]
@@ -199,7 +200,12 @@ class Graph:
         for who, arguments in (("the methods of losses", LOSS_ARGUMENTS), ("metrics", METRIC_ARGUMENTS)):
             if name in arguments and name not in could:
                 return f"Only {who} can ask for it."
-        return did_you_mean(name, could)
+        if close := closest(name, could):
+            return f"Did you mean '{close}'?"
+        # Nodes, which the writer may have meant to be there, come before what every batch has.
+        names = sorted(could, key=lambda each: (each not in self.functions and each in BATCH_INPUTS, each))
+        more = " transgan plugins --names lists all of them." if len(names) > MAX_LISTED else ""
+        return f"Known: {listed(names)}.{more}"
 
 
 class NetworkRunner(Protocol):
@@ -318,6 +324,7 @@ class Step:
         if not isinstance(value, Call):
             if name in _SAMPLES and not isinstance(value, Tensor):
                 raise PluginFault(owner, f"node '{name}' returned {described(value)}, expected a tensor (N, C, *space)")
+            self._check_size(key, value, owner)
             self.values[key] = value
             return
         for part, fits, expected in (
@@ -329,6 +336,14 @@ class Step:
                 what = f"the Call of node '{name}' has {part} = {type(getattr(value, part)).__name__}"
                 raise PluginFault(owner, f"{what}; expected {expected}")
         calls[key] = value
+
+    def _check_size(self, key: Key, value: Any, owner: object) -> None:
+        """Raise PluginFault where in training a translation is not of the size of the samples that it is to be like."""
+        like = self.values.get((key[0], "target" if key[1] == "fake" else "source"))
+        trains = key[1] in _SAMPLES and self.values.get((key[0], "training"))
+        if trains and isinstance(like, Tensor) and value.shape != like.shape:
+            what = f"node '{key[1]}' returned {described(value)}, expected {tuple(like.shape)}"
+            raise PluginFault(owner, f"{what}, the size of the samples")
 
     def _resume(
         self, key: Key, result: Any, calls: dict[Key, Call], running: dict[Key, Generator[Call, Any, Any]]

@@ -43,6 +43,13 @@ class Configurable(Generic[OptionsT]):
         for base in cls.__dict__.get("__orig_bases__", ()):
             origin = get_origin(base)
             if isinstance(origin, type) and issubclass(origin, Configurable):
-                for argument in get_args(base):
-                    if isinstance(argument, type) and issubclass(argument, Options):
+                for parameter, argument in zip(getattr(origin, "__parameters__", ()), get_args(base), strict=False):
+                    # What is no subclass of Options is refused where the plugin is registered.
+                    bound = getattr(parameter, "__bound__", None)
+                    is_options = isinstance(bound, type) and issubclass(bound, Options)
+                    if (
+                        argument is not Any
+                        and isinstance(argument, type)
+                        and (is_options or issubclass(argument, Options))
+                    ):
                         cls.Options = argument

@@ -165,6 +165,21 @@ def test_a_run_that_goes_on_with_another_file_says_so(
     moved.write_text(FILE.replace(".abs().mean()", ".square().mean()"))
     done = transgan("resume", run, "--steps", "4", "--plugin", moved)
     assert done.code == 0 and "the plugin file my_plugins.py has changed since step 3" in done.err
+    assert "warning: the plugin file my_plugins.py has changed since step 3" in (run / "log.txt").read_text()
+    moved.write_text(FILE.replace("spec.channels, 3, padding=1", "spec.channels, 1"))  # other weights
+    line = transgan("resume", run, "--steps", "5", "-q", "--plugin", moved).error(2)
+    assert line.startswith(f"{run}: the plugin file my_plugins.py has changed since step 4, and the network 'face")
+    assert "recipe.toml" not in line
+
+
+def test_commands_to_copy_name_the_file_where_it_is(
+    transgan: Any, with_plugin: Path, file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    moved = shutil.move(file, tmp_path / "plugins" / file.name)
+    done = transgan("run", with_plugin, "--out", "run", "--plugin", moved)
+    shown = [line for line in done.err.splitlines() if "transgan evaluate run" in line]
+    assert len(shown) == 1 and shown[0].endswith(f"--plugin {Path('plugins', file.name)}")
 
 
 def test_plugins_of_a_file_are_listed_and_described(transgan: Any, file: Path) -> None:

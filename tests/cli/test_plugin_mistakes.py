@@ -146,6 +146,11 @@ RETURNED = {
         "def __call__(self, x, rng, clock): return x[..., :-1]",
         "__call__ returned a tensor (2, 3, 32, 31), expected a tensor (2, 3, 32, 32)",
     ),
+    "a node fake of another size": (
+        "nodes",
+        f"{NODE}: return source[..., :16]\n{BACK}",
+        "node 'fake' returned a tensor (2, 3, 32, 16), expected (2, 3, 32, 32), the size of the samples",
+    ),
     "a generator that halves": (
         "generators",
         f"{LAYER}\ndef forward(self, x): return self.layer(x)[..., ::2]",
@@ -448,6 +453,49 @@ def test_methods_that_cannot_be_called(transgan: Any, recipe: Path, what: str) -
     assert f"{KINDS[kind].singular} 'bad' of bad.py (file): {message}" in line
 
 
+def test_layers_that_torch_does_not_find(transgan: Any, recipe: Path) -> None:
+    """Of the kind: layers and parameters in lists and tables, nested ones too; those that are not trained may be."""
+    for hidden, form in (
+        ("[nn.Conv2d(3, 3, 1)]", "nn.ModuleList"),
+        ("{'a': [nn.Conv2d(3, 3, 1)]}", "nn.ModuleDict"),
+        ("[nn.Parameter(torch.zeros(3))]", "nn.ParameterList"),
+    ):
+        line = said(transgan, recipe, "generators", text("generators", f"{LAYER}\n    self.own = {hidden}\n{FORWARD}"))
+        assert "'bad': its attribute 'own' holds layers where torch does not find them; they would be n" in line
+        assert line.endswith(f"use {form}")
+    for known in ("[nn.Conv2d(3, 3, 1).requires_grad_(False)]", "[self.layer]"):
+        Path("good.py").write_text(text("generators", f"{LAYER}\n    self.own = {known}\n{FORWARD}"))
+        assert transgan("check", recipe, "--plugin", "good.py", "--set", CLASSES["generators"][1]).code == 0
+
+
+def test_samples_that_a_source_makes_wrongly_are_named_by_their_keys(transgan: Any, recipe: Path) -> None:
+    made = "lambda size: torch.zeros(size, size, 3, dtype=torch.float64).numpy()"
+    plugin = text(
+        "sources", f"def samples(self, domain, selection): return [Sample(f's{{i}}', {made}) for i in range(9)]"
+    )
+    Path("bad.py").write_text(plugin)
+    line = transgan("check", recipe, "--plugin", "bad.py", "--set", CLASSES["sources"][1]).error(3)
+    assert ": sample 's1' of source 'bad' of bad.py (file) returns float64, (32, 32, 3); expected uint8" in line
+    assert " at 0x" not in line
+
+
+def test_a_style_vector_that_nothing_returns(transgan: Any, recipe: Path) -> None:
+    plugin = text("generators", f"{LAYER}\ndef forward(self, x, style): return self.layer(x)")
+    line = said(transgan, recipe, "generators", plugin)
+    assert "'bad' needs a style vector, which no conditioning of it returns; give it one, such as an" in line
+
+
+@pytest.mark.parametrize(("factor", "warns"), [("50 * self.layer(x)", True), ("torch.tanh(50 * self.layer(x))", False)])
+def test_a_generator_far_out_of_the_range_of_samples(transgan: Any, recipe: Path, factor: str, warns: bool) -> None:
+    Path("bad.py").write_text(text("generators", f"{LAYER}\ndef forward(self, x): return {factor}"))
+    settings = ("--plugin", "bad.py", "--set", CLASSES["generators"][1])
+    assert transgan("run", recipe, "-q", "--out", "run", *settings).code == 0
+    said = re.findall(
+        r"generator 'bad' \(network 'face'\) returns -?\d.* to \d.*\[-1, 1\]", Path("run/log.txt").read_text()
+    )
+    assert len(said) == warns
+
+
 @pytest.mark.parametrize("first", ["self", "_"])
 def test_methods_whose_first_argument_is_themselves(transgan: Any, recipe: Path, first: str) -> None:
     Path("good.py").write_text(text("losses", MEAN.replace("self", first)))
@@ -477,8 +525,18 @@ def test_a_plugin_that_nothing_uses_may_be_wrong(transgan: Any, recipe: Path) ->
             "options cannot be declared so: Unable",
         ),
         ('    """A', '    Options = None\n    """A', "the options of loss 'bad', None, are no subclass of"),
+        (
+            "class Bad(Loss)",
+            "from dataclasses import dataclass\n@dataclass\nclass O:\n    a: float = 1.0\nclass Bad(Loss[O])",
+            "the options of loss 'bad', O, are no subclass of transgan.api.Options: class NAME(Options), then Loss[",
+        ),
+        (
+            "class Bad(Loss)",
+            "from pydantic import BaseModel\nclass O(BaseModel):\n    a: float = 1.0\nclass Bad(Loss[O])",
+            "the options of loss 'bad', O, are no subclass of transgan.api.Options",
+        ),
     ],
-    ids=["hook", "more", "one", "order", "type", "module", "none"],
+    ids=["hook", "more", "one", "order", "type", "module", "none", "dataclass", "model"],
 )
 def test_mistakes_that_keep_a_file_from_loading(transgan: Any, recipe: Path, old: str, new: str, message: str) -> None:
     plugin = text("losses", MEAN)

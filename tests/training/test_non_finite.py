@@ -411,7 +411,7 @@ def test_two_processes_skip_and_go_back_at_the_same_step(start_processes: Any, t
     assert text.count("Back at step 5, and on with learning rates times 0.25") == 1
 
 
-@pytest.mark.parametrize(("kind", "cause"), [("nan", "loss_G/faulty"), ("gradient", "a gradient")])
+@pytest.mark.parametrize(("kind", "cause"), [("nan", "loss_G/faulty"), ("gradient", "a gradient of g")])
 def test_a_run_without_any_finite_step_has_failed(tmp_path: Path, kind: str, cause: str) -> None:
     """Of the kind: fewer steps than may be skipped, each of which is; one that is made is enough."""
     Faulty.when = dict.fromkeys(range(3), ("generator", kind))

@@ -1,15 +1,18 @@
 """Samples that cannot be read: found before the first step, so that none stops a run later on."""
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
 
+from transgan.api.samples import Sample
 from transgan.data.cache import NothingReadableError
 from transgan.data.domains import MAX_LISTED, Domains
 from transgan.data.splits import counted
 from transgan.errors import DataError
+from transgan.registry import Registry
 from transgan.text import listed
 
 #: Share of a domain's samples that may be unreadable; where there are fewer than MIN_TOLERANT, none may.
@@ -53,7 +56,7 @@ def exclude_unreadable(
             except NothingReadableError as error:
                 failed = error.reasons
             excluded[name, held_out] |= {samples[i].key for i in failed}
-            reasons[name] += [failed[i] for i in sorted(failed)]
+            reasons[name] += [_named(domains, samples[i], failed[i]) for i in sorted(failed)]
         check_tolerated(name, reasons[name], sum(map(len, domain.cached.values())))
     unpaired = {each: set(keys) for each, keys in excluded.items()}
     for _ in domains:  # a domain may be paired in several tasks
@@ -83,11 +86,21 @@ def exclude_unreadable(
             raise DataError(f"[domains] {name}: no sample for training can be read, or none has a partner that can")
 
 
+def _named(domains: Domains, sample: Sample, reason: str) -> str:
+    """Return why a sample cannot be read, with its key and its source where it has no file to be named by."""
+    made = str(sample.location)
+    if isinstance(sample.location, (str, os.PathLike)) or made not in reason:
+        return reason
+    found = Registry.installed().candidates("sources")
+    source = next((str(each) for each in found if each.cls is domains.plan.sources[0]), "its source")
+    return reason.replace(made, f"sample '{sample.key}' of {source}")
+
+
 def check_tolerated(name: str, reasons: Sequence[str], count: int) -> None:
     """Raise DataError where more of a domain's samples cannot be read than is tolerated."""
     limit = int(TOLERATED * count) if count >= MIN_TOLERANT else 0
     if len(reasons) > limit:
         raise DataError(
             f"[domains] {name}: {len(reasons)} of {count} samples cannot be read, at most {limit} may: "
-            f"{listed(reasons, MAX_LISTED)}. Mend or remove these files; transgan data check names all of them"
+            f"{listed(reasons, MAX_LISTED)}. Mend or remove them; transgan data check names all of them"
         )

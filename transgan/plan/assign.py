@@ -1,5 +1,6 @@
 """Assigns networks to translations: which copies of each slot there are, and their roles and discriminators."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -206,6 +207,10 @@ class Assigner:
             by = next(each for each, conditioning in built.items() if conditioning.style)
             message = f"'{slot.use}' takes no style vector, which '{by}' returns; the condition could not reach it"
             self.problems.add((kind, slot_name, "conditionings"), message)
+        if not style and _needs_style(cls):
+            what = f"'{slot.use}' needs a style vector, which no conditioning of it returns"
+            remedy = 'give it one, such as an "embedding", or let style be None by default'
+            self.problems.add((kind, slot_name), f"{what}; {remedy}")
         spec = replace(
             base,
             channels=channels_out,
@@ -230,6 +235,12 @@ class Assigner:
                 hint = did_you_mean(each, known)
                 self.problems.add((kind, slot_name, "conditionings"), f"no conditioning '{each}'. {hint}")
         return found
+
+
+def _needs_style(cls: type[Any]) -> bool:
+    """Return whether a network's `forward` has an argument `style` without a default."""
+    style = inspect.signature(cls.forward).parameters.get("style")
+    return style is not None and style.default is style.empty
 
 
 def translations_of(recipe: Recipe) -> list[Translation]:

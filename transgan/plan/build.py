@@ -110,6 +110,35 @@ def mixes_batch(network: nn.Module) -> bool:
     )
 
 
+def hidden_layers(network: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield attributes with layers or parameters to train that torch does not find, as in a list, and what finds them.
+
+    They would be neither trained nor saved, nor moved to a device.
+    """
+    known = {*map(id, network.modules()), *map(id, network.parameters())}
+    usual = vars(nn.Module()).keys()
+    for path, module in network.named_modules():
+        for name, value in vars(module).items():
+            if name in usual or not isinstance(value, (list, tuple, set, dict)):
+                continue
+            for each in _within(value):
+                parameters = each.parameters() if isinstance(each, nn.Module) else (each,)
+                if id(each) not in known and any(p.requires_grad for p in parameters):
+                    kind = "Module" if isinstance(each, nn.Module) else "Parameter"
+                    form = "Dict" if isinstance(value, dict) else "List"
+                    yield (f"{path}.{name}" if path else name), f"nn.{kind}{form}"
+                    break
+
+
+def _within(value: Any) -> Iterator[nn.Module | nn.Parameter]:
+    """Yield the modules and parameters in nested lists and tables."""
+    if isinstance(value, (nn.Module, nn.Parameter)):
+        yield value
+    elif isinstance(value, (list, tuple, set, dict)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _within(each)
+
+
 def build_network(plan: NetworkPlan, seed: int) -> nn.Module:
     """Build one network with fresh weights, a pure function of the plan, the seed and the network's name."""
     with torch.random.fork_rng(devices=[]):

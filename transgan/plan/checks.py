@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from transgan.api.protocols import Loss
 from transgan.errors import TransganError, did_you_mean
 from transgan.graph import argument_names
-from transgan.plan.build import Conditioned, build_network, mixes_batch, on_meta_device
+from transgan.plan.build import Conditioned, build_network, hidden_layers, mixes_batch, on_meta_device
 from transgan.plan.kept import KEPT, check_kept
 from transgan.plan.plan import Plan, Term, is_frozen, unmatched
 from transgan.recipe import Problems, Recipe
@@ -245,6 +245,9 @@ def _check_networks(plan: Plan, problems: Problems) -> None:
             except TransganError as error:
                 problems.add(place, str(error))
                 continue
+        for attribute, form in hidden_layers(module):
+            what = f"its attribute '{attribute.removeprefix('network.')}' holds layers where torch does not find them"
+            problems.add(place, f"'{network.use}': {what}; they would be neither trained nor saved; use {form}")
         if not isinstance(module, Conditioned) or network.kind != "generators":
             continue
         stride = module.stride

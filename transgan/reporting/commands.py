@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from transgan.plugin_files import files_in_use
 from transgan.storage import RunFolder
 from transgan.text import shell_word
 
@@ -49,7 +50,8 @@ def next_commands(folder: RunFolder, state: State, steps: int, recipe: Mapping[s
 def _plugin_files(folder: RunFolder) -> list[str]:
     try:
         plugins = json.loads(folder.environment.read_text(encoding="utf-8"))["plugins"]
-        return [each for each in plugins if each.endswith(".py")]
+        given = {path.name: str(from_here(path)) for path in files_in_use()}  # a run knows their names alone
+        return [given.get(each, each) for each in plugins if each.endswith(".py")]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):  # none yet, or a damaged file
         return []
 

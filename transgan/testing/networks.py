@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transgan.api.protocols import DiscriminatorOutput, Network
 from transgan.errors import TransganError
 from transgan.graph import accepts_any_keyword, argument_names
-from transgan.plan.build import mixes_batch, on_meta_device
+from transgan.plan.build import hidden_layers, mixes_batch, on_meta_device
 from transgan.testing.checker import Checker, Fault, N, in_a_line, parameters_of, same_state
 from transgan.testing.domains import domains_of
 from transgan.testing.values import Batch, conditions_of, differ, on_meta, rows, sample, tensors_of, translation_of
@@ -192,7 +192,13 @@ class NetworkChecker(Checker):
     def check_tensors(self) -> Iterator[str]:
         """Its tensors are parameters and buffers, which are trained, saved and moved."""
         usual = vars(nn.Module()).keys()
-        for path, module in self.build().named_modules():
+        built = self.build()
+        for attribute, form in hidden_layers(built):
+            yield (
+                f"its attribute '{attribute}' holds layers where torch does not find them, so that they are neither "
+                f"trained nor saved; use {form}"
+            )
+        for path, module in built.named_modules():
             for name, value in vars(module).items():
                 if name not in usual and (found := tensors_of(value)):
                     trained = any(each.requires_grad for each in found)

@@ -1,5 +1,6 @@
 """The objective of a phase: nodes computed, discriminators run, weighted losses added up. Updates no network."""
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from transgan.api.names import DISCRIMINATOR_ARGUMENTS
 from transgan.api.protocols import Call, Conditions, DiscriminatorOutput, Translation
+from transgan.api.samples import Media
 from transgan.errors import PluginFault
 from transgan.graph import Key, Step, error_context
 from transgan.monitoring.diagnostics import StepDiagnostics
@@ -49,6 +51,8 @@ class Objective:
         self.kept = KeptLabels(plan)
         self.differentiable: set[str] = set()
         """The losses so far whose value depends on something that is trained."""
+        self.ranges: dict[str, tuple[Tensor, Tensor]] = {}
+        """In the first step, the least and the greatest number that each generator of samples with levels returns."""
         self.checks_gradients = traces_all
         """Whether a loss that changes gradients is looked for, which takes time: in a trace, and in the first step."""
 
@@ -109,9 +113,22 @@ class Objective:
             total = weighted[-1][1] if total is None else total + weighted[-1][1]
             name = log_name(term)
             values[name] = values[name] + value.detach() if name in values else value.detach()
+        if self.checks_gradients and not self.traces_all and phase.side == "generator":
+            self._note_ranges(step)
         self._log_lazy(lazy, values)
         self.diagnostics.update(phase, step.values, discriminators.pairs(), weighted)
         return total, values
+
+    def _note_ranges(self, step: Step) -> None:
+        """Note from where to where translations are that generators return as they are, where samples have levels."""
+        if inspect.isgeneratorfunction(self.plan.graph.functions.get("fake")):
+            return  # computed in several passes, none of which returns a sample
+        for translation, roles in self.plan.roles.items():
+            domain = translation.target if translation.target != "*" else self.plan.domains[0]
+            levels = self.plan.media[domain].cls.as_levels is not Media.as_levels
+            fake = step.values.get((translation, "fake"))
+            if levels and isinstance(fake, Tensor):
+                self.ranges[roles["generator"]] = fake.detach().min(), fake.detach().max()
 
     def _gradients(self) -> dict[str, list[tuple[int, int] | None]]:
         """Return what is equal for each network until something changes its gradients; nothing where none looks."""

@@ -67,15 +67,21 @@ def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None =
     if not other and (wrong := _unfit(fell_back or plan, shapes)):
         other = {key: text for key, text in changes.items() if key.startswith(_NETWORKS)}
         other = other or {"": f"the network '{wrong}' has other weights in its newest checkpoint"}
+    files = state.get("plugin_files", {})  # an earlier version does not say
+    since = f"since step {state['step']}"
+    changed = [name for name, content in plugin_files(plan).items() if files.get(name, content) != content]
+    if other and changed and not changes:  # what the recipe does not say, the file does
+        what = f"the plugin file {listed(changed)} has changed {since}, and {listed(other.values())}"
+        raise UsageError(f"{folder}: {what}; change the file back, or start a new run from its weights with {start}")
     if other:
-        raise UsageError(f"{folder}: its recipe has become that of another run: {listed(other.values())}; {remedy}")
+        also = f", and the plugin file {listed(changed)} has changed {since}" if changed else ""
+        raise UsageError(
+            f"{folder}: its recipe has become that of another run: {listed(other.values())}{also}; {remedy}"
+        )
     warnings = []
     if changes:
         warnings.append(f"its recipe has changed since step {state['step']}: {listed(changes.values())}")
-    files = state.get("plugin_files", {})  # an earlier version does not say
-    for name, content in plugin_files(plan).items():
-        if files.get(name, content) != content:
-            warnings.append(f"the plugin file {name} has changed since step {state['step']}")
+    warnings += [f"the plugin file {name} has changed {since}" for name in changed]
     for name, now in domains.fingerprints.items():
         before = now | state.get("data", {}).get(name, {})  # an earlier version says less
         if before != now:

@@ -62,7 +62,7 @@ class StepChecks:
             verdicts = [self.guardian.weights_not_finite(), *verdicts]
         back = self._apply(step, verdicts)
         if back is None and step == self.plan.recipe.train.steps == len(self.guardian.skipped):
-            why = f"since {_not_finite(losses) or 'a gradient'} is not finite (NaN or infinity)"
+            why = f"since {_not_finite(losses) or self._gradient()} is not finite (NaN or infinity)"
             remedy = "Look for the network, loss or data that give such numbers"
             raise DivergedError(f"no step could be made: each of the {step} was skipped, {why}. {remedy}")
         return back
@@ -86,9 +86,14 @@ class StepChecks:
         if by_loss:  # the names are known of the newest step alone
             self.log.report(f"{skipped(by_loss)}, since {_not_finite(losses) or 'a loss'} is not finite")
         if by_gradient:
-            self.log.report(f"{skipped(by_gradient)}, since a gradient is not finite")
+            self.log.report(f"{skipped(by_gradient)}, since {self._gradient()} is not finite")
         verdicts = [self.guardian.step_skipped(step) for _ in range(faults)]
         return [verdict for verdict in verdicts if verdict][-1:]
+
+    def _gradient(self) -> str:
+        """Return the name of a gradient that is not finite: of which networks, in the newest step."""
+        networks = _not_finite(self.engine.optimizers.norms)
+        return f"a gradient of {networks}" if networks else "a gradient"
 
     def _log(self, step: int, losses: Mapping[str, Tensor]) -> list[Verdict]:
         """Write a line of metrics.jsonl and of the console; return the guardian's verdicts."""
@@ -148,5 +153,5 @@ class StepChecks:
 
 
 def _not_finite(losses: Mapping[str, Tensor]) -> str:
-    """Return the names of losses that are not finite, at most three; an empty text for none."""
+    """Return the names of those losses, or norms of gradients, that are not finite: at most three, none as no text."""
     return ", ".join([name for name, value in losses.items() if not bool(torch.isfinite(value))][:3])

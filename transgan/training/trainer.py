@@ -47,6 +47,8 @@ from transgan.training.step_checks import StepChecks
 from transgan.training.transfer import InitialWeights
 from transgan.training.unused import without_gradient
 
+#: What generators whose last layer is not bounded return, and others never.
+FAR_OUT = 1.5
 #: Actions of the guardian that need a good checkpoint.
 GOING_BACK = {"rollback", "fallback"}
 
@@ -160,6 +162,8 @@ class Trainer:
             self.losses = losses
             if step == 1 and not self.traced:
                 self._say_what_is_untrained()
+            if step == 1:
+                self._say_what_is_out_of_range()
             for owner, attribute in self.engine.changing:
                 remedy = "keep tensors in the argument 'buffers'" if owner.startswith("loss ") else "compute it anew"
                 self.log.report(
@@ -190,6 +194,16 @@ class Trainer:
         found = engine.objective.differentiable, engine.unreached, set(engine.optimizers.norms)
         for line in without_gradient(self.plan, evaluated, *found):
             self.log.report(f"warning: step 1: {line}")
+
+    def _say_what_is_out_of_range(self) -> None:
+        """Report generators that return far more than samples are, which no discriminator need ever see mended."""
+        for name, ends in self.engine.objective.ranges.items():
+            low, high = map(float, ends)
+            if max(-low, high) > FAR_OUT:
+                self.log.report(
+                    f"warning: step 1: generator '{self.plan.networks[name].use}' (network '{name}') returns {low:.3g} "
+                    f"to {high:.3g}, and samples are in [-1, 1]: what is beyond is cut off; end it with torch.tanh"
+                )
 
     def _after_step(self, step: int, code: int) -> int:
         """Evaluate and preview a step where that is due; return `code`, or that of a request meanwhile to stop."""
