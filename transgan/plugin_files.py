@@ -114,6 +114,12 @@ def using_files(paths: Iterable[str | os.PathLike[str]] | os.PathLike[str] = ())
         _IN_USE.update(before)
 
 
+def contents(names: Iterable[str]) -> dict[str, str]:
+    """Return the content of each file in use that has one of these names, as a hash, by the file's name."""
+    used = sorted(path for path in _IN_USE if path.name in set(names))
+    return {path.name: blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in used}
+
+
 def files_in_use() -> Mapping[Path, ModuleType]:
     """Return the modules of the files whose plugins are there now."""
     return dict(_IN_USE)

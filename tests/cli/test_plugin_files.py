@@ -172,6 +172,31 @@ def test_a_run_that_goes_on_with_another_file_says_so(
     assert "recipe.toml" not in line
 
 
+def test_a_model_whose_file_has_changed_says_so(
+    transgan: Any, with_plugin: Path, file: Path, tmp_path: Path, write_image: Any
+) -> None:
+    """`translate` and `evaluate`, of a run and of its model; where the weights do not fit any more, that is why."""
+    run, image = tmp_path / "run", tmp_path / "face.png"
+    write_image(image)
+    assert transgan("run", with_plugin, "--out", run, "-q", "--plugin", file).code == 0
+    commands = [
+        ("translate", run / "model", image, "--to", "old", "--out", "out", "--overwrite"),
+        ("evaluate", run, "--overwrite"),
+    ]
+    for command in commands:
+        assert "has changed" not in transgan(*command, "--plugin", file).err
+    file.write_text(FILE.replace("return y", "return y / 2"))
+    for command in commands:
+        done = transgan(*command, "--plugin", file)
+        assert done.code == 0
+        assert "warning: the plugin file my_plugins.py has changed since it was trained: transl" in done.err
+    for layers in ("spec.channels, 1", "spec.channels, 3, padding=1), nn.Conv2d(3, 3, 1"):  # other weights, and more
+        file.write_text(FILE.replace("spec.channels, 3, padding=1", layers))
+        line = transgan(*commands[0], "--plugin", file).error(3)
+        assert "the weights do not fit its plugins: " in line and "layers." in line
+        assert line.endswith("the plugin file my_plugins.py has changed since it was trained; give the file as it was")
+
+
 def test_commands_to_copy_name_the_file_where_it_is(
     transgan: Any, with_plugin: Path, file: Path, tmp_path: Path
 ) -> None:

@@ -479,6 +479,12 @@ def test_samples_that_a_source_makes_wrongly_are_named_by_their_keys(transgan: A
     assert " at 0x" not in line
 
 
+def test_a_condition_that_nothing_takes_may_be_of_a_node_of_a_loss(transgan: Any, recipe: Path) -> None:
+    body = "@node\ndef mine(self, source): return Call('generator', source, {'hats': 3})\n"
+    line = said(transgan, recipe, "losses", text("losses", f"{body}def for_generator(self, mine): return mine.mean()"))
+    assert "'translation' or loss 'bad' gives [generators.face] the condition 'hats', which nothing in it takes" in line
+
+
 def test_a_style_vector_that_nothing_returns(transgan: Any, recipe: Path) -> None:
     plugin = text("generators", f"{LAYER}\ndef forward(self, x, style): return self.layer(x)")
     line = said(transgan, recipe, "generators", plugin)

@@ -1,5 +1,6 @@
 """A trained model in memory: what it translates, by which networks and media."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,7 @@ from transgan.api.samples import Media, Region
 from transgan.arguments import as_count, as_path, as_table, as_texts
 from transgan.data.attributes import encode
 from transgan.data.domains import statistics_from_tensors, statistics_tensors
-from transgan.errors import DataError, UsageError, did_you_mean
+from transgan.errors import DataError, DataWarning, UsageError, did_you_mean
 from transgan.inference.ahead import AT_ONCE
 from transgan.inference.devices import find_device
 from transgan.inference.model_folder import plan_of
@@ -24,13 +25,13 @@ from transgan.networks import Networks, load_network_tensors, network_tensors
 from transgan.options import Options
 from transgan.plan import Direction, Plan, build_networks
 from transgan.plugin_errors import in_one_line
-from transgan.plugin_files import files_in_use, using_files
+from transgan.plugin_files import contents, files_in_use, using_files
 from transgan.plugin_objects import make
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.overrides import apply_overrides
 from transgan.recipe.write import as_overrides
 from transgan.schedule import Clock
-from transgan.text import option
+from transgan.text import listed, option
 
 
 class Model:
@@ -48,8 +49,14 @@ class Model:
     ):
         self.plan = plan
         self.config = config
+        written = config.get("plugin_files", {})  # an earlier version does not say
+        changed = [name for name, now in contents(plan.plugins).items() if written.get(name, now) != now]
+        why = f"the plugin file {listed(changed)} has changed since it was trained" if changed else ""
         if mismatch := _mismatch(plan, tensors):  # before anything as large as the config says is allocated
-            raise DataError(f"the weights do not fit the config: {mismatch}")
+            fault = f"the weights do not fit {'its plugins' if why else 'the config'}: {mismatch}"
+            raise DataError(f"{fault}; {why}; give the file as it was" if why else fault)
+        if why:
+            warnings.warn(DataWarning(f"{why}: translations may be other ones"), stacklevel=2)
         networks = Networks(plan, device)
         load_network_tensors(networks, tensors)
         for network in networks.values():
@@ -464,4 +471,7 @@ def _mismatch(plan: Plan, tensors: Mapping[str, Tensor]) -> str:
                 return f"'{name}' lacks '{key}'"
             if tensor.shape != expected.shape:
                 return f"'{key}' of '{name}' is {tuple(tensor.shape)}, expected {tuple(expected.shape)}"
+        known = network.state_dict().keys()
+        if more := [key for key in tensors if key.startswith(f"{name}|") and key.partition("|")[2] not in known]:
+            return f"'{name}' has no '{more[0].partition('|')[2]}'"
     return ""

@@ -19,6 +19,7 @@ from transgan.errors import DataError, PluginError, RecipeError, TransganError, 
 from transgan.inference.places import check_import
 from transgan.plan import Plan, make_plan
 from transgan.plugin_errors import in_one_line
+from transgan.plugin_files import contents
 from transgan.recipe import Document, Recipe
 from transgan.recipe.diagnostics import Problems
 from transgan.recipe.schema import MAX_STEPS
@@ -78,6 +79,7 @@ class _Config(BaseModel):
     transgan: str = Field("", max_length=100)
     recipe: dict[str, Any]
     plugins: dict[str, str] = Field({}, max_length=100)
+    plugin_files: dict[str, str] = Field({}, max_length=100)
     steps: int = Field(0, ge=0, le=MAX_STEPS)
     evaluation: _Evaluation = _Evaluation()
 
@@ -112,6 +114,7 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
         "transgan": transgan.__version__,
         "recipe": recipe,
         "plugins": plan.plugins,
+        **({"plugin_files": files} if (files := contents(plan.plugins)) else {}),
         "steps": steps,
         "discriminators": _slots(plan, "discriminators"),
         "epoch": round(clock_at(plan, domains, steps).epoch, 4) if domains is not None else 0.0,

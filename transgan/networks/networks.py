@@ -135,7 +135,9 @@ class Networks(Mapping[str, nn.Module]):
                 what = f"gives [{planned.kind}.{name.partition('.')[0]}] the condition '{condition}'"
                 hint = did_you_mean(condition, taken - {"self", "x", "style"})
                 remedy = f"Choose other nodes, another network there, or give it a conditioning of '{condition}'"
-                line = f"nodes: '{self.plan.recipe.nodes.use}' {what}, which nothing in it takes. {hint} {remedy}"
+                own = {name.rpartition("/")[0] for name in self.plan.graph.functions if "/" in name}
+                givers = [f"'{self.plan.recipe.nodes.use}'", *(f"loss '{each}'" for each in sorted(own))]
+                line = f"nodes: {' or '.join(givers)} {what}, which nothing in it takes. {hint} {remedy}"
                 lines[line] = None
         return list(lines)
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from transgan.errors import UsageError
 from transgan.networks import Networks
 from transgan.networks.tensors import network_tensors
 from transgan.plan import Plan
-from transgan.plugin_files import files_in_use
+from transgan.plugin_files import contents
 from transgan.storage import RunFolder, describe_newest
 from transgan.text import listed, option
 from transgan.training.checkpoint import FORMAT
@@ -36,12 +35,6 @@ def recipe_table(plan: Plan) -> dict[str, Any]:
     table: dict[str, Any] = to_jsonable_python(filled_table(plan))
     del table["data"]["root"]
     return table
-
-
-def plugin_files(plan: Plan) -> dict[str, str]:
-    """Return the content of each plugin file that a plan uses, as a hash, by the file's name."""
-    used = {path for path in files_in_use() if path.name in plan.plugins}
-    return {path.name: blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in sorted(used)}
 
 
 def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None = None) -> list[str]:
@@ -69,7 +62,7 @@ def check_resumed(plan: Plan, domains: Domains, folder: Path, step: int | None =
         other = other or {"": f"the network '{wrong}' has other weights in its newest checkpoint"}
     files = state.get("plugin_files", {})  # an earlier version does not say
     since = f"since step {state['step']}"
-    changed = [name for name, content in plugin_files(plan).items() if files.get(name, content) != content]
+    changed = [name for name, content in contents(plan.plugins).items() if files.get(name, content) != content]
     if other and changed and not changes:  # what the recipe does not say, the file does
         what = f"the plugin file {listed(changed)} has changed {since}, and {listed(other.values())}"
         raise UsageError(f"{folder}: {what}; change the file back, or start a new run from its weights with {start}")

@@ -23,6 +23,7 @@ from transgan.monitoring.faults import LossRoles
 from transgan.monitoring.guardian import Guardian, Verdict
 from transgan.plan import Plan, make_plan
 from transgan.plan.fallback import with_fallback
+from transgan.plugin_files import contents
 from transgan.recipe import Document, write_recipe
 from transgan.registry import Registry
 from transgan.reporting.commands import State
@@ -41,7 +42,7 @@ from transgan.training.failures import RunHooks
 from transgan.training.initialization import init_from_data
 from transgan.training.model_weights import BestWeights
 from transgan.training.outputs import model_tensors, result_of, write_outputs
-from transgan.training.resuming import plugin_files, recipe_table
+from transgan.training.resuming import recipe_table
 from transgan.training.run_log import RunLog
 from transgan.training.step_checks import StepChecks
 from transgan.training.transfer import InitialWeights
@@ -94,7 +95,7 @@ class Trainer:
         self.losses: Mapping[str, Tensor] = {}
         self.figures: Mapping[str, Mapping[str, float]] = {}
         self.recipe_table = recipe_table(plan)
-        self.plugin_files = plugin_files(plan)
+        self.plugin_files = contents(plan.plugins)
         """What a checkpoint says of the recipe that it belongs to: the one before a fallback."""
         self.measuring = False
         """Whether a signal has ended the last measurement: checkpoint and model are written."""
