@@ -37,6 +37,7 @@ def test_the_config_holds_neither_code_nor_paths(
         "discriminators",
         "evaluation",
         "regions",
+        "weights_sha256",
     }
 
     (tmp_path / "secret/a").mkdir(parents=True)

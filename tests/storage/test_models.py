@@ -1,5 +1,6 @@
 """Model folders: exact round trips, and malformed ones, which are refused in one line."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -27,6 +28,13 @@ def names(folder: Path) -> list[str]:
 def model(tmp_path: Path) -> Path:
     write_model(tmp_path / "model", TENSORS, CONFIG, "# A model\n")
     return tmp_path / "model"
+
+
+@pytest.fixture
+def unhashed(model: Path) -> Path:
+    """A model without a hash of its weights, as earlier versions have written it, and as a stranger may."""
+    (model / "config.json").write_text(json.dumps(CONFIG))
+    return model
 
 
 def test_read_model_equals_the_written_one(model: Path) -> None:
@@ -224,11 +232,13 @@ def assert_refused(model: Path) -> None:
 
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
-def test_malformed_weights_are_refused_in_one_line(model: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(model.parent)
-    (model / "model.safetensors").write_bytes(data)
-    assert_refused(model)
-    assert names(model.parent) == ["model"]
+def test_malformed_weights_are_refused_in_one_line(
+    unhashed: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(unhashed.parent)
+    (unhashed / "model.safetensors").write_bytes(data)
+    assert_refused(unhashed)
+    assert names(unhashed.parent) == ["model"]
 
 
 def make_pipe(path: Path) -> None:
@@ -285,7 +295,38 @@ def test_file_longer_than_its_tensors_is_refused_unread(model: Path) -> None:
         read_model(model)
 
 
-def test_model_with_changed_bytes_is_read_or_refused(model: Path) -> None:
+def test_weights_with_one_flipped_bit_are_refused(model: Path) -> None:
+    file = model / "model.safetensors"
+    intact = file.read_bytes()
+    for place in range(8 * len(intact)):
+        changed = bytearray(intact)
+        changed[place // 8] ^= 1 << place % 8
+        file.write_bytes(changed)
+        assert_refused(model)
+    with pytest.raises(DataError, match=r"model\.safetensors: damaged, or changed since it was written"):
+        read_model(model)
+    file.write_bytes(intact)
+    assert digest({"": read_model(model)[0]}) == digest({"": TENSORS})
+
+
+def test_the_recorded_hash_is_that_of_the_file(model: Path) -> None:
+    recorded = json.loads((model / "config.json").read_text())
+    assert recorded == {
+        **CONFIG,
+        "weights_sha256": hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest(),
+    }
+    for wrong in (3, [], "", recorded["weights_sha256"].upper()):
+        (model / "config.json").write_text(json.dumps({**recorded, "weights_sha256": wrong}))
+        assert_refused(model)
+
+
+def test_a_model_of_an_earlier_version_has_no_hash_and_is_read(unhashed: Path) -> None:
+    tensors, config = read_model(unhashed)
+    assert digest({"": tensors}) == digest({"": TENSORS}) and config == CONFIG
+
+
+def test_model_with_changed_bytes_is_read_or_refused(unhashed: Path) -> None:
+    model = unhashed
     file = model / "model.safetensors"
     intact = file.read_bytes()
     rng = random.Random(0)

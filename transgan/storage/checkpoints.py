@@ -24,6 +24,9 @@ NETWORKS = "networks" + SUFFIX
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 MARKS = {"format", "transgan", "recipe"}
 """The keys by which TransGAN's config.json is known: others write files of that name too."""
+HASH = "weights_sha256"
+"""The key of config.json with the hash of the weights that were written with it. It tells damage, and no intent:
+whoever can change the one file can change the other."""
 
 _STEP = re.compile(r"step-[0-9]{8}")
 _FILE = re.compile(r"\w[\w.-]*")
@@ -180,7 +183,7 @@ def write_model(
         folder: the model folder; if it exists, it must hold a model of TransGAN or nothing. The target of a link is
             replaced, not the link.
         tensors: the weights, for `model.safetensors`.
-        config: the content of `config.json`.
+        config: the content of `config.json`, which gets the weights' hash besides.
         card: the model card, for `README.md`.
         of_run: see `check_model_place`.
 
@@ -191,7 +194,8 @@ def write_model(
     """
     if defect := serialization.find_non_finite({"model": tensors}):
         raise DivergedError(f"{defect}; the model is not written")
-    data, settings = serialization.to_safetensors(tensors), serialization.to_json(config)
+    data = serialization.to_safetensors(tensors)
+    settings = serialization.to_json({**config, HASH: hashlib.sha256(data).hexdigest()})
     try:  # `read_model` would refuse such files
         serialization.check_header(WEIGHTS, io.BytesIO(data))
         serialization.check_size(CONFIG, len(settings), serialization.MAX_JSON)
@@ -245,10 +249,11 @@ def read_model(folder: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read a model folder, which may come from an untrusted source.
 
     Returns:
-        The tensors by name, on the CPU, and the content of `config.json`.
+        The tensors by name, on the CPU, and the content of `config.json` without the weights' hash.
 
     Raises:
-        DataError: the folder is missing or damaged, or a tensor is not finite.
+        DataError: the folder is missing or damaged, the weights are not those that were written with the config, or a
+            tensor is not finite.
     """
     try:
         if not folder.is_dir():
@@ -256,7 +261,15 @@ def read_model(folder: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         config = _read_config(folder)
         with serialization.open_to_read(folder / WEIGHTS) as file:
             serialization.check_header(WEIGHTS, file)
-            tensors = serialization.from_safetensors(WEIGHTS, file.read())
+            data = file.read()
+        written = config.pop(HASH, None)
+        if written is not None and hashlib.sha256(data).hexdigest() != written:  # earlier versions have written none
+            raise DamagedError(
+                f"{WEIGHTS}: damaged, or changed since it was written: its sha256 differs from {HASH} in {CONFIG}; "
+                "copy the folder again, or remove that key if the change was intended"
+            )
+        tensors = serialization.from_safetensors(WEIGHTS, data)
+        del data  # else it would stay beside the tensors while these are checked
         if defect := serialization.find_non_finite({WEIGHTS: tensors}):
             raise DamagedError(defect)
     except DamagedError as damage:
