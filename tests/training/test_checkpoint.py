@@ -64,6 +64,7 @@ MAY_DIFFER = {
     "trainer.batches.prefetched": "samples of the next step, which follow from the step",
     "trainer.checks": "all of the trainer's",
     "trainer.engine.objective.diagnostics": "figures of the newest step",
+    "trainer.engine.objective.differentiable": "what the first step trains, which is reported after it",
     "trainer.engine._skipped": "read before each checkpoint",
     "trainer.engine.skipped": "whether the newest step was skipped",
     "trainer.evaluation": "what the newest evaluation has counted and reported, and which metrics are fitted",
