@@ -6,6 +6,7 @@ version 1 computed them, and a translation by the model in `model/`.
 
 import json
 import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,22 @@ def expected(group: str) -> dict[str, Tensor]:
     return {name.replace("|network.judges.", "|network.scales."): tensor for name, tensor in tensors.items()}
 
 
+#: How far Adam moves a number in six steps at most, whose gradient is nothing but a machine's rounding: 6 x 2e-4.
+NOISE = 1.2e-3
+
+
+def parts(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Return what of a tensor an instance norm behind it removes, and the rest.
+
+    It removes biases, and weights of a constant channel but for the borders: that of the task, behind three of colour.
+    """
+    if fnmatchcase(name, "g.*.bias") or name.endswith("layers.1.0.bias"):
+        return {"normalised": tensor}
+    if fnmatchcase(name, "g.*|network.model.1.weight"):
+        return {"normalised": tensor[:, 3:], "": tensor[:, :3]}
+    return {"": tensor}
+
+
 def test_a_run_of_version_1_is_resumed_to_the_end_that_version_1_computed(run: Path, run_cli: Any) -> None:
     assert run_cli("resume", run, "-q") == 0
     checkpoint, rejected = storage.newest(run / "checkpoints")
@@ -45,7 +62,10 @@ def test_a_run_of_version_1_is_resumed_to_the_end_that_version_1_computed(run: P
         tensors = expected(group)
         assert checkpoint.groups[group].keys() == tensors.keys()
         for name, tensor in tensors.items():
-            torch.testing.assert_close(checkpoint.groups[group][name], tensor, rtol=0, atol=1e-4, msg=f"{group} {name}")
+            for part, before in parts(name, tensor).items():
+                now = parts(name, checkpoint.groups[group][name])[part]
+                atol = NOISE if part == "normalised" else 1e-5
+                torch.testing.assert_close(now, before, rtol=0, atol=atol, msg=f"{group} {name}")
     result, before = (json.loads(path.read_text()) for path in (run / "result.json", FIXTURE / "expected/result.json"))
     assert (result["steps"], result["kept"]) == (before["steps"], before["kept"])
     for name, figures in before["translations"].items():
