@@ -1,5 +1,7 @@
 """Discriminators for voices: one logit for each patch of bands and frames, or of frames."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -139,47 +141,57 @@ class Patch1d(Discriminator[Patch1dOptions]):
             raise UsageError(
                 f"'patch_1d': {spec.space[0]} frames are too few for scales = {options.scales}; choose fewer scales"
             )
-        self.scales = nn.ModuleList(_Convolutions(options, spec) for _ in range(options.scales))
+        # The network of the first scale is the discriminator itself: so its weights have the names that they had before
+        # there were others.
+        _add_layers(self, options, spec)
+        self.coarser = nn.ModuleList(_Convolutions(options, spec) for _ in range(options.scales - 1))
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> DiscriminatorOutput:
         output = DiscriminatorOutput([])
-        for scale in self.scales:
+        for scale in (self, *self.coarser):
             if output.logits:
                 x = F.avg_pool1d(x, 2)
-            logits, features = scale(x, style)
+            logits, features = _convolved(scale, x, style)
             output.logits.append(logits)
             output.features.extend(features)
         return output
 
 
 class _Convolutions(nn.Module):
-    """The discriminator `patch_1d` at one scale."""
+    """The discriminator `patch_1d` at a further scale."""
 
     def __init__(self, options: Patch1dOptions, spec: NetworkSpec):
         super().__init__()
-        width, norms = options.width, Norms(options.norm)
-        kernel, padding = options.kernel, options.kernel // 2
-        self.convolutions = nn.ModuleList([nn.Conv1d(spec.inputs, width, kernel, padding=padding)])
-        self.norms = nn.ModuleList([Norms("none")(width)])
-        for _ in range(options.layers):
-            self.convolutions.append(nn.Conv1d(width, 2 * width, kernel, 2, padding=padding))
-            width *= 2
-            self.norms.append(norms(width))
-        self.last = nn.Conv1d(width, 1, 3, padding=1)
-        self.projection = nn.Linear(spec.style, width, bias=False) if spec.style else None
-        if options.spectral:
-            for layer in list(self.modules()):
-                if isinstance(layer, (nn.Conv1d, nn.Linear)):
-                    spectral_norm(layer)
+        _add_layers(self, options, spec)
 
-    def forward(self, x: Tensor, style: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        features = []
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = F.leaky_relu(norm(convolution(x), style), 0.2)
-            features.append(x)
-        logits: Tensor = self.last(x)
-        if self.projection is not None:
-            if style is None:
-                raise UsageError("a discriminator with a style vector was called without one")
-            logits = logits + (x * self.projection(style)[:, :, None].to(x.dtype)).sum(1, keepdim=True)
-        return logits, features
+
+def _add_layers(module: nn.Module, options: Patch1dOptions, spec: NetworkSpec) -> None:
+    """Give a module the layers of `patch_1d` at one scale."""
+    width, norms = options.width, Norms(options.norm)
+    kernel, padding = options.kernel, options.kernel // 2
+    module.convolutions = nn.ModuleList([nn.Conv1d(spec.inputs, width, kernel, padding=padding)])
+    module.norms = nn.ModuleList([Norms("none")(width)])
+    for _ in range(options.layers):
+        module.convolutions.append(nn.Conv1d(width, 2 * width, kernel, 2, padding=padding))
+        width *= 2
+        module.norms.append(norms(width))
+    module.last = nn.Conv1d(width, 1, 3, padding=1)
+    module.add_module("projection", nn.Linear(spec.style, width, bias=False) if spec.style else None)
+    if options.spectral:
+        for layer in list(module.modules()):
+            if isinstance(layer, (nn.Conv1d, nn.Linear)):
+                spectral_norm(layer)
+
+
+def _convolved(module: Any, x: Tensor, style: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """Return the logits, and what each layer returns, of a module with these layers."""
+    features = []
+    for convolution, norm in zip(module.convolutions, module.norms, strict=True):
+        x = F.leaky_relu(norm(convolution(x), style), 0.2)
+        features.append(x)
+    logits: Tensor = module.last(x)
+    if module.projection is not None:
+        if style is None:
+            raise UsageError("a discriminator with a style vector was called without one")
+        logits = logits + (x * module.projection(style)[:, :, None].to(x.dtype)).sum(1, keepdim=True)
+    return logits, features

@@ -252,7 +252,7 @@ def test_the_discriminator_of_frames_is_one_of_plain_convolutions() -> None:
     x, style = torch.randn(1, 6, 31), torch.randn(1, 3)
     output = discriminator(x, style)
     frames = x[0].double().numpy()
-    for scale, logits in zip(discriminator.scales, output.logits, strict=True):
+    for scale, logits in zip((discriminator, *discriminator.coarser), output.logits, strict=True):
         y = frames
         for convolution in scale.convolutions:
             y = convolved(y, convolution)
