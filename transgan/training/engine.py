@@ -99,7 +99,7 @@ class Engine:
         self._seed(stable_hash(self.plan.recipe.train.seed, "step", clock.step, rank))
         self.optimizers.norms = {}
         self.objective.diagnostics.begin(logged=self.plan.recipe.train.logs(clock.step + 1))
-        self.objective.checks_gradients = not self.completed
+        self.objective.first_step = not self.completed
         due = [phase for phase in self.plan.stage_at(clock.step).phases if (clock.step + 1) % phase.every == 0]
         sharing = phases_sharing_nodes(due, len(micro_batches))
         shared: list[Step | None] = [None] * len(micro_batches)

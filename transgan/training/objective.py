@@ -53,8 +53,9 @@ class Objective:
         """The losses so far whose value depends on something that is trained."""
         self.ranges: dict[str, tuple[Tensor, Tensor]] = {}
         """In the first step, the least and the greatest number that each generator of samples with levels returns."""
-        self.checks_gradients = traces_all
-        """Whether a loss that changes gradients is looked for, which takes time: in a trace, and in the first step."""
+        self.first_step = False
+        """Whether this is a run's first step, in which ranges are noted and, as in a trace, a loss that changes
+        gradients is looked for: both take time."""
 
     def compute_nodes(self, batch_inputs: Mapping[Key, Any], phases: list[Phase], clock: Clock) -> Step:
         """Compute the nodes that these phases share; with gradients only if one of them trains a generator."""
@@ -113,7 +114,7 @@ class Objective:
             total = weighted[-1][1] if total is None else total + weighted[-1][1]
             name = log_name(term)
             values[name] = values[name] + value.detach() if name in values else value.detach()
-        if self.checks_gradients and not self.traces_all and phase.side == "generator":
+        if self.first_step and phase.side == "generator":
             self._note_ranges(step)
         self._log_lazy(lazy, values)
         self.diagnostics.update(phase, step.values, discriminators.pairs(), weighted)
@@ -134,7 +135,7 @@ class Objective:
         """Return what is equal for each network until something changes its gradients; nothing where none looks."""
         return {
             name: [None if p.grad is None else (id(p.grad), p.grad._version) for p in network.parameters()]
-            for name, network in (self.networks.items() if self.checks_gradients else ())
+            for name, network in (self.networks.items() if self.first_step or self.traces_all else ())
         }
 
     def terms(self, phase: Phase, values: Mapping[Key, Any], clock: Clock) -> Weighted:

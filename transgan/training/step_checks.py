@@ -19,6 +19,7 @@ from transgan.plan import Plan
 from transgan.training.checkpoint import all_finite
 from transgan.training.distributed import Processes
 from transgan.training.engine import Engine
+from transgan.training.first_steps import warnings_of
 from transgan.training.run_log import RunLog
 from transgan.training.task_sampler import describe_tasks
 
@@ -37,6 +38,8 @@ class StepChecks:
     processes: Processes
     path: Path
     """The run folder."""
+    traced: bool
+    """Whether a trace has said what the run trains; else the first step does."""
 
     def after(self, step: int, losses: Mapping[str, Tensor], held_out: bool, saves: bool) -> Verdict | None:
         """Log a step where it is due, and check it; return the verdict for which the run goes back.
@@ -49,6 +52,8 @@ class StepChecks:
         Raises:
             DivergedError: the run has to end.
         """
+        for line in warnings_of(step, self.engine, losses, self.traced):
+            self.log.report(f"warning: step {step}: {line}")
         logs = self.plan.recipe.train.logs(step)
         if not (self.engine.skipped or logs or held_out or saves):
             return None

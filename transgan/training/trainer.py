@@ -46,10 +46,7 @@ from transgan.training.resuming import recipe_table
 from transgan.training.run_log import RunLog
 from transgan.training.step_checks import StepChecks
 from transgan.training.transfer import InitialWeights
-from transgan.training.unused import without_gradient
 
-#: What generators whose last layer is not bounded return, and others never.
-FAR_OUT = 1.5
 #: Actions of the guardian that need a good checkpoint.
 GOING_BACK = {"rollback", "fallback"}
 
@@ -161,16 +158,6 @@ class Trainer:
             return code
         for step, losses in self.engine.train(self.batches):
             self.losses = losses
-            if step == 1 and not self.traced:
-                self._say_what_is_untrained()
-            if step == 1:
-                self._say_what_is_out_of_range()
-            for owner, attribute in self.engine.changing:
-                remedy = "keep tensors in the argument 'buffers'" if owner.startswith("loss ") else "compute it anew"
-                self.log.report(
-                    f"warning: step {step}: {owner} changes its attribute '{attribute}' from step to step, and no "
-                    f"checkpoint holds it: if results depend on it, a resumed run has others; {remedy}"
-                )
             self.call_hook("step_finished")
             code = self.stop_requests.at_step(step)
             last = step == train.steps or bool(code)
@@ -187,24 +174,6 @@ class Trainer:
             if code := self._after_step(step, code):
                 return code
         return 0
-
-    def _say_what_is_untrained(self) -> None:
-        """Report what the first step has not trained."""
-        engine = self.engine
-        evaluated = [name.rpartition("/")[2] for name in self.losses]
-        found = engine.objective.differentiable, engine.unreached, set(engine.optimizers.norms)
-        for line in without_gradient(self.plan, evaluated, *found):
-            self.log.report(f"warning: step 1: {line}")
-
-    def _say_what_is_out_of_range(self) -> None:
-        """Report generators that return far more than samples are, which no discriminator need ever see mended."""
-        for name, ends in self.engine.objective.ranges.items():
-            low, high = map(float, ends)
-            if max(-low, high) > FAR_OUT:
-                self.log.report(
-                    f"warning: step 1: generator '{self.plan.networks[name].use}' (network '{name}') returns {low:.3g} "
-                    f"to {high:.3g}, and samples are in [-1, 1]: what is beyond is cut off; end it with torch.tanh"
-                )
 
     def _after_step(self, step: int, code: int) -> int:
         """Evaluate and preview a step where that is due; return `code`, or that of a request meanwhile to stop."""
@@ -259,7 +228,8 @@ class Trainer:
         self.adviser = Adviser(roles, self.plan.recipe.guard)
         self.log.failures.messages.clear()
         watching = self.guardian, self.adviser, self.log
-        self.checks = StepChecks(self.plan, self.domains, self.batches, engine, *watching, self.processes, self.path)
+        where = self.processes, self.path, self.traced
+        self.checks = StepChecks(self.plan, self.domains, self.batches, engine, *watching, *where)
         self.state = TrainingState(
             {
                 "networks": engine.networks,
