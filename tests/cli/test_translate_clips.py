@@ -218,6 +218,15 @@ def test_a_clip_without_regions_stays_as_it_is(
     with av.open("out/a.mp4") as container:
         assert container.metadata.get("comment", "") == ""
         assert sum(1 for _ in container.decode(video=0)) == 4
+    lines = []
+    for number in (0, 2):
+        path = write_clip(f"{number}.mkv", dark_from=number)
+        lines.append(
+            transgan("translate", model, path, "--corners", "--to", "old", "-o", "out", "--ending", ".gif").err
+        )
+    assert "say beside it" not in lines[0]
+    assert "out/0.gif: .gif files hold no sound" in lines[0]
+    assert "out/2.gif: .gif files hold no comment; say beside it: corners translated" in lines[1]
     path = write_clip("b.mkv", dark_from=2)
     assert transgan("translate", model, path, "--corners", "--to", "old", "-o", "out", "--ending", ".mp4").code == 0
     with av.open("out/b.mp4") as container:

@@ -3,17 +3,15 @@
 import os
 import re
 import unicodedata
-from collections.abc import Collection
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
-from typer.core import TyperCommand
 
 from transgan.cli import completion
-from transgan.cli.offered import offered
+from transgan.cli.detectors import DetectorOptions, check_detector
 from transgan.cli.options import Device, examples
 from transgan.cli.run import PluginFiles
 from transgan.errors import (
@@ -24,8 +22,6 @@ from transgan.errors import (
     TransganError,
     UsageError,
     as_user_error,
-    closest,
-    did_you_mean,
     similar_path,
 )
 from transgan.text import expand_home, is_quiet, note, printable, show
@@ -33,42 +29,6 @@ from transgan.text import expand_home, is_quiet, note, printable, show
 if TYPE_CHECKING:
     from transgan.inference.containers import Containers
     from transgan.inference.translator import Translator
-
-
-#: Where the context of the command has what was given as the short form of `--regions`.
-SHORT = "transgan.short_forms"
-
-
-class DetectorOptions(TyperCommand):
-    """A command that accepts `--NAME` for `--regions NAME`.
-
-    So is any unknown option that may be one; `translate` then looks it up. So `--help` need not load the plugins.
-    """
-
-    @property
-    def further_options(self) -> list[str]:
-        """The detectors of installed plugins, as options."""
-        return [f"--{name}" for name in offered().names["region_detectors"]]
-
-    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        found = super().shell_complete(ctx, incomplete)
-        further = [each for each in self.further_options if incomplete.startswith("--") and each.startswith(incomplete)]
-        item = type(super().shell_complete(ctx, "--")[0]) if further else None  # its module differs, as typer does
-        return [*found, *map(item, further)] if item else found
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        known = {option for each in self.params for option in each.opts} | set(self.get_help_option_names(ctx))
-        end = args.index("--") if "--" in args else len(args)
-        flags = [each for each in args[:end] if each.startswith("--") and each.partition("=")[0] not in known]
-        if not any(each.startswith("--plugin") for each in args):  # its file may hold a detector
-            flags = [
-                each for each in flags if offered().may_have("region_detectors", each[2:]) or not closest(each, known)
-            ]
-        words = [word for each in args[:end] for word in (("--regions", each[2:]) if each in flags else (each,))]
-        ctx.meta[SHORT] = flags
-        if (count := words.count("--regions")) > 1:
-            ctx.fail(f"found {count} region detectors, expected one")
-        return super().parse_args(ctx, words + args[end:])
 
 
 def add(app: typer.Typer) -> None:
@@ -205,9 +165,8 @@ def translate(
     settings = [each for each in settings or [] if each not in media_settings + container_settings]
     values = {"--only-largest": only_largest, "--min-size": min_size, "--show-boxes": show_boxes, "--set": settings}
     region_options = [name for name, value in values.items() if value not in (None, False, [])]
-    options = [option for each in context.command.params for option in each.opts if option.startswith("--")]
     if detector or region_options:
-        _check_detector(detector, region_options, options, context.meta.get(SHORT, ()))
+        check_detector(context, detector, region_options)
     translator = Translator.from_pretrained(model, device, step)
     translator.memory = limit
     translator.set_media_options(media_settings)
@@ -299,29 +258,6 @@ def _parse_input(text: str) -> tuple[str, Path]:
     if not folder.is_dir():
         raise UsageError(f"--input {text}: {folder} {'is a file' if folder.exists() else 'does not exist'}")
     return name, folder
-
-
-def _check_detector(detector: str | None, given: list[str], options: list[str], short: Collection[str]) -> None:
-    """Check that there is the region detector that the options name.
-
-    Args:
-        given: the options given that need a detector.
-        options: all options of the command, to suggest one where a detector's short form is a misspelt option.
-        short: what was given as the short form of a detector.
-    """
-    from transgan.registry import Registry
-
-    registry = Registry.installed()
-    names = registry.names("region_detectors")
-    known = [f"--{name}" for name in names]
-    if detector is None:
-        raise UsageError(f"{given[0]} needs a region detector: {', '.join(known) or 'none is installed'}")
-    if detector not in names and f"--{detector}" in short:
-        hint = did_you_mean(f"--{detector}", known + options)
-        raise UsageError(f"--{detector}: no such option or region detector. {hint}{registry.not_loaded}")
-    if detector not in names:
-        hint = did_you_mean(detector, names) if names else "None is installed."
-        raise UsageError(f"--regions {detector}: no such region detector. {hint}{registry.not_loaded}")
 
 
 def find_files(

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -160,10 +161,10 @@ class FileTranslator:
                 change = _Change(self, variation, self.regions and self.regions.for_sequence(), advance)
                 result = self._free(each)
                 try:
-                    with _terminated_as_interrupted():
+                    with _terminated_as_interrupted(), _warnings_held_back() as said:
                         container.transform(path, result, change, change.note)
-                        if self.regions and not change.count:  # the note is not true of it
-                            self._without_change(path, result, container)
+                        if self.regions and not change.count:  # neither the note nor what was said is true of it
+                            said[:] = self._without_change(path, result, container, said)
                 except TransganError as error:
                     if str(path) not in str(error) and str(result) not in str(error):
                         item = f"item {change.begun:,}: " if change.begun > change.done else ""
@@ -172,13 +173,21 @@ class FileTranslator:
             count = change.count
         return None if self.regions and not count else count
 
-    def _without_change(self, path: Path, result: Path, container: Container[Any]) -> None:
-        """Write a sequence as it is: the file itself, or its items in another format."""
+    def _without_change(
+        self, path: Path, result: Path, container: Container[Any], said: list[warnings.WarningMessage]
+    ) -> list[warnings.WarningMessage]:
+        """Write a sequence as it is: the file itself, or its items in another format.
+
+        Args:
+            said: the warnings so far, of a result that is not kept; those that hold still are returned.
+        """
         source, target = self.translator.sides(self.direction)
         if path.is_file() and result.suffix == path.suffix:
             _copy(path, result)
-        else:
-            container.transform(path, result, lambda item: target.export(source.read(item)), "")
+            return [each for each in said if not str(each.message).startswith(f"{result}:")]
+        before = len(said)
+        container.transform(path, result, lambda item: target.export(source.read(item)), "")
+        return said[before:]
 
     def _detect(self, x: Any, regions: RegionSelection | None) -> tuple[Any, list[Region]]:
         """Return an item as regions are cut out of it, and its regions."""
@@ -271,6 +280,19 @@ class _Change:
         self.done += 1
         self.advance()
         return y
+
+
+@contextmanager
+def _warnings_held_back() -> Iterator[list[warnings.WarningMessage]]:
+    """Give the warnings of the body only when it has ended: those that are left then."""
+    said: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            yield said
+    finally:
+        for each in said:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def _copy(path: Path, result: Path) -> None:
