@@ -74,19 +74,19 @@ def test_it_is_a_package_with_an_entry_point(packages: Path) -> None:
 
 
 def test_the_command_writes_into_a_new_folder_and_says_what_to_do_next(transgan: Any, tmp_path: Path) -> None:
-    result = transgan("plugins", "new", "edge_loss", "--kind", "loss")
+    result = transgan("plugins", "new", "some_loss", "--kind", "loss")
     assert result.code == 0, result.err
-    assert "cd edge_loss && pip install -e '.[test]' && pytest && transgan run recipe.toml" in result.out
-    assert sorted(path.name for path in (tmp_path / "edge_loss").iterdir()) == [
+    assert "cd some_loss && pip install -e '.[test]' && pytest && transgan run recipe.toml" in result.out
+    assert sorted(path.name for path in (tmp_path / "some_loss").iterdir()) == [
         "README.md",
-        "edge_loss.py",
         "pyproject.toml",
         "recipe.toml",
-        "test_edge_loss.py",
+        "some_loss.py",
+        "test_some_loss.py",
     ]
-    before = {path: path.read_bytes() for path in (tmp_path / "edge_loss").iterdir()}
-    assert "edge_loss exists; nothing was written" in transgan("plugins", "new", "edge_loss", "--kind", "loss").error(2)
-    assert {path: path.read_bytes() for path in (tmp_path / "edge_loss").iterdir()} == before
+    before = {path: path.read_bytes() for path in (tmp_path / "some_loss").iterdir()}
+    assert "some_loss exists; nothing was written" in transgan("plugins", "new", "some_loss", "--kind", "loss").error(2)
+    assert {path: path.read_bytes() for path in (tmp_path / "some_loss").iterdir()} == before
 
 
 @pytest.mark.parametrize(
