@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
+from transgan_standard.norms import sample_norm
 
 
 class Mixing(nn.Module):
@@ -70,7 +71,7 @@ class Head(nn.Module):
         self.projection = spectral_norm(nn.Linear(style, width, bias=False)) if style else None
 
     def forward(self, x: Tensor, style: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = F.group_norm(x, 1)  # each sample by itself: how strong features are says little of an image
+        x = sample_norm(x)  # each sample by itself: how strong features are says little of an image
         x = F.leaky_relu(self.first(x), 0.2)
         x = F.leaky_relu(self.second(x), 0.2)
         return self.last(x) + _projected(x, self.projection, style), x

@@ -3,7 +3,9 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transgan_standard.layers import InstanceNorm, two_axes
+from transgan_standard.layers import two_axes
+from transgan_standard.norms import InstanceNorm, sample_norm
+from transgan_standard.padding import Conv2d
 
 from transgan.api import NetworkSpec, Tensor, UsageError
 
@@ -17,8 +19,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = F.group_norm(x, 1, self.weight, self.bias)
-        return y
+        return sample_norm(x, self.weight, self.bias)
 
 
 class AdaptiveResidual(nn.Module):
@@ -26,8 +27,8 @@ class AdaptiveResidual(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.first = Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.second = Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
         self.norm = InstanceNorm()
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
@@ -43,10 +44,10 @@ class Residual(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
+            Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
             InstanceNorm(),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
+            Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
             InstanceNorm(),
         )
 
@@ -70,13 +71,13 @@ class ContentEncoder(nn.Module):
         if min(space) < 2 ** (downs + 1):
             raise UsageError(f"'{name}': {space[0]}x{space[1]} are too few for downs = {downs}; choose fewer downs")
         layers: list[nn.Module] = [
-            nn.Conv2d(spec.inputs, width, 7, padding=3, padding_mode="reflect"),
+            Conv2d(spec.inputs, width, 7, padding=3, padding_mode="reflect"),
             InstanceNorm(),
             nn.ReLU(),
         ]
         for i in range(downs):
             channels = width * 2**i
-            conv = nn.Conv2d(channels, 2 * channels, 4, 2, padding=1, padding_mode="reflect")
+            conv = Conv2d(channels, 2 * channels, 4, 2, padding=1, padding_mode="reflect")
             layers += [conv, InstanceNorm(), nn.ReLU()]
         self.layers = nn.Sequential(*layers, *(self.block(width * 2**downs) for _ in range(blocks)))
         init_kaiming(self)
@@ -101,11 +102,11 @@ class StyleEncoder(nn.Module):
 
     def __init__(self, inputs: int, width: int, downs: int, numbers: int):
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(inputs, width, 7, padding=3, padding_mode="reflect"), nn.ReLU()]
+        layers: list[nn.Module] = [Conv2d(inputs, width, 7, padding=3, padding_mode="reflect"), nn.ReLU()]
         channels = width
         for i in range(downs):
             after = width * min(2 ** (i + 1), 4)
-            layers += [nn.Conv2d(channels, after, 4, 2, padding=1, padding_mode="reflect"), nn.ReLU()]
+            layers += [Conv2d(channels, after, 4, 2, padding=1, padding_mode="reflect"), nn.ReLU()]
             channels = after
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, numbers, 1), nn.Flatten())
         init_kaiming(self)
@@ -129,11 +130,9 @@ class ContentDecoder(nn.Module):
         layers: list[nn.Module] = []
         for i in reversed(range(downs)):
             after = width * 2**i
-            conv = nn.Conv2d(2 * after, after, 5, padding=2, padding_mode="reflect")
+            conv = Conv2d(2 * after, after, 5, padding=2, padding_mode="reflect")
             layers += [nn.Upsample(scale_factor=2), conv, LayerNorm(after), nn.ReLU()]
-        self.layers = nn.Sequential(
-            *layers, nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect"), nn.Tanh()
-        )
+        self.layers = nn.Sequential(*layers, Conv2d(width, channels, 7, padding=3, padding_mode="reflect"), nn.Tanh())
         self.modulation: nn.Module | None = None
         if numbers:
             first, second = nn.Linear(numbers, hidden), nn.Linear(hidden, hidden)

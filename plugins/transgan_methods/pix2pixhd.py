@@ -16,6 +16,7 @@ from transgan_standard.layers import (
     two_axes,
 )
 from transgan_standard.nodes import TranslationNodes
+from transgan_standard.padding import Pad
 
 from transgan.api import Conditions, Generator, NetworkSpec, Options, UsageError, node
 
@@ -61,7 +62,7 @@ class Enhancer(nn.Module):
 
         self.front = nn.ModuleList(
             [
-                nn.ReflectionPad2d(3),
+                Pad(3),
                 nn.Conv2d(inputs, width, 7, bias=bias),
                 *norm(width),
                 nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias),
@@ -125,7 +126,7 @@ class Pix2pixHdGenerator(Generator[Pix2pixHdOptions]):
         self.global_generator = nn.ModuleList(layers[:-2])  # but for its padding and its output layer
         self.enhancers = nn.ModuleList(Enhancer(spec.inputs, width, options, spec.style) for width in widths[1:])
         self.outputs = nn.ModuleList(nn.Conv2d(width, spec.channels, 7) for width in widths)
-        self.pad = nn.ReflectionPad2d(3)
+        self.pad = Pad(3)
         self.stride = 2 ** (options.downs + count)
         init_weights(self, options.init)
 

@@ -14,8 +14,9 @@ import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
-from transgan_standard.layers import InstanceNorm, Norm, two_axes
+from transgan_standard.layers import Norm, two_axes
 from transgan_standard.nodes import Passes, TranslationNodes
+from transgan_standard.norms import InstanceNorm
 
 from transgan.api import (
     Call,

@@ -13,8 +13,10 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
-from transgan_standard.layers import InstanceNorm, two_axes
+from transgan_standard.layers import two_axes
 from transgan_standard.nodes import TranslationNodes, scaled
+from transgan_standard.norms import InstanceNorm, instance_norm, sample_norm
+from transgan_standard.padding import Conv2d
 
 from transgan.api import (
     Call,
@@ -93,14 +95,13 @@ class LayerInstanceNorm(nn.Module):
     def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
         scale, shift = self.scale if scale is None else scale, self.shift if shift is None else shift
         assert scale is not None and shift is not None
-        # Group norm with a group for each channel is instance norm, with a single one layer norm.
-        y = self.rho * F.group_norm(x, x.shape[1]) + (1 - self.rho) * F.group_norm(x, 1)
+        y = self.rho * instance_norm(x) + (1 - self.rho) * sample_norm(x)
         return y * scale[:, :, None, None] + shift[:, :, None, None]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     padding = kernel // 2
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding, padding_mode="reflect", bias=False)
+    return Conv2d(inputs, outputs, kernel, stride, padding, padding_mode="reflect", bias=False)
 
 
 class _Residual(nn.Module):
@@ -246,13 +247,11 @@ class UgatitDiscriminator(Discriminator[UgatitDiscriminatorOptions]):
         widths = [spec.inputs, *(options.width * 2**i for i in range(halvings + 1))]
         strides = [2] * halvings + [1]
         self.layers = nn.ModuleList(
-            nn.Sequential(
-                spectral_norm(nn.Conv2d(before, after, 4, stride, 1, padding_mode="reflect")), nn.LeakyReLU(0.2)
-            )
+            nn.Sequential(spectral_norm(Conv2d(before, after, 4, stride, 1, padding_mode="reflect")), nn.LeakyReLU(0.2))
             for (before, after), stride in zip(pairwise(widths), strides, strict=True)
         )
         self.activation = ClassActivation(widths[-1], spectral=True)
-        self.last = spectral_norm(nn.Conv2d(widths[-1], 1, 4, 1, 1, padding_mode="reflect", bias=False))
+        self.last = spectral_norm(Conv2d(widths[-1], 1, 4, 1, 1, padding_mode="reflect", bias=False))
 
     def forward(self, x: Tensor) -> DiscriminatorOutput:
         features = []

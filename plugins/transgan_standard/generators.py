@@ -10,7 +10,6 @@ from torch import nn
 
 from transgan.api import Generator, NetworkSpec, Options, OptionsT, Tensor, UsageError
 from transgan_standard.layers import (
-    PADS,
     AffineWarp,
     BlurPool,
     DownsampleKind,
@@ -18,7 +17,6 @@ from transgan_standard.layers import (
     InitKind,
     Norm,
     NormKind,
-    PaddingKind,
     Residual,
     Styled,
     UpsampleKind,
@@ -30,6 +28,7 @@ from transgan_standard.layers import (
     two_axes,
     upsampling,
 )
+from transgan_standard.padding import Pad, PaddingKind
 
 OutputKind = Literal["image", "edit", "residual", "linear"]
 
@@ -192,10 +191,12 @@ class ResnetGenerator(ImageGenerator[ResnetOptions]):
             return [make_norm(channels), nn.ReLU()]
 
         self.output = Output(options.output, spec)
-        pad = PADS[options.padding]
         last = nn.Conv2d(width, self.output.inputs, 7)
         # One flat list in the reference's order, so that `layers` and the names of its weights have the same numbers.
-        layers: list[nn.Module] = [pad(3), nn.Conv2d(spec.inputs, width, 7, bias=bias or not options.norm_first)]
+        layers: list[nn.Module] = [
+            Pad(3, options.padding),
+            nn.Conv2d(spec.inputs, width, 7, bias=bias or not options.norm_first),
+        ]
         layers += norm(width) if options.norm_first else [nn.Identity(), nn.ReLU()]
         for i in range(options.downs):
             channels = width * 2**i
@@ -217,7 +218,7 @@ class ResnetGenerator(ImageGenerator[ResnetOptions]):
         for i in reversed(range(options.downs)):
             channels = width * 2**i
             layers += [*upsampling(options.upsample, 2 * channels, channels, bias), *norm(channels)]
-        layers += [pad(3), last]
+        layers += [Pad(3, options.padding), last]
         self.model = nn.ModuleList(layers)
         self.stride = 2**options.downs
         self.warp = AffineWarp(spec.inputs, options.width, spec.style) if options.warp else None

@@ -11,24 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from transgan.api import NetworkSpec, Tensor, UsageError
+from transgan_standard.norms import InstanceNorm
+from transgan_standard.padding import PADDING_MODES, Conv2d, PaddingKind, pad
 
 NormKind = Literal["instance", "batch", "group", "none"]
-PaddingKind = Literal["reflect", "zero", "replicate"]
 UpsampleKind = Literal["transposed", "nearest", "bilinear"]
 DownsampleKind = Literal["strided", "antialiased"]
 InitKind = Literal["normal", "xavier"]
-
-PADS: dict[PaddingKind, type[nn.Module]] = {
-    "reflect": nn.ReflectionPad2d,
-    "zero": nn.ZeroPad2d,
-    "replicate": nn.ReplicationPad2d,
-}
-#: The `padding_mode` of `nn.Conv2d` for each kind of padding.
-PADDING_MODES: dict[PaddingKind, Literal["reflect", "zeros", "replicate"]] = {
-    "reflect": "reflect",
-    "zero": "zeros",
-    "replicate": "replicate",
-}
 
 
 def two_axes(spec: NetworkSpec, name: str) -> tuple[int, int]:
@@ -51,29 +40,6 @@ def two_axes(spec: NetworkSpec, name: str) -> tuple[int, int]:
 def convolution_has_bias(norm: NormKind, affine: bool) -> bool:
     """Return whether a convolution before this norm has a bias: only where the norm has no learned shift itself."""
     return norm == "none" or (norm == "instance" and not affine)
-
-
-class InstanceNorm(nn.Module):
-    """Instance normalisation without running statistics (Ulyanov et al., 2016), computed in fp32.
-
-    `forward(x) -> y`: (N, C, *space), y in the dtype of x. In 16-bit numbers, as under autocast, the sums of squares
-    over a large feature map would lose most of their precision.
-
-    Args:
-        channels: of a learned scale and shift, initialised to 1 and 0; 0 for none.
-    """
-
-    def __init__(self, channels: int = 0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels)) if channels else None
-        self.bias = nn.Parameter(torch.zeros(channels)) if channels else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and x.is_contiguous():
-            # Group norm with one group per channel is the same and takes half the time; it accumulates in fp32 itself.
-            return F.group_norm(x, x.shape[1], self.weight, self.bias)
-        single = x if x.element_size() > 2 else x.float()
-        return F.instance_norm(single, weight=self.weight, bias=self.bias).to(x.dtype)
 
 
 def plain_norm(kind: NormKind, channels: int, affine: bool, learned: bool = True) -> nn.Module:
@@ -231,8 +197,8 @@ class Residual(Styled):
         def convolution() -> nn.Module:
             mode = PADDING_MODES[padding]
             if not depthwise:
-                return nn.Conv2d(channels, channels, 3, padding=1, padding_mode=mode, bias=bias)
-            within = nn.Conv2d(channels, channels, 3, padding=1, padding_mode=mode, bias=False, groups=channels)
+                return Conv2d(channels, channels, 3, padding=1, padding_mode=mode, bias=bias)
+            within = Conv2d(channels, channels, 3, padding=1, padding_mode=mode, bias=False, groups=channels)
             return nn.Sequential(within, nn.Conv2d(channels, channels, 1, bias=bias))
 
         self.first, self.first_norm = convolution(), make_norm(channels)
@@ -304,7 +270,7 @@ class BlurPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Two 2x2 means in a row are this filter, without a buffer of weights.
-        return F.avg_pool2d(F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 2, stride=1), 2)
+        return F.avg_pool2d(F.avg_pool2d(pad(x, (1, 1, 1, 1), "reflect"), 2, stride=1), 2)
 
 
 def upsampling(kind: UpsampleKind, channels: int, outputs: int, bias: bool) -> list[nn.Module]:

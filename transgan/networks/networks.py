@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from transgan.api.protocols import Network, Translation
 from transgan.errors import PluginFault, UsageError, did_you_mean
 from transgan.graph import Key, Step, accepts_any_keyword, argument_names, error_context
+from transgan.networks import memory_format
 from transgan.networks.checkpointing import checkpointed
 from transgan.networks.compilation import Compiled
 from transgan.networks.outputs import wrong_output
@@ -24,7 +25,7 @@ from transgan.networks.tensors import load_network_tensors, network_tensors
 from transgan.plan import Conditioned, Plan, Stage, build_networks, mixes_batch
 from transgan.plan.kept import KEPT
 from transgan.plan.plan import is_frozen
-from transgan.tree import changed_in_place, map_tensors, versions
+from transgan.tree import changed_in_place, versions
 
 #: On a CPU, calls with fewer numbers than this share a pass: below it a pass costs more to start than to compute.
 SMALL = 100_000
@@ -75,10 +76,13 @@ class Networks(Mapping[str, nn.Module]):
         """What networks compute in; None for the dtype of their weights, also where a device has no other."""
         self.scales = self.dtype == torch.float16
         """Whether losses are scaled, since small gradients would vanish."""
-        self.channels_last = self.device.type == "cuda" and self.dtype is not None  # as its 16-bit convolutions want it
-        if self.channels_last:
-            for network in self.values():
-                network.to(memory_format=torch.channels_last)
+        self.channels_last = {
+            name for name, network in self.items() if memory_format.pays(network, self.device, self.dtype)
+        }
+        """The names of the networks that compute with channels last."""
+        for name in self.channels_last:
+            self[name].to(memory_format=torch.channels_last)
+        self._untried = set(self.channels_last)
         if self.device.type == "cuda" and not train.tf32:
             set_fp32_precisions("ieee", "ieee")  # also outside of phases, where models translate and are measured
         self.checkpointed = checkpointed(self, train.checkpointing, known={*plan.networks, *self})
@@ -253,8 +257,9 @@ class Networks(Mapping[str, nn.Module]):
         network = self[name]
         self._given.setdefault(name, set()).update(conditions)
         self._check_call(name, x, conditions)
-        if self.channels_last:
-            x = map_tensors(_channels_last, x)
+        rows_last = x
+        if name in self.channels_last:
+            x = memory_format.channels_last(x)
         if self.compiled:
             self.compiled.prepare(name, x, (frozen, full_precision))
         weights: dict[str, Tensor] = {}
@@ -268,11 +273,21 @@ class Networks(Mapping[str, nn.Module]):
         autocast = self._autocast() if self.dtype and not full_precision else nullcontext()
         given = {"x": x, **conditions}
         before = versions(given)
-        with error_context(plugin=self._plugin(name)), autocast:
-            if name in self.checkpointed and torch.is_grad_enabled():
-                output = checkpoint(run, x, use_reentrant=False)
-            else:
-                output = run(x)
+        first = memory_format.FirstPass(network) if name in self._untried else None
+        try:
+            with error_context(plugin=self._plugin(name)), autocast:
+                if name in self.checkpointed and torch.is_grad_enabled():
+                    output = checkpoint(run, x, use_reentrant=False)
+                else:
+                    output = run(x)
+        except RuntimeError as error:
+            if first is None or not memory_format.is_refusal(error):
+                raise
+            first.undo()
+            self.channels_last.discard(name)
+            self._untried.discard(name)
+            return self(name, rows_last, conditions, frozen, full_precision)
+        self._untried.discard(name)
         if changed := changed_in_place(given, before):
             raise PluginFault(self._plugin(name), changed)
         planned = self.plan.networks[name]
@@ -361,7 +376,3 @@ def _needed(forward: Callable[..., Any]) -> tuple[str, ...]:
     parameters = list(inspect.signature(forward).parameters.values())[2:]  # but self and x
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return tuple(each.name for each in parameters if each.default is each.empty and each.kind in kinds)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
