@@ -153,7 +153,10 @@ class Engine:
 
         So a resumed run goes on with the same ones, and no two processes have the same.
         """
-        torch.manual_seed(seed >> 1)
+        if self.networks.device.type == "cpu":
+            torch.default_generator.manual_seed(seed >> 1)  # `torch.manual_seed` takes a millisecond to look for others
+        else:
+            torch.manual_seed(seed >> 1)
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)
 
