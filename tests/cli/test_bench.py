@@ -99,6 +99,15 @@ def test_noise_takes_the_place_of_every_kind_of_data(transgan: Any, name: str) -
     assert case["seconds"]["median"] > 0
 
 
+def test_noise_is_translated_where_files_can_hold_it(transgan: Any) -> None:
+    small = ("--set", "data.size=32", "--set", "generators.resnet.width=4", "--set", "generators.resnet.blocks=1")
+    done = transgan("bench", "translate", "cyclegan", "--noise", "--files", 2, "--rounds", 1, *small, "--json")
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)["cases"]) == 2  # one by one, and a folder
+    refused = transgan("bench", "translate", "voice_spectrogram", "--noise", "--files", 2, "--rounds", 1)
+    assert "--noise: noise cannot be written as such files" in refused.error(2)
+
+
 def test_steps_with_a_gradient_penalty_are_counted(transgan: Any, recipe: Path) -> None:
     done = transgan(
         "bench", "step", recipe, "--rounds", 1, "--steps", 1, "--vs", "losses.gradient_penalty=10", "--json"

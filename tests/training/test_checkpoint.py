@@ -90,7 +90,7 @@ CHANGES = (
     "best.step",
     "best.tensors.*",
     "best.value",
-    "ema._networks.g.forward.*",
+    "ema._averaged.g.*",
     "ema.updates",
     "guardian.events.*",
     "guardian.faulty",

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 
-from transgan.bench.cases import Case, in_turns
+from transgan.api import Media
+from transgan.bench.cases import Case, Noise, in_turns
 from transgan.bench.figures import Measured
 from transgan.data.domains import Domains, statistics_tensors
+from transgan.errors import UsageError
 from transgan.inference.containers import Containers
 from transgan.inference.devices import best_device
 from transgan.inference.file_translator import FileTranslator
@@ -18,6 +20,7 @@ from transgan.inference.model_folder import model_config, plan_of
 from transgan.inference.places import STATISTICS
 from transgan.inference.translator import Translator
 from transgan.networks import Networks, network_tensors
+from transgan.text import option
 
 
 def measure(cases: Sequence[Case], files: int, rounds: int) -> tuple[str, list[Measured]]:
@@ -68,7 +71,13 @@ def _files(translator: Translator, domains: Domains, count: int, folder: Path) -
     found = []
     for number in range(count):
         location = samples[number % len(samples)].location
-        x = media.read(location(media.size) if callable(location) else location)
+        if isinstance(location, Noise):
+            source = direction.translation.source
+            x = torch.from_numpy(domains.media_at(source, media.size).decode(location))
+            if type(media).as_levels is Media.as_levels:  # its files do not hold the tensor itself
+                raise UsageError(f"{option('noise')}: noise cannot be written as such files; measure data of your own")
+        else:
+            x = media.read(location(media.size) if callable(location) else location)
         found.append(folder / f"{number:05}{media.suffixes[0]}")
         media.write(x, found[-1])
     return found
