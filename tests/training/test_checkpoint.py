@@ -90,7 +90,7 @@ CHANGES = (
     "best.step",
     "best.tensors.*",
     "best.value",
-    "ema._averaged.g.*",
+    "ema._networks.g.forward.*",
     "ema.updates",
     "guardian.events.*",
     "guardian.faulty",

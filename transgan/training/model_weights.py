@@ -24,10 +24,6 @@ class MovingAverage(Mapping[str, nn.Module]):
         self.updates = 0
         self.sources = dict(networks)
         self._networks = {name: deepcopy(network).requires_grad_(False).eval() for name, network in networks.items()}
-        self._current: dict[str, list[Tensor]] = {
-            name: list(network.parameters()) for name, network in networks.items()
-        }
-        self._averaged: dict[str, list[Tensor]] = {name: list(each.parameters()) for name, each in self.items()}
 
     def __getitem__(self, name: str) -> nn.Module:
         return self._networks[name]
@@ -44,9 +40,12 @@ class MovingAverage(Mapping[str, nn.Module]):
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, average in self.items():
-            if averaged := self._averaged[name]:
-                torch._foreach_lerp_(averaged, self._current[name], 1 - decay)
-            for mine, buffer in zip(average.buffers(), self.sources[name].buffers(), strict=True):
+            source = self.sources[name]
+            current: list[Tensor] = list(source.parameters())
+            averaged: list[Tensor] = list(average.parameters())
+            if averaged:
+                torch._foreach_lerp_(averaged, current, 1 - decay)
+            for mine, buffer in zip(average.buffers(), source.buffers(), strict=True):
                 mine.copy_(buffer)
 
     def copy_sources(self) -> None:
