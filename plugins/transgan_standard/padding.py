@@ -12,13 +12,7 @@ from transgan.api import Tensor
 
 PaddingKind = Literal["reflect", "zero", "replicate"]
 
-#: The `mode` of `F.pad` for each kind of padding.
-MODES: dict[PaddingKind, Literal["reflect", "constant", "replicate"]] = {
-    "reflect": "reflect",
-    "zero": "constant",
-    "replicate": "replicate",
-}
-#: The `padding_mode` of convolutions for each kind of padding.
+#: The `padding_mode` of PyTorch's convolutions for each kind of padding.
 PADDING_MODES: dict[PaddingKind, Literal["reflect", "zeros", "replicate"]] = {
     "reflect": "reflect",
     "zero": "zeros",
@@ -27,13 +21,13 @@ PADDING_MODES: dict[PaddingKind, Literal["reflect", "zeros", "replicate"]] = {
 
 
 def pad(x: Tensor, sizes: Sequence[int], mode: str) -> Tensor:
-    """Return `F.pad(x, sizes, mode)` in the dtype of `x`.
+    """Return `F.pad(x, sizes, mode)` in the dtype of `x`; the mode is a `padding_mode`.
 
     Autocast on a CPU would compute it in fp32, and cast the result back for the convolution behind it.
     """
     cast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if cast else nullcontext():
-        return F.pad(x, list(sizes), mode)
+        return F.pad(x, list(sizes), "constant" if mode == "zeros" else mode)
 
 
 class Pad(nn.Module):
@@ -42,7 +36,7 @@ class Pad(nn.Module):
     def __init__(self, size: int, kind: PaddingKind = "reflect"):
         super().__init__()
         self.size = size
-        self.mode = MODES[kind]
+        self.mode = PADDING_MODES[kind]
 
     def forward(self, x: Tensor) -> Tensor:
         return pad(x, [self.size] * 4, self.mode)
