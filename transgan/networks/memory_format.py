@@ -52,8 +52,11 @@ class FirstPass:
 
     def __init__(self, network: nn.Module):
         self.network = network
+        # On a GPU dropout draws from its generator.
+        self.devices = sorted({p.device.index for p in network.parameters() if p.device.type == "cuda"})
         self.buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         self.rng = torch.get_rng_state()
+        self.rng_of_devices = [torch.cuda.get_rng_state(index) for index in self.devices]
 
     @torch.no_grad()
     def undo(self) -> None:
@@ -62,6 +65,8 @@ class FirstPass:
         for name, before in self.buffers.items():
             now[name].copy_(before)
         torch.set_rng_state(self.rng)
+        for index, state in zip(self.devices, self.rng_of_devices, strict=True):
+            torch.cuda.set_rng_state(state, index)
         self.network.to(memory_format=torch.contiguous_format)
 
 
