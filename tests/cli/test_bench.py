@@ -105,7 +105,7 @@ def test_noise_is_translated_where_files_can_hold_it(transgan: Any) -> None:
     assert done.code == 0, done.err
     assert len(json.loads(done.out)["cases"]) == 2  # one by one, and a folder
     refused = transgan("bench", "translate", "voice_spectrogram", "--noise", "--files", 2, "--rounds", 1)
-    assert "--noise: noise cannot be written as such files" in refused.error(2)
+    assert "--noise: noise cannot be a .wav file; measure data of your own" in refused.error(2)
 
 
 def test_steps_with_a_gradient_penalty_are_counted(transgan: Any, recipe: Path) -> None:

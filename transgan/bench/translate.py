@@ -66,16 +66,16 @@ def _files(translator: Translator, domains: Domains, count: int, folder: Path) -
     """Write files of a source domain's samples."""
     direction = translator.plan.directions[0]
     media, _ = translator.sides(direction)
-    samples = domains[direction.translation.source].samples
+    source = direction.translation.source
+    samples = domains[source].samples
+    if isinstance(samples[0].location, Noise) and type(media).as_levels is Media.as_levels:
+        raise UsageError(f"{option('noise')}: noise cannot be a {media.suffixes[0]} file; measure data of your own")
     folder.mkdir()
     found = []
     for number in range(count):
         location = samples[number % len(samples)].location
         if isinstance(location, Noise):
-            source = direction.translation.source
             x = torch.from_numpy(domains.media_at(source, media.size).decode(location))
-            if type(media).as_levels is Media.as_levels:  # its files do not hold the tensor itself
-                raise UsageError(f"{option('noise')}: noise cannot be written as such files; measure data of your own")
         else:
             x = media.read(location(media.size) if callable(location) else location)
         found.append(folder / f"{number:05}{media.suffixes[0]}")
