@@ -6,10 +6,11 @@ from typing import Any, Self
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from transgan_standard.layers import activations_at, two_axes
 
-from transgan.api import DataError, Encoder, NetworkSpec, Options, UsageError, require
+from transgan.api import DataError, Encoder, NetworkSpec, Options, UsageError
 from transgan_images import inception
 from transgan_images.classifier import create_timm
 from transgan_images.features import SqueezeNet, rgb
@@ -44,6 +45,51 @@ class TimmOptions(Options):
     size: int | None = Field(None, ge=1)
     """Height and width to which images are resized (antialiased); by default they keep their size, or get that of a
     network that takes no other."""
+
+
+class FrozenNorm(nn.Module):
+    """Batch norm whose statistics, scale and shift are fixed, so that a sample's output depends on no other sample.
+
+    `forward(x) -> y`: (N, C, H, W), y in the dtype of x. Its state has the names of that of timm's and torchvision's
+    frozen norms, which multiply and add in fp32: three times the memory traffic, and the convolution behind has to cast
+    what they return.
+
+    Args:
+        norm: what it takes the place of; one of timm's has an activation, and a layer that drops, behind it.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d):
+        super().__init__()
+        assert norm.running_mean is not None and norm.running_var is not None
+        self.eps = norm.eps
+        mean = norm.running_mean
+        self.register_buffer("weight", norm.weight.detach() if norm.affine else torch.ones_like(mean))
+        self.register_buffer("bias", norm.bias.detach() if norm.affine else torch.zeros_like(mean))
+        self.register_buffer("running_mean", mean)
+        self.register_buffer("running_var", norm.running_var)
+        self.drop = getattr(norm, "drop", nn.Identity())
+        self.act = getattr(norm, "act", nn.Identity())
+        if getattr(self.act, "inplace", False):  # for its gradient what it changes would be copied first
+            self.act.inplace = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        activated: Tensor = self.act(self.drop(y))
+        return activated
+
+
+def freeze_norms(network: nn.Module) -> None:
+    """Put a `FrozenNorm` in the place of every batch norm of images in a network."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(network, name, FrozenNorm(child))
+        else:
+            freeze_norms(child)
 
 
 class TimmEncoder(Encoder[TimmOptions]):
@@ -92,8 +138,8 @@ class TimmEncoder(Encoder[TimmOptions]):
             self.register_buffer(name, torch.tensor(config[name])[:, None, None], persistent=False)
         wanted = self._wanted(len(network.feature_info))
         network.prune_intermediate_layers(sorted(wanted), prune_norm=True)
-        if not options.trained:  # batch norm without batches, so that calls can share a pass
-            network = require("timm.layers", "metrics", "the encoder 'timm'").freeze_batch_norm_2d(network)
+        if not options.trained:
+            freeze_norms(network)
         return network, wanted
 
     def _check_size(self, only: tuple[int, ...] | None) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transgan_images.encoders import TimmEncoder, TimmOptions
+from transgan_images.encoders import FrozenNorm, TimmEncoder, TimmOptions, freeze_norms
 from transgan_images.features import SqueezeNet
 from transgan_images.inception import Inception
 
@@ -262,3 +262,30 @@ def test_check_says_which_networks_are_not_pretrained(
     noted = [lines[i - 1].split(":")[0].strip() for i, line in enumerate(lines) if line == f"    note: {NOTE}"]
     assert noted == names
     assert sum("note: " in line for line in lines) == len(names)
+
+
+@pytest.mark.parametrize("model", ["mobilenetv3_small_050", "test_resnet"])
+def test_frozen_norms_are_those_of_timm_and_stay_in_the_precision_of_their_input(model: str) -> None:
+    expected = timm.layers.freeze_batch_norm_2d(classifier(model))
+    frozen = classifier(model)
+    freeze_norms(frozen)
+    assert list(frozen.state_dict()) == list(expected.state_dict())
+    x = images(32).requires_grad_()
+    gradients = []
+    for network in (expected, frozen):
+        y = network(x)
+        gradients.append((y, *torch.autograd.grad(y.square().sum(), x)))
+    for ours, theirs in zip(gradients[1], gradients[0], strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+    norm = next(each for each in frozen.float().modules() if isinstance(each, FrozenNorm))
+    low = torch.randn(2, len(norm.weight), 4, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert norm(low).dtype is torch.bfloat16
+
+
+def test_a_frozen_norm_without_scale_and_shift() -> None:
+    norm = nn.BatchNorm2d(4, affine=False).eval()
+    norm.running_mean = torch.randn(4)
+    norm.running_var = torch.rand(4) + 0.5
+    x = torch.randn(2, 4, 3, 3)
+    assert torch.equal(FrozenNorm(norm)(x), norm(x))
