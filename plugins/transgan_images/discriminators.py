@@ -137,6 +137,8 @@ class FeatureDiscriminator(Discriminator[FeatureOptions]):
         PluginError: timm is needed and not installed.
     """
 
+    channels_last = True
+
     @classmethod
     def unused_conditions(cls, options: FeatureOptions) -> tuple[str, ...]:
         return () if options.label_maps else ("domain", "kept")

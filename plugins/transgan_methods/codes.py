@@ -81,6 +81,8 @@ class CodeEncoder(Encoder[CodeEncoderOptions]):
         UsageError: samples are not images.
     """
 
+    channels_last = True
+
     def __init__(self, options: CodeEncoderOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         two_axes(spec, "code")
@@ -112,6 +114,8 @@ class CodeDiscriminator(Discriminator[CodeDiscriminatorOptions]):
 
     Three linear layers, LeakyReLU. `forward(x)`: x (N, numbers); logits (N, 1).
     """
+
+    channels_last = True
 
     def __init__(self, options: CodeDiscriminatorOptions, spec: NetworkSpec):
         super().__init__(options, spec)

@@ -60,6 +60,8 @@ class Munit(Generator[MunitOptions]):
         UsageError: samples are not images.
     """
 
+    channels_last = True
+
     def __init__(self, options: MunitOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         o = options
@@ -175,6 +177,8 @@ class Unit(Generator[UnitOptions]):
     Raises:
         UsageError: samples are not images; `forward` is called without a domain.
     """
+
+    channels_last = True
 
     def __init__(self, options: UnitOptions, spec: NetworkSpec):
         super().__init__(options, spec)

@@ -105,6 +105,8 @@ class Pix2pixHdGenerator(Generator[Pix2pixHdOptions]):
             another size than the enhancers that take part need.
     """
 
+    channels_last = True
+
     def __init__(self, options: Pix2pixHdOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.space = two_axes(spec, "pix2pixhd")

@@ -31,6 +31,8 @@ class StarganDiscriminator(Discriminator[StarganDiscriminatorOptions]):
         UsageError: samples are not images, or are too small for the layers.
     """
 
+    channels_last = True
+
     def __init__(self, options: StarganDiscriminatorOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         space = two_axes(spec, "stargan")

@@ -182,6 +182,8 @@ class StarganV2Generator(Generator[StarganV2GeneratorOptions]):
         UsageError: samples are not images, or are too small; in `forward`, where there is no code.
     """
 
+    channels_last = True
+
     def __init__(self, options: StarganV2GeneratorOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         most = _halvings(spec, "stargan_v2", 2)
@@ -280,6 +282,8 @@ class StyleEncoder(Encoder[StyleEncoderOptions]):
         UsageError: samples are not images, or are too small.
     """
 
+    channels_last = True
+
     def __init__(self, options: StyleEncoderOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.trunk = Trunk(options, spec, "stargan_v2_style")
@@ -300,6 +304,8 @@ class StarganV2Discriminator(Discriminator[TrunkOptions]):
     Raises:
         UsageError: samples are not images, or are too small.
     """
+
+    channels_last = True
 
     def __init__(self, options: TrunkOptions, spec: NetworkSpec):
         super().__init__(options, spec)

@@ -32,6 +32,8 @@ class TimeConditioning(Conditioning[TimeOptions]):
         UsageError: in `forward`, where there is no time.
     """
 
+    channels_last = True
+
     rates: Tensor
 
     def __init__(self, options: TimeOptions, spec: NetworkSpec):

@@ -164,6 +164,8 @@ class UgatitGenerator(Generator[UgatitOptions]):
         UsageError: samples are not images, or too small.
     """
 
+    channels_last = True
+
     def __init__(self, options: UgatitOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         height, width = two_axes(spec, "ugatit")
@@ -234,6 +236,8 @@ class UgatitDiscriminator(Discriminator[UgatitDiscriminatorOptions]):
     Raises:
         UsageError: samples are not images, or too small for the layers.
     """
+
+    channels_last = True
 
     def __init__(self, options: UgatitDiscriminatorOptions, spec: NetworkSpec):
         super().__init__(options, spec)

@@ -176,6 +176,8 @@ class PairEnergy(Discriminator[PatchOptions]):
     `forward(x)`: x (N, 1 + 4 C, H, W); logits and features as those of `patch`.
     """
 
+    channels_last = True
+
     def __init__(self, options: PatchOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.network = PatchDiscriminator(options, replace(spec, inputs=1 + 4 * spec.channels, style=0))

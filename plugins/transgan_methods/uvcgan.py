@@ -154,6 +154,8 @@ class UvcganGenerator(Generator[UvcganOptions]):
         PluginError: timm is needed and not installed.
     """
 
+    channels_last = True
+
     def __init__(self, options: UvcganOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         space = two_axes(spec, "uvcgan2")
@@ -256,6 +258,8 @@ class UvcganDiscriminator(Discriminator[UvcganDiscriminatorOptions]):
     Raises:
         UsageError: samples are not images, or too small for the layers.
     """
+
+    channels_last = True
 
     def __init__(self, options: UvcganDiscriminatorOptions, spec: NetworkSpec):
         super().__init__(options, spec)

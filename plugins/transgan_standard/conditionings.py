@@ -72,6 +72,8 @@ class ChannelConditioning(Conditioning[ChannelOptions]):
         UsageError: in `forward`, where the condition is missing or has another length than `numbers`.
     """
 
+    channels_last = True
+
     def __init__(self, options: ChannelOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.of = options.of
@@ -111,6 +113,7 @@ class PlanesConditioning(Conditioning[PlanesOptions]):
         UsageError: in `forward`, where the condition is missing or has another shape.
     """
 
+    channels_last = True
     spatial = True
 
     def __init__(self, options: PlanesOptions, spec: NetworkSpec):
@@ -152,6 +155,8 @@ class EmbeddingConditioning(Conditioning[EmbeddingOptions]):
     Raises:
         UsageError: in `forward`, where the condition is missing or has another length than `numbers`.
     """
+
+    channels_last = True
 
     def __init__(self, options: EmbeddingOptions, spec: NetworkSpec):
         super().__init__(options, spec)

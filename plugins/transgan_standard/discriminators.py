@@ -147,6 +147,8 @@ class PatchDiscriminator(Discriminator[PatchOptions]):
         UsageError: samples are not images, or are too small for the layers; `classes` with fewer than two domains.
     """
 
+    channels_last = True
+
     @classmethod
     def unused_conditions(cls, options: PatchOptions) -> Collection[str]:
         return () if options.label_maps else ("domain", "kept")
@@ -252,6 +254,8 @@ class PixelDiscriminator(Discriminator[PixelOptions]):
     Raises:
         UsageError: samples are not images.
     """
+
+    channels_last = True
 
     def __init__(self, options: PixelOptions, spec: NetworkSpec):
         super().__init__(options, spec)

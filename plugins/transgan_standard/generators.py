@@ -85,6 +85,7 @@ class Output(nn.Module):
 class ImageGenerator(Generator[OptionsT]):
     """Base class of generators whose activations are numbered, and whose last one `output` makes an image of."""
 
+    channels_last = True
     output: Output
 
     def __init__(self, options: OptionsT, spec: NetworkSpec):

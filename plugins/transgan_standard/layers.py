@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from transgan.api import NetworkSpec, Tensor, UsageError
-from transgan_standard.norms import InstanceNorm
+from transgan_standard.norms import GroupNorm, InstanceNorm
 from transgan_standard.padding import PADDING_MODES, Conv2d, PaddingKind, pad
 
 NormKind = Literal["instance", "batch", "group", "none"]
@@ -54,7 +54,7 @@ def plain_norm(kind: NormKind, channels: int, affine: bool, learned: bool = True
     if kind == "batch":
         return nn.BatchNorm2d(channels, affine=learned)
     if kind == "group":
-        return nn.GroupNorm(math.gcd(channels, 8), channels, affine=learned)
+        return GroupNorm(math.gcd(channels, 8), channels, affine=learned)
     return nn.Identity()
 
 

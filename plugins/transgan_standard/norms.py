@@ -26,6 +26,18 @@ class InstanceNorm(nn.Module):
         return instance_norm(x, self.weight, self.bias)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation (Wu & He, 2018), as PyTorch's, whose gradient with channels last is eight times as slow.
+
+    `forward(x) -> y`: (N, C, *space), y in the dtype and the memory format of x.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not _channels_last(x):
+            return super().forward(x)
+        return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+
+
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """Return each channel of each sample normalized by itself: (N, C, *space), in the dtype of x, computed in fp32.
 

@@ -37,6 +37,8 @@ class NextFrame(Encoder[PredictorOptions]):
         UsageError: samples are not clips, or their size is odd.
     """
 
+    channels_last = True
+
     def __init__(self, options: PredictorOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         self.frames = options.frames

@@ -46,6 +46,8 @@ class GatedPatch(Discriminator[GatedPatchOptions]):
         UsageError: samples do not have one axis, are too small for `layers`, or `classes` is set for a single domain.
     """
 
+    channels_last = True
+
     def __init__(self, options: GatedPatchOptions, spec: NetworkSpec):
         super().__init__(options, spec)
         if len(spec.space) != 1:

@@ -63,6 +63,8 @@ class VoiceGenerator(Generator[VoiceOptionsT]):
         UsageError: samples do not have one axis, or a map is called without `domain` and `origin`.
     """
 
+    channels_last = True
+
     def __init__(self, options: VoiceOptionsT, spec: NetworkSpec):
         super().__init__(options, spec)
         if len(spec.space) != 1:

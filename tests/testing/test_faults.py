@@ -469,6 +469,30 @@ class HiddenState(Convolution):
         return super().forward(x + self.seen)
 
 
+@fault("channels_last", "reshape where it views")
+class Viewing(Convolution):
+    """A generator."""
+
+    channels_last = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)
+        return torch.tanh(y.view(len(y), -1).view(y.shape))
+
+
+@fault("channels_last", "it returns something else")
+class Ordered(Convolution):
+    """A generator."""
+
+    channels_last = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)
+        _, channels, *sides = y.shape
+        order = (channels * math.prod(sides), math.prod(sides), sides[1], 1)
+        return torch.tanh(torch.as_strided(y, y.shape, order))
+
+
 @fault("bf16", "cast what is combined")
 class Precise(Convolution):
     """A generator."""

@@ -102,6 +102,10 @@ class Network(nn.Module, Configurable[OptionsT]):
 
     mixes_batch: ClassVar[bool] = False
     """True where a sample's output depends on the other samples. Batch norm is recognised without it."""
+    channels_last: ClassVar[bool] = False
+    """True where `forward` takes samples (N, C, H, W) with channels last in memory, where large convolutions are
+    faster: nothing in it views a tensor as only one with rows last can be viewed; `reshape` works in either format.
+    What it returns has rows last again."""
     note: str = ""
     """What `transgan check` says of the network, such as that its weights are random; a sentence."""
 
@@ -163,6 +167,8 @@ class Conditioning(nn.Module, Configurable[OptionsT]):
     """Length that it adds to the style vector."""
     spatial: ClassVar[bool] = False
     """True where the condition has values for every position, (N, K, *space)."""
+    channels_last: ClassVar[bool] = False
+    """True where `forward` takes samples with channels last in memory, as of networks."""
 
     def __init__(self, options: OptionsT, spec: NetworkSpec):
         super().__init__()
@@ -274,6 +280,20 @@ class Metric(Configurable[OptionsT]):
 
     def __init__(self, options: OptionsT):
         self.options = options
+
+    def check_domains(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> None:
+        """Refuse domains that it cannot measure, such as samples without a label, before anything is trained.
+
+        Called by `transgan check`, before the training, and before `prepare`. It should read no files: what `elsewhere`
+        returns here has all samples that the source finds there, none of them held out, and not the batches.
+
+        Args:
+            domains, tasks: as `prepare` gets them.
+
+        Raises:
+            UsageError: the options do not fit the domains.
+            DataError: samples that the options ask for are not there.
+        """
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         """Fit classifiers and reference statistics to the real domains. Called once, before the first update.

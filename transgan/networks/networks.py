@@ -82,7 +82,6 @@ class Networks(Mapping[str, nn.Module]):
         """The names of the networks that compute with channels last."""
         for name in self.channels_last:
             self[name].to(memory_format=torch.channels_last)
-        self._untried = set(self.channels_last)
         if self.device.type == "cuda" and not train.tf32:
             set_fp32_precisions("ieee", "ieee")  # also outside of phases, where models translate and are measured
         self.checkpointed = checkpointed(self, train.checkpointing, known={*plan.networks, *self})
@@ -257,7 +256,6 @@ class Networks(Mapping[str, nn.Module]):
         network = self[name]
         self._given.setdefault(name, set()).update(conditions)
         self._check_call(name, x, conditions)
-        rows_last = x
         if name in self.channels_last:
             x = memory_format.channels_last(x)
         if self.compiled:
@@ -273,26 +271,18 @@ class Networks(Mapping[str, nn.Module]):
         autocast = self._autocast() if self.dtype and not full_precision else nullcontext()
         given = {"x": x, **conditions}
         before = versions(given)
-        first = memory_format.FirstPass(network) if name in self._untried else None
-        try:
-            with error_context(plugin=self._plugin(name)), autocast:
-                if name in self.checkpointed and torch.is_grad_enabled():
-                    output = checkpoint(run, x, use_reentrant=False)
-                else:
-                    output = run(x)
-        except RuntimeError as error:
-            if first is None or not memory_format.is_refusal(error):
-                raise
-            first.undo()
-            self.channels_last.discard(name)
-            self._untried.discard(name)
-            return self(name, rows_last, conditions, frozen, full_precision)
-        self._untried.discard(name)
+        with error_context(plugin=self._plugin(name)), autocast:
+            if name in self.checkpointed and torch.is_grad_enabled():
+                output = checkpoint(run, x, use_reentrant=False)
+            else:
+                output = run(x)
         if changed := changed_in_place(given, before):
             raise PluginFault(self._plugin(name), changed)
         planned = self.plan.networks[name]
         if wrong := wrong_output(planned.kind, planned.spec, self._is_whole(name, conditions), x, output):
             raise PluginFault(self._plugin(name), wrong)
+        if name in self.channels_last:
+            output = memory_format.rows_last(output)
         return to_fp32(output) if self.dtype else output
 
     def _plugin(self, name: str, key: str = "") -> type[Any]:

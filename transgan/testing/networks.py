@@ -252,6 +252,28 @@ class NetworkChecker(Checker):
         if any(not torch.isfinite(each).all() for each in tensors_of(y) if each.is_floating_point()):
             yield 'with precision = "bf16" it returns NaN or infinite numbers'
 
+    def check_channels_last(self) -> Iterator[str]:
+        """With channels last in memory, one that takes them returns the same, with the same gradient."""
+        x, conditions = self.values()
+        if not getattr(self.cls, "channels_last", False) or x.ndim != 4:
+            return
+        found: list[list[Tensor]] = []
+        for form in (torch.contiguous_format, torch.channels_last):
+            module = self.build().eval().to(memory_format=form)
+            given = x.detach().to(memory_format=form).requires_grad_()
+            try:
+                y = self.run(module, given, conditions)
+                squares = sum(each.float().square().sum() for each in tensors_of(y) if each.requires_grad)
+                assert isinstance(squares, Tensor)
+                found.append([*tensors_of(y), *torch.autograd.grad(squares, given)])
+            except RuntimeError as error:
+                raise Fault(
+                    f"with channels last in memory it raises {in_a_line(error)}; reshape where it views, or do not set "
+                    "channels_last"
+                ) from None
+        if differ(found[0], found[1]):
+            yield "with channels last in memory it returns something else; do not set channels_last"
+
     def check_device(self) -> Iterator[str]:
         """`transgan check` and every plan build and run networks on the meta device."""
         x, conditions = self.values()

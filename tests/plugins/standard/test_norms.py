@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transgan_standard.norms import InstanceNorm, instance_norm, sample_norm
+from transgan_standard.norms import GroupNorm, InstanceNorm, instance_norm, sample_norm
 from transgan_standard.padding import Conv2d, Pad, PaddingKind
 
 LAST = torch.channels_last
@@ -35,6 +35,20 @@ def test_channels_last_are_normalized_as_by_group_norm(norm: Callable[..., Tenso
         for each, other in zip(found, expected, strict=True):
             torch.testing.assert_close(each, other)
         assert found[0].is_contiguous() == x.is_contiguous()
+        assert found[0].is_contiguous(memory_format=LAST) == x.is_contiguous(memory_format=LAST)
+
+
+def test_group_norm_keeps_the_memory_format() -> None:
+    own, theirs = GroupNorm(4, 8).double(), nn.GroupNorm(4, 8).double()
+    with torch.no_grad():
+        own.weight.copy_(sample((8,), seed=2))
+        own.bias.copy_(sample((8,), seed=3))
+    theirs.load_state_dict(own.state_dict())
+    expected = derivatives(theirs, sample())
+    for x in (sample(), sample().contiguous(memory_format=LAST)):
+        found = derivatives(own, x)
+        for each, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(each, other)
         assert found[0].is_contiguous(memory_format=LAST) == x.is_contiguous(memory_format=LAST)
 
 
