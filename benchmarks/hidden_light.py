@@ -8,7 +8,7 @@ two frames each, the slope of what a frame differs by from the same frame in ste
 squares. Printed are the share that comes back and the correlation.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from transgan_video.scenes import SceneClip, SceneStyle
 
 from transgan import Translator
+from transgan.errors import TransganError
 
 #: The first scene; scenes, and frames of each; side in pixels.
 FIRST, SCENES, FRAMES, SIDE = 9_000, 30, 2, 32
@@ -39,7 +40,11 @@ def there_and_back(translator: Translator, frame: np.ndarray) -> np.ndarray:
 
 
 def measure(run: Path) -> tuple[float, float]:
-    """Return the share of the light's slope that comes back, and the correlation of both slopes."""
+    """Return the share of the light's slope that comes back, and the correlation of both slopes.
+
+    Raises:
+        TransganError: there is no such model, or it does not translate between day and night.
+    """
     translator = Translator.from_pretrained(run, "cpu")
     steady, unsteady = (
         np.concatenate([SceneClip(0, FIRST + i, SceneStyle.of(style))(FRAMES, 1, SIDE) / 255 for i in range(SCENES)])
@@ -51,6 +56,11 @@ def measure(run: Path) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        share, correlation = measure(Path(name))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    for name in parser.parse_args().runs:
+        try:
+            share, correlation = measure(name)
+        except TransganError as error:
+            raise SystemExit(f"error: {error}") from None
         print(f"{name}: {share:.2f} of the slope comes back, correlation {correlation:.2f}")

@@ -6,7 +6,7 @@ The peak is the most that this process holds in nine steps, beyond what it held 
 measurement in a process of its own, as here: a second one would find the first one's memory free.
 """
 
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from transgan.bench.memory import Memory
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.dry_run import predict_memory
+from transgan.errors import TransganError
 from transgan.plan import Plan
 from transgan.recipe import read_recipe
 from transgan.training.distributed import Processes
@@ -33,7 +34,11 @@ def planned(recipe: str, settings: Sequence[str], steps: int) -> Plan:
 
 
 def measure(recipe: str, settings: Sequence[str]) -> tuple[int, int]:
-    """Return the bytes that a run was predicted to take, and those that it took."""
+    """Return the bytes that a run was predicted to take, and those that it took.
+
+    Raises:
+        TransganError: the recipe or a setting is invalid, or its data cannot be read.
+    """
     _warm_up()
     plan = planned(recipe, settings, STEPS)
     predicted = predict_memory(plan)["needed"]
@@ -55,6 +60,18 @@ def _warm_up() -> None:
     torch.optim.Adam(network.parameters(), fused=True).step()
 
 
-if __name__ == "__main__":
-    predicted, measured = measure(sys.argv[1], sys.argv[2:])
+def main() -> None:
+    """Measure one run, and print what was predicted and measured."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("recipe", help="a recipe in TOML, or the name of an installed one")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings, as of --set")
+    given = parser.parse_args()
+    try:
+        predicted, measured = measure(given.recipe, given.settings)
+    except TransganError as error:
+        raise SystemExit(f"error: {error}") from None
     print(f"predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB, ratio {predicted / measured:.2f}")
+
+
+if __name__ == "__main__":
+    main()

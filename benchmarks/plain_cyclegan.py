@@ -32,6 +32,7 @@ from transgan.bench.cases import make_plan_with_noise
 from transgan.bench.peak import wait
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
+from transgan.errors import TransganError
 from transgan.recipe import parse_recipe
 from transgan.rng import stable_hash
 from transgan.training import Engine
@@ -257,15 +258,25 @@ def measure(given: argparse.Namespace, processes: Processes) -> dict[str, list[f
     return seconds
 
 
+def positive(text: str) -> int:
+    """Return a positive number that was given."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"found '{text}'; expected a number from 1 on")
+    return int(text)
+
+
 def main() -> None:
     """Compare results, then speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("size", 64), ("batch", 8), ("width", 64), ("blocks", 9), ("rounds", 5)):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+        parser.add_argument(f"--{name}", type=positive, default=default, help=f"default {default}")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     given = parser.parse_args()
     processes = Processes()
-    output, weight = check_results(given, processes)
+    try:
+        output, weight = check_results(given, processes)
+    except TransganError as error:  # of --set
+        sys.exit(f"error: {error}")
     print(f"largest difference after {COMPARED} steps in float64: {output:.1e} of outputs, {weight:.1e} of weights")
     if not max(output, weight) < TOLERANCE:
         sys.exit(f"the results differ by more than {TOLERANCE:.0e}")

@@ -15,9 +15,13 @@ from torch import Tensor, nn
 from transgan_images.media import ImageMedia
 
 from transgan.api import Generator, NetworkSpec, Options, Register, hookimpl
+from transgan.data.batches import Batches
+from transgan.data.domains import Domains
 from transgan.dry_run import describe, predict_memory
 from transgan.errors import RecipeError, TransganError
 from transgan.networks import Networks
+from transgan.training.engine import Engine
+from transgan.training.live import LiveTensors
 from transgan.training.trace import trace_phases
 
 RECIPE = """
@@ -80,6 +84,38 @@ def test_weights_are_counted_with_two_moments_and_pools_once_full(planned: Any) 
         sum(p.nbytes for p in Networks(plan, "meta")["g"].parameters()) if plan.recipe.train.ema.ever_nonzero else 0
     )
     assert predict_memory(plan)["state"] == 3 * weights + average + pools
+
+
+@pytest.mark.parametrize(
+    "generator",
+    ['{ use = "resnet", width = 16, blocks = 2 }', '{ use = "unet", width = 32, downs = 3, norm = "instance" }'],
+)
+@pytest.mark.parametrize("train", ["", 'precision = "bf16"', 'precision = "bf16"\ncheckpointing = ["g"]'])
+def test_what_tensors_take_is_what_a_step_takes(planned: Any, generator: str, train: str) -> None:
+    """Compared with a step on the CPU: in 16 bits weights have copies, and gradients stay in fp32."""
+    text = RECIPE.replace("steps = 10", f'steps = 2\nmerge = "always"\n{train}')
+    text = text.replace('{ use = "resnet", width = 4, blocks = 1, norm_first = false }', generator)
+    plan = planned(text)
+    engine, batches = Engine(plan), Batches(plan, Domains(plan))
+    steps = engine.train(batches)
+    next(steps)
+    weights = [x for network in engine.networks.values() for x in (*network.parameters(), *network.buffers())]
+    with LiveTensors() as live:
+        live.hold([*weights, *(x.grad for x in weights if x.grad is not None)])
+        live.peak = live.now
+        next(steps)
+    taken = live.peak - sum(x.nbytes for x in weights)
+    assert predict_memory(plan)["activations"] == pytest.approx(taken, rel=0.1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in fp16 as fast as in bf16")
+def test_fp16_on_a_cpu_is_warned_of(planned: Any) -> None:
+    lines = {
+        precision: list(describe(planned(RECIPE, overrides=[f'train.precision="{precision}"'])))
+        for precision in ("fp16", "bf16", "fp32")
+    }
+    warned = {precision for precision, each in lines.items() if any("slow on a CPU" in line for line in each)}
+    assert warned == {"fp16"}
 
 
 @pytest.mark.slow

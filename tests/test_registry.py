@@ -107,6 +107,10 @@ def test_a_broken_plugin_is_reported_with_its_error_and_disables_nothing_else(mo
     assert found.get("losses", "whole") is Mine
     assert "half" not in found.names("losses")
     assert found.get("generators", "resnet")
+    with pytest.raises(PluginError) as error:
+        found.get("losses", "strange:half")
+    why = "Package 'strange' is installed, and could not be loaded: ImportError: no module named 'glass'"
+    assert str(error.value) == f"no loss 'strange:half'. {why}"
     with pytest.raises(
         PluginError, match=r"no loss 'half'.* Not loaded: brittle \(strange 0\.3\): ImportError: no module"
     ):

@@ -66,7 +66,7 @@ ALLOWED = {
 JUDGES = (
     *("docs/howto/judge.md", "plugins/transgan_images/judges.py", "plugins/transgan_images/metrics.py"),
     *("plugins/transgan_images/metrics_judges.py", "plugins/transgan_images/metrics_labels.py"),
-    *("docs/make_face_sheet.py", "tests/plugins/images/test_judges.py"),
+    *("docs/make_face_sheet.py", "tests/plugins/images/test_judges.py", "tests/cli/test_mistakes_in_metrics.py"),
     *("docs/results.md", "docs/tutorial/conditional_faces.md"),
 )
 ALLOWED |= {(file, word): "a metric's networks outside the training" for file in JUDGES for word in ("judge", "judges")}

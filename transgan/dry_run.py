@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from transgan.data.attributes import describe_attribute, typical_label
 from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
-from transgan.evaluation.unmeasured import unmeasured
-from transgan.networks import Networks
+from transgan.evaluation.unmeasured import check_metrics, unmeasured
+from transgan.networks import DTYPES, Networks
+from transgan.networks.meta_precision import computing_in
 from transgan.options import Size
 from transgan.plan import Plan, Stage
 from transgan.plan.conditioning import check_conditioning, count_parameters
@@ -31,8 +33,9 @@ from transgan.training.unused import check_used, phases_training
 #: Bytes of code and kernels that the first step of a process loads, on a CPU.
 LOADED = 22_000_000
 #: What the C library's heap holds in gaps between tensors, as a share of what a step allocates and frees. With every
-#: tensor mapped for itself (`MALLOC_MMAP_THRESHOLD_`) there are none, and steps take twice as long.
-GAPS = 0.4
+#: tensor mapped for itself (`MALLOC_MMAP_THRESHOLD_`) there are none, and steps take twice as long. There are
+#: more where tensors come and go: casts to 16 bits, or activations that are computed again.
+GAPS, GAPS_IN_16_BITS, GAPS_CHECKPOINTING = 0.4, 0.6, 1.0
 
 
 def describe(plan: Plan) -> Iterator[str]:
@@ -59,6 +62,7 @@ def examine(plan: Plan) -> dict[str, Any]:
     except UntracedError as error:
         unused, trained_in = [*error.problems], {}
     domains = Domains(plan)
+    check_metrics(plan, domains)
     with progress_bar("reading the data", count_files(domains)) as seen:
         exclude_unreadable(domains, seen)
     for name in domains:
@@ -66,7 +70,7 @@ def examine(plan: Plan) -> dict[str, Any]:
             _round_trip(domains, part.name, plan.stages[-1].size)
     networks, initial = Networks(plan, "meta"), initial_weights(plan)
     build_lazy_modules(plan, networks)
-    costs = _costs(plan, networks, None if traces is None else peak_of(plan, traces))
+    costs = _costs(plan, networks, None if traces is None else _peak(plan, traces))
     warnings = [*domains.warnings, *unused, *unmeasured(plan, domains), *check_conditioning(plan)]
     return {
         "recipe": recipe.name,
@@ -81,7 +85,7 @@ def examine(plan: Plan) -> dict[str, Any]:
         "attributes": {
             name: {
                 "values": describe_attribute(attribute),
-                "typical": {domain: typical_label(name, each.samples) for domain, each in domains.items()},
+                "typical": {domain: typical_label(attribute, name, each.samples) for domain, each in domains.items()},
             }
             for name, attribute in recipe.attributes.items()
         },
@@ -104,7 +108,7 @@ def examine(plan: Plan) -> dict[str, Any]:
         "initial_weights": list(initial.report()) if initial else [],
         "stages": [_stage(*each) for each in zip(plan.stages, traces or [[]] * len(plan.stages), strict=True)],
         **costs,
-        "warnings": [*_short_of(costs), *warnings],
+        "warnings": [*_short_of(costs), *_slow(plan), *warnings],
     }
 
 
@@ -262,8 +266,21 @@ def predict_memory(plan: Plan) -> dict[str, int]:
     """Return the bytes that a run needs, and their parts, as `transgan check --json` has them."""
     networks = Networks(plan, "meta")
     build_lazy_modules(plan, networks)
-    memory: dict[str, int] = _costs(plan, networks, peak_of(plan, trace_run(plan)))["memory"]
+    memory: dict[str, int] = _costs(plan, networks, _peak(plan, trace_run(plan)))["memory"]
     return memory
+
+
+def _peak(plan: Plan, traces: list[list[PhaseTrace]]) -> int:
+    """Return the most bytes that the tensors of a step take, in the precision of the run.
+
+    Args:
+        traces: those of `trace_run`, which are in fp32.
+    """
+    if dtype := DTYPES[plan.recipe.train.precision]:
+        # A plugin's code may expect fp32 where autocast would give it that: then fp32 is an upper bound.
+        with suppress(Exception), computing_in(dtype):
+            return peak_of(plan, trace_run(plan))
+    return peak_of(plan, traces)
 
 
 def _costs(plan: Plan, networks: Networks, peak: int | None) -> dict[str, Any]:
@@ -278,9 +295,9 @@ def _costs(plan: Plan, networks: Networks, peak: int | None) -> dict[str, Any]:
     memory = {"needed": None, "state": state, "activations": None, "process": None, "available": _memory()}
     if peak is not None:
         step = peak - sum(held.values())
-        if plan.recipe.train.precision != "fp32":
-            step //= 2
-        process = 0 if torch.cuda.is_available() else LOADED + round(GAPS * step)
+        gaps = GAPS if plan.recipe.train.precision == "fp32" else GAPS_IN_16_BITS
+        gaps = GAPS_CHECKPOINTING if networks.checkpointed else gaps
+        process = 0 if torch.cuda.is_available() else LOADED + round(gaps * step)
         memory |= {"needed": state + step + process, "activations": step, "process": process}
     disk = {"checkpoint": checkpoint, "kept": plan.recipe.train.keep, "model": translating}
     return {"memory": memory, "disk": {**disk, "free": shutil.disk_usage(Path.cwd()).free}}
@@ -305,6 +322,12 @@ def _short_of(costs: Mapping[str, Any]) -> Iterator[str]:
         yield f"the device has {there} of memory; lower train.batch or data.size, or raise train.accumulate"
     if disk["free"] < (disk["kept"] + 1) * disk["checkpoint"]:
         yield "the disk may become full; lower train.keep or make room"
+
+
+def _slow(plan: Plan) -> Iterator[str]:
+    """Yield a warning where a run takes much longer than with another precision."""
+    if plan.recipe.train.precision == "fp16" and not torch.cuda.is_available():
+        yield 'train.precision = "fp16" is for GPUs, and slow on a CPU; set "bf16" or "fp32"'
 
 
 def _memory() -> int:

@@ -333,8 +333,10 @@ class Registry:
         Args:
             known: the names that could have been written.
         """
-        hint = f"{did_you_mean(name, known)}{self.not_loaded}"
         package = name.rpartition(":")[0]
+        if package and (why := next((why for who, why in self.broken.items() if f" ({package} " in who), "")):
+            return f"Package '{package}' is installed, and could not be loaded: {why}"
+        hint = f"{did_you_mean(name, known)}{self.not_loaded}"
         if package and package not in {each.package for each in self.candidates()}:
             return f"{hint} Package '{package}' is not installed, or has no plugins"
         return f"{hint} Or its package is not installed (transgan plugins lists what is, pip install adds others)"

@@ -104,6 +104,8 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="factor of every method's steps")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = parser.parse_args()
+    if chosen.threads < 1 or chosen.scale <= 0:
+        parser.error("expected --threads from 1 on, and --scale above 0")
     torch.set_num_threads(chosen.threads)
 
     files = {

@@ -1,6 +1,6 @@
 """A classifier of a task's domains, trained on real data only: for `target_share`, and as a feature network."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -10,16 +10,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transgan.api import Domain, Options, UsageError, did_you_mean, require
+from transgan.api import Domain, Options, UsageError, did_you_mean, listed, require
 
 TIMM = "timm:"
 
 
-def create_timm(name: str, why: str, **options: Any) -> Any:
+def create_timm(name: str, why: str, others: Collection[str] = (), **options: Any) -> Any:
     """Return a model of timm with random weights. Nothing is downloaded, whatever the name.
 
     Args:
         why: the feature that requires it.
+        others: what else may be meant by a name that timm does not know.
         options: those of `timm.create_model`.
 
     Raises:
@@ -28,7 +29,7 @@ def create_timm(name: str, why: str, **options: Any) -> Any:
     """
     timm = require("timm", "metrics", why)
     if not timm.is_model(name):  # `create_model` would ask a server for a name such as hf-hub:...
-        known = did_you_mean(name.partition(".")[0], timm.list_models())
+        known = did_you_mean(name.partition(".")[0], [*timm.list_models(), *others])
         raise UsageError(f"timm has no model '{name}'. {known}")
     try:
         return timm.create_model(name, pretrained=False, **options)
@@ -110,6 +111,21 @@ def build_classifier(options: ClassifierOptions, channels: int, classes: int) ->
     if options.network.startswith(TIMM):
         return TimmClassifier(options.network.removeprefix(TIMM), channels, classes)
     raise UsageError(f"there is no classifier '{options.network}'; expected small or {TIMM}MODEL")
+
+
+def check_channels(domains: Mapping[str, Domain], names: Sequence[str], remedy: str = "leave the metric out") -> None:
+    """Refuse domains that differ in channels: no classifier is trained on their images.
+
+    Args:
+        names: those of the domains that one classifier would be trained on.
+
+    Raises:
+        UsageError: they differ; says what to do.
+    """
+    channels = {name: domains[name].media.channels for name in names}
+    if len(set(channels.values())) > 1:
+        have = listed(f"{name} {count}" for name, count in channels.items())
+        raise UsageError(f"domains differ in channels ({have}); {remedy}")
 
 
 #: Trained classifiers by the data that they were trained on, so that all metrics of a run share them.

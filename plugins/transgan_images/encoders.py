@@ -105,6 +105,7 @@ class TimmEncoder(Encoder[TimmOptions]):
         PluginError: timm is needed and not installed.
     """
 
+    channels_last = True
     mean: Tensor
     std: Tensor
 
@@ -129,7 +130,7 @@ class TimmEncoder(Encoder[TimmOptions]):
             cls, count = OWN[options.model]
             self._check_size((inception.SIDE,) * 2 if options.model == "inception" else None)
             return cls(), self._wanted(count)
-        network = create_timm(options.model, "the encoder 'timm'", num_classes=0)
+        network = create_timm(options.model, "the encoder 'timm'", OWN, num_classes=0)
         if not hasattr(network, "forward_intermediates"):
             raise UsageError(f"timm's '{options.model}' returns no feature maps; choose another model")
         config = network.pretrained_cfg

@@ -7,6 +7,9 @@ from typing import Any
 from transgan.api import DataError, FoundFiles, Sample, Source, UsageError, expand_home, find_files, listed
 from transgan_images.media import HalfImage, ImageMedia
 
+#: Behind a message about a folder that is not there, where the recipe names no folder with the data.
+NO_ROOT = "data.root is not set, so the working folder was searched: set it to the folder with the data"
+
 
 class FolderSource(Source):
     """Files in folders. A domain is a folder below `data.root`, including its subfolders and linked ones, or a glob.
@@ -43,7 +46,12 @@ class FolderSource(Source):
         if not isinstance(selection, str):
             raise UsageError(f"found {selection!r}; expected the path of a folder, or a glob")
         root = self.root if self.root is not None else Path()
-        files, skipped = files_in(root, selection, domain, self.suffixes)
+        try:
+            files, skipped = files_in(root, selection, domain, self.suffixes)
+        except DataError as error:
+            if self.root is not None or expand_home(selection).is_absolute():
+                raise
+            raise DataError(f"{str(error).removesuffix('.')}; {NO_ROOT}") from None
         self.skipped |= skipped
         if others := [path for key, path in files if not key.endswith(without)]:
             what = f"{len(others)} files" if len(others) > 1 else "1 file"

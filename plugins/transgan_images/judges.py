@@ -8,7 +8,7 @@ that do not change what they show, and on sources that are changed for the train
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -32,7 +32,7 @@ from transgan.api import (
     UsageError,
     did_you_mean,
 )
-from transgan_images.classifier import BATCH, SmallNetwork, chosen, optimize, samples_of
+from transgan_images.classifier import BATCH, SmallNetwork, check_channels, chosen, optimize, samples_of
 from transgan_images.encoders import TimmEncoder, TimmOptions
 from transgan_images.features import short_name
 from transgan_images.perturbations import blurred, compressed, noise, shifted, strongly_augmented
@@ -77,7 +77,15 @@ class JudgeOptions(Options):
             raise ValueError('a judge of kind "features" needs weights = "FILE": features of random weights say little')
         if self.select is not None and self.judge_data is None:
             raise ValueError("select is for samples of judge_data, which is missing")
+        other = "cnn" if self.kind == "features" else "features"
+        for name in OPTIONS_OF[other]:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f'{name} is an option of kind "{other}", and this judge is of kind "{self.kind}"')
         return self
+
+
+#: Options that judges of one kind alone have.
+OPTIONS_OF = {"features": ("network", "weights", "layers"), "cnn": ("epochs", "width")}
 
 
 def named_judges(judges: Sequence[JudgeOptions]) -> dict[str, JudgeOptions]:
@@ -315,16 +323,11 @@ def _train(domains: Mapping[str, Domain], question: Question, options: JudgeOpti
         values: list[Hashable] | None = None
         y = torch.tensor(answers, dtype=torch.float64)[:, None]
         weight = torch.ones(len(y), dtype=torch.float64)
-        spread = len(set(answers))
     else:
         values = list(question.domains) if not question.label else sorted(set(answers), key=str)
         index = torch.tensor([values.index(each) for each in answers])
         y = F.one_hot(index, len(values)).double()
         weight = 1 / torch.bincount(index).clamp(min=1).double()[index]
-        spread = len(set(answers))
-    if spread < 2:
-        what = f"{question.label} = {answers[0]!r}" if question.label else f"the domain '{answers[0]}'"
-        raise UsageError(f"judges: all samples to train on have {what}")
     if options.kind == "features":
         return Judge(FeatureModel(_pooled(options), x, y, weight, seed), values)
     return Judge(CnnModel(options, x, y, weight, not question.number, seed), values)
@@ -334,25 +337,69 @@ def _samples_to_train_on(
     domains: Mapping[str, Domain], question: Question, options: JudgeOptions, seed: int
 ) -> tuple[Tensor, list[Any]]:
     """Return images (N, C, H, W) and their true answers, N in all."""
-    names = question.domains if options.select is None else question.domains[:1]
     images, answers = [], list[Any]()
     seen = set[Hashable]()  # a sample may be in several domains
-    for name in names:
-        domain = domains[name]
-        if options.judge_data is not None:
-            try:
-                domain = domain.elsewhere(Path(options.judge_data), options.select)
-            except (DataError, UsageError) as error:
-                raise type(error)(f"judge_data: {error}") from None
+    found_domains = dict(_domains_to_train_on(domains, question, options))
+    for name, domain in found_domains.items():
         x, found = real_answers(domain, name, question, held_out=False, most=options.most, seed=seed, seen=seen)
         images += [x] if found else []
         answers += found
-    if not answers:
-        where = f" in judge_data = {options.judge_data!r}" if options.judge_data else ""
-        raise DataError(f"judges: no samples have the label '{question.label}'{where}")
+    _check_answers(answers, found_domains.values(), question, options)
     if len({x.shape[1:] for x in images}) > 1:
-        raise UsageError(f"judges: the domains {', '.join(names)} differ in channels or size; leave the metric out")
+        raise UsageError(f"the domains {', '.join(found_domains)} differ in channels or size; leave the metric out")
     return torch.cat(images), answers
+
+
+def check_judges(domains: Mapping[str, Domain], question: Question, judges: Mapping[str, JudgeOptions]) -> None:
+    """Refuse judges that cannot be trained on the samples that there are, of which no files are read.
+
+    Args:
+        judges: by name.
+
+    Raises:
+        DataError: there are no samples to train on.
+        UsageError: these have one answer only, or differ in channels, or the selection is not known.
+    """
+    check_channels(domains, question.domains)
+    for judge, options in judges.items():
+        try:
+            found = dict(_domains_to_train_on(domains, question, options))
+            said = (question.answer(sample, name) for name, each in found.items() for sample in each.samples)
+            _check_answers([each for each in said if each is not None], found.values(), question, options)
+        except (DataError, UsageError) as error:
+            raise type(error)(f"judge '{judge}': {error}") from None
+
+
+def _domains_to_train_on(
+    domains: Mapping[str, Domain], question: Question, options: JudgeOptions
+) -> Iterator[tuple[str, Domain]]:
+    """Yield the domains of the samples that a judge is trained on; one where it selects them itself."""
+    for name in question.domains if options.select is None else question.domains[:1]:
+        if options.judge_data is None:
+            yield name, domains[name]
+            continue
+        try:
+            yield name, domains[name].elsewhere(Path(options.judge_data), options.select)
+        except (DataError, UsageError) as error:
+            text = str(error)
+            if options.select is not None:  # which takes the place of the domain's own selection
+                own = text.removeprefix(f"[domains] {name}: ")
+                text = f"select: {own}" if own != text or isinstance(error, UsageError) else text
+            raise type(error)(f"judge_data: {text}") from None
+
+
+def _check_answers(answers: Sequence[Any], found: Iterable[Domain], question: Question, options: JudgeOptions) -> None:
+    """Check that there is something to tell apart."""
+    if not answers:
+        known = {label for domain in found for sample in domain.samples for label in sample.attributes}
+        where = f" in judge_data = {options.judge_data!r}" if options.judge_data else ""
+        if question.label in known:
+            raise DataError(f"no samples{where} have the label '{question.label}' as a number")
+        hint = did_you_mean(question.label, known) if known else "They have no labels."
+        raise DataError(f"no samples{where} have the label '{question.label}'. {hint}")
+    if len(set(answers)) < 2:
+        what = f"{question.label} = {answers[0]!r}" if question.label else f"the domain '{answers[0]}'"
+        raise UsageError(f"all samples to train on have {what}")
 
 
 def real_answers(

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from transgan.api import Domain, Metric, Translation, UsageError
-from transgan_images.classifier import BATCH, ClassifierOptions, build_classifier, trained_classifier
-from transgan_images.judges import JudgeOptions, Question, named_judges, trained_judge
-from transgan_images.metrics_judges import AdversarialSource, JudgedShares, accuracy_of, protocol_of
+from transgan_images.classifier import BATCH, ClassifierOptions, build_classifier, check_channels, trained_classifier
+from transgan_images.judges import JudgeOptions, Question, check_judges, named_judges, trained_judge
+from transgan_images.metrics_judges import (
+    AdversarialSource,
+    JudgedShares,
+    accuracy_of,
+    known_figures,
+    protocol_of,
+    untried,
+)
 
 
 class TargetShareOptions(ClassifierOptions):
@@ -62,11 +69,14 @@ class TargetShare(Metric[TargetShareOptions]):
         if self.named:
             self.direction = {f"target_share_{name}": "higher" for name in self.named}  # type: ignore[misc]
 
+    def check_domains(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> None:
+        """Refuse domains that differ in channels, and judges without samples to train on."""
+        for names in tasks.values():
+            check_channels(domains, names)
+            check_judges(domains, Question(tuple(names)), self.named)
+
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         """Train a classifier for each task, and measure its accuracy."""
-        for task, names in tasks.items():
-            if len({domains[name].media.channels for name in names}) > 1:
-                raise UsageError(f"target_share: the domains of task '{task}' differ in channels; leave the metric out")
         self.domains, self.tasks = domains, tasks
         self.labels = {
             task: {
@@ -163,17 +173,17 @@ class TargetShare(Metric[TargetShareOptions]):
         """Return the shares and the classifier's accuracy, by translation and name."""
         if self.named:
             found = self.shares.figures()
-            return {translation: each | self.accuracies[translation.task] for translation, each in found.items()}
+            return {t: each | known_figures(self.accuracies[t.task]) for t, each in found.items()}
         return {
-            translation: {
-                **{name: float(np.mean(values)) for name, values in hits.items()},
-                "classifier_accuracy": self.accuracy[translation.task],
-            }
+            translation: {name: float(np.mean(values)) for name, values in hits.items()}
+            | known_figures({"classifier_accuracy": self.accuracy[translation.task]})
             for translation, hits in self.hits.items()
         }
 
     def warnings(self) -> Sequence[str]:
-        return self.shares.warnings()
+        tried = self.accuracies if self.named else {task: {"": each} for task, each in self.accuracy.items()}
+        what = "the judges" if self.named else "the classifier"
+        return [*untried(what, {f"task {task}": each for task, each in tried.items()}), *self.shares.warnings()]
 
     def protocol(self) -> Mapping[str, str]:
         return protocol_of(self.named, "target_share") if self.named else {}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from transgan.api import Domain, Metric, Options, Translation, listed
 from transgan_images import distances
-from transgan_images.classifier import ClassifierOptions, trained_classifier
+from transgan_images.classifier import ClassifierOptions, check_channels, trained_classifier
 from transgan_images.features import OWN, Extractor, Features, concatenate, load, short_name
 
 #: A figure: a function of sets of features, and the sets, whose rows correspond.
@@ -61,6 +61,15 @@ class FeatureMetric(Metric[FeatureOptions]):
         self.remarks: list[str] = []
         path = Path(options.weights) if options.weights is not None else None
         self.pretrained = None if options.network == OWN else load(options.network, path)
+
+    def check_domains(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> None:
+        """Refuse domains that differ in channels where the network is `own`; a pretrained one sees colours in grey."""
+        if self.pretrained is None:
+            for names in tasks.values():
+                pretrained = 'network = "squeezenet" with its weights'
+                check_channels(
+                    domains, names, f"choose a pretrained network, such as {pretrained}, or leave the metric out"
+                )
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         """Train a classifier for each task, where the network is `own`."""

@@ -13,11 +13,12 @@ import numpy as np
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from transgan.api import Domain, Metric, Options, Translation, UsageError
+from transgan.api import Domain, Metric, Options, Translation, listed
 from transgan_images.judges import (
     Judge,
     JudgeOptions,
     Question,
+    check_judges,
     named_judges,
     question_about,
     real_answers,
@@ -212,6 +213,22 @@ def accuracy_of(judge: Judge, domains: Mapping[str, Domain], names: Sequence[str
     return float(np.mean([np.mean(each) for each in hits.values()])) if hits else math.nan
 
 
+def known_figures(figures: Mapping[str, float]) -> dict[str, float]:
+    """Return the figures that are known: those that are numbers."""
+    return {name: value for name, value in figures.items() if not math.isnan(value)}
+
+
+def untried(what: str, figures: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a sentence where figures of held-out samples are not known, since there are none.
+
+    Args:
+        what: what the figures say something of.
+        figures: by the task or domain whose samples they are of, and by name.
+    """
+    where = [place for place, each in figures.items() if each and not known_figures(each)]
+    return [f"no held-out samples to try {what} on: {listed(where)}"] if where else []
+
+
 PROTOCOL = {
     "_of_adversarial": f"the first {CHANGED} sources of a translation, changed by at most 2/255 for the training's "
     "discriminators, 10 steps",
@@ -289,18 +306,17 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
     def unused_inputs(self) -> Collection[str]:  # type: ignore[override]
         return () if self.options.strengths else ("at_strength",)
 
-    def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
-        """Train the judges on all domains whose samples have the label, and try them.
+    def check_domains(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> None:
+        """Refuse samples without the label, a label that is no number, and judges without samples to train on."""
+        check_judges(domains, self._question(domains, tasks), self.named)
 
-        Raises:
-            UsageError: no samples have the label, or it is no number.
-            DataError: there is nothing in a judge's folder.
-        """
+    def _question(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> Question:
         names = list(dict.fromkeys(name for each in tasks.values() for name in each))
-        try:
-            question = question_about(self.options.label, domains, names, number=True)
-        except UsageError as error:
-            raise UsageError(f"apparent_label: {error}") from None
+        return question_about(self.options.label, domains, names, number=True)
+
+    def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
+        """Train the judges on all domains whose samples have the label, and try them."""
+        question = self._question(domains, tasks)
         self.judges = {name: trained_judge(domains, question, options, seed) for name, options in self.named.items()}
         real: dict[str, dict[str, np.ndarray]] = {name: {} for name in self.judges}
         true: dict[str, np.ndarray] = {}
@@ -350,6 +366,18 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
         error = math.sqrt(source.var(ddof=1) / len(source) + target.var(ddof=1) / len(target))
         return between, abs(between) > 1.96 * error
 
+    def _scale(self, judge: str) -> float:
+        """Return what is large for a judge that does not distinguish a translation's domains.
+
+        The largest distance of two that it distinguishes, or else the standard deviation of its answers about sources.
+        """
+        distances = [abs(value) for value, apart in (self._between(each, judge) for each in self.values) if apart]
+        return (
+            max(distances)
+            if distances
+            else float(np.concatenate([x[judge].source for x in self.values.values()]).std())
+        )
+
     def compute(self) -> dict[Translation, dict[str, float]]:
         """Return the figures by translation and name."""
         result: dict[Translation, dict[str, float]] = {}
@@ -368,7 +396,8 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
                 if apart:
                     figures[f"{name}_share"] = figures[name] / between
                 error, correlation = self.quality[translation.task, judge]
-                figures |= {f"{name}_error": error, f"{name}_correlation": correlation}
+                if not math.isnan(error):
+                    figures |= {f"{name}_error": error, f"{name}_correlation": correlation}
                 figures[f"{name}_unsteady"] = values.unsteady[0]
                 if values.adversarial:
                     figures[f"{name}_of_adversarial"] = values.moved
@@ -385,16 +414,18 @@ class ApparentLabel(Metric[ApparentLabelOptions]):
         return result
 
     def warnings(self) -> Sequence[str]:
-        said = []
+        errors: dict[str, dict[str, float]] = defaultdict(dict)
+        for (task, judge), (error, _) in self.quality.items():
+            errors[f"task {task}"][judge] = error
+        said, figure = untried("the judges", errors), f"apparent_{self.options.label}"
         for translation, by_judge in self.values.items():
             between = {judge: self._between(translation, judge) for judge in by_judge}
-            distances = [abs(value) for value, apart in between.values() if apart]
-            if not distances:
-                continue
-            far, figure = FAR_PART * float(np.mean(distances)), f"apparent_{self.options.label}"
+            distances = {judge: abs(value) for judge, (value, apart) in between.items() if apart}
+            scales = distances or {judge: self._scale(judge) for judge in by_judge}
+            far = FAR_PART * float(np.mean(list(scales.values())))
             for judge, values in by_judge.items():
-                own, apart = between[judge]
-                said += doubts(f"{figure}_{judge}", translation, values, FAR_PART * abs(own) if apart else far)
+                own = FAR_PART * scales[judge] if judge in scales else far
+                said += doubts(f"{figure}_{judge}", translation, values, own)
             shifts = {judge: float(np.mean(v.fake) - np.mean(v.source)) for judge, v in by_judge.items()}
             said += disagreement(figure, translation, shifts, far)
         return said

@@ -2,15 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import permutations
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transgan.api import Domain, Metric, Sample, Translation, UsageError, did_you_mean, listed
+from transgan.api import Domain, Metric, Sample, Translation, UsageError, listed
 from transgan_images.classifier import BATCH, ClassifierOptions, build_classifier, chosen, samples_of, train_classifier
-from transgan_images.judges import JudgeOptions, named_judges, question_about, trained_judge
-from transgan_images.metrics_judges import AdversarialSource, JudgedShares, accuracy_of, protocol_of
+from transgan_images.judges import JudgeOptions, Question, check_judges, named_judges, question_about, trained_judge
+from transgan_images.metrics_judges import (
+    AdversarialSource,
+    JudgedShares,
+    accuracy_of,
+    known_figures,
+    protocol_of,
+    untried,
+)
 
 
 class LabelKeptOptions(ClassifierOptions):
@@ -33,7 +41,9 @@ class LabelKept(Metric[LabelKeptOptions]):
     - `label_accuracy`: the classifier's accuracy on held-out real samples of the target domain, which bounds what can
       be expected.
 
-    Sources without the label, or with one that no training sample of the target domain has, are not counted.
+    Sources without the label, or with a value that no training sample of the target domain has, are not counted: it has
+    to change. A translation between domains without a common value has no figures, such as one that changes the label;
+    and without `judges` one to a domain with a single value, which a classifier cannot learn.
 
     `judges` are made otherwise than the classifier, and trained on the labels of all domains. With them there are, for
     each judge, `label_kept_<judge>` and `label_accuracy_<judge>`, and besides `..._of_source`, `..._unsteady` and
@@ -56,40 +66,59 @@ class LabelKept(Metric[LabelKeptOptions]):
         if self.named:
             self.direction = {f"label_kept_{name}": "higher" for name in self.named}  # type: ignore[misc]
 
-    def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
-        """Train a classifier for each domain of a task whose samples have the label, and measure its accuracy.
+    def check_domains(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> None:
+        """Refuse samples without the label, a label that no translation can keep, and judges that cannot be trained."""
+        question = self._question(domains, tasks)
+        if self.named:
+            check_judges(domains, question, self.named)
+        self._note_values(domains, tasks)
+        ends = [(a, b) for names in tasks.values() for a, b in permutations(names, 2)]
+        reasons = dict.fromkeys(self._why_not(source, target) for source, target in ends)
+        if "" not in reasons:
+            raise UsageError(f"no translation can be measured: {listed(list(reasons), 3)}; choose another label")
 
-        Raises:
-            UsageError: no domain's samples have the label, or a domain has one value of it only.
-        """
+    def _question(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> Question:
+        names = list(dict.fromkeys(name for each in tasks.values() for name in each))
+        return question_about(self.options.label, domains, names, number=False)
+
+    def _note_values(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> None:
+        """Note which values of the label each domain's training samples have."""
+        names = dict.fromkeys(name for each in tasks.values() for name in each)
+        self.values = {
+            name: {value for value in map(self._label, domains[name].samples) if value is not None} for name in names
+        }
+
+    def _why_not(self, source: str, target: str) -> str:
+        """Return why a translation between two domains cannot be measured; an empty text where it can."""
+        label, own, there = self.options.label, self.values[source], self.values[target]
+        if lacking := [name for name, values in ((source, own), (target, there)) if not values]:
+            return f"no samples of '{lacking[0]}' have the label '{label}'"
+        if not own & there:
+            one, other = sorted((source, target))  # both directions, one reason
+            return f"'{one}' and '{other}' have no value of '{label}' in common"
+        if not self.named and len(there) == 1:
+            return f"all samples of '{target}' have {label} = {next(iter(there))!r}"
+        return ""
+
+    def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
+        """Train a classifier for each domain whose samples have the label, and measure its accuracy."""
+        self._note_values(domains, tasks)
         self.classes: dict[str, list[Hashable]] = {}
         self.networks: dict[str, nn.Module] = {}
         self.accuracy: dict[str, float] = {}
         if self.named:
             self._prepare_judges(domains, tasks, seed)
             return
-        for name in dict.fromkeys(name for names in tasks.values() for name in names):
-            if values := sorted(
-                {value for value in map(self._label, domains[name].samples) if value is not None}, key=str
-            ):
-                if len(values) == 1:
-                    raise UsageError(f"label_kept: all samples of '{name}' have {self.options.label} = {values[0]!r}")
-                self.classes[name] = values
-                x, y = self._real(domains[name], held_out=False)
-                self.networks[name] = train_classifier(x, y, len(values), self.options, seed, self.options.mirror)
-                self.accuracy[name] = self._accuracy(domains[name])
-        if not self.networks:
-            known = {name for each in domains.values() for sample in each.samples for name in sample.attributes}
-            hint = did_you_mean(self.options.label, known) if known else "They have no labels."
-            raise UsageError(f"label_kept: no samples have the label '{self.options.label}'. {hint}")
+        ends = [(source, target) for names in tasks.values() for source, target in permutations(names, 2)]
+        for name in dict.fromkeys(target for source, target in ends if not self._why_not(source, target)):
+            values = self.classes[name] = sorted(self.values[name], key=str)
+            x, y = self._real(domains[name], held_out=False)
+            self.networks[name] = train_classifier(x, y, len(values), self.options, seed, self.options.mirror)
+            self.accuracy[name] = self._accuracy(domains[name])
 
     def _prepare_judges(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
-        names = list(dict.fromkeys(name for each in tasks.values() for name in each))
-        try:
-            question = question_about(self.options.label, domains, names, number=False)
-            self.judges = {name: trained_judge(domains, question, each, seed) for name, each in self.named.items()}
-        except UsageError as error:
-            raise UsageError(f"label_kept: {error}") from None
+        question = self._question(domains, tasks)
+        self.judges = {name: trained_judge(domains, question, each, seed) for name, each in self.named.items()}
         self.accuracies = {
             task: {
                 f"label_accuracy_{name}": accuracy_of(
@@ -144,13 +173,15 @@ class LabelKept(Metric[LabelKeptOptions]):
         adversarial_source: AdversarialSource | None = None,
     ) -> None:
         """Add a batch: N samples, the sources and their translations, both (N, C, H, W)."""
+        if self._why_not(translation.source, translation.target):
+            self.uncounted[translation] += len(samples)
+            return
         if self.named:
-            labels = [self._label(sample) for sample in samples]
+            there = self.values[translation.target]
+            labels = [label if (label := self._label(sample)) in there else None for sample in samples]
             wanted = {name: np.array([judge.index(label) for label in labels]) for name, judge in self.judges.items()}
             self.uncounted[translation] += max(int(np.isnan(each).sum()) for each in wanted.values())
             self.shares.add(translation, "label_kept", self.judges, wanted, source, fake, adversarial_source)
-            return
-        if translation.target not in self.networks:
             return
         y = self._classes(samples, translation.target).to(fake.device)
         counted = y >= 0
@@ -163,20 +194,31 @@ class LabelKept(Metric[LabelKeptOptions]):
         """Return the shares and the classifier's accuracy, by translation and name."""
         if self.named:
             found = self.shares.figures()
-            return {t: each | self.accuracies[t.task] for t, each in found.items() if each}
+            return {t: each | known_figures(self.accuracies[t.task]) for t, each in found.items() if each}
         return {
-            translation: {
-                **{name: float(np.mean(values)) for name, values in hits.items()},
-                "label_accuracy": self.accuracy[translation.target],
-            }
+            translation: {name: float(np.mean(values)) for name, values in hits.items()}
+            | known_figures({"label_accuracy": self.accuracy[translation.target]})
             for translation, hits in self.hits.items()
         }
 
     def warnings(self) -> Sequence[str]:
-        lacking = [f"{translation} {count}" for translation, count in self.uncounted.items() if count]
-        known = "the judges know" if self.named else "the target domain has"
+        lacking, reasons = list[str](), dict[str, list[str]]()
+        for translation, count in self.uncounted.items():
+            if why := self._why_not(translation.source, translation.target):
+                reasons.setdefault(why, []).append(str(translation))
+            elif count:
+                lacking.append(f"{translation} {count}")
+        said = [f"no figures for {listed(each)}: {why}" for why, each in reasons.items()]
+        known = "the target domain and the judges have" if self.named else "the target domain has"
         what = f"sources without a label '{self.options.label}' that {known} are not counted"
-        return [*([f"{what}: {listed(lacking)}"] if lacking else []), *self.shares.warnings()]
+        if self.named:
+            untested = untried("the judges", {f"task {task}": each for task, each in self.accuracies.items()})
+        else:
+            untested = untried(
+                "the classifier", {f"domain {t.target}": {"": self.accuracy[t.target]} for t in self.hits}
+            )
+        said += [f"{what}: {listed(lacking)}"] if lacking else []
+        return [*said, *untested, *self.shares.warnings()]
 
     def protocol(self) -> Mapping[str, str]:
         return protocol_of(self.named, "label_kept") if self.named else {}

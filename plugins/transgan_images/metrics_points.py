@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from transgan.api import Domain, Metric, Options, Translation, UsageError, require
+from transgan.api import Domain, Metric, Options, Translation, UsageError, did_you_mean, require
 
 
 def points_of(x: Tensor) -> np.ndarray:
@@ -39,11 +39,17 @@ class Modes(Metric[ModesOptions]):
     - `modes`: the share of the label's values near whose centre any translation is, from 0 to 1;
     - `near_modes`: the share of translations that are near any centre, from 0 to 1.
 
-    Raises:
-        UsageError: no target domain has the label.
     """
 
     direction = {"modes": "higher", "near_modes": "higher"}
+
+    def check_domains(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]]) -> None:
+        """Refuse domains of which none has samples that all have the label."""
+        label = self.options.label
+        if not any(all(s.attributes.get(label) is not None for s in each.samples) for each in domains.values()):
+            known = {name for each in domains.values() for sample in each.samples for name in sample.attributes}
+            hint = did_you_mean(label, known - {label}) if known - {label} else "They have no other labels."
+            raise UsageError(f"no domain whose samples all have the label '{label}'. {hint}")
 
     def prepare(self, domains: Mapping[str, Domain], tasks: Mapping[str, Sequence[str]], seed: int) -> None:
         self.centres: dict[str, np.ndarray] = {}
@@ -59,8 +65,6 @@ class Modes(Metric[ModesOptions]):
             self.centres[name] = np.stack([np.mean(each, 0) for each in by_value.values()])
             offsets = [np.array(each) - np.mean(each, 0) for each in by_value.values()]
             self.radius[name] = float(np.sqrt(np.mean(np.square(np.concatenate(offsets)).sum(1))))
-        if not self.centres:
-            raise UsageError(f"modes: no domain whose samples all have the label '{self.options.label}'; set label")
 
     def reset(self) -> None:
         self.found: dict[Translation, list[np.ndarray]] = defaultdict(list)

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -124,6 +126,8 @@ class LabelledTable(Source[LabelledTableOptions]):
             raise DataError(f"[data.source] table: {self.path} {what}; expected a CSV or TSV file below data.root")
         try:
             text = self.path.read_text(encoding="utf-8-sig")
+            if _is_json(text):
+                raise DataError(f"{self.path}: expected a CSV or TSV file; this is JSON: write a line for each image")
             rows = list(_split_rows(text))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             why = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
@@ -237,6 +241,14 @@ def _split_rows(text: str) -> Iterator[Row]:
     for row in reader:
         if any(cell.strip() for cell in row):
             yield first + reader.line_num, [cell.strip() for cell in row]
+
+
+def _is_json(text: str) -> bool:
+    """Return whether a file is JSON, or has an object of JSON in each line."""
+    for part in (text, text.partition("\n")[0]):
+        with suppress(ValueError, RecursionError):
+            return isinstance(json.loads(part), (dict, list))
+    return False
 
 
 def _parse_column(column: list[str]) -> list[Any]:

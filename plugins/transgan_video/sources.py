@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
+from transgan_images.folders import NO_ROOT
 
 from transgan.api import DataError, Options, Sample, Source, UsageError, expand_home, find_files, listed
 from transgan_video.pictures import FRAMES
@@ -88,7 +89,9 @@ class ClipSource(Source[ClipSourceOptions]):
         elif path.is_dir():
             clips = self._clips_in(path, domain)
         else:
-            raise DataError(f"[domains] {domain}: there is no folder or file {str(path)!r}")
+            unset = self.root is None and not path.is_absolute()
+            hint = f"; {NO_ROOT}" if unset else ""
+            raise DataError(f"[domains] {domain}: there is no folder or file {str(path)!r}{hint}")
         parts = [
             (f"{key}-{first:06d}", ClipPart(clip, first)) for key, clip in clips.items() for first in self._of(clip)
         ]

@@ -9,6 +9,7 @@ import pytest
 
 from transgan.bench.cases import cases, in_turns
 from transgan.bench.figures import Measured, ratio
+from transgan.errors import TRAINING_REMEDY
 
 PLUGIN = """
 from transgan.api import Loss, Register, Tensor, hookimpl
@@ -104,8 +105,55 @@ def test_noise_is_translated_where_files_can_hold_it(transgan: Any) -> None:
     done = transgan("bench", "translate", "cyclegan", "--noise", "--files", 2, "--rounds", 1, *small, "--json")
     assert done.code == 0, done.err
     assert len(json.loads(done.out)["cases"]) == 2  # one by one, and a folder
-    refused = transgan("bench", "translate", "voice_spectrogram", "--noise", "--files", 2, "--rounds", 1)
-    assert "--noise: noise cannot be a .wav file; measure data of your own" in refused.error(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "held"), [("recycle_scenes", ""), ("voice_spectrogram", ".wav"), ("pix2pixhd_streets", ".png")]
+)
+def test_noise_is_in_files_that_hold_the_numbers_of_a_batch(transgan: Any, name: str, held: str) -> None:
+    """A frame of a clip is one; a sound is samples, and a map is a number for each place."""
+    done = transgan("bench", "translate", name, "--noise", "--files", 2, "--rounds", 1)
+    if held:
+        refused = done.error(2)
+        assert refused.startswith("--noise: noise has the form of a batch") and f"a {held} file of" in refused
+    else:
+        assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("name", ["recycle_scenes", "pix2pixhd_streets"])
+def test_samples_of_every_kind_are_translated_with_their_further_inputs(transgan: Any, name: str) -> None:
+    """Synthetic ones are functions of what their media says: of frames and a step too, or of a single side."""
+    done = transgan("bench", "translate", name, "--files", 2, "--rounds", 1, "--json")
+    assert done.code == 0, done.err
+    assert [each["case"] for each in json.loads(done.out)["cases"]] == ["one by one", "a folder"]
+
+
+def test_at_most_one_other_recipe_is_measured(transgan: Any, recipe: Path) -> None:
+    error = transgan("bench", "step", recipe, "--vs", "cyclegan", "--vs", "train.batch=4", "--vs", "cut").error(2)
+    assert error == "--vs: cyclegan, cut are recipes; expected at most one, and settings KEY=VALUE"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux gives it")
+def test_memory_is_what_the_networks_take_whichever_side_comes_first(transgan: Any, recipe: Path) -> None:
+    """Weights, gradients and two moments of each are 16 bytes a parameter; the same side twice takes the same."""
+    wide = ("--set", "generators.face.width=96", "--set", "losses.cycle=1")
+    done = transgan("bench", "step", recipe, "--rounds", 1, "--steps", 1, *wide, "--vs", "train.seed=1", "--json")
+    assert done.code == 0, done.err
+    first, second = json.loads(done.out)["cases"]
+    assert first["memory bytes"] == pytest.approx(second["memory bytes"], rel=0.2)
+    assert 16 * first["parameters"] < first["memory bytes"] < 60 * first["parameters"]
+
+
+@pytest.mark.parametrize("command", ["step", "checkpoint"])
+def test_where_memory_is_short_settings_are_named(
+    transgan: Any, recipe: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_step(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr("transgan.training.engine.Engine.train_step", train_step)
+    error = transgan("bench", command, recipe, "--rounds", 1).error(5)
+    assert error == f"out of memory; {TRAINING_REMEDY}"
 
 
 def test_steps_with_a_gradient_penalty_are_counted(transgan: Any, recipe: Path) -> None:

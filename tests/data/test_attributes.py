@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from transgan.api import DataError, NumericRange, Sample
-from transgan.data.attributes import encode, encode_labels, typical_label
+from transgan.data.attributes import as_value, encode, encode_labels, typical_label
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.plan import Plan
@@ -80,17 +80,52 @@ def test_samples_with_invalid_labels_are_counted() -> None:
     message = r"\[attributes\] years: invalid for 5 of the 10 samples of domain 'old', such as 10: found 10, expected"
     with pytest.raises(DataError, match=message):
         encode_labels({"years": YEARS}, samples, "old")
-    with pytest.raises(DataError, match=r"such as 10: no such label. Did you mean 'years'\?"):
+    message = (
+        r"\] yaers: 10 of the 10 samples of domain 'old' have no label 'yaers', such as 10\. Did you mean 'years'\?"
+    )
+    with pytest.raises(DataError, match=message):
         encode_labels({"yaers": YEARS}, samples, "old")
+    samples = [Sample(str(i), None, {"years": 20} if i % 3 else {"height": 1}) for i in range(10)]
+    message = "4 of the 10 samples of domain 'old' have no label 'years', such as 0; label them, or select others$"
+    with pytest.raises(DataError, match=message):
+        encode_labels({"years": YEARS}, samples, "old")
     assert encode_labels({"years": YEARS}, [], "old")["years"].shape == (0, 1)
 
 
 def test_the_typical_label_is_the_mean_or_the_most_common_value() -> None:
+    ranges = [NumericRange("2-4"), NumericRange("2-4"), NumericRange("6-8")]
     samples = [
-        Sample("", None, {"n": n, "m": m}) for n, m in ((1, "wood"), (NumericRange("2-4"), "steel"), (8, "steel"))
+        Sample("", None, {"n": n, "m": m, "flag": flag, "range": each})
+        for n, m, flag, each in zip(
+            (1, NumericRange("2-4"), 8), ("wood", "steel", "steel"), (1, -1, 1), ranges, strict=True
+        )
     ]
-    assert typical_label("n", samples) == 4
-    assert typical_label("m", samples) == "steel"
+    assert typical_label(YEARS, "n", samples) == 4
+    assert typical_label(MATERIAL, "m", samples) == "steel"
+    assert typical_label(Attribute(values=["-1", "1"]), "flag", samples) == "1"
+    assert typical_label(Attribute(values=["2-4", "6-8"]), "range", samples) == "2-4"
+
+
+@pytest.mark.parametrize(
+    ("values", "label", "encoded"),
+    [
+        (["-1", "1"], -1, [1, 0]),
+        (["-1", "1"], 1.0, [0, 1]),
+        (["0.5", "25"], np.int64(25), [0, 1]),
+        (["0.5", "25"], 0.5, [1, 0]),
+        (["true", "false"], False, [0, 1]),
+        (["2-4", "6-8"], NumericRange("6-8"), [0, 1]),
+    ],
+)
+def test_a_number_is_the_value_that_is_written_as_it(values: list[str], label: Any, encoded: list[float]) -> None:
+    assert encode(Attribute(values=values), label) == encoded
+    assert encode(Attribute(values=values), as_value(label)) == encoded  # as a user, or a model, gives it
+
+
+@pytest.mark.parametrize(("label", "written"), [(2, "2"), (True, "True"), ("-1.0", "'-1.0'"), (float("nan"), "nan")])
+def test_a_number_that_is_no_value_is_refused(label: Any, written: str) -> None:
+    with pytest.raises(ValueError, match=rf"found {written}\. (Known|Did)"):
+        encode(Attribute(values=["-1", "1"]), label)
 
 
 @pytest.mark.parametrize("targets", ["all", "random"])
@@ -121,3 +156,29 @@ def test_batches_hold_the_attributes_of_their_own_samples(
                 seen.update(batch_inputs[translation, f"{end}_domain"].tolist())
     batches.pool.shutdown()
     assert seen == {0, 1, 2}
+
+
+def test_a_number_is_kept_as_the_text_of_the_same_column_is(tmp_path: Path, planned: Callable[..., Plan]) -> None:
+    """Networks get the same of a column of -1 and 1 as of one of no and yes."""
+    for i in range(12):
+        Image.fromarray(np.full((8, 8, 3), 20 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    rows = [f"{i}.png,{i % 2},{(-1, 1)[i % 3 == 0]},{('no', 'yes')[i % 3 == 0]}" for i in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,side,flag,word", *rows]))
+    found = {}
+    for label, values in (("flag", '["-1", "1"]'), ("word", '["no", "yes"]')):
+        overrides = (
+            f'data.root="{tmp_path}"',
+            "domains={a={side=0}, b={side=1}}",
+            'tasks={t={between=["a", "b"]}}',
+            f"attributes={{{label}={{values={values}}}}}",
+            f'discriminators.d={{use="patch", width=2, layers=1, per="run", label_maps=true, keep=["{label}"]}}',
+            "losses.lsgan=1.0",
+            'phases=[{side="generator"}, {side="discriminator"}]',
+        )
+        domains = Domains(planned(RECIPE, overrides=overrides))
+        found[label] = {name: (each.labels[label], each.labels["kept"]) for name, each in domains.items()}
+    for name, (own, kept) in found["flag"].items():
+        word, expected = found["word"][name]
+        np.testing.assert_array_equal(own, word)
+        np.testing.assert_array_equal(kept, expected)
+        assert set(kept.sum(1)) == {1.0} and set(kept.sum(0)) == {2.0, 4.0}

@@ -1,6 +1,7 @@
 """`data.balance`: values of labels are equally likely within a domain; and which labels domains differ in."""
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -294,7 +295,8 @@ def test_a_label_in_which_domains_differ_is_reported_with_its_shares_and_remedie
     [warning] = warnings(contents((118, 82), (78, 122)))
     assert warning == (
         "[tasks.t] a and b differ in mood: calm 59% and 39%. A discriminator may take one for the other; keep it with "
-        '`[discriminators.d] keep = ["mood"]`, or balance it with `[data] balance = ["mood"]`'
+        '`[discriminators.d] keep = ["mood"]` and `[attributes] mood = { values = ["calm", "glad"] }`, or balance it '
+        'with `[data] balance = ["mood"]`'
     )
     assert warnings(contents((5000, 5000), (4100, 5900))) == []  # significant, and not large
 
@@ -338,3 +340,31 @@ def test_a_sample_that_is_drawn_often_is_reported(warnings: Any) -> None:
         "[data] balance: domain a has 2 samples of 100 with mood = glad; each is drawn about 25 times in an epoch"
     )
     assert warning == expected
+
+
+@pytest.mark.parametrize(("one", "other"), [("calm", "glad"), (-1, 1), (False, True)])
+def test_the_lines_of_the_remedy_mend_it(warnings: Any, one: Any, other: Any) -> None:
+    """What is pasted into the recipe is read, all samples have what it asks for, and the warning is gone."""
+    data: Any = {
+        name: [({"mood": mood}, count) for mood, count in zip((one, other), counts, strict=True)]
+        for name, counts in (("a", (118, 82)), ("b", (78, 122)))
+    }
+    [warning] = warnings(data, "data.held_out=0.2")
+    lines = re.findall("`(.+?)`", warning)
+    assert [line.partition(" ")[0] for line in lines] == ["[discriminators.d]", "[attributes]", "[data]"]
+    pasted = [
+        f"{table.strip('[]')}.{line}".replace(" = ", "=", 1) for table, _, line in (x.partition(" ") for x in lines)
+    ]
+    assert warnings(data, "data.held_out=0.2", *pasted[:2], "discriminators.d.label_maps=true") == []
+    assert warnings(data, "data.held_out=0.2", pasted[2]) == []
+
+
+def test_the_remedy_declares_the_values_of_all_samples(warnings: Any) -> None:
+    data: Any = contents((118, 82), (78, 122)) | {"c": [({"mood": "sad"}, 9)]}
+    three = ('domains={a="a", b="b", c="c"}', 'tasks.u.between=["a", "c"]', "tasks.t.between=['a', 'b']")
+    assert any('mood = { values = ["calm", "glad", "sad"] }' in each for each in warnings(data, *three))
+    declared = 'attributes={mood={values=["glad", "calm"]}}'
+    [warning] = warnings(contents((118, 82), (78, 122)), declared)
+    assert "[attributes]" not in warning and '[discriminators.d] keep = ["mood"]' in warning
+    some: Any = {name: [*each, ({}, 3)] for name, each in contents((118, 82), (78, 122)).items()}
+    assert "; label all samples with mood, and then keep it with `[discr" in warnings(some)[0]

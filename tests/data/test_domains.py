@@ -16,7 +16,7 @@ from transgan.api import Generator, Media, Register, Sample, Source, hookimpl
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.data.unreadable import exclude_unreadable
-from transgan.errors import DataError, PluginFault
+from transgan.errors import DataError, PluginFault, RecipeError
 from transgan.plan import Plan
 
 
@@ -229,3 +229,52 @@ def test_names_of_any_bytes_are_sampled(planned: Callable[..., Plan], tmp_path: 
         exclude_unreadable(domains)
         assert len(domains["a"].samples) + len(domains["a"].held_out) == 3
         Batches(plan, domains).at(0)
+
+
+LABELLED = """
+[data]
+source = "labelled_faces"
+default = { use = "synthetic_faces", count = 12 }
+size = 16
+[domains]
+young = { agee = [20, 30] }
+old = { age = [60, 50] }
+white = { race = "White" }
+[tasks]
+age = { between = ["young", "old"] }
+race = { between = ["white", "old"] }
+[train]
+steps = 1
+[generators]
+main = { use = "unet", width = 8, downs = 2 }
+[losses]
+cycle = 1.0
+"""
+
+
+def test_selections_that_are_wrong_are_reported_together_each_at_its_line_or_override(
+    planned: Callable[..., Plan],
+) -> None:
+    with pytest.raises(RecipeError) as error:
+        Domains(planned(LABELLED, None, ("domains.white.race=Wite",)))
+    first, second, third = error.value.problems
+    assert (first.file, first.line, first.key) == ("recipe", 7, "domains.young")
+    assert first == "recipe:7: [domains] young: there is no label 'agee'. Did you mean 'age'?"
+    assert second == "recipe:8: [domains] old: age = [60, 50] ends before it begins"
+    assert third.startswith("overrides=")
+    assert third.endswith(": there is no race 'Wite'. Did you mean 'White'?")
+
+
+def test_folders_that_are_missing_are_reported_together_with_the_folder_that_was_searched(
+    planned: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = PAIRS.format(root=tmp_path).replace(f'root = "{tmp_path}"', "")
+    assert "root" not in recipe
+    lines = recipe.splitlines()
+    with pytest.raises(DataError) as error:
+        Domains(planned(recipe))
+    for name in "ab":
+        line = 1 + next(i for i, each in enumerate(lines) if each.startswith(f"{name} = "))
+        assert f"recipe:{line}: [domains] {name}: there is no folder '{name}'. '.' has no folders" in str(error.value)
+    assert "data.root is not set, so the working folder was searched" in str(error.value)

@@ -117,3 +117,15 @@ def test_batches_of_some_samples_decode_no_others(
         for keys, x in found:
             assert torch.equal(x, torch.stack([every[key] for key in keys]))
         assert len(decoded) <= len(numbers)
+
+
+def test_samples_that_are_only_found_are_the_same_and_are_not_read(domains: Domains, tmp_path: Path) -> None:
+    every = real_domains(domains, 8, "cpu")["young"].elsewhere(tmp_path / "other", {"age": [0, 150]})
+    (tmp_path / "other" / "55_0_0_9999.png").write_bytes(b"damaged")
+    found = real_domains(domains, 8, "cpu", read=False)["young"].elsewhere(tmp_path / "other", {"age": [0, 150]})
+    read = {sample.key for sample in (*every.samples, *every.held_out)}
+    assert {sample.key for sample in found.samples} == read | {"55_0_0_9999"} and not found.held_out
+    with pytest.raises(RuntimeError, match="not read before metrics are prepared"):
+        found.batches(False, 4)
+    with pytest.raises(DataError, match="no photograph below"):
+        found.elsewhere(tmp_path / "other", {"age": [90, 99]})

@@ -6,9 +6,10 @@ import pytest
 import torch
 from transgan_faces.sources import SyntheticFaces
 
-from transgan.api import Clock, Metric, Register, Translation, hookimpl
+from transgan.api import Clock, DataError, Metric, Register, Translation, hookimpl
 from transgan.data.domains import Domains
 from transgan.evaluation.evaluate import Evaluation
+from transgan.evaluation.unmeasured import check_metrics
 from transgan.networks import Networks
 from transgan.plan import Plan
 
@@ -208,3 +209,40 @@ def test_a_translation_that_is_not_finite_has_no_figures(planned: Any, monkeypat
     count = evaluation.counts[plan.directions[0].translation]
     said = f"{first} has no figures: {count} of {count} translations are not finite (NaN or infinity)"
     assert [each for each in evaluation.warnings if "no figures" in each] == [said]
+
+
+class Particular(Counting):
+    """Refuses all domains, and keeps what it was shown."""
+
+    def check_domains(self, domains: Any, tasks: Any) -> None:
+        self.shown = {name: [len(each.samples), len(each.held_out)] for name, each in domains.items()}, dict(tasks)
+        raise DataError("there is no such label")
+
+    def prepare(self, *arguments: Any) -> None:
+        raise AssertionError("it was refused")
+
+
+class Both:
+    @hookimpl
+    def register_metrics(self, register: Register) -> None:
+        register("particular", Particular)
+        register("counting", Counting)
+
+
+def test_a_metric_may_refuse_the_domains_before_they_are_trained_on(
+    planned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on has been trained, and loses the metric alone."""
+    monkeypatch.setattr(Counting, "figures", {"x": 1.0})
+    text = RECIPE.replace("TARGETS", "all").replace("whole = true", "counting = true\nparticular = true")
+    plan = planned(text, Both())
+    domains, line = Domains(plan), 1 + text.splitlines().index("particular = true")
+    with pytest.raises(DataError, match=rf"^recipe:{line}: \[metrics\] particular: there is no such label$"):
+        check_metrics(plan, domains)
+    expected = {name: [len(each.samples), len(each.held_out)] for name, each in domains.items()}
+    assert plan.metrics["particular"].shown == (expected, {"age": ["young", "old"]})
+    failed: dict[str, Exception] = {}
+    evaluation = Evaluation(plan, domains, failed=failed.__setitem__)
+    figures = evaluation(Networks(plan), Clock())
+    assert {name: str(error) for name, error in failed.items()} == {"particular": "there is no such label"}
+    assert list(figures.values()) == [{"x": 1.0}] * 2

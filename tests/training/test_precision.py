@@ -1,11 +1,13 @@
 """Precision, memory format, compiling and checkpointing: results stay what they are in fp32, within their rounding."""
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from transgan.data.batches import Batches
@@ -13,6 +15,7 @@ from transgan.data.domains import Domains
 from transgan.errors import UsageError
 from transgan.networks import Networks, can_compute_in, compilation, fp32_precisions, set_fp32_precisions
 from transgan.networks import networks as networks_module
+from transgan.networks.checkpointing import checkpoint
 from transgan.plan import make_plan
 from transgan.recipe import parse_recipe
 from transgan.registry import Registry
@@ -209,6 +212,43 @@ def test_checkpointing_changes_nothing_but_memory(precision: str) -> None:
                     block.register_forward_hook(lambda m, i, y: torch.nn.functional.dropout(y, 0.2))
         results.append(losses_of(engine, batches))
     assert results[0] == results[1]
+
+
+class Stateful(nn.Module):
+    """Has buffers that a pass changes in place and replaces, and draws from every kind of random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+        self.register_buffer("usage", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(4))
+        self.same_layers = self.layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers(x) * (1 + random.random()) + np.random.rand()
+        with torch.no_grad():
+            self.usage += y.abs().mean()
+        self.mean = 0.9 * self.mean + 0.1 * y.detach().mean(0)
+        z: Tensor = torch.tanh(y * float(self.usage) + self.mean)
+        return z
+
+
+@pytest.mark.parametrize("backward_passes", [1, 2])
+def test_a_second_pass_repeats_the_first_and_changes_nothing(backward_passes: int) -> None:
+    """Two passes before one backward pass, as of a generator there and back: compared with keeping activations."""
+    results = []
+    for run in (lambda network, x: network(x), lambda network, x: checkpoint(network, network, x)):
+        torch.manual_seed(0), random.seed(0), np.random.seed(0)
+        network = Stateful()
+        x = torch.randn(8, 4, requires_grad=True)
+        loss = run(network, run(network, x)).square().sum()
+        for _ in range(backward_passes):
+            loss.backward(retain_graph=True)
+        drawn = torch.tensor([random.random(), np.random.rand(), float(torch.rand(()))])
+        gradients = [x.grad, *(each.grad for each in network.parameters())]
+        results.append([drawn, loss.detach(), *gradients, *network.buffers()])
+    for kept, again in zip(*results, strict=True):
+        torch.testing.assert_close(again, kept, rtol=0, atol=0)
 
 
 def saved_by(train: str) -> int:

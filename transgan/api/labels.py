@@ -99,10 +99,13 @@ def _check(name: str, wanted: Any, values: Collection[Any]) -> None:
         if wanted[0] > wanted[1]:
             raise UsageError(f"{name} = {wanted} ends before it begins")
         return
+    if wanted == []:
+        raise UsageError(f"{name} = []: an empty list selects nothing; expected a range such as [20, 30], or values")
+    flags = bool(values) and {*values} <= {0, 1}  # which equal false and true
     for each in wanted if isinstance(wanted, list) else [wanted]:
         if strings and each not in strings:
             raise UsageError(f"there is no {name} {each!r}. {_hint(str(each), strings)}")
-        if not strings and not isinstance(each, (int, float)):
+        if not strings and not (_is_number(each) or (flags and isinstance(each, bool))):
             example = f" such as {next(iter(values))!r}" if values else ""
             raise UsageError(f"{name} = {wanted!r}: found {each!r}, expected a number{example}")
 

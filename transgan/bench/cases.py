@@ -1,6 +1,7 @@
 """What is measured: a recipe, once as it is and once with other settings, on its own data or on noise."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from torch import Tensor
 from transgan import __version__
 from transgan.api import Media, Options, SampleRng
 from transgan.api.samples import Sample, Source
+from transgan.errors import TRAINING_REMEDY, UsageError, as_user_error
 from transgan.plan import Plan, make_plan
 from transgan.recipe import Document, read_recipe
 from transgan.recipe.slots import Slot
 from transgan.registry import Registered, Registry
 from transgan.rng import stable_hash
-from transgan.text import expand_home
+from transgan.text import expand_home, listed, option
 
 #: Samples of noise in each domain.
 COUNT = 32
@@ -103,11 +105,17 @@ def cases(recipe: Path, settings: Sequence[str], others: Sequence[str], noise: b
 
     Args:
         others: settings; at most one may be another recipe, which then takes the place of the first.
+
+    Raises:
+        UsageError: several of them are recipes.
     """
+    recipes = [each for each in others if "=" not in each]
+    if len(recipes) > 1:
+        raise UsageError(f"{option('vs')}: {listed(recipes)} are recipes; expected at most one, and settings KEY=VALUE")
     found = [Case(recipe, tuple(settings), noise, "as given")]
     if others:
         own = tuple(each for each in others if "=" in each)
-        other = next((expand_home(Path(each)) for each in others if "=" not in each), recipe)
+        other = expand_home(Path(recipes[0])) if recipes else recipe
         found.append(Case(other, (*settings, *own), noise, ", ".join(others)))
     return found
 
@@ -117,3 +125,19 @@ def in_turns(count: int, rounds: int) -> Iterator[tuple[int, int]]:
     for number in range(rounds):
         for case in range(count) if number % 2 == 0 else reversed(range(count)):
             yield number, case
+
+
+@contextmanager
+def naming_remedies() -> Iterator[None]:
+    """Say what helps where memory is short for a training step.
+
+    Raises:
+        OutOfMemory: in place of the error of whichever library has raised it.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = as_user_error(error, TRAINING_REMEDY)
+        if known is None or known is error:
+            raise
+        raise known from error

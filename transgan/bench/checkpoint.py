@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transgan import storage
-from transgan.bench.cases import Case, in_turns
+from transgan.bench.cases import Case, in_turns, naming_remedies
 from transgan.bench.figures import Measured
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
@@ -24,7 +24,8 @@ def measure(cases: Sequence[Case], rounds: int) -> tuple[str, list[Measured]]:
         domains = Domains(plan)
         domains.fit_statistics()
         engine = Engine(plan, processes)
-        list(engine.train(Batches(plan, domains, device=processes.device)))
+        with naming_remedies():
+            list(engine.train(Batches(plan, domains, device=processes.device)))
         parts: dict[str, Stateful] = {
             "networks": engine.networks,
             "optimizers": engine.optimizers,

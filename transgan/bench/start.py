@@ -19,7 +19,7 @@ def lap(name):
 import torch
 lap("import torch")
 from pathlib import Path
-from transgan.bench.cases import Case
+from transgan.bench.cases import Case, naming_remedies
 from transgan.bench.step import Batches, Domains, Engine, Processes
 from transgan.cli.flags import as_flag
 from transgan.errors import TransganError
@@ -28,7 +28,7 @@ from transgan.text import spelling_options
 lap("import transgan")
 recipe, settings, noise, plugins = json.loads(sys.argv[1])
 try:
-    with spelling_options(as_flag):
+    with spelling_options(as_flag), naming_remedies():
         use_files(map(Path, plugins))
         plan = Case(Path(recipe), tuple(settings), noise, "").plan("train.steps=1")
         lap("plan")

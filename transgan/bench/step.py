@@ -10,7 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
 
-from transgan.bench.cases import Case, in_turns
+from transgan.bench.cases import Case, in_turns, naming_remedies
 from transgan.bench.figures import Measured
 from transgan.bench.memory import Memory
 from transgan.bench.peak import peak, wait
@@ -29,14 +29,17 @@ class Steps:
     """The steps of one case, from its first one on."""
 
     def __init__(self, case: Case, most: int, processes: Processes):
-        memory = Memory(processes.device)
-        memory.settle()
-        before = memory.now
         plan = case.plan(f"train.steps={WARM + most}")
         self.plan, self.device = plan, processes.device
         self.measured = Measured(case.label)
         domains = Domains(plan)
         domains.fit_statistics()
+        # Code that a first step loads, and samples, would else count as memory of the case that comes first.
+        single = case.plan("train.steps=1")
+        list(Engine(single, processes).train(Batches(single, domains, device=self.device)))
+        memory = Memory(processes.device)
+        memory.settle()
+        before = memory.now
         engine = Engine(plan, processes)
         self.measured.figures["parameters"] = float(sum(map(count_parameters, engine.networks.values())))
         self.steps = engine.train(Batches(plan, domains, device=self.device))
@@ -79,9 +82,10 @@ def measure(cases: Sequence[Case], steps: int, rounds: int) -> tuple[str, list[M
         rounds: in which the cases take turns.
     """
     processes = Processes()
-    found = [Steps(case, steps * (rounds + 1), processes) for case in cases]
-    for _, number in in_turns(len(found), rounds):
-        found[number].measured.seconds.append(found[number].run(steps))
+    with naming_remedies():
+        found = [Steps(case, steps * (rounds + 1), processes) for case in cases]
+        for _, number in in_turns(len(found), rounds):
+            found[number].measured.seconds.append(found[number].run(steps))
     peaks = {precision: peak(processes.device, precision) for precision in {_precision(each) for each in found}}
     for each in found:
         with _timed(processes.device) as spent:

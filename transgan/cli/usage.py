@@ -64,6 +64,8 @@ def explain(error: Any, commands: Iterable[str]) -> str:
         name = printable(error.option_name)
         if files := [each for each in sys.argv[1:] if each.startswith(error.option_name) and os.path.lexists(each)]:
             return f"error: {path} has no option '{name}'. The file of that name is ./{printable(files[0])}"
+        if name == "--json":  # other commands have it, and nothing here is like it
+            return f"error: {path} has no option '{name}'"
         hint = did_you_mean(name, known)
         behind = " Options of a command stand behind its name." if path == "transgan" and "Known" in hint else ""
         return f"error: {path} has no option '{name}'. {hint}{behind}"

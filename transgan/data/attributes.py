@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,36 @@ from transgan.recipe.schema import Attribute
 EncodedLabels = Mapping[str, np.ndarray]
 
 
+def is_value(label: Any, value: str) -> bool:
+    """Return whether a label is a value of `values`, which has texts: a number, or true and false, as it is written."""
+    if isinstance(label, bool):
+        return str(label).lower() == value.lower()
+    if isinstance(label, str) or not isinstance(label, Real):
+        return bool(label == value)
+    try:
+        return float(value) == label
+    except ValueError:
+        return False
+
+
+def as_value(label: Any) -> str:
+    """Return the value of `values` that a label is."""
+    if isinstance(label, bool):
+        return str(label).lower()
+    return str(label) if isinstance(label, str) else f"{label:g}"
+
+
 def encode(attribute: Attribute, value: Any) -> list[float]:
-    """Encode a label: a number as one from -1 (`from`) to 1 (`to`), a text as a one-hot vector over `values`.
+    """Encode a label: a number as one from -1 (`from`) to 1 (`to`), a category as a one-hot vector over `values`.
 
     Raises:
         ValueError: the value is not among `values`, not a number, or out of range; says what was expected.
     """
     if attribute.values is not None:
-        if value not in attribute.values:
+        encoded = [float(is_value(value, each)) for each in attribute.values]
+        if sum(encoded) != 1:
             raise ValueError(f"found {value!r}. {did_you_mean(str(value), attribute.values)}")
-        return [float(value == each) for each in attribute.values]
+        return encoded
     assert attribute.low is not None and attribute.high is not None
     expected = f"expected a number from {attribute.low:g} to {attribute.high:g}"
     try:
@@ -43,11 +64,16 @@ def encode_labels(attributes: Mapping[str, Attribute], samples: Sequence[Sample]
     """
     encoded = {}
     for name, attribute in attributes.items():
+        if without := [sample.key for sample in samples if sample.attributes.get(name) is None]:
+            known = {label for sample in samples for label in sample.attributes}
+            count = f"{len(without)} of the {len(samples)} samples of domain '{domain}' have no label '{name}'"
+            hint = "" if name in known else f". {did_you_mean(name, known)}" if known else ". They have no labels."
+            raise DataError(
+                f"[attributes] {name}: {count}, such as {without[0]}{hint or '; label them, or select others'}"
+            )
         rows, invalid = [], []
         for sample in samples:
             try:
-                if name not in sample.attributes:
-                    raise ValueError(f"no such label. {did_you_mean(name, sample.attributes)}")
                 rows.append(encode(attribute, sample.attributes[name]))
             except ValueError as error:
                 invalid.append(f"{sample.key}: {error}")
@@ -65,10 +91,10 @@ def describe_attribute(attribute: Attribute) -> str:
     return ", ".join(attribute.values) if attribute.values else f"{attribute.low:g} to {attribute.high:g}"
 
 
-def typical_label(name: str, samples: Sequence[Sample]) -> float | str:
-    """Return the mean of a numeric label, or the most common value of a text label."""
-    values = [sample.attributes[name] for sample in samples]
-    try:
-        return float(f"{np.mean([float(value) for value in values]):.6g}")
-    except ValueError:
-        return str(Counter(sorted(values)).most_common(1)[0][0])
+def typical_label(attribute: Attribute, name: str, samples: Sequence[Sample]) -> float | str:
+    """Return the mean of a label that is a number, or the most common one of the attribute's values."""
+    labels = [sample.attributes[name] for sample in samples]
+    if attribute.values is None:
+        return float(f"{np.mean([float(label) for label in labels]):.6g}")
+    counts = Counter(labels)
+    return max(sorted(attribute.values), key=lambda value: sum(n for x, n in counts.items() if is_value(x, value)))

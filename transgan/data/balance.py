@@ -4,8 +4,9 @@ A label has categories where its values are strings, booleans or flags; other nu
 """
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 
 from transgan.api.labels import NumericRange
 from transgan.api.samples import Sample
+from transgan.data.attributes import as_value
 from transgan.data.splits import counted
 from transgan.errors import DataError, UsageError, did_you_mean
 from transgan.plan.kept import changes
 from transgan.plan.plan import Plan
+from transgan.recipe.schema.data import RESERVED
 from transgan.rng import stable_hash
 from transgan.text import listed
 
@@ -137,8 +140,13 @@ def balances(plan: Plan, samples: Mapping[str, Sequence[Sample]]) -> dict[str, B
     return {name: Balance.of(name, samples[name], labels) for name in names}
 
 
-def balance_warnings(plan: Plan, samples: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
+def balance_warnings(
+    plan: Plan, samples: Mapping[str, Sequence[Sample]], held_out: Mapping[str, Sequence[Sample]]
+) -> Iterator[str]:
     """Yield what is probably wrong with the labels of a plan's training samples, a sentence each.
+
+    Args:
+        samples, held_out: those of each domain. What is held out must have the labels of networks too.
 
     Raises:
         UsageError, DataError: see `balances`.
@@ -158,10 +166,15 @@ def balance_warnings(plan: Plan, samples: Mapping[str, Sequence[Sample]]) -> Ite
                 f"[data] balance: domain {name} has {counted(count, 'sample')} of {len(each.weights):,} with {of}; "
                 f"each is drawn about {times:.0f} times in an epoch"
             )
-    yield from _differences(plan, samples, found)
+    yield from _differences(plan, samples, held_out, found)
 
 
-def _differences(plan: Plan, samples: Mapping[str, Sequence[Sample]], balanced: Mapping[str, Balance]) -> Iterator[str]:
+def _differences(
+    plan: Plan,
+    samples: Mapping[str, Sequence[Sample]],
+    held_out: Mapping[str, Sequence[Sample]],
+    balanced: Mapping[str, Balance],
+) -> Iterator[str]:
     """Yield in which labels, that do not define them, the domains of a task differ as they are drawn."""
     recipe = plan.recipe
     for name, task in recipe.tasks.items():
@@ -182,9 +195,10 @@ def _differences(plan: Plan, samples: Mapping[str, Sequence[Sample]], balanced: 
                     also = f", and {counted(found.more, 'other pair')} of domains" if found.more else ""
                     numbers = " and ".join(f"{each.of.get(found.value, 0.0):.0%}" for each in pair)
                     slot, keep = next(iter(unkept.items()))
+                    everything = [s.attributes.get(label) for of in (samples, held_out) for x in of.values() for s in x]
                     yield (
                         f"[tasks.{name}] {first} and {second}{also} differ in {label}: {found.value} {numbers}. "
-                        f"{_remedy(plan, label, pair, slot, keep)}"
+                        f"{_remedy(plan, label, pair, everything, slot, keep)}"
                     )
 
 
@@ -246,13 +260,25 @@ def _difference(shares: Sequence[_Shares]) -> _Difference | None:
     return _Difference(frequent[value], first, second, int(gap.any(0).sum()) - 1)
 
 
-def _remedy(plan: Plan, label: str, shares: Sequence[_Shares], slot: str, keep: Sequence[str]) -> str:
-    """Return what to do about a label in which two domains differ."""
+def _remedy(
+    plan: Plan, label: str, shares: Sequence[_Shares], everything: Collection[Any], slot: str, keep: Sequence[str]
+) -> str:
+    """Return what to do about a label in which two domains differ.
+
+    Args:
+        everything: the label of every sample of the recipe; None where a sample has none.
+    """
     balance = plan.recipe.data.balance
     if label in balance or not set.intersection(*(set(each.of) for each in shares)):
         return "Some values occur in one domain only, which no balance mends: select other samples in [domains]"
-    by_balance = f"balance it with `[data] balance = {json.dumps([*balance, label])}`"
-    if not all(isinstance(value, str) for each in shares for value in each.of):  # no label that networks can get
-        return f"A discriminator may take one for the other; {by_balance}"
-    by_keep = f"keep it with `[discriminators.{slot}] keep = {json.dumps([*keep, label])}`"
-    return f"A discriminator may take one for the other; {by_keep}, or {by_balance}"
+    by_balance = f"balance it with `[data] balance = {json.dumps([*balance, label], ensure_ascii=False)}`"
+    first = f"label all samples with {label}, and then " if None in everything else ""
+    declared = plan.recipe.attributes.get(label)
+    by_keep = f"keep it with `[discriminators.{slot}] keep = {json.dumps([*keep, label], ensure_ascii=False)}`"
+    if declared is None:
+        values = sorted({as_value(each) for each in everything if each is not None})
+        key = label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else json.dumps(label)
+        by_keep += f" and `[attributes] {key} = {{ values = {json.dumps(values, ensure_ascii=False)} }}`"
+    may_be_kept = label not in RESERVED and (declared is None or declared.values is not None)
+    remedies = f"{by_keep}, or {by_balance}" if may_be_kept else by_balance
+    return f"A discriminator may take one for the other; {first}{remedies}"

@@ -19,7 +19,7 @@ from transgan.data.fingerprints import fingerprint
 from transgan.data.kept import encode_kept
 from transgan.data.pairs import Pairs
 from transgan.data.splits import FoundSamples, shared, split
-from transgan.errors import DataError, PluginFault, UsageError
+from transgan.errors import DataError, PluginError, PluginFault, UsageError
 from transgan.graph import error_context
 from transgan.options import Options, Size
 from transgan.plan.kept import KEPT
@@ -87,7 +87,7 @@ class Domains(Mapping[str, DomainData]):
         self.warnings: list[str] = []
         """What is probably wrong with the data, a sentence each; more are found when batches are made."""
         self.checked: set[tuple[str, Size, bool]] = set()
-        found = {name: self._find(name, selection) for name, selection in recipe.domains.items()}
+        found = self._find_all()
         paired = [task.domains for task in recipe.tasks.values() if task.paired]
         self.contents = Contents(
             (sample for each in found.values() for sample in (*each.samples, *(each.held_out or ()))), recipe.data.cache
@@ -119,7 +119,27 @@ class Domains(Mapping[str, DomainData]):
         for name, task in recipe.tasks.items():
             self.warnings += [f"[tasks.{name}] {each}" for each in shared(task.domains, everything, self.contents)]
         if plan.terms:
-            self.warnings += balance_warnings(plan, divided.samples)
+            self.warnings += balance_warnings(plan, divided.samples, divided.held_out)
+
+    def _find_all(self) -> dict[str, FoundSamples]:
+        """Return the samples of every domain; raise all that is wrong together, each with its place in the recipe."""
+        found: dict[str, FoundSamples] = {}
+        failures: list[str] = []
+        problems = self.plan.problems
+        for name, selection in self.plan.recipe.domains.items():
+            try:
+                found[name] = self._find(name, selection)
+            except PluginError:
+                raise
+            except UsageError as error:
+                problems.add(problems.overridden(("domains", name)), str(error))
+            except DataError as error:
+                origin = problems.origin(problems.overridden(("domains", name)))
+                failures.append(f"{problems.place(origin)}: {error}" if origin.line else str(error))
+        problems.stop()
+        if failures:
+            raise DataError("; also ".join(failures))
+        return found
 
     def _find(self, name: str, selection: Any) -> FoundSamples:
         self.source.suffixes = self.media_plan(name).cls.suffixes
@@ -131,11 +151,8 @@ class Domains(Mapping[str, DomainData]):
                 selection = selection["path"]
             self.selections[name] = selection
         self.source.skipped = {}
-        try:
-            samples = samples_of(self.source, name, selection)
-            held_out = samples_of(self.source, name, held_out_selection) if held_out_selection is not None else None
-        except UsageError as error:
-            raise UsageError(f"[domains] {name}: {error}") from None
+        samples = samples_of(self.source, name, selection)
+        held_out = samples_of(self.source, name, held_out_selection) if held_out_selection is not None else None
         if not samples:
             raise DataError(f"[domains] {name} = {selection!r}: no samples found")
         if (
@@ -154,8 +171,10 @@ class Domains(Mapping[str, DomainData]):
         where, own = f"[inputs.{name}] {domain}", f"{domain}.{name}"
         try:
             found = self._find(own, self.plan.recipe.inputs[name].domains[domain])
-        except (DataError, UsageError) as error:
-            raise type(error)(str(error).replace(f"[domains] {own}", where)) from None
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
+        except DataError as error:
+            raise DataError(str(error).replace(f"[domains] {own}", where)) from None
         sides = [self[domain].samples, self[domain].held_out]
         common = {sample.key for sample in sides[0]} & {sample.key for sample in sides[1]}
         if common and found.held_out is None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from transgan.api.samples import Sample
+from transgan.data.attributes import is_value
 from transgan.plan.kept import kept_values
 from transgan.recipe.schema import Recipe
 
@@ -24,7 +25,7 @@ def encode_kept(
     columns = []
     for name, values in kept.items():
         if name in recipe.attributes:
-            columns += [[sample.attributes.get(name) == value for sample in samples] for value in values]
+            columns += [[is_value(sample.attributes.get(name), value) for sample in samples] for value in values]
         else:
             places = [_locations(members[domain]) for domain in values]
             columns += [[_location(sample) in each for sample in samples] for each in places]

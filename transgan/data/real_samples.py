@@ -20,8 +20,14 @@ from transgan.plugin_objects import make
 from transgan.text import expand_home
 
 
-def real_domains(domains: Domains, size: Size, device: Any) -> dict[str, Domain]:
-    """Return the domains with their real samples, at a size."""
+def real_domains(domains: Domains, size: Size, device: Any, read: bool = True) -> dict[str, Domain]:
+    """Return the domains with their real samples, at a size.
+
+    Args:
+        read: whether samples elsewhere are read, to find copies and what cannot be decoded. Else `elsewhere` has only
+            found them, takes no longer than that, and returns no batches.
+    """
+    open_elsewhere = _elsewhere if read else _found_elsewhere
 
     def of(name: str) -> Domain:
         def batches(
@@ -34,19 +40,28 @@ def real_domains(domains: Domains, size: Size, device: Any) -> dict[str, Domain]
             domains.fit_statistics([name])
             return list(mine.decoded(held_out, domains.media_at(name, size), np.asarray(numbers, dtype=int)))
 
-        mine, elsewhere = domains[name], partial(_elsewhere, domains, name, size, device)
+        mine, elsewhere = domains[name], partial(open_elsewhere, domains, name, size, device)
         return Domain(name, mine.samples, mine.held_out, batches, domains.media_at(name, size), elsewhere, decoded)
 
     return {name: of(name) for name in domains}
 
 
-def _elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path, selection: Any = None) -> Domain:
-    """Return the samples that a domain, or another selection, has at another root: see `Domain.elsewhere`.
+def _found_elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path, selection: Any = None) -> Domain:
+    """Return the samples that a domain, or another selection, has at another root, without reading their files.
 
     Raises:
-        DataError: there is no such folder, no samples in it, or more than tolerated cannot be read.
-        UsageError: the source does not know the selection.
+        DataError, UsageError: as `_elsewhere`, other than of files that cannot be read.
     """
+
+    def unread(*_: Any) -> Any:
+        raise RuntimeError("samples of another folder are not read before metrics are prepared")
+
+    found = _find_elsewhere(domains, name, root, selection)
+    media, elsewhere = domains.media_at(name, size), partial(_found_elsewhere, domains, name, size, device)
+    return Domain(name, found, [], unread, media, elsewhere, unread)
+
+
+def _find_elsewhere(domains: Domains, name: str, root: Path, selection: Any) -> list[Sample]:
     root = expand_home(Path(root))
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
@@ -57,6 +72,17 @@ def _elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path,
     found = samples_of(source, name, domains.selections[name] if selection is None else selection)
     if not found:
         raise DataError(f"{str(root)!r}: no samples found of {selection or domains.selections[name]!r}")
+    return found
+
+
+def _elsewhere(domains: Domains, name: str, size: Size, device: Any, root: Path, selection: Any = None) -> Domain:
+    """Return the samples that a domain, or another selection, has at another root: see `Domain.elsewhere`.
+
+    Raises:
+        DataError: there is no such folder, no samples in it, or more than tolerated cannot be read.
+        UsageError: the source does not know the selection.
+    """
+    found = _find_elsewhere(domains, name, root, selection)
     kept = domains.plan.recipe.data.cache
     measured = [sample for each in domains.values() for sample in each.held_out]
     contents = Contents([*found, *measured], kept)

@@ -23,7 +23,7 @@ from transgan.data.inputs import Side, as_tensors, assemble_inputs, domain_index
 from transgan.data.real_samples import real_domains
 from transgan.evaluation.adversarial import adversarial_source, adversaries
 from transgan.evaluation.figures import figures_of, protocol_of, warnings_of
-from transgan.evaluation.unmeasured import UNKNOWN, true_translations
+from transgan.evaluation.unmeasured import UNKNOWN, check_metric, true_translations
 from transgan.graph import Key, error_context, used_arguments
 from transgan.networks import Networks
 from transgan.plan import Direction, Plan
@@ -181,8 +181,10 @@ class Evaluation:
             domains = {name: replace(each, batches=self._interruptible(each.batches)) for name, each in domains.items()}
             tasks = {name: task.domains for name, task in self.plan.recipe.tasks.items()}
             for name in new:
-                with self._dropping(metrics, name), error_context(f"preparing metric '{name}'", metrics[name]):
-                    metrics[name].prepare(domains, tasks, self.plan.recipe.train.seed)
+                with self._dropping(metrics, name):
+                    check_metric(self.plan, self.domains, name)  # a run that goes on was not stopped by it
+                    with error_context(f"preparing metric '{name}'", metrics[name]):
+                        metrics[name].prepare(domains, tasks, self.plan.recipe.train.seed)
                     self.prepared.add(name)
 
     def _interruptible(self, batches: Callable[..., Iterable[T]]) -> Callable[..., Iterator[T]]:

@@ -13,6 +13,7 @@ from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import DataError, TransganError, UsageError, as_user_error
 from transgan.evaluation.conditions import effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation
+from transgan.evaluation.unmeasured import check_metrics
 from transgan.inference.model_folder import NO_SOURCE, TABLES, fingerprints
 from transgan.inference.places import ModelPlace, find_model
 from transgan.inference.translator import Translator
@@ -63,7 +64,7 @@ def measure_model(
     Raises:
         DataError: there is no model, or no data.
         RecipeError: an override is invalid.
-        UsageError: there is no metric, or it is not known where the data are.
+        UsageError: there is no metric, or one cannot measure these data, or it is not known where these are.
     """
     translator = Translator.from_pretrained(path, device, step)
     place = find_model(path, step)
@@ -78,6 +79,7 @@ def measure_model(
             raise
         where = f"if the data are elsewhere now, give their folder: {option('data', Blank('FOLDER'))}"
         raise DataError(f"{str(error).rstrip('.')}; {where}") from None
+    check_metrics(plan, domains)
     with progress_bar("reading the data", count_files(domains)) as seen:
         exclude_unreadable(domains, seen)
     domains.statistics.update(translator.statistics)

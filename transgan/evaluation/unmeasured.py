@@ -1,9 +1,11 @@
-"""What metrics need and some data or models do not have, such as true translations."""
+"""What metrics need and some data or models do not have, such as labels or true translations."""
 
 from transgan.api.protocols import Translation
 from transgan.api.samples import Sample
 from transgan.data.domains import Domains, counterpart_of
-from transgan.graph import used_arguments
+from transgan.data.real_samples import real_domains
+from transgan.errors import DataError, PluginError, UsageError
+from transgan.graph import error_context, used_arguments
 from transgan.plan import Plan
 
 #: Why an argument of a metric is not there.
@@ -13,6 +15,41 @@ UNKNOWN = {
     "reference_fake": "this model takes no style from a reference",
     "at_strength": "this model cannot scale its change",
 }
+
+
+def check_metrics(plan: Plan, domains: Domains) -> None:
+    """Let each metric see the samples that it will measure, before anything is trained or measured.
+
+    Raises:
+        RecipeError, DataError: metrics cannot measure them; each with its place in the recipe.
+    """
+    problems, failures = plan.problems, list[str]()
+    for name in plan.metrics:
+        try:
+            check_metric(plan, domains, name)
+        except PluginError:
+            raise
+        except UsageError as error:
+            problems.add(("metrics", name), str(error))
+        except DataError as error:
+            origin = problems.origin(("metrics", name))
+            place = f"{problems.place(origin)}: " if origin.line else ""
+            failures.append(f"{place}[metrics] {name}: {error}")
+    problems.stop()
+    if failures:
+        raise DataError("\n  ".join([f"{len(failures)} problems", *failures] if len(failures) > 1 else failures))
+
+
+def check_metric(plan: Plan, domains: Domains, name: str) -> None:
+    """Let a metric see the samples that it will measure.
+
+    Raises:
+        UsageError, DataError: it cannot measure them.
+    """
+    metric = plan.metrics[name]
+    found = real_domains(domains, plan.stages[-1].size, "cpu", read=False)
+    with error_context(f"checking the data for metric '{name}'", metric):
+        metric.check_domains(found, {task: each.domains for task, each in plan.recipe.tasks.items()})
 
 
 def unmeasured(plan: Plan, domains: Domains) -> list[str]:

@@ -119,8 +119,8 @@ def model_config(plan: Plan, steps: int, domains: Domains | None = None) -> dict
         "discriminators": _slots(plan, "discriminators"),
         "epoch": round(clock_at(plan, domains, steps).epoch, 4) if domains is not None else 0.0,
         "attributes": {
-            name: {domain: typical_label(name, each.samples) for domain, each in (domains or {}).items()}
-            for name in plan.recipe.attributes
+            name: {domain: typical_label(attribute, name, each.samples) for domain, each in (domains or {}).items()}
+            for name, attribute in plan.recipe.attributes.items()
         },
         "evaluation": _evaluation(plan, domains) if domains is not None else {},
         "regions": domains.source.regions if domains is not None else {},

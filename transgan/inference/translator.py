@@ -165,7 +165,8 @@ class Translator(Model):
         Returns:
             For a path what the media exports, such as a PIL image, and for an object one of its kind: an array of the
             same type, a tensor on the same device and of the same type. For several items a list, or an array or tensor
-            of them. With `samples` a list for each item.
+            of them. With `samples` a list for each item. A PIL image is saved by Pillow, with Pillow's defaults:
+            `save(path, quality=95, subsampling=0)` compresses it as little as `transgan translate` does.
 
         Raises:
             DataError: an item or the reference cannot be read.

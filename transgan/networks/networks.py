@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
-from torch.utils.checkpoint import checkpoint
 
 from transgan.api.protocols import Network, Translation
 from transgan.errors import PluginFault, UsageError, did_you_mean
 from transgan.graph import Key, Step, accepts_any_keyword, argument_names, error_context
 from transgan.networks import memory_format
-from transgan.networks.checkpointing import checkpointed
+from transgan.networks.checkpointing import checkpoint, checkpointed
 from transgan.networks.compilation import Compiled
 from transgan.networks.outputs import wrong_output
 from transgan.networks.precision import DTYPES, can_compute_in, fp32_precisions, set_fp32_precisions, to_fp32
@@ -272,10 +271,8 @@ class Networks(Mapping[str, nn.Module]):
         given = {"x": x, **conditions}
         before = versions(given)
         with error_context(plugin=self._plugin(name)), autocast:
-            if name in self.checkpointed and torch.is_grad_enabled():
-                output = checkpoint(run, x, use_reentrant=False)
-            else:
-                output = run(x)
+            computes_again = name in self.checkpointed and torch.is_grad_enabled()
+            output = checkpoint(network, run, x) if computes_again else run(x)
         if changed := changed_in_place(given, before):
             raise PluginFault(self._plugin(name), changed)
         planned = self.plan.networks[name]

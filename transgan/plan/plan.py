@@ -14,6 +14,7 @@ from transgan.errors import PluginFault
 from transgan.graph import Graph, Key, argument_names, used_arguments
 from transgan.options import Options, Size
 from transgan.plugin_objects import make
+from transgan.recipe.diagnostics import Problems
 from transgan.recipe.schema import Optimizers, Phase, Recipe
 from transgan.recipe.slots import Adapt
 from transgan.schedule import Clock, Schedule
@@ -151,6 +152,8 @@ class Plan:
     """Every plugin's options with their defaults, by the place in the recipe."""
     adversarial_losses: str = ""
     """For messages: what is an adversarial loss with a decision logit, and which installed ones are."""
+    problems: Problems = field(default_factory=lambda: Problems("the recipe"))
+    """Where the recipe's values come from, for messages about those that do not fit the data."""
     fallback: "Plan | None" = None
     """The plan after the guardian's fallback, where some fault can cause one."""
 

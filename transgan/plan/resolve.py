@@ -105,6 +105,7 @@ class _Planner:
             plugins=self.plugins,
             filled=dict(self.filled),
             adversarial_losses=self.adversarial_losses(),
+            problems=self.problems,
         )
         check_plan(plan, self.problems)
         return plan

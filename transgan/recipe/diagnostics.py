@@ -126,6 +126,11 @@ class Problems:
         around = (path[:length] for length in range(len(path), 0, -1))
         return next((self.origins[keys] for keys in around if keys in self.origins), Origin())
 
+    def overridden(self, path: Keys) -> Keys:
+        """Return the path of the first value in a table that an override sets; the table's own where none does."""
+        overrides = (keys for keys, origin in self.origins.items() if origin.override and keys[: len(path)] == path)
+        return next(overrides, path)
+
     def validate(self, model: type[M], table: Mapping[str, Any], path: Sequence[str | int]) -> M | None:
         """Return the table as a model; where it is invalid, add all its problems and return None.
 

@@ -36,7 +36,7 @@ class Progress:
     def message(self, text: str) -> None:
         """Print lines of their own."""
         if not self.quiet:
-            self._clear()
+            self.clear()
             show(text, error=True)
 
     def step(self, step: int, losses: Mapping[str, float], tasks: str = "") -> None:
@@ -67,15 +67,16 @@ class Progress:
         else:
             show(line, error=True)
 
-    def _clear(self) -> None:
-        if clear := _clearing():
+    def clear(self) -> None:
+        """Clear the line that is overwritten, so that what others print does not stand behind it."""
+        if not self.quiet and (clear := _clearing()):
             write(clear, error=True)
 
     def result(self, result: Mapping[str, Any], folder: RunFolder) -> None:
         """Print the table of figures, on stdout, and where the results are."""
         if self.quiet:
             return
-        self._clear()
+        self.clear()
         with suppress(OSError):
             if translations := result["translations"]:
                 title = "held-out samples" if result["held_out"] else "training samples (none were held out)"

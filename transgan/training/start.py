@@ -7,7 +7,7 @@ from transgan.data.batches import check_divisible
 from transgan.data.domains import Domains, NoRootError
 from transgan.data.unreadable import count_files, exclude_unreadable
 from transgan.errors import DataError, DiskError, TransganError, UsageError
-from transgan.evaluation.unmeasured import unmeasured
+from transgan.evaluation.unmeasured import check_metrics, unmeasured
 from transgan.plan import Plan, make_plan
 from transgan.plan.conditioning import check_conditioning
 from transgan.progress import progress_bar
@@ -93,6 +93,8 @@ def train(
                 traced, unused = False, [*error.problems]
         domains = _domains(new, plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
+        if new_run:  # one that goes on has been trained already: its metrics are omitted
+            check_metrics(plan, domains)
         weights = initial_weights(plan) if new_run else None
     warnings = [*unused, *unmeasured(plan, domains), *check_conditioning(plan)]
     if processes.mixed_precision not in ("no", plan.recipe.train.precision):
@@ -132,7 +134,10 @@ def train(
             for change in changes:
                 progress.message(f"warning: {change}")
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
-        code = trainer.fit(progress, train=not finish)
+        try:
+            code = trainer.fit(progress, train=not finish)
+        finally:
+            progress.clear()
         return Ended(trainer.path, code, folder.model if folder and not code else None, trainer.measuring)
     finally:
         if folder:

@@ -52,7 +52,9 @@ def prepared() -> Callable[..., LabelKept]:
     def prepare(*domains: Domain, **options: Any) -> LabelKept:
         metric = LabelKept(LabelKept.Options(width=8, epochs=3, **options))
         before = torch.random.get_rng_state()
-        metric.prepare({each.name: each for each in domains}, {"t": [each.name for each in domains]}, seed=0)
+        known, tasks = {each.name: each for each in domains}, {"t": [each.name for each in domains]}
+        metric.check_domains(known, tasks)
+        metric.prepare(known, tasks, seed=0)
         assert torch.equal(torch.random.get_rng_state(), before)  # the run uses it
         metric.reset()
         return metric
@@ -105,19 +107,40 @@ def test_sources_whose_label_the_target_lacks_are_not_counted(prepared: Callable
     assert warning.endswith("are not counted: t: dark -> light 2")
 
 
-def test_a_target_without_labels_has_no_figures(prepared: Callable[..., LabelKept]) -> None:
-    metric = prepared(domain("dark", -0.5, ALL * 30), domain("light", 0.5, [None] * 30))
-    x = images(ALL, 0.5, 13)
-    metric.update(FORWARD, samples(ALL), x, x)
-    metric.update(BACKWARD, samples(ALL), x, x)
-    assert set(metric.compute()) == {BACKWARD}
-    assert np.isnan(metric.compute()[BACKWARD]["label_accuracy"])  # nothing is held out
+@pytest.mark.parametrize(
+    ("light", "why"),
+    [
+        ([None] * 30, "no samples of 'light' have the label 'labels'"),
+        (["top"] * 30, "all samples of 'light' have labels = 'top'"),
+        (["bottom"] * 30, "'grey' and 'light' have no value of 'labels' in common"),
+    ],
+)
+def test_what_cannot_be_measured_is_named_and_the_rest_is_measured(
+    prepared: Callable[..., LabelKept], light: list[Any], why: str
+) -> None:
+    """The label of `light` is missing, or has one value, or is one by which the task's domains differ."""
+    both = ["top", "middle"] * 30
+    metric = prepared(domain("dark", -0.5, both), domain("grey", 0.3, both), domain("light", 0.5, light))
+    x = images(["top", "middle"], 0.5, 13)
+    there, back = Translation("t", "grey", "light"), Translation("t", "grey", "dark")
+    metric.update(there, samples(["top", "middle"]), x, x)
+    metric.update(back, samples(["top", "middle"]), x, x)
+    assert {t: set(each) for t, each in metric.compute().items()} == {back: {"label_kept", "label_kept_of_source"}}
+    assert metric.warnings() == [
+        f"no figures for {there}: {why}",
+        "no held-out samples to try the classifier on: domain dark",
+    ]
 
 
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (["top"] * 9, {}, "all samples of 'dark' have labels = 'top'"),
+        (
+            ["top"] * 9,
+            {},
+            "no translation can be measured: all samples of 'light' have labels = 'top', all samples of 'dark' have "
+            "labels = 'top'; choose another label",
+        ),
         (ALL * 3, {"label": "label"}, "no samples have the label 'label'. Did you mean 'labels'?"),
         ([None] * 9, {}, "no samples have the label 'labels'. They have no labels."),
     ],
@@ -125,7 +148,14 @@ def test_a_target_without_labels_has_no_figures(prepared: Callable[..., LabelKep
 def test_mistakes(prepared: Callable[..., LabelKept], labels: Any, options: Any, message: str) -> None:
     with pytest.raises(UsageError) as error:
         prepared(domain("dark", -0.5, labels), domain("light", 0.5, labels), **options)
-    assert str(error.value) == f"label_kept: {message}"
+    assert str(error.value) == message
+
+
+def test_a_label_that_every_task_changes_is_refused(prepared: Callable[..., LabelKept]) -> None:
+    ends = domain("dark", -0.5, ["top"] * 9), domain("light", 0.5, ["bottom"] * 9)
+    message = "no translation can be measured: 'dark' and 'light' have no value of 'labels' in common; choose another"
+    with pytest.raises(UsageError, match=message):
+        prepared(*ends)
 
 
 def test_images_are_mirrored_only_where_it_is_asked_for(prepared: Callable[..., LabelKept]) -> None:

@@ -93,7 +93,7 @@ def test_modes_that_are_missed_and_points_that_are_near_none() -> None:
 
 def test_modes_without_labels_are_reported() -> None:
     with pytest.raises(UsageError, match="the label 'kind'"):
-        Modes(ModesOptions(label="kind")).prepare({"a": domain("a", {"grid": 2})}, {"t": ["a"]}, 0)
+        Modes(ModesOptions(label="kind")).check_domains({"a": domain("a", {"grid": 2})}, {"t": ["a"]})
 
 
 def test_between_moved_sets_the_distance_is_the_way() -> None:

@@ -173,3 +173,25 @@ def test_files_whose_names_differ_by_unicode_form_alone_are_named(root: Path) ->
         with pytest.raises(DataError, match=r"2 of 2 images .* are missing.* 1 of them are there under a name that"):
             selected(root, f"file,side\n{in_table}.jpg,left\nnowhere.jpg,left\n", {"side": "left"})
         (root / f"{on_disk}.jpg").unlink()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"1.jpg": {"age": 3}, "2.jpg": {"age": 4}}', '[\n {"age": 3},\n {"age": 4}\n]', '{"a": 1}\n{"a": 2}']
+)
+def test_json_is_not_taken_for_a_table(root: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"labels\.csv: expected a CSV or TSV file; this is JSON"):
+        selected(root, text, {"age": 3})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ([], r"Smiling = \[\]: an empty list selects nothing; expected a range such as \[20, 30\], or values"),
+        (True, "Smiling = True: found True, expected a number such as 1"),
+        ([1, False], "found False, expected a number"),
+    ],
+)
+def test_selections_that_are_no_numbers_are_refused(root: Path, wanted: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        selected(root, CELEBA, {"Smiling": wanted}, folder="train")
+    assert keys(root, CELEBA.replace("-1", "0"), {"Smiling": True}, folder="train") == ["1"]  # 1 stands for true

@@ -11,7 +11,7 @@ from transgan.schedule import NotNegative, constant
 #: Bounds on translations: on those that every step trains, and on all directions of all tasks, which are evaluated.
 MAX_TRANSLATIONS, MAX_DIRECTIONS = 1_000, 20_000
 #: Names that an attribute cannot have, since networks have other arguments of these names.
-_RESERVED = {"task", "domain", "style", "kept", "real", "x", "self"}
+RESERVED = {"task", "domain", "style", "kept", "real", "x", "self"}
 
 
 class Data(Section):
@@ -50,7 +50,8 @@ class Attribute(Section):
     high: float | None = Field(None, alias="to")
     """The maximum of the label, encoded as 1. A sample above it is an error."""
     values: list[str] | None = Field(None, min_length=2)
-    """The values of a label that is a string."""
+    """The values of a label that is a string. Of one that is a number, or true and false, they are written as strings:
+    `["-1", "1"]`."""
 
     @model_validator(mode="after")
     def _check_form(self) -> "Attribute":
@@ -70,7 +71,7 @@ class Attribute(Section):
 
 
 def _check_attribute_names(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
-    if taken := sorted(_RESERVED & attributes.keys()):
+    if taken := sorted(RESERVED & attributes.keys()):
         raise ValueError(f"'{taken[0]}' is the name of another argument of networks; rename the label")
     return attributes
 
