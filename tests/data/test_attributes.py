@@ -113,6 +113,7 @@ def test_the_typical_label_is_the_mean_or_the_most_common_value() -> None:
         (["-1", "1"], 1.0, [0, 1]),
         (["0.5", "25"], np.int64(25), [0, 1]),
         (["0.5", "25"], 0.5, [1, 0]),
+        (["123456789", "0.1"], 123456789, [1, 0]),
         (["true", "false"], False, [0, 1]),
         (["2-4", "6-8"], NumericRange("6-8"), [0, 1]),
     ],

@@ -31,7 +31,9 @@ def as_value(label: Any) -> str:
     """Return the value of `values` that a label is."""
     if isinstance(label, bool):
         return str(label).lower()
-    return str(label) if isinstance(label, str) else f"{label:g}"
+    if isinstance(label, str):
+        return label
+    return str(int(label)) if float(label).is_integer() else repr(float(label))
 
 
 def encode(attribute: Attribute, value: Any) -> list[float]:
