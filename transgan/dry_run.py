@@ -62,7 +62,7 @@ def examine(plan: Plan) -> dict[str, Any]:
     except UntracedError as error:
         unused, trained_in = [*error.problems], {}
     domains = Domains(plan)
-    check_metrics(plan, domains)
+    check_metrics(plan, domains, plan.metrics)
     with progress_bar("reading the data", count_files(domains)) as seen:
         exclude_unreadable(domains, seen)
     for name in domains:

@@ -69,8 +69,8 @@ class Problem(str):
         return self
 
 
-class RecipeError(UsageError):
-    """All problems found in one recipe.
+class SeveralProblems(TransganError):
+    """Problems that are raised together.
 
     Args:
         problems: one line each, which may be a `Problem`.
@@ -88,6 +88,10 @@ class RecipeError(UsageError):
             says_where = self.recipe in problem or (problem.file is None and problem.key is not None)
             return problem if says_where else f"{self.recipe}: {problem}"
         return "\n".join([f"{self.recipe}: {len(self.problems)} problems", *(f"  {each}" for each in self.problems)])
+
+
+class RecipeError(SeveralProblems, UsageError):
+    """All problems found in one recipe."""
 
 
 class PluginError(UsageError):
@@ -116,6 +120,10 @@ class DataError(TransganError):
     """A file or folder of the user's data is missing, empty or unreadable."""
 
     exit_code = 3
+
+
+class MissingDataError(SeveralProblems, DataError):
+    """All places of a recipe for which there are no data."""
 
 
 class DataWarning(UserWarning):

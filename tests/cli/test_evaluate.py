@@ -110,7 +110,6 @@ def test_samples_that_are_not_held_out_are_reported_as_such(transgan: Any, model
             3,
             "if the data are elsewhere now, give their folder: --data FOLDER",
         ),
-        (["--data", ".", "--set", "data.source=labelled_faces"], 3, "no photograph below '.' has"),
         (["--metric", "frechet={network='squeezenet', weights='w.npz'}"], 2, "weights w.npz: no such file"),
         (["--set", "metrics={}"], 2, "no metric is left to measure it by; add one with --metric NAME"),
         (["--set", "data=3"], 2, "--set data=3: found 3 (a whole number), expected a table"),
@@ -124,6 +123,32 @@ def test_samples_that_are_not_held_out_are_reported_as_such(transgan: Any, model
 )
 def test_errors_take_one_line(transgan: Any, model: Path, words: list[str], code: int, message: str) -> None:
     assert message in transgan("evaluate", model, *words).error(code)
+
+
+def test_every_domain_without_samples_is_named(transgan: Any, model: Path) -> None:
+    done = transgan("evaluate", model, "--data", ".", "--set", "data.source=labelled_faces")
+    assert done.code == 3
+    for name in ("young", "old"):
+        assert f"[domains] {name}: no photograph below '.' has" in done.err
+
+
+def test_a_metric_of_the_run_that_no_longer_fits_the_data_is_omitted(transgan: Any, recipe: Path) -> None:
+    """Its judge's folder has moved since: what else there is to measure is measured. One that is asked for stops."""
+    assert transgan("run", recipe, "--out", "run", "-q", "--set", "train.steps=1").code == 0
+    stored = Path("run/recipe.toml")
+    table, _, _ = stored.read_text().partition("[metrics")
+    stored.write_text(
+        table + "[metrics]\ncycle_error = true\n[metrics.target_share]\n"
+        "judges = [{ kind = 'cnn', epochs = 1, judge_data = 'moved' }]\n"
+    )
+    done = transgan("evaluate", "run")
+    assert done.code == 3 and "1 metrics could not be computed: target_share" in done.err
+    figures = json.loads(Path("evaluation.json").read_text())
+    assert all("cycle_error" in each for each in figures["translations"].values())
+    assert any("'moved' does not exist" in each for each in figures["warnings"])
+    metric = "target_share={judges=[{kind='cnn', judge_data='moved'}]}"
+    asked = transgan("evaluate", "run", "--overwrite", "--metric", metric)
+    assert asked.code == 3 and "--metric target_share" in asked.err
 
 
 def test_a_finished_run_knows_what_its_discriminators_take_for_the_target(transgan: Any, model: Path) -> None:

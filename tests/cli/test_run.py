@@ -148,7 +148,7 @@ def test_missing_data_are_reported_before_a_folder_is_created(
     assert missing == f"data.root = 'nothing' does not exist; expected the folder with the data (seen from {tmp_path})"
     assert "is a file" in transgan("check", folders, "--set", "data.root=folders.toml").error(3)
     wrong = transgan("run", folders, "--set", "domains.old=c").error(3)
-    assert wrong == f"[domains] old: there is no folder '{tmp_path}/data/c'. '{tmp_path}/data' has a, b."
+    assert wrong == f"--set domains.old=c: there is no folder '{tmp_path}/data/c'. '{tmp_path}/data' has a, b"
     (tmp_path / "data/c").mkdir()
     assert "nothing to read in" in (empty := transgan("run", folders, "--set", "domains.old=c").error(3))
     assert "found nothing" in empty

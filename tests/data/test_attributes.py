@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from transgan.api import DataError, NumericRange, Sample
-from transgan.data.attributes import as_value, encode, encode_labels, typical_label
+from transgan.data.attributes import as_value, encode, encode_labels, is_value, typical_label
 from transgan.data.batches import Batches
 from transgan.data.domains import Domains
 from transgan.plan import Plan
@@ -114,6 +114,8 @@ def test_the_typical_label_is_the_mean_or_the_most_common_value() -> None:
         (["0.5", "25"], np.int64(25), [0, 1]),
         (["0.5", "25"], 0.5, [1, 0]),
         (["123456789", "0.1"], 123456789, [1, 0]),
+        (["9007199254740993", "0"], 9007199254740993, [1, 0]),  # more digits than a float has
+        (["false", "true"], np.bool_(True), [0, 1]),
         (["true", "false"], False, [0, 1]),
         (["2-4", "6-8"], NumericRange("6-8"), [0, 1]),
     ],
@@ -121,6 +123,15 @@ def test_the_typical_label_is_the_mean_or_the_most_common_value() -> None:
 def test_a_number_is_the_value_that_is_written_as_it(values: list[str], label: Any, encoded: list[float]) -> None:
     assert encode(Attribute(values=values), label) == encoded
     assert encode(Attribute(values=values), as_value(label)) == encoded  # as a user, or a model, gives it
+
+
+def test_a_value_that_is_written_twice_is_named() -> None:
+    with pytest.raises(ValueError, match=r"its values '1e9', '1000000000' are the same; remove all but one"):
+        encode(Attribute(values=["1e9", "1000000000"]), 1e9)
+
+
+def test_a_sample_without_a_label_has_no_value() -> None:
+    assert not is_value(None, "None")
 
 
 @pytest.mark.parametrize(("label", "written"), [(2, "2"), (True, "True"), ("-1.0", "'-1.0'"), (float("nan"), "nan")])

@@ -238,7 +238,7 @@ def test_a_metric_may_refuse_the_domains_before_they_are_trained_on(
     plan = planned(text, Both())
     domains, line = Domains(plan), 1 + text.splitlines().index("particular = true")
     with pytest.raises(DataError, match=rf"^recipe:{line}: \[metrics\] particular: there is no such label$"):
-        check_metrics(plan, domains)
+        check_metrics(plan, domains, plan.metrics)
     expected = {name: [len(each.samples), len(each.held_out)] for name, each in domains.items()}
     assert plan.metrics["particular"].shown == (expected, {"age": ["young", "old"]})
     failed: dict[str, Exception] = {}

@@ -107,7 +107,8 @@ def _check(name: str, wanted: Any, values: Collection[Any]) -> None:
             raise UsageError(f"there is no {name} {each!r}. {_hint(str(each), strings)}")
         if not strings and not (_is_number(each) or (flags and isinstance(each, bool))):
             example = f" such as {next(iter(values))!r}" if values else ""
-            raise UsageError(f"{name} = {wanted!r}: found {each!r}, expected a number{example}")
+            expected = "true or false" if flags else f"a number{example}"
+            raise UsageError(f"{name} = {wanted!r}: found {each!r}, expected {expected}")
 
 
 def _warn_of_spellings(name: str, wanted: Any, samples: Iterable[Sample]) -> None:

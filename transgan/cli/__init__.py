@@ -25,7 +25,7 @@ from transgan.errors import (
     DataWarning,
     PluginError,
     PluginFault,
-    RecipeError,
+    SeveralProblems,
     TransganError,
     as_user_error,
 )
@@ -211,7 +211,7 @@ def _write_traceback(error: Exception) -> str:
 
 def _as_line(error: TransganError) -> str:
     """Return the error's message, on one line where it reports one problem."""
-    return str(error) if isinstance(error, RecipeError) else printable(error)
+    return str(error) if isinstance(error, SeveralProblems) else printable(error)
 
 
 def _exit(text: str, code: int) -> None:

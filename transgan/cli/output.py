@@ -9,7 +9,7 @@ from dataclasses import asdict, is_dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from transgan.errors import Problem, RecipeError, TransganError
+from transgan.errors import Problem, SeveralProblems, TransganError
 from transgan.text import printable, show
 
 
@@ -70,7 +70,9 @@ def show_error(error: BaseException, text: str, code: int) -> None:
 
 def error_as_json(error: BaseException, text: str, code: int) -> dict[str, Any]:
     """Return an error by stable keys: `type`, `message`, `exit_code`, and `problems`, one at least."""
-    problems = error.problems if isinstance(error, RecipeError) else [Problem(printable(text.removeprefix("error: ")))]
+    problems = (
+        error.problems if isinstance(error, SeveralProblems) else [Problem(printable(text.removeprefix("error: ")))]
+    )
     return {
         "type": type(error).__name__ if isinstance(error, TransganError) else "UsageError" if code == 2 else "Error",
         "message": text.removeprefix("error: "),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from transgan.api.samples import Sample
 from transgan.errors import DataError, did_you_mean
 from transgan.recipe.schema import Attribute
+from transgan.text import listed
 
 #: Each attribute's encoding, a row for each sample: (N, attribute.numbers).
 EncodedLabels = Mapping[str, np.ndarray]
@@ -17,23 +18,27 @@ EncodedLabels = Mapping[str, np.ndarray]
 
 def is_value(label: Any, value: str) -> bool:
     """Return whether a label is a value of `values`, which has texts: a number, or true and false, as it is written."""
-    if isinstance(label, bool):
-        return str(label).lower() == value.lower()
-    if isinstance(label, str) or not isinstance(label, Real):
-        return bool(label == value)
+    if label is None:  # a sample without the label has none of the values
+        return False
+    if as_value(label) == value:
+        return True
+    if isinstance(label, (bool, np.bool_)):
+        return as_value(label) == value.lower()
     try:
-        return float(value) == label
-    except ValueError:
+        return isinstance(label, Real) and float(value) == label
+    except (ValueError, OverflowError):
         return False
 
 
 def as_value(label: Any) -> str:
     """Return the value of `values` that a label is."""
-    if isinstance(label, bool):
+    if isinstance(label, (bool, np.bool_)):
         return str(label).lower()
-    if isinstance(label, str):
-        return label
-    return str(int(label)) if float(label).is_integer() else repr(float(label))
+    if not isinstance(label, Real):
+        return str(label)
+    if isinstance(label, Integral):
+        return str(int(label))
+    return str(int(float(label))) if float(label).is_integer() else repr(float(label))
 
 
 def encode(attribute: Attribute, value: Any) -> list[float]:
@@ -44,7 +49,12 @@ def encode(attribute: Attribute, value: Any) -> list[float]:
     """
     if attribute.values is not None:
         encoded = [float(is_value(value, each)) for each in attribute.values]
-        if sum(encoded) != 1:
+        if sum(encoded) > 1:
+            same = [each for each in attribute.values if is_value(value, each)]
+            raise ValueError(
+                f"found {value!r}, and its values {listed(map(repr, same))} are the same; remove all but one"
+            )
+        if not any(encoded):
             raise ValueError(f"found {value!r}. {did_you_mean(str(value), attribute.values)}")
         return encoded
     assert attribute.low is not None and attribute.high is not None

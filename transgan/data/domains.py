@@ -19,7 +19,7 @@ from transgan.data.fingerprints import fingerprint
 from transgan.data.kept import encode_kept
 from transgan.data.pairs import Pairs
 from transgan.data.splits import FoundSamples, shared, split
-from transgan.errors import DataError, PluginError, PluginFault, UsageError
+from transgan.errors import DataError, MissingDataError, PluginError, PluginFault, UsageError
 from transgan.graph import error_context
 from transgan.options import Options, Size
 from transgan.plan.kept import KEPT
@@ -124,8 +124,7 @@ class Domains(Mapping[str, DomainData]):
     def _find_all(self) -> dict[str, FoundSamples]:
         """Return the samples of every domain; raise all that is wrong together, each with its place in the recipe."""
         found: dict[str, FoundSamples] = {}
-        failures: list[str] = []
-        problems = self.plan.problems
+        problems, missing = self.plan.problems, self.plan.problems.others()
         for name, selection in self.plan.recipe.domains.items():
             try:
                 found[name] = self._find(name, selection)
@@ -134,11 +133,10 @@ class Domains(Mapping[str, DomainData]):
             except UsageError as error:
                 problems.add(problems.overridden(("domains", name)), str(error))
             except DataError as error:
-                origin = problems.origin(problems.overridden(("domains", name)))
-                failures.append(f"{problems.place(origin)}: {error}" if origin.line else str(error))
+                text = str(error).removeprefix(f"[domains] {name}: ").removesuffix(".")
+                missing.add(problems.overridden(("domains", name)), text)
         problems.stop()
-        if failures:
-            raise DataError("; also ".join(failures))
+        missing.stop(MissingDataError)
         return found
 
     def _find(self, name: str, selection: Any) -> FoundSamples:

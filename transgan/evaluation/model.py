@@ -10,7 +10,7 @@ import torch
 
 from transgan.data.domains import Domains
 from transgan.data.unreadable import count_files, exclude_unreadable
-from transgan.errors import DataError, TransganError, UsageError, as_user_error
+from transgan.errors import DataError, MissingDataError, TransganError, UsageError, as_user_error
 from transgan.evaluation.conditions import effects_table, measure_effects
 from transgan.evaluation.evaluate import Evaluation
 from transgan.evaluation.unmeasured import check_metrics
@@ -78,8 +78,11 @@ def measure_model(
         if root:
             raise
         where = f"if the data are elsewhere now, give their folder: {option('data', Blank('FOLDER'))}"
-        raise DataError(f"{str(error).rstrip('.')}; {where}") from None
-    check_metrics(plan, domains)
+        text = "; ".join(error.problems) if isinstance(error, MissingDataError) else str(error)
+        raise DataError(f"{text.rstrip('.')}; {where}") from None
+    problems = plan.problems
+    asked = {name for name in plan.metrics if problems.origin(problems.overridden(("metrics", name))).override}
+    check_metrics(plan, domains, asked)  # of those of the run, what cannot be measured any more is omitted
     with progress_bar("reading the data", count_files(domains)) as seen:
         exclude_unreadable(domains, seen)
     domains.statistics.update(translator.statistics)
@@ -91,7 +94,7 @@ def measure_model(
 
     def failed(name: str, error: Exception) -> None:
         known = as_user_error(error) or as_plugin_error(error, registry)
-        if known is None or isinstance(error, UsageError):  # of ours, or of what was asked for
+        if known is None or (isinstance(error, UsageError) and name in asked):  # of ours, or of what was asked for
             raise error
         omitted[name] = known
 

@@ -1,10 +1,12 @@
 """What metrics need and some data or models do not have, such as labels or true translations."""
 
+from collections.abc import Iterable
+
 from transgan.api.protocols import Translation
 from transgan.api.samples import Sample
 from transgan.data.domains import Domains, counterpart_of
 from transgan.data.real_samples import real_domains
-from transgan.errors import DataError, PluginError, UsageError
+from transgan.errors import DataError, MissingDataError, PluginError, UsageError
 from transgan.graph import error_context, used_arguments
 from transgan.plan import Plan
 
@@ -17,27 +19,25 @@ UNKNOWN = {
 }
 
 
-def check_metrics(plan: Plan, domains: Domains) -> None:
-    """Let each metric see the samples that it will measure, before anything is trained or measured.
+def check_metrics(plan: Plan, domains: Domains, names: Iterable[str]) -> None:
+    """Let metrics see the samples that they will measure, before anything is trained or measured.
 
     Raises:
-        RecipeError, DataError: metrics cannot measure them; each with its place in the recipe.
+        RecipeError, MissingDataError: metrics cannot measure them; each with its place in the recipe.
     """
-    problems, failures = plan.problems, list[str]()
-    for name in plan.metrics:
+    problems, missing = plan.problems, plan.problems.others()
+    for name in names:
+        place = problems.overridden(("metrics", name))
         try:
             check_metric(plan, domains, name)
         except PluginError:
             raise
         except UsageError as error:
-            problems.add(("metrics", name), str(error))
+            problems.add(place, str(error))
         except DataError as error:
-            origin = problems.origin(("metrics", name))
-            place = f"{problems.place(origin)}: " if origin.line else ""
-            failures.append(f"{place}[metrics] {name}: {error}")
+            missing.add(place, str(error))
     problems.stop()
-    if failures:
-        raise DataError("\n  ".join([f"{len(failures)} problems", *failures] if len(failures) > 1 else failures))
+    missing.stop(MissingDataError)
 
 
 def check_metric(plan: Plan, domains: Domains, name: str) -> None:

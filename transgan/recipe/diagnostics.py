@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_jsonable_python
 
-from transgan.errors import Problem, RecipeError, did_you_mean
+from transgan.errors import Problem, RecipeError, SeveralProblems, did_you_mean
 from transgan.recipe.describe import expected, found, json_schema, known_keys, quoted, subschema
 from transgan.recipe.slots import SLOTS, SLOTS_OF_DATA
 from transgan.recipe.toml_lines import Keys
@@ -186,15 +186,24 @@ class Problems:
         if keys not in self._reported:
             self.add(keys, message)
 
-    def stop(self) -> None:
+    def stop(self, kind: type[SeveralProblems] = RecipeError) -> None:
         """Raise the problems, in the order of their lines, if there are any.
+
+        Args:
+            kind: of error.
 
         Raises:
             RecipeError: there are problems.
         """
         if self._lines:
             lines = sorted(self._lines, key=lambda line: self._lines[line])
-            raise RecipeError([*lines, "and more"] if self.full else lines, self.name)
+            raise kind([*lines, "and more"] if self.full else lines, self.name)
+
+    def others(self) -> "Problems":
+        """Return a collection for problems of another kind, with the same places."""
+        others = Problems(self.name, self.origins, self.argument)
+        others.implicit = self.implicit
+        return others
 
 
 def _default_paths(model: type[BaseModel]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def train(
         domains = _domains(new, plan)
         new_run = out is None or not saved_steps(RunFolder.at(expand_home(out)).checkpoints)
         if new_run:  # one that goes on has been trained already: its metrics are omitted
-            check_metrics(plan, domains)
+            check_metrics(plan, domains, plan.metrics)
         weights = initial_weights(plan) if new_run else None
     warnings = [*unused, *unmeasured(plan, domains), *check_conditioning(plan)]
     if processes.mixed_precision not in ("no", plan.recipe.train.precision):
