@@ -132,25 +132,6 @@ def test_every_domain_without_samples_is_named(transgan: Any, model: Path) -> No
         assert f"[domains] {name}: no photograph below '.' has" in done.err
 
 
-def test_a_metric_of_the_run_that_no_longer_fits_the_data_is_omitted(transgan: Any, recipe: Path) -> None:
-    """Its judge's folder has moved since: what else there is to measure is measured. One that is asked for stops."""
-    assert transgan("run", recipe, "--out", "run", "-q", "--set", "train.steps=1").code == 0
-    stored = Path("run/recipe.toml")
-    table, _, _ = stored.read_text().partition("[metrics")
-    stored.write_text(
-        table + "[metrics]\ncycle_error = true\n[metrics.target_share]\n"
-        "judges = [{ kind = 'cnn', epochs = 1, judge_data = 'moved' }]\n"
-    )
-    done = transgan("evaluate", "run")
-    assert done.code == 3 and "1 metrics could not be computed: target_share" in done.err
-    figures = json.loads(Path("evaluation.json").read_text())
-    assert all("cycle_error" in each for each in figures["translations"].values())
-    assert any("'moved' does not exist" in each for each in figures["warnings"])
-    metric = "target_share={judges=[{kind='cnn', judge_data='moved'}]}"
-    asked = transgan("evaluate", "run", "--overwrite", "--metric", metric)
-    assert asked.code == 3 and "--metric target_share" in asked.err
-
-
 def test_a_finished_run_knows_what_its_discriminators_take_for_the_target(transgan: Any, model: Path) -> None:
     """Of a run its checkpoint has them; a model folder that was copied out of it has none."""
     metric = 'target_share={judges=[{kind="cnn", epochs=1, width=4, size=16}]}'
