@@ -27,6 +27,7 @@ COMMANDS = {
     "faecs": "transgan has no command 'faecs'. Did you mean 'faces'?",
     "evaluate m --devcie cpu": "transgan evaluate has no option '--devcie'. Did you mean '--device'?",
     "translate m a --devcie cpu": "transgan translate has no option '--devcie'. Did you mean '--device'?",
+    "translate m a --tree": "transgan translate has no option '--tree'. Known: ",
     "translate m a --fases": "transgan translate has no option '--fases'. Did you mean '--faces'?",
     "data check x --strct": "transgan data check has no option '--strct'. Did you mean '--strict'?",
     "run x --gpus 3": "transgan run has no option '--gpus'. Known: --help, --out, --plugin, --quiet, --set.",

@@ -53,8 +53,9 @@ MORE
 """
 
 
-def engine_of(train: str = "", more: str = "") -> tuple[Engine, Batches]:
+def engine_of(train: str = "", more: str = "", norm: str = "instance") -> tuple[Engine, Batches]:
     text = RECIPE.replace("PRECISION", train).replace("MORE", more)
+    text = text.replace("blocks = 1\n", f'blocks = 1\nnorm = "{norm}"\n')
     plan = make_plan(parse_recipe(text, "test"), Registry.installed())
     return Engine(plan), Batches(plan, Domains(plan))
 
@@ -201,17 +202,20 @@ def test_after_a_phase_products_are_rounded_as_before(tf32: bool) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_checkpointing_changes_nothing_but_memory(precision: str) -> None:
-    """Dropout too draws the same in the second pass."""
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_checkpointing_changes_nothing_but_memory(precision: str, norm: str) -> None:
+    """Dropout too draws the same in the second pass, and running statistics move once."""
     results = []
     for more in ("", 'checkpointing = ["*"]'):
-        engine, batches = engine_of(f'precision = "{precision}"\n{more}')
+        engine, batches = engine_of(f'precision = "{precision}"\n{more}', norm=norm)
         for name in engine.plan.generator_side:
             for block in engine.networks[name].modules():
                 if isinstance(block, torch.nn.ReLU):
                     block.register_forward_hook(lambda m, i, y: torch.nn.functional.dropout(y, 0.2))
-        results.append(losses_of(engine, batches))
-    assert results[0] == results[1]
+        results.append((losses_of(engine, batches), [each for n in engine.networks.values() for each in n.buffers()]))
+    assert results[0][0] == results[1][0]
+    assert bool(results[0][1]) == (norm == "batch")
+    assert all(map(torch.equal, results[0][1], results[1][1]))
 
 
 class Stateful(nn.Module):

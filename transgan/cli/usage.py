@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from transgan.errors import UsageError, closest, did_you_mean
-from transgan.text import printable
+from transgan.text import listed, printable
 
 #: What commands of other programs are called, with TransGAN's commands for it.
 SYNONYMS = {
@@ -64,9 +64,9 @@ def explain(error: Any, commands: Iterable[str]) -> str:
         name = printable(error.option_name)
         if files := [each for each in sys.argv[1:] if each.startswith(error.option_name) and os.path.lexists(each)]:
             return f"error: {path} has no option '{name}'. The file of that name is ./{printable(files[0])}"
-        if name == "--json":  # other commands have it, and nothing here is like it
-            return f"error: {path} has no option '{name}'"
-        hint = did_you_mean(name, known)
+        bare = {each.removeprefix("--"): each for each in known}  # all options are alike in their dashes
+        close = closest(name.removeprefix("--"), bare)
+        hint = f"Did you mean '{bare[close]}'?" if close else f"Known: {listed(sorted(known))}."
         behind = " Options of a command stand behind its name." if path == "transgan" and "Known" in hint else ""
         return f"error: {path} has no option '{name}'. {hint}{behind}"
     for pattern, words in _VALUES.items():

@@ -134,12 +134,10 @@ def train(
             for change in changes:
                 progress.message(f"warning: {change}")
             progress.message(f"{'finishing' if finish else 'training in'} {folder.path}")
-        try:
-            code = trainer.fit(progress, train=not finish)
-        finally:
-            progress.clear()
+        code = trainer.fit(progress, train=not finish)
         return Ended(trainer.path, code, folder.model if folder and not code else None, trainer.measuring)
     finally:
+        progress.clear()
         if folder:
             folder.close()
         processes.end()

@@ -39,8 +39,7 @@ class Train(Section):
     """Whether networks are compiled by torch.compile: minutes once, then faster steps on a GPU."""
     checkpointing: list[str] = []
     """Networks, by name or pattern such as `"*"`, that keep no activations: these are computed again in the backward
-    pass (gradient checkpointing). Takes less memory and about a third more time; results are the same. A pattern leaves
-    out networks with running statistics (batch norm), which a second pass would change again."""
+    pass (gradient checkpointing). Takes less memory and about a third more time; results are the same."""
     accumulate: Count = 1
     """Number of micro-batches into which a batch is divided, to save memory (gradient accumulation)."""
     clip: NotNegative = constant(0.0)
